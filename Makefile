@@ -1,0 +1,52 @@
+# make demo    segment the shipped shot with REM-mini: mattes and an overlay in demo/
+# make test    run the tests
+#
+# Both set up a virtual environment in .venv first. With PYTHON=/path/to/python they use that interpreter instead, its
+# torch untouched, and add to it only what is missing.
+
+ifdef PYTHON
+  RUN := $(PYTHON)
+  READY := .venv/used-$(subst /,_,$(PYTHON))
+else
+  RUN := .venv/bin/python
+  READY := .venv/ready
+endif
+TORCH ?= torch
+CPU_TORCH := https://download.pytorch.org/whl/cpu
+SHOT := assets/sample_shot.mp4
+CLIPS ?=
+
+.PHONY: demo test lint mini clean
+
+demo: $(READY)
+	$(RUN) -m rem_engine segment $(SHOT) -p "the smoke" -p "the red star" -p "the blue circle" -o demo
+	@echo "mattes: demo/<prompt>/masks and demo/<prompt>/soft; overlay: demo/overlay.mp4"
+
+test: $(READY)
+	$(RUN) -m pytest
+
+lint: $(READY)
+	$(RUN) -m pip install --quiet ruff
+	$(RUN) -m ruff check .
+
+# A day at most on two CPU cores; run it again to go on after a stop. CLIPS=folder adds real footage as backgrounds.
+mini: $(READY)
+	$(RUN) -m trainer mini --work build/mini --out rem_engine/mini $(if $(CLIPS),--clips $(CLIPS))
+
+clean:
+	rm -rf .venv build demo
+
+# Without an NVIDIA driver the CPU build of torch comes first, from its own index alone, since another index may offer a
+# newer build of several gigabytes; where that index cannot be reached, whatever pip finds serves.
+.venv/ready: requirements.txt pyproject.toml
+	python3 -m venv .venv
+	@command -v nvidia-smi >/dev/null || .venv/bin/python -c "import torch" 2>/dev/null || \
+		PIP_CONFIG_FILE=/dev/null .venv/bin/python -m pip install --retries 1 --no-deps --index-url $(CPU_TORCH) $(TORCH) || \
+		echo "no CPU build of torch within reach; taking the default one"
+	.venv/bin/python -m pip install $(TORCH) -e ".[trainer,test]"
+	touch $@
+
+.venv/used-%: requirements.txt pyproject.toml
+	mkdir -p .venv
+	$(PYTHON) -m pip install -e ".[trainer,test]"
+	touch $@

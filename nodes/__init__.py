@@ -1,0 +1,25 @@
+"""The nodes, and what the host asks of a pack; this package alone imports ComfyUI."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .encode_text import EncodeText
+from .host import register_model_folder
+from .load_rem import LoadREM
+from .mask_to_alpha import MaskToAlpha
+from .sample_shot import SampleShot
+from .segment_video import SegmentVideo
+
+
+class ReferEverything(ComfyExtension):
+    """The pack as the host sees it."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [LoadREM, EncodeText, SegmentVideo, MaskToAlpha, SampleShot]
+
+
+async def comfy_entrypoint() -> ReferEverything:
+    # Here and not in ReferEverything.on_load, which ComfyUI 0.3.64 never calls.
+    register_model_folder()
+    return ReferEverything()

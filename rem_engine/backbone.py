@@ -1,0 +1,94 @@
+"""What the engine asks of a video-diffusion model, and the text rules every such model shares."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TEXT_ROWS = 77
+"""Rows of prompt embeddings the denoiser attends to, zero rows included (REM's released code)."""
+
+TEXT_WIDTH = 4096
+"""Width of Wan2.1's prompt embeddings (UMT5-XXL); narrower encoders are zero-padded to it."""
+
+PAPER_WINDOWS = (73, 61, 49, 37, 25, 17, 9)
+"""Window lengths of REM's Wan evaluation, longest first (REM's released code)."""
+
+
+class Backbone(Protocol):
+    """A video-diffusion model fine-tuned to predict the latents of a mask (REM, sec. 3.2).
+
+    Attributes:
+        name: for messages and run reports.
+        default_size: (height, width) in pixels the weights were trained at.
+        default_window: frames in a window of the `shot` protocol, of the form 4k+1.
+        default_overlap: frames shared by neighbouring windows of the `shot` protocol.
+        paper_windows: window lengths of the authors' evaluation, longest first.
+        size_multiple: height and width given to `encode_video` are multiples of this.
+    """
+
+    name: str
+    default_size: tuple[int, int]
+    default_window: int
+    default_overlap: int
+    paper_windows: tuple[int, ...]
+    size_multiple: int
+
+    def pad_frame_count(self, count: int) -> int:
+        """Smallest frame count >= `count` that the VAE takes (4k+1 for Wan)."""
+
+    def encode_video(self, frames: Tensor) -> Tensor:
+        """Frames [T,3,H,W] in -1..1 -> normalised latents [1,16,t,h,w]."""
+
+    def encode_text(self, prompt: str) -> Tensor:
+        """Prompt -> float32 embeddings [77,4096], zero rows (and columns) after the text.
+
+        Raises:
+            ValueError: the prompt is empty.
+        """
+
+    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
+        """Clean latents [1,16,t,h,w] and prompts [P,77,4096] -> mask latents [P,16,t,h,w], normalised."""
+
+    def decode_masks(self, mask_latents: Tensor) -> Tensor:
+        """Normalised mask latents [1,16,t,h,w] -> [T,3,H,W] clamped to -1..1.
+
+        A mask is encoded as 0 and 1, not -1 and 1, so the values of interest lie in 0..1.
+        """
+
+
+def check_prompt(prompt: str) -> None:
+    """Raise ValueError for a prompt without words."""
+    if not prompt.strip():
+        raise ValueError("The prompt is empty: name what to segment, for example 'the smoke'.")
+
+
+def fit_text_rows(rows: Tensor) -> Tensor:
+    """Rows [n,d] of a text encoder -> float32 [77,4096]: cut after 77 rows, zero-padded in rows and width.
+
+    The denoiser's cross-attention has no mask, so the number of zero rows is part of the model.
+
+    Raises:
+        ValueError: the encoder is wider than 4096.
+    """
+    rows = rows[:TEXT_ROWS].float()
+    if rows.shape[1] > TEXT_WIDTH:
+        raise ValueError(
+            f"The text encoder gives rows of width {rows.shape[1]}; at most {TEXT_WIDTH} are expected: "
+            "use the UMT5 encoder that belongs to the model."
+        )
+    padded = rows.new_zeros(TEXT_ROWS, TEXT_WIDTH)
+    padded[: rows.shape[0], : rows.shape[1]] = rows
+    return padded
+
+
+def warn_cut_prompt(token_count: int, cut_text: str) -> None:
+    """Warn that a prompt of `token_count` tokens loses `cut_text`, the words past the 77th token."""
+    warnings.warn(
+        f"The prompt has {token_count} tokens and the model reads {TEXT_ROWS}; "
+        f"these words at its end were cut: {cut_text!r}.",
+        stacklevel=3,
+    )

@@ -1,0 +1,94 @@
+"""Where the segmenter reads a shot from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SMALLEST_SIDE = 16
+"""Pixels; a smaller frame holds less than one patch of the denoiser."""
+
+
+class FrameSource(Protocol):
+    """A shot that can be read in ranges, so that it need never be in memory whole.
+
+    Attributes:
+        frame_count: frames in the shot.
+        height, width: size of every frame, pixels.
+    """
+
+    frame_count: int
+    height: int
+    width: int
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Frames `start`..`stop` as [n,H,W,3], uint8 or display-referred float32 in 0..1.
+
+        `start` never decreases from one call to the next.
+        """
+
+
+class ArrayFrames:
+    """A FrameSource over frames in memory, whatever their usual form.
+
+    Args:
+        frames: array or tensor [T,H,W,3], RGBA [T,H,W,4] (alpha is dropped), or grey [T,H,W] or [T,H,W,1];
+            uint8, uint16, or float in 0..1 (values a little outside are clipped).
+
+    Raises:
+        ValueError: another shape or type, or no frames.
+    """
+
+    def __init__(self, frames: np.ndarray | Tensor) -> None:
+        array = frames if isinstance(frames, np.ndarray) else _to_array(frames)
+        if array.ndim == 3 and array.shape[-1] in (3, 4):
+            raise ValueError(
+                f"Frames of shape {list(array.shape)} look like one picture; "
+                "frames [T,H,W,3] are expected: add a first axis with frames[None]."
+            )
+        if array.ndim == 3:
+            array = array[..., None]
+        if array.ndim != 4 or array.shape[-1] not in (1, 3, 4):
+            raise ValueError(
+                f"Frames of shape {list(array.shape)} cannot be read; [T,H,W,3] (or grey [T,H,W], or RGBA) is expected."
+            )
+        if array.dtype not in (np.uint8, np.uint16) and not np.issubdtype(array.dtype, np.floating):
+            raise ValueError(f"Frames of type {array.dtype} cannot be read; use uint8, uint16, or float in 0..1.")
+        self._frames = array
+        self.frame_count, self.height, self.width = array.shape[:3]
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        frames = self._frames[start:stop, ..., :3]
+        if frames.dtype == np.uint16:
+            frames = frames.astype(np.float32) / 65535.0
+        elif frames.dtype != np.uint8:
+            frames = frames.astype(np.float32)
+            low, high = frames.min(), frames.max()
+            if not (np.isfinite(low) and np.isfinite(high) and high <= 2.0 and low >= -1.0):
+                raise ValueError(
+                    f"Float frames must lie in 0..1 (display-referred), but values from {low:g} to {high:g} were found: "
+                    "divide 8-bit values by 255, or bring linear light to display values first."
+                )
+            frames = frames.clip(0.0, 1.0)
+        return np.broadcast_to(frames, (*frames.shape[:3], 3))
+
+
+def _to_array(frames: Tensor) -> np.ndarray:
+    tensor = frames.detach().cpu()
+    # NumPy has no bfloat16.
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+
+
+def check_source(source: FrameSource) -> None:
+    """Raise ValueError for a shot the models cannot see: no frames, or frames under 16 pixels."""
+    if source.frame_count < 1:
+        raise ValueError("The shot has no frames; at least one is needed.")
+    if min(source.height, source.width) < SMALLEST_SIDE:
+        raise ValueError(
+            f"The frames are {source.width}x{source.height} pixels; "
+            f"at least {SMALLEST_SIDE}x{SMALLEST_SIDE} are needed."
+        )

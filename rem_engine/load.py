@@ -1,0 +1,81 @@
+"""From a model's name to a segmenter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+    from .segmenter import Segmenter
+
+MINI_FOLDER = Path(__file__).parent / "mini"
+
+
+def load_segmenter(
+    model: str | Path = "mini",
+    *,
+    checkpoint: str | Path | None = None,
+    protocol: Literal["shot", "paper"] = "shot",
+    size: tuple[int, int] | None = None,
+    window: int | None = None,
+    overlap: int | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> Segmenter:
+    """Load a model from disk, never from the network, ready to segment shots.
+
+    Args:
+        model: "mini" (bundled), or a folder in diffusers' layout with `transformer/`, `vae/`, `text_encoder/` and
+            `tokenizer/`, such as a download of Wan-AI/Wan2.1-T2V-14B-Diffusers.
+        checkpoint: REM weights (.pth or .safetensors) laid over the transformer and, where they hold one, the VAE.
+        protocol, size, window, overlap: see `SegmentSettings`.
+        device: "auto" (a CUDA GPU if there is one), "cpu", "cuda", "cuda:1", ...
+        dtype: "auto" (float32 on the CPU, bfloat16 on a GPU), "float32", "bfloat16" or "float16".
+
+    Raises:
+        FileNotFoundError: no such model or checkpoint.
+        ValueError: weights that do not fit the model, or settings it cannot take.
+        RuntimeError: a GPU was asked for and there is none.
+    """
+    from .segmenter import Segmenter, SegmentSettings
+    from .wan import load_wan
+
+    folder = MINI_FOLDER if model == "mini" else Path(model)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"There is no model {str(model)!r}; use 'mini' or a folder with transformer, vae, text_encoder, tokenizer."
+        )
+    chosen = _device(device)
+    backbone = load_wan(
+        folder,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        device=chosen,
+        dtype=_dtype(dtype, chosen),
+    )
+    return Segmenter(backbone, SegmentSettings(protocol, size, window, overlap))
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"There is no device {name!r}; use 'auto', 'cpu' or 'cuda'.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("A CUDA GPU was asked for and PyTorch sees none; use the device 'cpu' or 'auto'.")
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    import torch
+
+    if name == "auto":
+        name = "float32" if device.type == "cpu" else "bfloat16"
+    if name not in ("float32", "bfloat16", "float16"):
+        raise ValueError(f"There is no dtype {name!r} here; use 'auto', 'float32', 'bfloat16' or 'float16'.")
+    return getattr(torch, name)

@@ -1,0 +1,70 @@
+"""`open_shot`: a video file, a folder of frames, or one image."""
+
+from __future__ import annotations
+
+import re
+from os import PathLike
+from pathlib import Path
+
+from .shot import Shot
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".exr")
+
+
+def open_shot(path: str | PathLike[str]) -> Shot:
+    """Open a shot for reading.
+
+    Args:
+        path: a video file; a folder of PNG, JPEG, TIFF or EXR frames, taken in natural order (frame2 before frame10;
+            other files and sub-folders are left aside); or a single image, a shot of one frame.
+
+    Alpha is dropped. EXR is taken as scene-linear (Rec. 709 primaries) and brought to display sRGB, clipped to 0..1.
+    Rotation asked for by a phone's metadata is applied.
+
+    Raises:
+        FileNotFoundError: nothing at `path`.
+        ValueError: no frames, frames of different sizes or under 16 pixels, a file that cannot be read.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: give a video file, a folder of frames, or an image.")
+    if not path.is_dir() and path.suffix.lower() not in IMAGE_SUFFIXES:
+        from .video import VideoShot
+
+        return VideoShot(path)
+    from .images import ImageShot
+
+    return ImageShot(path.resolve().stem if path.is_file() else path.resolve().name, shot_files(path))
+
+
+def shot_files(path: Path) -> list[Path]:
+    """The files a shot is made of: the file itself, or a folder's frames in natural order.
+
+    Raises:
+        ValueError: a folder without frames, or with two files for one frame (shot.01.png and shot.01.exr).
+    """
+    if not path.is_dir():
+        return [path]
+    files = [
+        file
+        for file in path.iterdir()
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+    ]
+    if not files:
+        raise ValueError(f"The folder {path} holds no frames: PNG, JPEG, TIFF or EXR files are expected in it.")
+    files.sort(key=lambda file: natural_key(file.name))
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        other = by_stem.setdefault(file.stem, file)
+        if other is not file:
+            raise ValueError(
+                f"The folder {path} holds one frame twice, as {other.name} and {file.name}: "
+                "keep one format of each frame in it."
+            )
+    return files
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """Sorting key that takes digits as numbers: frame2 before frame10."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [int(part) if part.isdecimal() else part for part in parts], name

@@ -1,0 +1,159 @@
+"""Video files, through PyAV (FFmpeg)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from .shot import Shot, check_frame_size
+
+# Containers whose header tells how long the shot should be, and how.
+_COUNTING_CONTAINERS = ("mov",)
+_TIMING_CONTAINERS = ("avi", "matroska")
+# Seconds; less than that missing at the end is a matter of rounding or of another stream's last packet.
+_SHORTFALL = 0.25
+
+_ADVICE = "the file is truncated or damaged, copy or export it again."
+
+
+class VideoShot(Shot):
+    """A video file, decoded forward; its first frame is decoded on opening.
+
+    Files of up to 8 bits a channel are read as uint8, deeper ones (ProRes, DNxHR, 10-bit HEVC, ...) as float32.
+    Colours go through FFmpeg's own conversion by the file's matrix and range tags; transfer functions (log, PQ, HLG)
+    are left as they are.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises ValueError for a file that is no video, holds no frame, or is too small."""
+        super().__init__()
+        self.name = path.stem
+        self._path = path
+        self._container: InputContainer | None = None
+        self._frames: Iterator[VideoFrame] = iter(())
+        self._next = 0
+        self._reopen()
+        first = self._decode_next(0)
+        self._first: VideoFrame | None = first
+        turned = round(first.rotation / 90) % 2 == 1
+        self.height, self.width = (first.width, first.height) if turned else (first.height, first.width)
+        check_frame_size(path.name, self.height, self.width)
+
+    @cached_property
+    def frame_count(self) -> int:
+        """Frames in the shot, counted on first use.
+
+        Headers are not trusted: every frame is decoded once (without colour conversion), except in codecs whose every
+        frame stands alone (ProRes, DNxHR, MJPEG, ...), where packets are counted. A file that ends before its own
+        header says it should is refused.
+        """
+        container, stream = _open(self._path)
+        with container:
+            try:
+                return _count_frames(container, stream)
+            except av.FFmpegError as error:
+                raise ValueError(f"{self._path.name} cannot be decoded to its end: {_ADVICE}") from error
+            except _TooShort as error:
+                raise ValueError(f"{self._path.name} ends {error} its header announces: {_ADVICE}") from None
+
+    def close(self) -> None:
+        super().close()
+        self._first = None
+        self._frames = iter(())
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _frame(self, index: int) -> np.ndarray:
+        if index == 0 and self._first is not None:
+            return self._pixels(self._first, 0)
+        self._first = None
+        if self._container is None or index < self._next:
+            self._reopen()
+        while self._next < index:
+            self._decode_next(index)
+        return self._pixels(self._decode_next(index), index)
+
+    def _reopen(self) -> None:
+        if self._container is not None:
+            self._container.close()
+        self._container, stream = _open(self._path)
+        stream.thread_type = "AUTO"
+        self.fps = stream.average_rate or stream.guessed_rate
+        self._frames = self._container.decode(stream)
+        self._next = 0
+
+    def _decode_next(self, wanted: int) -> VideoFrame:
+        try:
+            frame = next(self._frames)
+        except (StopIteration, av.FFmpegError) as error:
+            raise ValueError(f"{self._path.name} cannot be decoded at frame {wanted}: {_ADVICE}") from error
+        self._next += 1
+        return frame
+
+    def _pixels(self, frame: VideoFrame, index: int) -> np.ndarray:
+        """RGB [H,W,3] of a decoded frame, upright."""
+        if max(component.bits for component in frame.format.components) > 8:
+            pixels = frame.to_ndarray(format="rgb48le").astype(np.float32) / 65535.0
+        else:
+            pixels = frame.to_ndarray(format="rgb24")
+        # FFmpeg gives the angle by which the stored picture has to be turned counter-clockwise.
+        pixels = np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+        if pixels.shape[:2] != (self.height, self.width):
+            raise ValueError(
+                f"{self._path.name} changes size from {self.width}x{self.height} to {pixels.shape[1]}x"
+                f"{pixels.shape[0]} at frame {index}: export it at one size, or cut it there."
+            )
+        return pixels
+
+
+class _TooShort(Exception):
+    """How a file falls short of its header; becomes part of a sentence."""
+
+
+def _open(path: Path) -> tuple[InputContainer, VideoStream]:
+    try:
+        container = av.open(path)
+    except av.FFmpegError as error:
+        raise ValueError(f"{path.name} cannot be read as a video or an image: {_ADVICE}") from error
+    if not container.streams.video:
+        container.close()
+        raise ValueError(f"{path.name} holds no pictures: it is no video, or the file is truncated.")
+    return container, container.streams.video[0]
+
+
+def _count_frames(container: InputContainer, stream: VideoStream) -> int:
+    stream.thread_type = "AUTO"
+    packets, frames, end, cut_off = 0, 0, 0.0, False
+    for packet in container.demux():
+        if packet.pts is not None and packet.time_base is not None:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream.index != stream.index:
+            continue
+        if packet.size > 0:
+            packets, cut_off = packets + 1, packet.is_corrupt
+        if not stream.codec_context.codec.intra_only:
+            frames += len(packet.decode())
+        elif packet.size > 0 and not packet.is_discard:
+            frames += 1
+    if cut_off:
+        raise _TooShort(f"within frame {packets - 1}, before the end")
+    kind = container.format.name
+    if kind.startswith(_COUNTING_CONTAINERS) and packets < stream.frames:
+        raise _TooShort(f"after {packets} of the {stream.frames} frames")
+    if kind.startswith(_TIMING_CONTAINERS):
+        rate = float(stream.average_rate or Fraction(24))
+        announced = max((container.duration or 0) / av.time_base, stream.frames / rate)
+        if announced - end > _SHORTFALL + 2 / rate:
+            raise _TooShort(f"after {end:.1f} of the {announced:.1f} seconds")
+    if frames == 0:
+        raise _TooShort("before the first of the frames")
+    return frames

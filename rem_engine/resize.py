@@ -1,0 +1,44 @@
+"""The two resizes of the data's way: frames to the model's size, soft masks back to the shot's."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+
+def frames_to_model(frames: np.ndarray, size: tuple[int, int], eight_bit: bool) -> Tensor:
+    """Resize frames to the model's size with PIL's antialiased bilinear filter; the aspect is not kept (REM's code).
+
+    Args:
+        frames: [n,H,W,3], uint8 or float32 in 0..1.
+        size: (height, width).
+        eight_bit: resize 8-bit RGB, which rounds as the authors' evaluation does; otherwise float32 throughout.
+
+    Returns:
+        float32 [n,3,height,width] in -1..1.
+    """
+    resized = np.empty((len(frames), *size, 3), np.float32)
+    if eight_bit:
+        if frames.dtype != np.uint8:
+            frames = np.rint(frames * 255.0).astype(np.uint8)
+        for i, frame in enumerate(frames):
+            resized[i] = np.asarray(Image.fromarray(frame).resize(size[::-1], Image.Resampling.BILINEAR))
+        resized /= 255.0
+    else:
+        for i, frame in enumerate(frames):
+            for channel in range(3):
+                plane = Image.fromarray(np.ascontiguousarray(frame[..., channel], np.float32))
+                resized[i, ..., channel] = plane.resize(size[::-1], Image.Resampling.BILINEAR)
+        if frames.dtype == np.uint8:
+            resized /= 255.0
+    return (torch.from_numpy(resized).permute(0, 3, 1, 2).contiguous() - 0.5) / 0.5
+
+
+def masks_to_shot(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize soft masks [P,n,h,w] to the shot's (height, width), bilinear without antialiasing (REM's code)."""
+    # One picture at a time, or rounding would depend on how many frames come together.
+    single = masks.reshape(-1, 1, *masks.shape[2:])
+    return F.interpolate(single, size, mode="bilinear", align_corners=False).view(*masks.shape[:2], *size)

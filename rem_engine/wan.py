@@ -1,0 +1,247 @@
+"""REM on Wan2.1, through diffusers and transformers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .backbone import PAPER_WINDOWS, TEXT_ROWS, TEXT_WIDTH, check_prompt, fit_text_rows, warn_cut_prompt
+from .checkpoints import check, read_state_dict, split_components, to_diffusers
+
+# Parts of the transformer that stay float32 beside a half-precision rest, as REM's released code loads it.
+_FLOAT32_PARTS = (
+    "time_embedder.", "scale_shift_table.", "norm1.", "norm2.", "norm3.", "norm_q.", "norm_k.",
+    "to_q.", "to_k.", "to_v.", "to_out.",
+)  # fmt: skip
+_TIED_EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
+_FRAMES_PER_LATENT = 4
+_TOKENS_READ = 512  # REM's released code tokenises with this limit
+
+
+class WanBackbone:
+    """The Wan2.1 transformer, VAE and UMT5 text encoder; a `Backbone`.
+
+    In half precision the transformer runs under autocast with its sensitive parts in float32, as the authors' does. The
+    VAE always computes in float32: bfloat16 has steps of 1/256 around 0.5, which show in a soft mask.
+
+    Args:
+        transformer: diffusers' WanTransformer3DModel.
+        vae: diffusers' AutoencoderKLWan.
+        text_encoder: transformers' UMT5EncoderModel.
+        tokenizer: its fast tokenizer.
+        name, default_size, default_window, default_overlap: see `Backbone`.
+        dtype: float32, bfloat16 or float16, for the transformer.
+    """
+
+    paper_windows = PAPER_WINDOWS
+    size_multiple = 16
+
+    def __init__(
+        self,
+        transformer: nn.Module,
+        vae: nn.Module,
+        text_encoder: nn.Module,
+        tokenizer: Any,
+        *,
+        name: str = "Wan2.1",
+        default_size: tuple[int, int] = (512, 512),
+        default_window: int = PAPER_WINDOWS[0],
+        default_overlap: int = 8,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.transformer, self.vae = transformer, vae
+        self.text_encoder, self.tokenizer = text_encoder, tokenizer
+        self.name = name
+        self.default_size, self.default_window, self.default_overlap = default_size, default_window, default_overlap
+        self.dtype = dtype
+        self.device = vae.device
+        # In float32; rounded to bfloat16, as in the authors' GPU run, they move latents by up to 0.009.
+        statistics = torch.tensor([vae.config.latents_mean, vae.config.latents_std], device=self.device)
+        self._mean, self._std = statistics.view(2, 1, -1, 1, 1, 1)
+
+    def pad_frame_count(self, count: int) -> int:
+        """Smallest 4k+1 >= `count`: the VAE codes the first frame alone, then four at a time."""
+        return 1 + -(-(count - 1) // _FRAMES_PER_LATENT) * _FRAMES_PER_LATENT
+
+    @torch.no_grad()
+    def encode_video(self, frames: Tensor) -> Tensor:
+        """Frames [T,3,H,W] in -1..1, T = 4k+1 -> normalised latents [1,16,t,H/8,W/8], the mode of the posterior."""
+        pixels = frames.to(self.device, torch.float32).transpose(0, 1)[None]
+        return (self.vae.encode(pixels).latent_dist.mode() - self._mean) / self._std
+
+    @torch.no_grad()
+    def encode_text(self, prompt: str) -> Tensor:
+        """Prompt -> float32 [77,4096]: one row a token (with `</s>`), then zero rows.
+
+        A prompt of more than 77 tokens is encoded whole, its first 77 rows are kept, and a warning says which words
+        were cut.
+
+        Raises:
+            ValueError: the prompt is empty.
+        """
+        check_prompt(prompt)
+        # Without padding: the authors pad to 512 and mask it out again, which leaves the same rows at more cost.
+        tokens = self.tokenizer(
+            prompt, max_length=_TOKENS_READ, truncation=True, return_offsets_mapping=True, return_tensors="pt"
+        )
+        cut = _cut_words(prompt, tokens.offset_mapping[0].tolist())
+        if cut:
+            warn_cut_prompt(tokens.input_ids.shape[1], cut)
+        rows = self.text_encoder(
+            tokens.input_ids.to(self.device), attention_mask=tokens.attention_mask.to(self.device)
+        ).last_hidden_state[0]
+        return fit_text_rows(rows).cpu()
+
+    @torch.no_grad()
+    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
+        """Clean latents [1,16,t,h,w], prompts [P,77,4096] -> mask latents [P,16,t,h,w]; one pass at t = 0 (REM, Wan)."""
+        count = len(prompt_embeds)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            predicted = self.transformer(
+                hidden_states=latents.to(self.device, self.dtype).expand(count, -1, -1, -1, -1),
+                timestep=torch.zeros(count, device=self.device, dtype=self.dtype),
+                encoder_hidden_states=prompt_embeds.to(self.device, self.dtype),
+                return_dict=False,
+            )[0]
+        return predicted.float()
+
+    @torch.no_grad()
+    def decode_masks(self, mask_latents: Tensor) -> Tensor:
+        """Normalised mask latents [1,16,t,h,w] -> [4t-3,3,8h,8w], clamped to -1..1; a mask's values lie in 0..1."""
+        decoded = self.vae.decode(mask_latents * self._std + self._mean, return_dict=False)[0]
+        return decoded[0].transpose(0, 1)
+
+
+def _cut_words(prompt: str, offsets: list[list[int]]) -> str:
+    """The words of which a token lies past row 77; whole words, since half a word is as good as none."""
+    if len(offsets) <= TEXT_ROWS:
+        return ""
+    start, stop = offsets[TEXT_ROWS]
+    if start == stop:  # the end mark, which is no part of the prompt
+        return ""
+    while start > 0 and not prompt[start].isspace() and not prompt[start - 1].isspace():
+        start -= 1
+    return prompt[start:].strip()
+
+
+def load_wan(folder: Path, *, checkpoint: Path | None, device: torch.device, dtype: torch.dtype) -> WanBackbone:
+    """Load a Wan2.1 model folder (diffusers' layout), offline, with a REM checkpoint laid over it.
+
+    Args:
+        folder: holds `transformer/`, `vae/`, `text_encoder/`, `tokenizer/`, and perhaps `rem.json`
+            {"name", "size": [H, W], "window", "overlap"}. Weights may be under diffusers' or the original names.
+        checkpoint: weights of the whole transformer, and perhaps of the VAE, that replace the folder's.
+        device: where the model runs.
+        dtype: float32, bfloat16 or float16; see `WanBackbone`.
+
+    Raises:
+        FileNotFoundError: a part of the folder, or the checkpoint, is missing.
+        ValueError: weights that do not fit, or files that cannot be read.
+    """
+    from diffusers import AutoencoderKLWan, WanTransformer3DModel
+    from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
+
+    for part in ("transformer/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer"):
+        if not (folder / part).exists():
+            raise FileNotFoundError(
+                f"{folder} has no {part}; a model folder holds transformer, vae, text_encoder and tokenizer."
+            )
+    laid_over = {"transformer": {}, "vae": {}}
+    if checkpoint is not None:
+        laid_over = split_components(read_state_dict(checkpoint))
+        if not laid_over["transformer"]:
+            raise ValueError(f"{checkpoint.name} holds no transformer; a REM checkpoint of the denoiser is expected.")
+
+    def build(model_class: type, part: str, dtype_of: Callable[[str], torch.dtype]) -> nn.Module:
+        path, weights = checkpoint, laid_over[part]
+        if not weights:
+            path, weights = folder / part, read_state_dict(folder / part)
+        with torch.device("meta"):
+            model = model_class.from_config(_read_config(folder / part, model_class.__name__))
+        return _fill(model, to_diffusers(weights), f"{path.name} ({part})", device, dtype_of)
+
+    transformer = build(WanTransformer3DModel, "transformer", lambda name: _transformer_dtype(name, dtype))
+    config = transformer.config
+    if config.text_dim != TEXT_WIDTH:
+        raise ValueError(
+            f"{folder}/transformer takes text of width {config.text_dim}; Wan2.1's {TEXT_WIDTH} is expected."
+        )
+    # The rotary tables are computed, not stored, so the model built without memory has none yet.
+    transformer.rope = WanRotaryPosEmbed(config.attention_head_dim, config.patch_size, config.rope_max_seq_len).to(
+        device
+    )
+    vae = build(AutoencoderKLWan, "vae", lambda name: torch.float32)
+    text_encoder, tokenizer = _load_text(folder, device, torch.float32 if dtype == torch.float32 else torch.bfloat16)
+    return WanBackbone(transformer, vae, text_encoder, tokenizer, dtype=dtype, **_read_defaults(folder))
+
+
+def _load_text(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[nn.Module, Any]:
+    from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"The tokenizer in {folder} cannot be read: {error}") from error
+    config = UMT5Config.from_dict(_read_json(folder / "text_encoder" / "config.json"))
+    weights = read_state_dict(folder / "text_encoder")
+    # One table under two names, of which files keep either or both.
+    for name, other in (_TIED_EMBEDDINGS, _TIED_EMBEDDINGS[::-1]):
+        if other in weights:
+            weights.setdefault(name, weights[other])
+    with torch.device("meta"):
+        encoder = UMT5EncoderModel(config)
+    encoder = _fill(encoder, weights, "text_encoder", device, lambda name: dtype)
+    encoder.tie_weights()
+    return encoder, tokenizer
+
+
+def _fill(
+    model: nn.Module, weights: dict[str, Tensor], label: str, device: torch.device, dtype: Callable[[str], torch.dtype]
+) -> nn.Module:
+    """Give a model built without memory its weights, one at a time, in the type each is kept in."""
+    check(weights, {name: value.shape for name, value in model.state_dict().items()}, label)
+    # Copied, since weights mapped from a file lie unaligned there, and rounding then depends on the file's layout.
+    filled = {name: weights.pop(name).to(device, dtype(name), copy=True) for name in list(weights)}
+    model.load_state_dict(filled, assign=True)
+    # Frozen, or autocast would keep a half-precision copy of every float32 weight through a pass.
+    return model.eval().requires_grad_(False)
+
+
+def _transformer_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if any(part in f"{name}." for part in _FLOAT32_PARTS) else dtype
+
+
+def _read_config(folder: Path, class_name: str) -> dict[str, Any]:
+    config = _read_json(folder / "config.json")
+    if config.get("_class_name") != class_name:
+        raise ValueError(f"{folder} holds a {config.get('_class_name')}, where a {class_name} (Wan2.1) is expected.")
+    return config
+
+
+def _read_defaults(folder: Path) -> dict[str, Any]:
+    """rem.json as arguments of WanBackbone; a plain Wan folder has none."""
+    path = folder / "rem.json"
+    if not path.is_file():
+        return {}
+    card = _read_json(path)
+    try:
+        return {
+            "name": str(card["name"]),
+            "default_size": (int(card["size"][0]), int(card["size"][1])),
+            "default_window": int(card["window"]),
+            "default_overlap": int(card["overlap"]),
+        }
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ValueError(f"{path} must give name, size [H, W], window and overlap.") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error

@@ -1,0 +1,138 @@
+"""Starts a ComfyUI, talks to it over HTTP, ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+Graph = dict[str, dict[str, Any]]
+
+START_SECONDS = 180
+RUN_SECONDS = 300
+
+
+class Refused(Exception):
+    """The server did not take a prompt; `answer` is what it said."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__(json.dumps(answer))
+        self.answer = answer
+
+
+class ComfyServer:
+    """A ComfyUI process on a free port.
+
+    Args:
+        host: folder of the installation.
+        python: its interpreter.
+        base: its --base-directory; everything it writes goes there.
+    """
+
+    def __init__(self, host: Path, python: str, base: Path) -> None:
+        self.host, self.python, self.base = host, python, base
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return (self.base / "server.log").read_text(encoding="utf-8", errors="replace")
+
+    def start(self) -> None:
+        with (self.base / "server.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    self.python, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(self.port),
+                    "--disable-auto-launch", "--base-directory", str(self.base), "--database-url", "sqlite:///:memory:",
+                ],
+                cwd=self.host,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"ComfyUI ended while starting:\n{self.log[-4000:]}")
+            try:
+                self.get("/system_stats")
+                return
+            except urllib.error.URLError:
+                time.sleep(0.5)
+        raise RuntimeError(f"ComfyUI was not up after {START_SECONDS} s:\n{self.log[-4000:]}")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+
+    def get(self, path: str) -> Any:
+        return json.loads(self.get_bytes(path))
+
+    def get_bytes(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
+            return answer.read()
+
+    def post(self, path: str, content: Any = None) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            json.dumps(content or {}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def submit(self, graph: Graph) -> str:
+        """Queue a graph in API format; its prompt id.
+
+        Raises:
+            Refused: the server's validation found fault with it.
+        """
+        try:
+            return self.post("/prompt", {"prompt": graph})["prompt_id"]
+        except urllib.error.HTTPError as error:
+            raise Refused(json.loads(error.read())) from error
+
+    def wait(self, prompt_id: str) -> dict[str, Any]:
+        """The history entry of a prompt, once it has ended one way or another."""
+        deadline = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < deadline:
+            history = self.get(f"/history/{prompt_id}")
+            if history:
+                return history[prompt_id]
+            time.sleep(0.2)
+        raise RuntimeError(f"The graph did not end within {RUN_SECONDS} s:\n{self.log[-4000:]}")
+
+    def run(self, graph: Graph) -> dict[str, Any]:
+        """Queue a graph and wait for its end."""
+        return self.wait(self.submit(graph))
+
+    def wait_until_running(self, prompt_id: str) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if any(entry[1] == prompt_id for entry in self.get("/queue")["queue_running"]):
+                return
+            time.sleep(0.05)
+        raise RuntimeError("The graph was never started.")
+
+    def saved(self, entry: dict[str, Any], node: str) -> list[Path]:
+        """Files that an output node of an ended graph saved, in order."""
+        images = entry["outputs"][node]["images"]
+        return [self.base / image["type"] / image["subfolder"] / image["filename"] for image in images]
+
+
+def message(entry: dict[str, Any], kind: str) -> dict[str, Any] | None:
+    """The first message of a kind (`execution_error`, `execution_interrupted`, ...) of an ended graph."""
+    return next((content for name, content in entry["status"]["messages"] if name == kind), None)

@@ -1,0 +1,205 @@
+"""The shipped workflows in a running ComfyUI: right masks, cancel, wrong input, stock loaders."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from comfy_hosts import PACK
+from comfy_server import ComfyServer, Graph, Refused, message
+from PIL import Image
+
+from rem_engine.media import open_shot
+
+SAMPLE = PACK / "assets" / "sample_shot.mp4"
+MINI = PACK / "rem_engine" / "mini"
+PROMPTS = ["the smoke", "the red thing on the left"]
+FRAMES = 6
+SECOND = 2  # the prompt the masks are asked for, counted from 1
+
+
+def api_workflow(name: str) -> Graph:
+    return json.loads((PACK / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def short_graph() -> Graph:
+    """The shipped workflow on a few frames and two prompts, which also saves the soft and the binary mask."""
+    graph = api_workflow("segment_a_shot")
+    graph["1"]["inputs"]["frame_limit"] = FRAMES
+    graph["3"]["inputs"]["text"] = "\n".join(PROMPTS)
+    graph["4"]["inputs"]["prompt"] = SECOND
+    for number, output in ((100, 0), (110, 1)):
+        graph[str(number)] = {"class_type": "MaskToImage", "inputs": {"mask": ["4", output]}}
+        graph[str(number + 1)] = {
+            "class_type": "SaveImage",
+            "inputs": {"images": [str(number), 0], "filename_prefix": "mask"},
+        }
+    return graph
+
+
+def levels(files: list[Path]) -> np.ndarray:
+    """Grey values of saved masks, uint8 [T,H,W]."""
+    return np.stack([np.asarray(Image.open(file).convert("RGB"))[..., 0] for file in files])
+
+
+def assert_same_masks(found: np.ndarray, expected: np.ndarray) -> None:
+    """8-bit masks, equal but for rounding: values that differ by 1e-4 fall on two levels in 1 of 40 pixels."""
+    assert found.shape == expected.shape
+    difference = np.abs(found.astype(int) - expected.astype(int))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.025
+
+
+@pytest.fixture(scope="module")
+def entry(comfy: ComfyServer) -> dict[str, Any]:
+    """The short graph, run once in each ComfyUI."""
+    ended = comfy.run(short_graph())
+    assert ended["status"]["status_str"] == "success", ended["status"]
+    return ended
+
+
+@pytest.fixture(scope="session")
+def command_line_soft(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """Soft masks [T,H,W] of the same frames and prompt from the command line."""
+    folder = tmp_path_factory.mktemp("command_line")
+    frames = folder / "frames"
+    frames.mkdir()
+    with open_shot(SAMPLE) as shot:
+        for index, frame in enumerate(shot.read(0, FRAMES)):
+            Image.fromarray(frame).save(frames / f"{index:05d}.png")
+    prompts = [argument for prompt in PROMPTS for argument in ("-p", prompt)]
+    out = folder / "out"
+    subprocess.run(
+        [sys.executable, "-m", "rem_engine", "segment", str(frames), *prompts, "-o", str(out), "--device", "cpu",
+         "--write", "npz"],
+        cwd=PACK,
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    run = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    with np.load(out / run["prompts"][SECOND - 1]["folder"] / "soft.npz") as arrays:
+        return arrays["soft"]
+
+
+def test_the_workflow_gives_the_command_lines_masks(
+    comfy: ComfyServer, entry: dict[str, Any], command_line_soft: np.ndarray
+) -> None:
+    soft = levels(comfy.saved(entry, "101"))
+    # SaveImage cuts the fraction off.
+    assert_same_masks(soft, (command_line_soft.clip(0.0, 1.0) * 255.0).astype(np.uint8))
+    binary = levels(comfy.saved(entry, "111"))
+    assert set(np.unique(binary)) <= {0, 255}
+    assert ((binary == 255) != (command_line_soft > 0.5)).mean() < 1e-3
+
+
+def test_the_workflow_saves_rgba_frames_and_an_overlay(comfy: ComfyServer, entry: dict[str, Any]) -> None:
+    frames = comfy.saved(entry, "8")
+    assert len(frames) == FRAMES
+    with open_shot(SAMPLE) as shot:
+        expected = shot.read(0, 1)[0]
+        rate = float(shot.fps)
+    picture = np.asarray(Image.open(frames[0]))
+    assert picture.shape == (*expected.shape[:2], 4)
+    assert np.abs(picture[..., :3].astype(int) - expected).max() <= 1  # straight colour
+    (overlay,) = comfy.saved(entry, "7")
+    with av.open(str(overlay)) as video:
+        stream = video.streams.video[0]
+        assert (stream.height, stream.width) == expected.shape[:2]
+        assert float(stream.average_rate) == pytest.approx(rate, rel=1e-3)
+        assert sum(1 for _ in video.decode(video=0)) == FRAMES
+
+
+def test_nodes_preview_a_strip_not_a_shot(entry: dict[str, Any]) -> None:
+    assert [len(entry["outputs"][node]["images"]) for node in ("4", "5")] == [1, 1]
+
+
+def test_a_cancelled_run_stops_early_and_leaves_the_server_usable(comfy: ComfyServer, entry: dict[str, Any]) -> None:
+    graph = short_graph()
+    graph["1"]["inputs"]["frame_limit"] = 0
+    graph["3"]["inputs"]["text"] = "\n".join(f"thing number {number}" for number in range(60))
+    prompt_id = comfy.submit(graph)
+    comfy.wait_until_running(prompt_id)
+    time.sleep(4.0)  # past reading the shot and the text, in the midst of the masks
+    start = time.monotonic()
+    comfy.post("/interrupt")
+    ended = comfy.wait(prompt_id)
+    assert time.monotonic() - start < 30.0
+    interrupted = message(ended, "execution_interrupted")
+    assert interrupted is not None and interrupted["node_type"] == "SegmentVideo", ended["status"]
+
+    again = short_graph()
+    again["4"]["inputs"]["threshold"] = 0.51  # otherwise the host hands out what it remembers
+    assert_same_masks(levels(comfy.saved(comfy.run(again), "101")), levels(comfy.saved(entry, "101")))
+
+
+def test_a_wrong_checkpoint_name_is_answered_with_one_sentence(comfy: ComfyServer) -> None:
+    graph = short_graph()
+    graph["2"]["inputs"]["checkpoint"] = "absent.safetensors"
+    with pytest.raises(Refused) as refused:
+        comfy.submit(graph)
+    (error,) = refused.value.answer["node_errors"]["2"]["errors"]
+    assert "There is no checkpoint 'absent.safetensors'" in error["details"]
+    assert str(comfy.base / "models" / "rem") in error["details"]
+
+
+def test_an_empty_prompt_is_answered_with_one_sentence(comfy: ComfyServer) -> None:
+    graph = short_graph()
+    graph["3"]["inputs"]["text"] = "  \n"
+    error = message(comfy.run(graph), "execution_error")
+    assert error is not None and error["node_type"] == "EncodeText"
+    assert error["exception_message"].strip().startswith("The prompt is empty")
+    assert error["exception_type"] == "ValueError"
+
+
+def test_the_stock_loaders_load_rem_mini(comfy: ComfyServer, entry: dict[str, Any]) -> None:
+    card = json.loads((MINI / "rem.json").read_text(encoding="utf-8"))
+    for folder, part in (("diffusion_models", "transformer/rem_mini"), ("vae", "vae/rem_mini_vae")):
+        link = comfy.base / "models" / folder / f"{Path(part).name}.safetensors"
+        link.symlink_to(MINI / f"{part}.safetensors")
+    graph = short_graph()
+    # A MODEL that LoadREM has not seen is taken for a full Wan; the sizes REM-mini was trained at have to be said.
+    graph["4"]["inputs"] |= {
+        "height": card["size"][0],
+        "width": card["size"][1],
+        "window": card["window"],
+        "overlap": card["overlap"],
+    }
+    stock_model = copy.deepcopy(graph)
+    stock_model["200"] = {
+        "class_type": "UNETLoader",
+        "inputs": {"unet_name": "rem_mini.safetensors", "weight_dtype": "default"},
+    }
+    stock_model["4"]["inputs"]["model"] = ["200", 0]
+    assert_same_masks(levels(comfy.saved(comfy.run(stock_model), "101")), levels(comfy.saved(entry, "101")))
+
+    if not reads_the_width_of_a_vae(comfy.host):
+        pytest.skip("this ComfyUI's Load VAE takes full-width Wan VAEs only; LoadREM brings REM-mini's itself")
+    stock_vae = copy.deepcopy(stock_model)
+    stock_vae["201"] = {"class_type": "VAELoader", "inputs": {"vae_name": "rem_mini_vae.safetensors"}}
+    stock_vae["4"]["inputs"]["vae"] = ["201", 0]
+    assert_same_masks(levels(comfy.saved(comfy.run(stock_vae), "101")), levels(comfy.saved(entry, "101")))
+
+
+def reads_the_width_of_a_vae(host: Path) -> bool:
+    return 'sd["decoder.head.0.gamma"].shape' in (host / "comfy" / "sd.py").read_text(encoding="utf-8")
+
+
+def test_the_video_workflow_runs_on_a_file_of_the_input_folder(comfy: ComfyServer) -> None:
+    with av.open(str(comfy.base / "input" / "your_video.mp4"), "w") as video:
+        stream = video.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for level in range(5):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), 40 * level, np.uint8), "rgb24")
+            video.mux(stream.encode(frame))
+        video.mux(stream.encode())
+    ended = comfy.run(api_workflow("segment_your_video"))
+    assert ended["status"]["status_str"] == "success", ended["status"]
+    assert len(comfy.saved(ended, "8")) == 5

@@ -1,0 +1,144 @@
+"""The nodes inside each ComfyUI found, without a server: schemas, values against the engine's, and wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comfy_hosts import PACK, host_params, host_python, make_base
+
+NODES = {"LoadREM", "EncodeText", "SegmentVideo", "MaskToAlpha", "SampleShot"}
+
+
+@pytest.fixture(scope="module", params=host_params())
+def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What tests/nodes/in_host.py found in one ComfyUI."""
+    host: Path = request.param
+    base = make_base(tmp_path_factory.mktemp("base"))
+    result = base / "report.json"
+    run = subprocess.run(
+        [host_python(host), str(Path(__file__).with_name("in_host.py")), str(host), str(base), str(PACK), str(result)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")},
+    )
+    assert run.returncode == 0, run.stderr[-4000:]
+    return json.loads(result.read_text())
+
+
+def test_the_pack_has_its_five_nodes_each_input_explained(report: dict[str, Any]) -> None:
+    schemas = report["schemas"]
+    assert set(schemas) == NODES
+    for name, schema in schemas.items():
+        assert schema["category"] == "ReferEverything", name
+        assert not schema["without_tooltip"], (name, schema["without_tooltip"])
+        assert all(schema["output_tooltips"]), name
+
+
+def test_sockets_are_the_hosts_own_types(report: dict[str, Any]) -> None:
+    schemas = report["schemas"]
+    assert schemas["LoadREM"]["outputs"] == ["MODEL", "CLIP", "VAE"]
+    assert schemas["LoadREM"]["optional"] == ["model", "clip", "vae"]
+    assert schemas["EncodeText"]["outputs"] == ["CONDITIONING"]
+    assert schemas["SegmentVideo"]["outputs"] == ["MASK", "MASK", "IMAGE"]
+    assert schemas["MaskToAlpha"]["outputs"] == ["IMAGE", "MASK"]
+    assert schemas["SampleShot"]["outputs"] == ["IMAGE", "FLOAT"]
+    types = schemas["SegmentVideo"]["types"]
+    assert [types[name] for name in ("model", "vae", "conditioning", "image")] == [
+        "MODEL",
+        "VAE",
+        "CONDITIONING",
+        "IMAGE",
+    ]
+    assert schemas["SegmentVideo"]["advanced"] == ["height", "width", "window", "overlap"]
+
+
+def test_the_hosts_classes_compute_what_diffusers_computes(report: dict[str, Any]) -> None:
+    backbone = report["backbone"]
+    assert backbone["encode"] < 1e-4
+    assert backbone["predict"] < 2e-4
+    assert backbone["batch"] < 1e-4
+    assert backbone["decode"] < 1e-4
+    assert backbone["defaults_equal"] and backbone["wan_defaults_equal"] and backbone["padding_equal"]
+
+
+def test_the_model_in_the_graph_is_left_as_it_was(report: dict[str, Any]) -> None:
+    assert not report["backbone"]["patched_original"]
+    assert report["checkpoint"]["base_unchanged"] == 0.0
+
+
+def test_prompts_become_77_rows_each_as_in_the_engine(report: dict[str, Any]) -> None:
+    text = report["text"]
+    assert text["entries"] == 2
+    assert text["shapes"] == [[1, 77, 4096], [1, 77, 4096]]
+    assert max(text["difference"]) < 1e-4  # "(red:1.5)" read as a weight would differ by far more
+    assert text["long_difference"] < 1e-4
+    assert text["cropped"] < 1e-4
+    assert text["labels"] == ["the (red:1.5) square", "smoke"]
+    assert text["foreign_label"] == ["prompt 1"]
+
+
+def test_words_past_77_tokens_are_named_on_the_node(report: dict[str, Any]) -> None:
+    (shown,) = report["text"]["shown"]
+    assert "77 tokens" in shown and "table" in shown and len(shown) < 200
+
+
+def test_masks_equal_the_engines_at_the_shots_own_size(report: dict[str, Any]) -> None:
+    segment = report["segment"]
+    assert segment["shapes"] == [[7, 40, 50], [7, 40, 50], [7, 40, 50, 3]]
+    assert segment["four_channels"] == segment["shapes"]
+    assert segment["one_frame"] == [[1, 40, 50], [1, 40, 50], [1, 40, 50, 3]]
+    assert segment["union"] < 1e-3
+    assert segment["second"] < 1e-3
+    assert segment["binary"]
+    assert 0.0 <= segment["overlay_range"][0] <= segment["overlay_range"][1] <= 1.0
+
+
+def test_a_preview_is_one_picture_however_long_the_shot(report: dict[str, Any]) -> None:
+    assert report["segment"]["preview_images"] == 1
+
+
+def test_alpha_is_what_the_settings_say(report: dict[str, Any]) -> None:
+    alpha = report["alpha"]
+    assert alpha["shapes"] == [[3, 20, 30, 4], [3, 20, 30]]
+    assert alpha["unchanged"]
+    assert alpha["premultiplied"] < 1e-6
+    assert alpha["inverted"] == 0.0
+    assert alpha["grown_area"] == 4 * 10 + 2 * 4 + 2 * 10  # a disk of radius 1 adds one pixel on each side, no corners
+    assert alpha["one_mask_for_all"]
+
+
+def test_a_file_of_whole_weights_takes_effect_and_keeps_loras(report: dict[str, Any]) -> None:
+    checkpoint = report["checkpoint"]
+    assert checkpoint["passed_through"]
+    assert checkpoint["alone"] == pytest.approx(1.0, abs=1e-3)  # the file's bias is higher by 1
+    assert checkpoint["over_patched"] == pytest.approx(2.0, abs=1e-3)  # and the patch adds 0.5 x 2
+
+
+@pytest.mark.parametrize(
+    ("case", "kind", "words"),
+    [
+        ("no file", "FileNotFoundError", "'absent.safetensors'"),
+        ("missing weights", "ValueError", "missing: blocks.0.ffn.2"),
+        ("other weights", "ValueError", "Wan2.1 text-to-video transformer is expected"),
+        ("no clip", "ValueError", "connect Load CLIP"),
+        ("no vae", "ValueError", "connect Load VAE"),
+        ("empty prompt", "ValueError", "prompt is empty"),
+        ("no frames", "ValueError", "no frames"),
+        ("small frames", "ValueError", "32x8"),
+        ("no such prompt", "ValueError", "Prompt 3 was asked for, and the CONDITIONING holds 1"),
+        ("other text encoder", "ValueError", "768 wide"),
+        ("mask size", "ValueError", "32x32 pixels and the mask 16x32"),
+        ("mask count", "ValueError", "2 images and 3 masks"),
+        ("levels", "ValueError", "white level"),
+    ],
+)
+def test_wrong_input_gets_one_sentence(report: dict[str, Any], case: str, kind: str, words: str) -> None:
+    answer = report["sentences"][case]
+    assert answer.startswith(kind) and words in answer
+    assert "\n" not in answer and answer.endswith(".")

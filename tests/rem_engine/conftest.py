@@ -1,0 +1,41 @@
+"""Fixtures of the engine's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from red_model import FRAMES, HEIGHT, WIDTH, RedBackbone
+
+import rem_engine.load
+from rem_engine import Segmenter, SegmentSettings
+
+
+@pytest.fixture
+def fake_model(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Puts RedBackbone in the place of every model; lists the arguments models were asked for with."""
+    asked = []
+
+    def load(model: str, **options: Any) -> Segmenter:
+        asked.append({"model": model, **options})
+        names = ("protocol", "size", "window", "overlap")
+        return Segmenter(RedBackbone(), SegmentSettings(**{name: options[name] for name in names}))
+
+    monkeypatch.setattr(rem_engine.load, "load_segmenter", load)
+    return asked
+
+
+@pytest.fixture
+def shot(tmp_path: Path) -> Path:
+    """A red disc that moves over a dark ground, as PNG frames."""
+    folder = tmp_path / "plate"
+    folder.mkdir()
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    for number in range(FRAMES):
+        frame = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
+        frame[np.hypot(y - 16, x - 10 - 2 * number) < 8, 0] = 230
+        Image.fromarray(frame).save(folder / f"f{number}.png")
+    return folder

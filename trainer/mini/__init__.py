@@ -1,0 +1,1 @@
+"""Training of REM-mini, the small REM bundled with the pack."""

@@ -1,0 +1,190 @@
+"""Stages (b) and (c): text-to-video pre-training, and REM fine-tuning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rem_engine.backbone import TEXT_ROWS, TEXT_WIDTH
+
+from ..clip_vae import ClipVAE
+from ..loop import train
+from ..synth.scene import caption, describe, describe_absent
+from .latents import Latents
+from .pool import Pool
+from .settings import MiniSettings
+from .text import CAPITALISED
+
+BATCH = 16
+ABSENT = 0.15
+"""Share of REM's training expressions that name nothing in the shot."""
+FROZEN = ("patch_embedding.", "condition_embedder.")
+"""Parts of the denoiser that REM's fine-tuning leaves alone (the authors' Wan trainer)."""
+
+
+class _NarrowInput(nn.Linear):
+    """A linear layer whose input may leave off trailing columns that would be zero."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight[:, : x.shape[-1]], self.bias)
+
+
+def new_transformer(settings: MiniSettings):
+    """An untrained Wan2.1 transformer (diffusers' `WanTransformer3DModel`) of REM-mini's size."""
+    from diffusers import WanTransformer3DModel
+
+    torch.manual_seed(settings.seed)
+    transformer = WanTransformer3DModel(
+        num_attention_heads=settings.dim // 128,
+        attention_head_dim=128,
+        ffn_dim=settings.ffn_dim,
+        num_layers=settings.layers,
+        text_dim=TEXT_WIDTH,
+        freq_dim=256,
+    )
+    # multiplying 4,096 columns of which all but text_dim are zero would be a quarter of a step
+    embedder = transformer.condition_embedder.text_embedder
+    narrow = _NarrowInput(TEXT_WIDTH, settings.dim)
+    narrow.load_state_dict(embedder.linear_1.state_dict())
+    embedder.linear_1 = narrow
+    return transformer
+
+
+class Texts(nn.Module):
+    """Sentences to REM's 77 rows, at the text encoder's own width.
+
+    Args:
+        encoder: transformers' `UMT5EncoderModel`.
+        tokenizer: its tokenizer.
+    """
+
+    def __init__(self, encoder: nn.Module, tokenizer) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.tokenizer = tokenizer
+
+    def forward(self, sentences: list[str]) -> Tensor:
+        """[B,77,D]: rows past a sentence's end are zero, as REM feeds them to Wan."""
+        batch = self.tokenizer(sentences, padding="longest", truncation=True, max_length=TEXT_ROWS, return_tensors="pt")
+        rows = self.encoder(batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
+        rows = rows * batch.attention_mask.unsqueeze(-1)
+        return F.pad(rows, (0, 0, 0, TEXT_ROWS - rows.shape[1]))
+
+
+class _Pretraining(nn.Module):
+    def __init__(self, transformer: nn.Module, texts: Texts) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.texts = texts
+
+
+def _tensor(latents: np.ndarray) -> Tensor:
+    return torch.from_numpy(latents.astype(np.float32))
+
+
+def pretrain(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps: int, folder: Path) -> None:
+    """Text-to-video pre-training by flow matching, in place; the text encoder learns with the denoiser.
+
+    The path is `(1 - s) x + s e` and the target `e - x`, at timestep 1000 s (Wan2.1, rectified flow).
+    """
+    model = _Pretraining(transformer, texts)
+
+    def loss(step: int) -> tuple[Tensor, dict[str, float]]:
+        rng = np.random.default_rng((11, step))
+        indices = rng.integers(len(pool), size=BATCH)
+        clean = _tensor(latents.videos[indices])
+        sentences = [_caption(rng, pool, i) for i in indices]
+        generator = torch.Generator().manual_seed(step)
+        noise = torch.randn(clean.shape, generator=generator)
+        share = torch.sigmoid(torch.randn(BATCH, generator=generator) * 1.2 + 0.3)
+        s = share.view(-1, 1, 1, 1, 1)
+        velocity = transformer((1 - s) * clean + s * noise, share * 1000, texts(sentences)).sample
+        return F.mse_loss(velocity, noise - clean), {}
+
+    @torch.no_grad()
+    def pictures(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(latents.videos[:4].shape, generator=generator)
+        rows = texts([caption(np.random.default_rng(i), pool.things[i]) for i in range(4)])
+        times = torch.linspace(1, 0, 13)
+        for now, then in zip(times[:-1], times[1:]):
+            x = x + (then - now) * transformer(x, (now * 1000).expand(4), rows).sample
+        return decode_row(vae, x)
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-2)
+    averaged = train("t2v", model, optimizer, loss, steps, folder, pictures=pictures)
+    model.load_state_dict(averaged)
+
+
+def fine_tune(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps: int, folder: Path) -> None:
+    """REM fine-tuning, in place: clean video latents at timestep 0 in, mask latents out, squared error between latents.
+
+    VAE and text encoder are frozen, and of the denoiser what the authors freeze (`FROZEN`).
+    """
+    texts.requires_grad_(False).eval()
+    for name, parameter in transformer.named_parameters():
+        parameter.requires_grad_(not name.startswith(FROZEN))
+
+    def predict(videos: Tensor, sentences: list[str]) -> Tensor:
+        with torch.no_grad():
+            rows = texts(sentences)
+        return transformer(videos, torch.zeros(len(videos)), rows).sample
+
+    def loss(step: int) -> tuple[Tensor, dict[str, float]]:
+        rng = np.random.default_rng((13, step))
+        indices, rows, sentences = _referring_batch(rng, pool)
+        predicted = predict(_tensor(latents.videos[indices]), sentences)
+        return F.mse_loss(predicted, _tensor(latents.masks[indices, rows])), {}
+
+    @torch.no_grad()
+    def pictures(step: int) -> Tensor:
+        indices, rows, sentences = _referring_batch(np.random.default_rng(0), pool)
+        videos = _tensor(latents.videos[indices])
+        shown = (videos, predict(videos, sentences), _tensor(latents.masks[indices, rows]))
+        return torch.cat([decode_row(vae, each) for each in shown], dim=1)
+
+    trainable = [p for p in transformer.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=8e-4, betas=(0.9, 0.99), weight_decay=1e-2)
+    averaged = train("rem", transformer, optimizer, loss, steps, folder, pictures=pictures)
+    transformer.load_state_dict(averaged)
+
+
+def _referring_batch(rng: np.random.Generator, pool: Pool) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Shots, rows of their mask latents (the last row is the empty mask) and sentences."""
+    indices, rows, sentences = [], [], []
+    while len(indices) < BATCH:
+        index = int(rng.integers(len(pool)))
+        things = pool.things[index]
+        if rng.random() < ABSENT:
+            row, sentence = -1, describe_absent(rng, things)
+        else:
+            row = int(rng.integers(len(things)))
+            sentence = describe(rng, things, row)
+            if sentence is None:
+                continue
+        indices.append(index)
+        rows.append(row)
+        sentences.append(_typed(rng, sentence))
+    return np.array(indices), np.array(rows), sentences
+
+
+def _caption(rng: np.random.Generator, pool: Pool, index: int) -> str:
+    """A shot's caption; a tenth of them is empty, as classifier-free guidance wants it."""
+    return _typed(rng, caption(rng, pool.things[index])) if rng.random() < 0.9 else ""
+
+
+def _typed(rng: np.random.Generator, sentence: str) -> str:
+    return sentence.capitalize() if rng.random() < CAPITALISED else sentence
+
+
+@torch.no_grad()
+def decode_row(vae: nn.Module, latents: Tensor) -> Tensor:
+    """The last frames of normalised latents [B,16,t,h,w] side by side: [3,H,B*W] in 0..1."""
+    mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1, 1)
+    std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1)
+    frames = ClipVAE(vae).decode(latents * std + mean)[:, :, -1]
+    return torch.cat(list(frames.add(1).div(2).clamp(0, 1)), dim=2)

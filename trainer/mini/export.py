@@ -1,0 +1,77 @@
+"""Writing REM-mini as the folder the engine and the host's loaders read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rem_engine.checkpoints import to_original
+
+from .settings import MiniSettings
+
+OVERLAP = 4
+
+
+def write_weights(path: Path, state: dict[str, Tensor], title: str, description: str) -> None:
+    """Save diffusers-named Wan weights as float16 under ComfyUI's names, through a temporary file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.to(torch.float16).contiguous() for name, value in to_original(state).items()}
+    metadata = {
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.title": title,
+        "modelspec.description": description,
+        "modelspec.license": "Apache-2.0",
+    }
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={**metadata, "format": "pt"})
+    partial.replace(path)
+
+
+def _write_json(path: Path, value: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def export_mini(folder: Path, settings: MiniSettings, vae, text_encoder, transformer, t2v_state, tokenizer: Path) -> None:
+    """Write the whole model folder.
+
+    Args:
+        folder: where; files of the same names are replaced, others (the model card) stay.
+        settings: sizes that rem.json states.
+        vae, text_encoder, transformer: the trained modules, under diffusers' and transformers' names.
+        t2v_state: the transformer's weights after text-to-video pre-training.
+        tokenizer: folder of `train_tokenizer`.
+    """
+    size = [settings.size, settings.size]
+    _write_json(
+        folder / "rem.json",
+        {"name": "REM-mini", "size": size, "window": settings.frames, "overlap": min(OVERLAP, settings.frames // 2)},
+    )
+    for part, module in (("transformer", transformer), ("vae", vae)):
+        config = {key: value for key, value in module.config.items() if not key.startswith("_")}
+        _write_json(folder / part / "config.json", {"_class_name": type(module).__name__, **config})
+    write_weights(
+        folder / "transformer" / "rem_mini.safetensors",
+        transformer.state_dict(),
+        "REM-mini",
+        "A small REM denoiser (Wan2.1 architecture): at timestep 0, video latents and a sentence in, mask latents out.",
+    )
+    write_weights(
+        folder / "vae" / "rem_mini_vae.safetensors",
+        vae.state_dict(),
+        "REM-mini VAE",
+        "A small VAE of the Wan2.1 architecture, normalised by Wan2.1's latent statistics.",
+    )
+    write_weights(
+        folder / "t2v" / "rem_mini_t2v.safetensors",
+        t2v_state,
+        "REM-mini text-to-video",
+        "The text-to-video denoiser REM-mini was fine-tuned from.",
+    )
+    text_encoder.to(torch.float16).save_pretrained(folder / "text_encoder")
+    shutil.copytree(tokenizer, folder / "tokenizer", dirs_exist_ok=True)

@@ -1,0 +1,101 @@
+"""A pool of rendered shots on disk, from which every stage of REM-mini's training draws."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..synth.backgrounds import RealClips, procedural
+from ..synth.scene import Plates, Shot, Thing, render, sample_things
+
+MOST_THINGS = 4
+
+
+class Pool:
+    """Rendered shots, memory-mapped.
+
+    Attributes:
+        frames: uint8 [N,T,H,W,3].
+        mattes: uint8 [N,4,T,H,W], 255 is opaque; rows past a shot's things are zero.
+        things: of each shot, back to front.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.frames = np.load(folder / "frames.npy", mmap_mode="r")
+        self.mattes = np.load(folder / "mattes.npy", mmap_mode="r")
+        with open(folder / "things.json", encoding="utf-8") as file:
+            self.things = [[_thing(entry) for entry in shot] for shot in json.load(file)]
+
+    def __len__(self) -> int:
+        return len(self.things)
+
+
+def _thing(entry: dict) -> Thing:
+    return Thing(**{**entry, "centre": tuple(entry["centre"])})
+
+
+def mixed_plates(real: RealClips | None, share: float) -> Plates:
+    """Backgrounds of which `share` (0..1) are real, where there are real clips."""
+
+    def plates(rng: np.random.Generator, frames: int, height: int, width: int) -> np.ndarray:
+        use_real = rng.random() < share
+        if use_real and real is not None:
+            return real.plate(rng, frames, height, width)
+        return procedural(rng, frames, height, width)
+
+    return plates
+
+
+def build_pool(folder: Path, count: int, frames: int, size: int, seed: int, plates: Plates) -> Pool:
+    """Render `count` shots of seen combinations into `folder`, or open them where they stand already.
+
+    A pool is complete once things.json stands; an interrupted one is rendered anew.
+    """
+    if (folder / "things.json").exists():
+        return Pool(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    all_frames = np.lib.format.open_memmap(
+        folder / "frames.npy", mode="w+", dtype=np.uint8, shape=(count, frames, size, size, 3)
+    )
+    all_mattes = np.lib.format.open_memmap(
+        folder / "mattes.npy", mode="w+", dtype=np.uint8, shape=(count, MOST_THINGS, frames, size, size)
+    )
+    things = []
+    for index, shot in enumerate(_rendered(count, frames, size, seed, plates)):
+        all_frames[index] = np.round(shot.frames * 255)
+        all_mattes[index, : len(shot.things)] = np.round(shot.mattes * 255)
+        things.append([asdict(thing) for thing in shot.things])
+    all_frames.flush()
+    all_mattes.flush()
+    partial = folder / "things.json.partial"
+    partial.write_text(json.dumps(things), encoding="utf-8")
+    partial.replace(folder / "things.json")
+    return Pool(folder)
+
+
+_work: tuple | None = None
+
+
+def _start(*work: object) -> None:
+    global _work
+    _work = work
+
+
+def _render_one(index: int) -> Shot:
+    frames, size, seed, plates = _work
+    rng = np.random.default_rng((seed, index))
+    return render(sample_things(rng), plates(rng, frames, size, size))
+
+
+def _rendered(count: int, frames: int, size: int, seed: int, plates: Plates) -> Iterator[Shot]:
+    # forked workers inherit the real clips; a spawned one would have to read them again
+    context = multiprocessing.get_context("fork")
+    with context.Pool(os.cpu_count(), _start, (frames, size, seed, plates)) as workers:
+        yield from tqdm(workers.imap(_render_one, range(count), chunksize=8), total=count, desc="rendering shots")

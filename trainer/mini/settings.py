@@ -1,0 +1,45 @@
+"""Every constant of REM-mini's training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MiniSettings:
+    """Sizes and budgets.
+
+    Attributes:
+        size: height and width REM-mini works at, pixels.
+        frames: length of a training clip, 4k+1.
+        clips, heldout_clips: shots rendered for training and for watching it.
+        real_backgrounds: share of shots over real footage, where a folder of clips is given.
+        vae_width: channels of the VAE at full resolution (Wan2.1 has 96).
+        vae_steps, vae_clip_steps: VAE steps on five-frame clips, then on whole ones.
+        dim, layers, ffn_dim: of the denoiser (Wan2.1-1.3B has 1536, 30, 8960).
+        text_dim, text_layers, text_heads: of the UMT5 text encoder.
+        t2v_steps, rem_steps: text-to-video pre-training and REM fine-tuning.
+    """
+
+    size: int = 64
+    frames: int = 9
+    clips: int = 4000
+    heldout_clips: int = 64
+    real_backgrounds: float = 0.5
+    vae_width: int = 8
+    vae_steps: int = 3600
+    vae_clip_steps: int = 450
+    dim: int = 256
+    layers: int = 6
+    ffn_dim: int = 768
+    text_dim: int = 128
+    text_layers: int = 2
+    text_heads: int = 4
+    t2v_steps: int = 2000
+    rem_steps: int = 6000
+    seed: int = 1
+
+
+SMALLEST = MiniSettings(size=32, frames=5, clips=12, heldout_clips=4, vae_width=8, vae_steps=3, vae_clip_steps=2, dim=128,
+                        layers=1, ffn_dim=128, text_dim=32, text_layers=1, text_heads=2, t2v_steps=3, rem_steps=3)
+"""Seconds of work: what the tests train."""

@@ -1,0 +1,78 @@
+"""REM-mini from nothing: every stage in order, each resuming where a killed run stopped."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from ..synth.backgrounds import RealClips
+from .denoiser import Texts, fine_tune, new_transformer, pretrain
+from .export import export_mini
+from .latents import encode_pool
+from .pool import build_pool, mixed_plates
+from .settings import MiniSettings
+from .text import new_text_encoder, train_tokenizer
+from .vae import mask_carry, round_to_half, standardise, train_vae
+
+
+def train_mini(
+    work: Path, output: Path, settings: MiniSettings, clips: Path | None = None, compile_model: bool = True
+) -> None:
+    """Train REM-mini and write its model folder.
+
+    Args:
+        work: working folder; what stands there is gone on from.
+        output: the model folder to write.
+        settings: sizes and budgets; they may not change between runs in one working folder.
+        clips: folder of real clips for backgrounds; without it all backgrounds are procedural.
+        compile_model: whether to compile the VAE's training step, which takes minutes and halves each step.
+
+    Raises:
+        ValueError: the working folder belongs to a training with other settings.
+    """
+    from transformers import T5TokenizerFast
+
+    _same_settings(work, settings)
+    real = None if clips is None else RealClips(clips)
+    plates = mixed_plates(real, settings.real_backgrounds)
+    pool = build_pool(work / "pool", settings.clips, settings.frames, settings.size, settings.seed, plates)
+    heldout = build_pool(
+        work / "heldout", settings.heldout_clips, settings.frames, settings.size, settings.seed + 1000, plates
+    )
+
+    vae = train_vae(pool, settings, work, compile_model)
+    standardise(vae, pool, min(400, len(pool)))
+    round_to_half(vae)
+    vae.requires_grad_(False)
+    print(f"masks through the VAE: J {mask_carry(vae, heldout):.3f}")
+    latents = encode_pool(pool, vae, work / "latents")
+
+    if not (work / "tokenizer" / "tokenizer.json").exists():
+        train_tokenizer(work / "tokenizer", settings)
+    tokenizer = T5TokenizerFast.from_pretrained(work / "tokenizer")
+    texts = Texts(new_text_encoder(settings, len(tokenizer)), tokenizer)
+    transformer = new_transformer(settings)
+    pretrain(pool, latents, transformer, texts, vae, settings.t2v_steps, work)
+    round_to_half(texts)
+    t2v_state = copy.deepcopy(transformer.state_dict())
+    fine_tune(pool, latents, transformer, texts, vae, settings.rem_steps, work)
+    export_mini(output, settings, vae, texts.encoder, transformer, t2v_state, work / "tokenizer")
+    print(f"written to {output}; " + ", ".join(f"{k} {v / 60:.0f} min" for k, v in stage_seconds(work).items()))
+
+
+def stage_seconds(work: Path) -> dict[str, float]:
+    """Seconds each stage has trained for."""
+    states = (path for path in sorted(work.glob("*.pt")))
+    return {path.stem: torch.load(path, weights_only=True)["seconds"] for path in states}
+
+
+def _same_settings(work: Path, settings: MiniSettings) -> None:
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / "settings.json"
+    if path.exists() and json.loads(path.read_text()) != asdict(settings):
+        raise ValueError(f"{work} holds a training with other settings; use another folder, or remove it to start anew.")
+    path.write_text(json.dumps(asdict(settings), indent=2))

@@ -1,0 +1,160 @@
+"""Stage (a): the VAE, on video frames and on mattes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..clip_vae import ClipVAE, make_per_frame
+from ..loop import train
+from .pool import Pool
+from .settings import MiniSettings
+
+LATENT_NOISE = 0.1
+"""Deviation of the noise added to latents in training, so that neighbouring latents decode alike."""
+LATENT_WEIGHT = 1e-3
+"""Of the latents' mean square, which keeps their scale, and so the noise's share, in bounds."""
+MASK_WEIGHT = 2.0
+SHORT_FRAMES, SHORT_BATCH, LONG_BATCH = 5, 3, 2
+
+
+def new_vae(settings: MiniSettings):
+    """An untrained Wan2.1 VAE (diffusers' `AutoencoderKLWan`) of REM-mini's width."""
+    from diffusers import AutoencoderKLWan
+
+    torch.manual_seed(settings.seed)
+    vae = AutoencoderKLWan(base_dim=settings.vae_width, z_dim=16, num_res_blocks=2, dim_mult=[1, 2, 4, 4])
+    make_per_frame(vae)
+    with torch.no_grad():  # the training noise is fixed, so the posterior says just that
+        vae.quant_conv.weight[16:] = 0
+        vae.quant_conv.bias[16:] = 2 * math.log(LATENT_NOISE)
+    return vae
+
+
+def video_tensor(frames: np.ndarray) -> Tensor:
+    """uint8 [B,T,H,W,3] -> float32 [B,3,T,H,W] in -1..1."""
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+
+
+def mask_tensor(mattes: np.ndarray) -> Tensor:
+    """uint8 [B,T,H,W] -> float32 [B,3,T,H,W] in 0..1, as REM encodes masks."""
+    return torch.from_numpy(np.ascontiguousarray(mattes)).float().div(255).unsqueeze(1).expand(-1, 3, -1, -1, -1)
+
+
+def _batch(pool: Pool, step: int, clips: int, frames: int) -> tuple[Tensor, Tensor]:
+    rng = np.random.default_rng((7, step))
+    videos, masks = [], []
+    for index in rng.integers(len(pool), size=clips):
+        start = rng.integers(pool.frames.shape[1] - frames + 1)
+        video = pool.frames[index, start : start + frames]
+        index = rng.integers(len(pool))
+        matte = pool.mattes[index, rng.integers(len(pool.things[index])), start : start + frames]
+        if rng.random() < 0.3:
+            matte = np.where(matte > 127, 255, 0).astype(np.uint8)
+        flip, transpose = rng.random(2) < 0.5
+        if flip:
+            video, matte = video[:, :, ::-1], matte[:, :, ::-1]
+        if transpose:
+            video, matte = video.transpose(0, 2, 1, 3), matte.transpose(0, 2, 1)
+        videos.append(video)
+        masks.append(matte)
+    return video_tensor(np.stack(videos)), mask_tensor(np.stack(masks))
+
+
+def train_vae(pool: Pool, settings: MiniSettings, folder: Path, compile_model: bool):
+    """Train the VAE on short clips, then on whole ones; resumes where a killed run stopped.
+
+    Returns:
+        diffusers' `AutoencoderKLWan` with averaged weights, latents not yet standardised.
+    """
+    vae = new_vae(settings)
+    clip_vae = ClipVAE(vae)
+
+    def objective(clips: Tensor, noise: Tensor, videos: int) -> tuple[Tensor, Tensor, Tensor]:
+        latents = clip_vae.encode(clips)[0]
+        error = clip_vae.decode(latents + LATENT_NOISE * noise) - clips
+        # the square gets mattes going: under the absolute error alone, all black is where they stay
+        loss = error.abs().add(2 * error.square()).mean(dim=(1, 2, 3, 4))
+        return loss[:videos].mean(), loss[videos:].mean(), latents.square().mean()
+
+    # compiling takes minutes and halves a step; the short second stage does not earn it back
+    compiled = torch.compile(objective, dynamic=False) if compile_model else objective
+    objectives = (compiled, objective)
+
+    def loss_on(frames: int, batch: int, stage: int):
+        def loss(step: int) -> tuple[Tensor, dict[str, float]]:
+            videos, masks = _batch(pool, step * 2 + stage, batch, frames)
+            clips = torch.cat([videos, masks])
+            shape = (2 * batch, 16, 1 + (frames - 1) // 4, clips.shape[3] // 8, clips.shape[4] // 8)
+            noise = torch.randn(shape, generator=torch.Generator().manual_seed(step))
+            video, mask, square = objectives[stage](clips, noise, batch)
+            total = video + MASK_WEIGHT * mask + LATENT_WEIGHT * square
+            return total, {"video": video.item(), "mask": mask.item(), "latent_square": square.item()}
+
+        return loss
+
+    def pictures(step: int) -> Tensor:
+        videos, masks = _batch(pool, 0, 2, settings.frames)
+        clips = torch.cat([videos, masks])
+        with torch.no_grad():
+            decoded = clip_vae.decode(clip_vae.encode(clips)[0])
+        rows = torch.cat([clips[:, :, -1], decoded[:, :, -1]], dim=2).add(1).div(2).clamp(0, 1)
+        return torch.cat(list(rows), dim=2)
+
+    stages = (
+        ("vae_short", settings.vae_steps, SHORT_FRAMES, SHORT_BATCH, 2.5e-3),
+        ("vae_long", settings.vae_clip_steps, settings.frames, LONG_BATCH, 5e-4),
+    )
+    for number, (name, steps, frames, batch, rate) in enumerate(stages):
+        optimizer = torch.optim.AdamW(vae.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=1e-4)
+        averaged = train(name, vae, optimizer, loss_on(frames, batch, number), steps, folder, pictures=pictures)
+        vae.load_state_dict(averaged)
+    return vae
+
+
+@torch.no_grad()
+def mask_carry(vae, pool: Pool, count: int = 64) -> float:
+    """Mean J of thresholded decode(encode(mask)) over mattes of a pool."""
+    clip_vae, scores = ClipVAE(vae), []
+    for index in range(min(count, len(pool))):
+        for row in range(len(pool.things[index])):
+            masks = mask_tensor(pool.mattes[index, row][None])
+            decoded = clip_vae.decode(clip_vae.encode(masks)[0]).clamp(-1, 1).mean(1)
+            predicted, truth = decoded > 0.5, masks.mean(1) > 0.5
+            union = (predicted | truth).sum(dim=(0, 2, 3))
+            both = (predicted & truth).sum(dim=(0, 2, 3))
+            scores.append(torch.where(union > 0, both / union.clamp(min=1), 1.0).mean())
+    return torch.stack(scores).mean().item()
+
+
+@torch.no_grad()
+def standardise(vae, pool: Pool, count: int = 400) -> None:
+    """Fold latent statistics into the quant convolutions, in place.
+
+    Afterwards Wan's published latents_mean and latents_std normalise this VAE's latents: `(z - mean) / std` of videos
+    has about zero mean and unit deviation in every channel. The decoder's output stays the same.
+    """
+    clip_vae = ClipVAE(vae)
+    latents = torch.cat([clip_vae.encode(video_tensor(pool.frames[i : i + 8]))[0] for i in range(0, count, 8)])
+    mean, std = latents.mean(dim=(0, 2, 3, 4)), latents.std(dim=(0, 2, 3, 4))
+    wan_mean, wan_std = torch.tensor(vae.config.latents_mean), torch.tensor(vae.config.latents_std)
+    scale = wan_std / std
+    shift = wan_mean - mean * scale
+    quant, post = vae.quant_conv, vae.post_quant_conv
+    quant.weight[:16] *= scale.view(-1, 1, 1, 1, 1)
+    quant.bias[:16] = quant.bias[:16] * scale + shift
+    quant.bias[16:] += 2 * scale.log()
+    post.bias -= F.conv3d((shift / scale).view(1, -1, 1, 1, 1), post.weight).flatten()
+    post.weight /= scale.view(1, -1, 1, 1, 1)
+
+
+@torch.no_grad()
+def round_to_half(module: torch.nn.Module) -> None:
+    """Round parameters to the float16 values they are stored as, so that training sees what users get."""
+    for parameter in module.parameters():
+        parameter.copy_(parameter.half().float())

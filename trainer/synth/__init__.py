@@ -1,0 +1,1 @@
+"""Synthetic captioned shots with exact mattes."""

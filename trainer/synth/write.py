@@ -1,0 +1,152 @@
+"""Writing and reading synthetic shots in the layout of Refer-YouTube-VOS."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .scene import Expression, Plates, Shot, Thing, sample_shot
+
+JPEG_QUALITY = 97
+
+
+@dataclass(frozen=True)
+class Split:
+    """A folder of synthetic shots, frame files named 00000, 00001, ...
+
+    `train/JPEGImages/<video>/*.jpg`; `train/Annotations/<video>/*.png`, 8-bit, a pixel holds the obj_id of the thing that
+    covers more than half of it; `train/alpha/<video>/<obj_id>/*.png`, 16-bit, the exact matte;
+    `train/meta.json` (videos -> objects -> category, frames), `meta_expressions/train/meta_expressions.json` (videos ->
+    expressions -> exp, obj_id; frames), as published, and `synth.json`, which adds what was rendered and sentences that
+    name nothing in their shot.
+    """
+
+    root: Path
+
+    @property
+    def details(self) -> Path:
+        return self.root / "synth.json"
+
+    def frames(self, video: str) -> Path:
+        return self.root / "train" / "JPEGImages" / video
+
+    def annotations(self, video: str) -> Path:
+        return self.root / "train" / "Annotations" / video
+
+    def alpha(self, video: str, obj_id: int) -> Path:
+        return self.root / "train" / "alpha" / video / str(obj_id)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A shot as `read_split` finds it: what it shows, what can be asked, and its annotated ids uint8 [T,H,W]."""
+
+    video: str
+    things: list[Thing]
+    expressions: list[Expression]
+    ids: np.ndarray
+
+
+def object_ids(shot: Shot) -> np.ndarray:
+    """uint8 [T,H,W]: one more than the index of the thing that covers more than half of a pixel, else 0."""
+    covered = shot.mattes > 0.5
+    return np.where(covered.any(axis=0), covered.argmax(axis=0) + 1, 0).astype(np.uint8)
+
+
+def write_split(
+    root: Path, count: int, seed: int, plates: Plates, *, frames: int, height: int, width: int, unseen: bool
+) -> None:
+    """Render `count` shots into `root`.
+
+    The folder appears whole or not at all: shots are written beside it and renamed at the end.
+
+    Raises:
+        FileExistsError: `root` exists already.
+    """
+    if root.exists():
+        raise FileExistsError(f"{root} exists already; name a new folder.")
+    partial = Split(root.with_name(root.name + ".partial"))
+    if partial.root.exists():
+        shutil.rmtree(partial.root)
+    videos: dict[str, dict] = {}
+    for index in _progress(count):
+        shot = sample_shot(np.random.default_rng((seed, index)), plates, frames, height, width, unseen)
+        video = f"{seed:05d}_{index:05d}"
+        _write_shot(partial, video, shot)
+        videos[video] = {
+            "things": [asdict(thing) for thing in shot.things],
+            "expressions": [asdict(expression) for expression in shot.expressions],
+        }
+    _write_meta(partial, videos, frames, "unseen" if unseen else "seen")
+    partial.root.rename(root)
+
+
+def _progress(count: int) -> Iterator[int]:
+    from tqdm import tqdm
+
+    return iter(tqdm(range(count), desc="rendering shots"))
+
+
+def _write_shot(split: Split, video: str, shot: Shot) -> None:
+    folders = [split.alpha(video, i + 1) for i in range(len(shot.things))]
+    for folder in (split.frames(video), split.annotations(video), *folders):
+        folder.mkdir(parents=True)
+    ids = object_ids(shot)
+    for t, frame in enumerate(shot.frames):
+        picture = np.ascontiguousarray(np.round(frame * 255).astype(np.uint8)[..., ::-1])
+        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+        _save(split.frames(video) / f"{t:05d}.jpg", picture, options)
+        _save(split.annotations(video) / f"{t:05d}.png", ids[t], [])
+        for folder, matte in zip(folders, shot.mattes[:, t]):
+            _save(folder / f"{t:05d}.png", np.round(matte * 65535).astype(np.uint16), [])
+
+
+def _save(path: Path, picture: np.ndarray, options: list[int]) -> None:
+    if not cv2.imwrite(str(path), picture, options):
+        raise OSError(f"{path} could not be written; is the disk full?")
+
+
+def _write_meta(split: Split, videos: dict[str, dict], frames: int, name: str) -> None:
+    numbers = [f"{t:05d}" for t in range(frames)]
+    meta, expressions = {}, {}
+    for video, entry in videos.items():
+        categories = [thing["kind"] for thing in entry["things"]]
+        meta[video] = {"objects": {str(i + 1): {"category": c, "frames": numbers} for i, c in enumerate(categories)}}
+        named = [e for e in entry["expressions"] if e["target"] is not None]
+        texts = {str(i): {"exp": e["text"], "obj_id": str(e["target"] + 1)} for i, e in enumerate(named)}
+        expressions[video] = {"expressions": texts, "frames": numbers}
+    _write_json(split.root / "train" / "meta.json", {"videos": meta})
+    _write_json(split.root / "meta_expressions" / "train" / "meta_expressions.json", {"videos": expressions})
+    _write_json(split.details, {"split": name, "videos": videos})
+
+
+def _write_json(path: Path, value: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1), encoding="utf-8")
+
+
+def read_split(root: Path) -> Iterator[Entry]:
+    """The shots of a folder that `write_split` wrote.
+
+    Raises:
+        FileNotFoundError: the folder holds no synthetic shots, or a shot's annotations are missing.
+    """
+    split = Split(root)
+    if not split.details.exists():
+        raise FileNotFoundError(f"{root} holds no synth.json; make it with 'python -m trainer synth --out {root}'.")
+    with open(split.details, encoding="utf-8") as file:
+        videos = json.load(file)["videos"]
+    for video, entry in videos.items():
+        paths = sorted(split.annotations(video).glob("*.png"))
+        if not paths:
+            raise FileNotFoundError(f"{split.annotations(video)} holds no annotation; render the folder anew.")
+        ids = np.stack([cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths])
+        things = [Thing(**{**thing, "centre": tuple(thing["centre"])}) for thing in entry["things"]]
+        yield Entry(video, things, [Expression(**e) for e in entry["expressions"]], ids)
