@@ -19,7 +19,7 @@ CLIPS ?=
 .PHONY: demo test lint mini clean
 
 demo: $(READY)
-	$(RUN) -m rem_engine segment $(SHOT) -p "the smoke" -p "the red star" -p "the blue circle" -o demo
+	$(RUN) -m rem_engine segment $(SHOT) -p "the smoke" -p "the red star" -p "the orange circle" -o demo
 	@echo "mattes: demo/<prompt>/masks and demo/<prompt>/soft; overlay: demo/overlay.mp4"
 
 test: $(READY)

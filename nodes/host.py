@@ -95,8 +95,13 @@ class Card:
 
 
 def attach_card(model: ModelPatcher, card: Card) -> None:
-    """Write on a MODEL what its weights were trained for, where `HostBackbone` finds it."""
+    """Write on a MODEL what its weights were trained for."""
     model.set_attachments(_CARD, card)
+
+
+def card_of(model: ModelPatcher) -> Card:
+    """What a MODEL's weights were trained for; one that LoadREM has not seen is taken for a full Wan2.1."""
+    return model.get_attachment(_CARD) or Card()
 
 
 class HostBackbone:
@@ -119,7 +124,7 @@ class HostBackbone:
     def __init__(self, model: ModelPatcher, vae: VAE) -> None:
         check_model(model)
         _check_vae(vae)
-        card = model.get_attachment(_CARD) or Card()
+        card = card_of(model)
         self.name = card.name
         self.default_size, self.default_window, self.default_overlap = card.size, card.window, card.overlap
         self._vae = vae

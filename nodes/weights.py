@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from ..rem_engine.checkpoints import check, describe, read_state_dict, split_components, to_original
 from ..rem_engine.load import MINI_FOLDER
-from .host import Card, attach_card, check_model
+from .host import Card, attach_card, card_of, check_model
 
 # Blocks of the Wan2.1 text-to-video models by width. The host counts those it finds, so a file without its last blocks
 # would load as a shallower model.
@@ -79,7 +80,8 @@ def load_checkpoint(path: str, model: ModelPatcher | None, clip: CLIP | None, va
                 f"{label} comes without a VAE: connect Load VAE (wan_2.1_vae.safetensors) to LoadREM's vae input."
             )
         vae = _load_vae(to_original(parts["vae"]), label)
-    return _load_model(to_original(parts["transformer"]), label, model, Card(label)), clip, vae
+    card = Card(label) if model is None else replace(card_of(model), name=label)
+    return _load_model(to_original(parts["transformer"]), label, model, card), clip, vae
 
 
 def _load_model(

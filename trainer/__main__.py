@@ -20,8 +20,12 @@ def build_parser() -> argparse.ArgumentParser:
     synth.add_argument("--out", type=Path, required=True, help="folder to write; it must not exist yet")
     synth.add_argument("--count", type=_positive, required=True, help="number of shots")
     synth.add_argument("--seed", type=int, required=True, help="the same seed gives the same shots; training uses 1")
-    synth.add_argument("--split", choices=("seen", "unseen"), default="seen",
-                       help="'unseen': ask for combinations (colour and kind, process and place) never used in training")
+    synth.add_argument(
+        "--split",
+        choices=("seen", "unseen"),
+        default="seen",
+        help="'unseen': ask for combinations (colour and kind, process and place) never used in training",
+    )
     synth.add_argument("--size", type=_size, default=(64, 64), metavar="HxW", help="frame size (default 64x64)")
     synth.add_argument("--frames", type=_positive, default=9, help="frames a shot (default 9)")
     synth.add_argument("--clips", type=Path, help="folder of video files for half of the backgrounds")
@@ -37,15 +41,28 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--data", type=Path, required=True, help="folder that 'synth' wrote")
     score.set_defaults(run=_score)
 
+    sample = commands.add_parser(
+        "sample",
+        help="make the shot the pack ships",
+        description="Composite rendered things over a clip (Big Buck Bunny in the shipped one) and encode it.",
+    )
+    sample.add_argument("--clip", type=Path, required=True, help="video of at least 112 frames, 16:9")
+    sample.add_argument("--out", type=Path, required=True, help="file to write, such as assets/sample_shot.mp4")
+    sample.set_defaults(run=_sample)
+
     mini = commands.add_parser(
         "mini",
         help="train REM-mini from nothing",
         description="Train REM-mini from nothing: shots, VAE, text-to-video, REM. Run it again to go on after a stop.",
     )
-    mini.add_argument("--work", type=Path, required=True, help="working folder: shots, latents, states, TensorBoard logs")
+    mini.add_argument(
+        "--work", type=Path, required=True, help="working folder: shots, latents, states, TensorBoard logs"
+    )
     mini.add_argument("--out", type=Path, required=True, help="model folder to write")
     mini.add_argument("--clips", type=Path, help="folder of video files for half of the backgrounds")
-    mini.add_argument("--no-compile", action="store_true", help="do not compile the VAE's step (it needs a C++ compiler)")
+    mini.add_argument(
+        "--no-compile", action="store_true", help="do not compile the VAE's step (it needs a C++ compiler)"
+    )
     mini.set_defaults(run=_mini)
     return parser
 
@@ -95,6 +112,12 @@ def _score(arguments: argparse.Namespace) -> None:
 
     segmenter = load_segmenter(arguments.model, checkpoint=arguments.checkpoint)
     print(json.dumps({name: round(value, 4) for name, value in score(segmenter, arguments.data).items()}, indent=2))
+
+
+def _sample(arguments: argparse.Namespace) -> None:
+    from .synth.sample import write_sample
+
+    write_sample(arguments.clip, arguments.out)
 
 
 def _mini(arguments: argparse.Namespace) -> None:

@@ -40,6 +40,11 @@ class Average:
         for name, parameter in module.named_parameters():
             self.values[name].lerp_(parameter, 1 - decay)
 
+    @torch.no_grad()
+    def copy_to(self, module: nn.Module) -> None:
+        for name, parameter in module.named_parameters():
+            parameter.copy_(self.values[name])
+
 
 def train(
     name: str,
@@ -53,8 +58,8 @@ def train(
     clip: float = 1.0,
     save_every: int = 250,
     pictures: Callable[[int], Tensor] | None = None,
-) -> dict[str, Tensor]:
-    """Train until `steps` and return the averaged parameters.
+) -> None:
+    """Train until `steps`; the module then holds its averaged parameters.
 
     Args:
         name: of the stage; the state is kept in `folder`/name.pt and logs go to `folder`/logs/name.
@@ -67,9 +72,6 @@ def train(
         clip: largest norm of the gradient.
         save_every: steps between two states on disk.
         pictures: step -> [3,H,W] in 0..1, logged with every state.
-
-    Returns:
-        Averaged parameters by name.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -82,8 +84,6 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         average.values, first, seconds = state["average"], state["step"], state["seconds"]
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(first + step, steps))
-    if first >= steps:
-        return average.values
     started = time.monotonic()
     with SummaryWriter(folder / "logs" / name, purge_step=first) as writer:
         bar = tqdm(range(first, steps), initial=first, total=steps, desc=name, mininterval=10)
@@ -104,7 +104,7 @@ def train(
                 save(state_path, module, optimizer, average, step + 1, seconds + time.monotonic() - started)
                 if pictures is not None:
                     writer.add_image("samples", pictures(step), step)
-    return average.values
+    average.copy_to(module)
 
 
 def save(

@@ -58,7 +58,7 @@ def main(host: Path, base: Path, pack: Path, report: Path) -> None:
 
 def _schema(node: Any) -> dict[str, Any]:
     info = node.GET_NODE_INFO_V1()
-    inputs = {name: spec for group in info["input"].values() for name, spec in group.items()}
+    inputs = info["input"]["required"] | info["input"].get("optional", {})
     options = {name: (spec[1] if len(spec) > 1 else {}) for name, spec in inputs.items()}
     return {
         "category": info["category"],
@@ -200,7 +200,15 @@ def _alpha(nodes: dict[str, Any]) -> dict[str, Any]:
     mask[:, 8:12, 10:20] = 1.0
 
     def run(masks: Any, **changes: Any) -> Any:
-        settings = dict(black=0.0, white=1.0, gamma=1.0, grow=0, feather=0.0, invert=False, colour="straight")
+        settings = {
+            "black": 0.0,
+            "white": 1.0,
+            "gamma": 1.0,
+            "grow": 0,
+            "feather": 0.0,
+            "invert": False,
+            "colour": "straight",
+        }
         return nodes["MaskToAlpha"].execute(image, masks, **(settings | changes)).args
 
     straight, alpha = run(mask)
@@ -247,6 +255,7 @@ def _checkpoint(nodes: dict[str, Any], folder: Path) -> dict[str, Any]:
         "passed_through": passed_clip is clip and passed_vae is vae,
         "alone": shift(alone),
         "over_patched": shift(over),
+        "size_kept": HostBackbone(over, vae).default_size == HostBackbone(base, vae).default_size,
         "base_unchanged": _difference(predict(base), before),
     }
 

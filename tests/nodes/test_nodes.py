@@ -24,7 +24,7 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         [host_python(host), str(Path(__file__).with_name("in_host.py")), str(host), str(base), str(PACK), str(result)],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
         env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")},
     )
     assert run.returncode == 0, run.stderr[-4000:]
@@ -117,6 +117,7 @@ def test_a_file_of_whole_weights_takes_effect_and_keeps_loras(report: dict[str, 
     checkpoint = report["checkpoint"]
     assert checkpoint["passed_through"]
     assert checkpoint["alone"] == pytest.approx(1.0, abs=1e-3)  # the file's bias is higher by 1
+    assert checkpoint["size_kept"]
     assert checkpoint["over_patched"] == pytest.approx(2.0, abs=1e-3)  # and the patch adds 0.5 x 2
 
 

@@ -116,8 +116,7 @@ def pretrain(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps
         return decode_row(vae, x)
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-2)
-    averaged = train("t2v", model, optimizer, loss, steps, folder, pictures=pictures)
-    model.load_state_dict(averaged)
+    train("t2v", model, optimizer, loss, steps, folder, pictures=pictures)
 
 
 def fine_tune(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps: int, folder: Path) -> None:
@@ -149,8 +148,7 @@ def fine_tune(pool: Pool, latents: Latents, transformer, texts: Texts, vae, step
 
     trainable = [p for p in transformer.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=8e-4, betas=(0.9, 0.99), weight_decay=1e-2)
-    averaged = train("rem", transformer, optimizer, loss, steps, folder, pictures=pictures)
-    transformer.load_state_dict(averaged)
+    train("rem", transformer, optimizer, loss, steps, folder, pictures=pictures)
 
 
 def _referring_batch(rng: np.random.Generator, pool: Pool) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -37,7 +37,9 @@ def _write_json(path: Path, value: dict) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def export_mini(folder: Path, settings: MiniSettings, vae, text_encoder, transformer, t2v_state, tokenizer: Path) -> None:
+def export_mini(
+    folder: Path, settings: MiniSettings, vae, text_encoder, transformer, t2v_state, tokenizer: Path
+) -> None:
     """Write the whole model folder.
 
     Args:

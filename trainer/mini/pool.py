@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -16,6 +17,8 @@ from ..synth.backgrounds import RealClips, procedural
 from ..synth.scene import Plates, Shot, Thing, render, sample_things
 
 MOST_THINGS = 4
+ASPECTS = (1.0, 1.0, 4 / 3, 16 / 9)
+"""Shapes of training shots, width over height; all are squeezed to a square."""
 
 
 class Pool:
@@ -91,7 +94,17 @@ def _start(*work: object) -> None:
 def _render_one(index: int) -> Shot:
     frames, size, seed, plates = _work
     rng = np.random.default_rng((seed, index))
-    return render(sample_things(rng), plates(rng, frames, size, size))
+    width = round(size * rng.choice(ASPECTS))
+    shot = render(sample_things(rng), plates(rng, frames, size, width))
+    return Shot(_squeezed(shot.frames, size), _squeezed(shot.mattes, size), shot.things)
+
+
+def _squeezed(pictures: np.ndarray, width: int) -> np.ndarray:
+    """[A,B,H,W] or [T,H,W,3] at a width in pixels, as REM squeezes every shot to its own size."""
+    if pictures.shape[-1] != 3:
+        return np.stack([_squeezed(each[..., None].repeat(3, -1), width)[..., 0] for each in pictures])
+    size = (width, pictures.shape[1])
+    return np.stack([cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in pictures])
 
 
 def _rendered(count: int, frames: int, size: int, seed: int, plates: Plates) -> Iterator[Shot]:

@@ -27,8 +27,8 @@ class MiniSettings:
     heldout_clips: int = 64
     real_backgrounds: float = 0.5
     vae_width: int = 8
-    vae_steps: int = 3600
-    vae_clip_steps: int = 450
+    vae_steps: int = 2400
+    vae_clip_steps: int = 300
     dim: int = 256
     layers: int = 6
     ffn_dim: int = 768
@@ -40,6 +40,21 @@ class MiniSettings:
     seed: int = 1
 
 
-SMALLEST = MiniSettings(size=32, frames=5, clips=12, heldout_clips=4, vae_width=8, vae_steps=3, vae_clip_steps=2, dim=128,
-                        layers=1, ffn_dim=128, text_dim=32, text_layers=1, text_heads=2, t2v_steps=3, rem_steps=3)
+SMALLEST = MiniSettings(
+    size=32,
+    frames=5,
+    clips=12,
+    heldout_clips=4,
+    vae_width=8,
+    vae_steps=3,
+    vae_clip_steps=2,
+    dim=128,
+    layers=1,
+    ffn_dim=128,
+    text_dim=32,
+    text_layers=1,
+    text_heads=2,
+    t2v_steps=3,
+    rem_steps=3,
+)
 """Seconds of work: what the tests train."""

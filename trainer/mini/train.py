@@ -74,5 +74,7 @@ def _same_settings(work: Path, settings: MiniSettings) -> None:
     work.mkdir(parents=True, exist_ok=True)
     path = work / "settings.json"
     if path.exists() and json.loads(path.read_text()) != asdict(settings):
-        raise ValueError(f"{work} holds a training with other settings; use another folder, or remove it to start anew.")
+        raise ValueError(
+            f"{work} holds a training with other settings; use another folder, or remove it to start anew."
+        )
     path.write_text(json.dumps(asdict(settings), indent=2))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..clip_vae import ClipVAE, make_per_frame
 from ..loop import train
+from ..muon import Muon
 from .pool import Pool
 from .settings import MiniSettings
 
@@ -38,12 +39,12 @@ def new_vae(settings: MiniSettings):
 
 def video_tensor(frames: np.ndarray) -> Tensor:
     """uint8 [B,T,H,W,3] -> float32 [B,3,T,H,W] in -1..1."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+    return torch.from_numpy(frames.astype(np.float32)).permute(0, 4, 1, 2, 3) / 127.5 - 1
 
 
 def mask_tensor(mattes: np.ndarray) -> Tensor:
     """uint8 [B,T,H,W] -> float32 [B,3,T,H,W] in 0..1, as REM encodes masks."""
-    return torch.from_numpy(np.ascontiguousarray(mattes)).float().div(255).unsqueeze(1).expand(-1, 3, -1, -1, -1)
+    return torch.from_numpy(mattes.astype(np.float32)).div(255).unsqueeze(1).expand(-1, 3, -1, -1, -1)
 
 
 def _batch(pool: Pool, step: int, clips: int, frames: int) -> tuple[Tensor, Tensor]:
@@ -107,13 +108,12 @@ def train_vae(pool: Pool, settings: MiniSettings, folder: Path, compile_model: b
         return torch.cat(list(rows), dim=2)
 
     stages = (
-        ("vae_short", settings.vae_steps, SHORT_FRAMES, SHORT_BATCH, 2.5e-3),
-        ("vae_long", settings.vae_clip_steps, settings.frames, LONG_BATCH, 5e-4),
+        ("vae_short", settings.vae_steps, SHORT_FRAMES, SHORT_BATCH, 0.04),
+        ("vae_long", settings.vae_clip_steps, settings.frames, LONG_BATCH, 0.008),
     )
     for number, (name, steps, frames, batch, rate) in enumerate(stages):
-        optimizer = torch.optim.AdamW(vae.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=1e-4)
-        averaged = train(name, vae, optimizer, loss_on(frames, batch, number), steps, folder, pictures=pictures)
-        vae.load_state_dict(averaged)
+        optimizer = Muon(vae, rate, vector_rate=2e-3)
+        train(name, vae, optimizer, loss_on(frames, batch, number), steps, folder, pictures=pictures)
     return vae
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from rem_engine.media import open_shot
+
 from .noise import value_noise
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv")

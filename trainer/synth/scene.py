@@ -1,4 +1,4 @@
-"""Sampling and rendering of synthetic shots: things, their exact mattes, and sentences that name exactly one of them."""
+"""Sampling and rendering of synthetic shots: things, exact mattes, and sentences that name exactly one of them."""
 
 from __future__ import annotations
 
@@ -207,7 +207,9 @@ def _says(rng: np.random.Generator, phrases: tuple[str, ...]) -> str:
     return str(rng.choice(phrases))
 
 
-def _matches(thing: Thing, kind: str, colour: str | None, size: str | None, place: str | None, motion: str | None) -> bool:
+def _matches(
+    thing: Thing, kind: str, colour: str | None, size: str | None, place: str | None, motion: str | None
+) -> bool:
     """Whether a description could be taken to mean a thing; vague places count as a match."""
     if thing.kind != kind or (colour and thing.colour != colour) or (motion and thing.motion != motion):
         return False
@@ -300,5 +302,6 @@ def caption(rng: np.random.Generator, things: list[Thing]) -> str:
         size = thing.size if thing.size != "medium" else None
         place = _says(rng, PLACE_PHRASES[thing.place]) if thing.place else None
         motion = _says(rng, MOTION_PHRASES[thing.motion]) if thing.motion else None
-        parts.append(" ".join(w for w in ("a" if not thing.is_process else "", size, thing.colour, name, place, motion) if w))
+        words = ("" if thing.is_process else "a", size, thing.colour, name, place, motion)
+        parts.append(" ".join(w for w in words if w))
     return ", ".join(parts)

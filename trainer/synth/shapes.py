@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-SUPERSAMPLING = 4
-"""Samples along each side of a pixel; coverage is exact to 1/16."""
+SUPERSAMPLING = 8
+"""Samples along each side of a pixel; coverage comes in steps of 1/64."""
 
 
 def outline(kind: str) -> list[np.ndarray]:
@@ -57,14 +57,20 @@ def coverage(outlines: list[np.ndarray], height: int, width: int) -> np.ndarray:
 
 
 def placed(outlines: list[np.ndarray], centre: tuple[float, float], radius: float, angle: float) -> list[np.ndarray]:
-    """Turn by `angle` (radians, clockwise on screen), scale to `radius` pixels and move to `centre` (x, y) in pixels."""
+    """Turn by `angle` (radians, clockwise on screen), scale to `radius` and move to `centre` (x, y), both in pixels."""
     cos, sin = np.cos(angle), np.sin(angle)
     turn = np.array([[cos, sin], [-sin, cos]])
     return [o @ turn * radius + np.asarray(centre) for o in outlines]
 
 
-def shading(colour: tuple[float, float, float], height: int, width: int, centre: tuple[float, float], radius: float,
-            light: float) -> np.ndarray:
+def shading(
+    colour: tuple[float, float, float],
+    height: int,
+    width: int,
+    centre: tuple[float, float],
+    radius: float,
+    light: float,
+) -> np.ndarray:
     """A coloured surface lit from direction `light` (radians): float32 [H,W,3] in 0..1."""
     y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
     slope = ((x - centre[0]) * np.cos(light) + (y - centre[1]) * np.sin(light)) / max(radius, 1.0)

@@ -20,11 +20,11 @@ JPEG_QUALITY = 97
 class Split:
     """A folder of synthetic shots, frame files named 00000, 00001, ...
 
-    `train/JPEGImages/<video>/*.jpg`; `train/Annotations/<video>/*.png`, 8-bit, a pixel holds the obj_id of the thing that
-    covers more than half of it; `train/alpha/<video>/<obj_id>/*.png`, 16-bit, the exact matte;
-    `train/meta.json` (videos -> objects -> category, frames), `meta_expressions/train/meta_expressions.json` (videos ->
-    expressions -> exp, obj_id; frames), as published, and `synth.json`, which adds what was rendered and sentences that
-    name nothing in their shot.
+    As published: `train/JPEGImages/<video>/*.jpg`; `train/Annotations/<video>/*.png`, 8-bit, pixels hold the obj_id of
+    the thing that covers more than half of it; `train/meta.json` (videos -> objects -> category, frames);
+    `meta_expressions/train/meta_expressions.json` (videos -> expressions -> exp, obj_id; frames).
+    Beside them: `train/alpha/<video>/<obj_id>/*.png`, 16-bit, the exact mattes; `synth.json`, what was rendered, and
+    sentences that name nothing in their shot.
     """
 
     root: Path
