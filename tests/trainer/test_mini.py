@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,7 +100,13 @@ def test_rem_leaves_the_embedders_as_pretraining_made_them(work: Path) -> None:
 
 def test_other_settings_in_the_same_working_folder_are_refused(work: Path) -> None:
     with pytest.raises(ValueError, match="other settings"):
-        train_mini(work / "work", work / "model", replace(SMALLEST, rem_steps=9), compile_model=False)
+        train_mini(work / "work", work / "model", replace(SMALLEST, t2v_steps=9), compile_model=False)
+
+
+def test_a_larger_budget_goes_on_from_where_the_last_one_ended(work: Path, tmp_path: Path) -> None:
+    shutil.copytree(work / "work", tmp_path / "work")
+    train_mini(tmp_path / "work", tmp_path / "model", replace(SMALLEST, rem_steps=5), compile_model=False)
+    assert torch.load(tmp_path / "work" / "rem.pt", weights_only=True)["step"] == 5
 
 
 def test_both_tokenizers_read_every_sentence_alike(work: Path) -> None:

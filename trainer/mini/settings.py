@@ -28,15 +28,15 @@ class MiniSettings:
     real_backgrounds: float = 0.5
     vae_width: int = 8
     vae_steps: int = 2400
-    vae_clip_steps: int = 300
+    vae_clip_steps: int = 900
     dim: int = 256
     layers: int = 6
     ffn_dim: int = 768
     text_dim: int = 128
     text_layers: int = 2
     text_heads: int = 4
-    t2v_steps: int = 2000
-    rem_steps: int = 6000
+    t2v_steps: int = 700
+    rem_steps: int = 2400
     seed: int = 1
 
 

@@ -27,7 +27,7 @@ def train_mini(
     Args:
         work: working folder; what stands there is gone on from.
         output: the model folder to write.
-        settings: sizes and budgets; they may not change between runs in one working folder.
+        settings: sizes and budgets; between runs in one working folder only `rem_steps`, the last stage's, may change.
         clips: folder of real clips for backgrounds; without it all backgrounds are procedural.
         compile_model: whether to compile the VAE's training step, which takes minutes and halves each step.
 
@@ -73,7 +73,7 @@ def stage_seconds(work: Path) -> dict[str, float]:
 def _same_settings(work: Path, settings: MiniSettings) -> None:
     work.mkdir(parents=True, exist_ok=True)
     path = work / "settings.json"
-    if path.exists() and json.loads(path.read_text()) != asdict(settings):
+    if path.exists() and json.loads(path.read_text()) | {"rem_steps": settings.rem_steps} != asdict(settings):
         raise ValueError(
             f"{work} holds a training with other settings; use another folder, or remove it to start anew."
         )

@@ -21,6 +21,8 @@ LATENT_NOISE = 0.1
 LATENT_WEIGHT = 1e-3
 """Of the latents' mean square, which keeps their scale, and so the noise's share, in bounds."""
 MASK_WEIGHT = 2.0
+CHROMA_GAIN = 2.5
+"""Of errors of colour over errors of grey: most sentences name a colour, most pixels have little."""
 SHORT_FRAMES, SHORT_BATCH, LONG_BATCH = 5, 3, 2
 
 
@@ -79,6 +81,8 @@ def train_vae(pool: Pool, settings: MiniSettings, folder: Path, compile_model: b
     def objective(clips: Tensor, noise: Tensor, videos: int) -> tuple[Tensor, Tensor, Tensor]:
         latents = clip_vae.encode(clips)[0]
         error = clip_vae.decode(latents + LATENT_NOISE * noise) - clips
+        grey = error.mean(dim=1, keepdim=True)
+        error = grey + CHROMA_GAIN * (error - grey)
         # the square gets mattes going: under the absolute error alone, all black is where they stay
         loss = error.abs().add(2 * error.square()).mean(dim=(1, 2, 3, 4))
         return loss[:videos].mean(), loss[videos:].mean(), latents.square().mean()
@@ -109,7 +113,7 @@ def train_vae(pool: Pool, settings: MiniSettings, folder: Path, compile_model: b
 
     stages = (
         ("vae_short", settings.vae_steps, SHORT_FRAMES, SHORT_BATCH, 0.04),
-        ("vae_long", settings.vae_clip_steps, settings.frames, LONG_BATCH, 0.008),
+        ("vae_long", settings.vae_clip_steps, settings.frames, LONG_BATCH, 0.02),
     )
     for number, (name, steps, frames, batch, rate) in enumerate(stages):
         optimizer = Muon(vae, rate, vector_rate=2e-3)
