@@ -70,7 +70,7 @@ class ArrayFrames:
             low, high = frames.min(), frames.max()
             if not (np.isfinite(low) and np.isfinite(high) and high <= 2.0 and low >= -1.0):
                 raise ValueError(
-                    f"Float frames must lie in 0..1 (display-referred), but values from {low:g} to {high:g} were found: "
+                    f"Float frames must lie in 0..1 (display-referred), but values {low:g} to {high:g} were found: "
                     "divide 8-bit values by 255, or bring linear light to display values first."
                 )
             frames = frames.clip(0.0, 1.0)

@@ -281,7 +281,7 @@ class _ModelFrames:
             frames = self._source.read(begin, end)
             if len(frames) != end - begin:
                 raise ValueError(
-                    f"The shot ended after {begin + len(frames)} frames where {self._source.frame_count} were expected: "
+                    f"The shot ended after {begin + len(frames)} frames; {self._source.frame_count} were expected: "
                     "its file may be cut short."
                 )
             groups.append(frames_to_model(frames, self._size, self._eight_bit))

@@ -99,7 +99,7 @@ class WanBackbone:
 
     @torch.no_grad()
     def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
-        """Clean latents [1,16,t,h,w], prompts [P,77,4096] -> mask latents [P,16,t,h,w]; one pass at t = 0 (REM, Wan)."""
+        """Clean latents [1,16,t,h,w], prompts [P,77,4096] -> mask latents [P,16,t,h,w] in one pass at t = 0 (REM)."""
         count = len(prompt_embeds)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             predicted = self.transformer(

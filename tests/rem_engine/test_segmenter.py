@@ -256,7 +256,7 @@ def test_sixteen_bit_frames_keep_their_depth_in_the_shot_protocol() -> None:
         (np.zeros((40, 48, 3), np.uint8), "look like one picture"),
         (np.zeros((2, 40, 48, 2), np.uint8), r"shape \[2, 40, 48, 2\] cannot be read"),
         (np.zeros((2, 40, 48, 3), np.int64), "type int64 cannot be read"),
-        (np.full((2, 40, 48, 3), 255.0), "values from 255 to 255 were found"),
+        (np.full((2, 40, 48, 3), 255.0), "values 255 to 255 were found"),
         (np.full((2, 40, 48, 3), np.nan), "must lie in 0..1"),
     ],
 )
@@ -269,7 +269,7 @@ def test_a_source_that_ends_early_is_told() -> None:
     source = ArrayFrames(ramp(12))
     source.frame_count = 20
     segmenter = Segmenter(PlainBackbone())
-    with pytest.raises(ValueError, match="ended after 12 frames where 20 were expected"):
+    with pytest.raises(ValueError, match="ended after 12 frames; 20 were expected"):
         list(segmenter.stream(source, segmenter.encode_prompts(["all of it"])))
 
 
