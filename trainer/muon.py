@@ -25,8 +25,6 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon for convolutions and matrices, Adam for vectors.
 
-    Reaches REM-mini's colours in a third of AdamW's steps.
-
     Args:
         module: what is trained. A convolution marked `per_frame` is updated in its last temporal tap alone.
         rate: learning rate of matrices; every update has about unit singular values.
