@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         default="seen",
         help="'unseen': ask for combinations (colour and kind, process and place) never used in training",
     )
-    synth.add_argument("--size", type=_size, default=(64, 64), metavar="HxW", help="frame size (default 64x64)")
+    synth.add_argument("--size", type=_size, default=(96, 96), metavar="HxW", help="frame size (REM-mini's, 96x96)")
     synth.add_argument("--frames", type=_positive, default=9, help="frames a shot (default 9)")
     synth.add_argument("--clips", type=Path, help="folder of video files for half of the backgrounds")
     synth.set_defaults(run=_synth)
@@ -78,7 +78,7 @@ def _size(text: str) -> tuple[int, int]:
     try:
         height, width = (int(side) for side in text.lower().split("x"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HxW, such as 64x64") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not HxW, such as 96x96") from None
     if min(height, width) < 16:
         raise argparse.ArgumentTypeError(f"{text} is too small; both sides need 16 pixels")
     return height, width

@@ -26,9 +26,10 @@ class Muon(torch.optim.Optimizer):
     """Muon for convolutions and matrices, Adam for vectors.
 
     Args:
-        module: what is trained. A convolution marked `per_frame` is updated in its last temporal tap alone.
+        module: whose trainable parameters are updated; of a convolution marked `per_frame` the last temporal tap.
         rate: learning rate of matrices; every update has about unit singular values.
-        vector_rate: learning rate of biases and norms.
+        vector_rate: learning rate of biases, norms and `by_adam`.
+        by_adam: prefixes of the names of matrices that Adam updates: output layers, whose columns are no directions.
         momentum: of the matrices, with Nesterov's look-ahead.
         betas: of Adam.
     """
@@ -38,14 +39,17 @@ class Muon(torch.optim.Optimizer):
         module: nn.Module,
         rate: float,
         vector_rate: float,
+        by_adam: tuple[str, ...] = (),
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.99),
     ) -> None:
         spatial, matrices, vectors = [], [], []
         per_frame = {id(m.weight) for m in module.modules() if getattr(m, "per_frame", False)}
-        for parameter in module.parameters():
+        for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                continue
             is_matrix = parameter.ndim >= 2 and min(parameter.shape[0], parameter[0].numel()) > 1
-            if is_matrix and max(parameter.shape[1:]) > 1:
+            if is_matrix and max(parameter.shape[1:]) > 1 and not name.startswith(by_adam):
                 (spatial if id(parameter) in per_frame else matrices).append(parameter)
             else:
                 vectors.append(parameter)

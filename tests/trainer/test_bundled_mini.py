@@ -44,8 +44,10 @@ def test_the_card_and_the_licence_lie_beside_the_weights() -> None:
 @pytest.mark.parametrize("split", ("seen", "unseen"))
 def test_it_finds_what_sentences_name_in_new_shots(tmp_path: Path, split: str) -> None:
     """A sample of 30 shots, so the bounds are looser than those its card reports on hundreds."""
-    write_split(tmp_path / "d", 30, 4242, procedural, frames=9, height=64, width=64, unseen=split == "unseen")
-    figures = score(load_segmenter("mini"), tmp_path / "d")
+    segmenter = load_segmenter("mini")
+    height, width = segmenter.backbone.default_size
+    write_split(tmp_path / "d", 30, 4242, procedural, frames=9, height=height, width=width, unseen=split == "unseen")
+    figures = score(segmenter, tmp_path / "d")
     assert figures["J"] >= {"seen": 0.40, "unseen": 0.40}[split]
     assert figures["referring_accuracy"] >= 0.70
     assert figures["absent_area"] <= 0.04

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 import trainer.loop
 from rem_engine import load_segmenter
 from trainer.loop import cosine, train
+from trainer.mini.pool import build_pool
 from trainer.mini.settings import SMALLEST
 from trainer.mini.train import train_mini
 
@@ -98,6 +100,22 @@ def test_rem_leaves_the_embedders_as_pretraining_made_them(work: Path) -> None:
     assert {name for name in rem if name.startswith("blocks.") and rem[name].ndim == 2} <= changed
 
 
+def test_the_decoders_own_stage_leaves_latents_as_they_are(work: Path) -> None:
+    before = torch.load(work / "work" / "vae_long.pt", weights_only=True)["average"]
+    after = torch.load(work / "work" / "vae_decoder.pt", weights_only=True)["average"]
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+
+
+def test_a_worker_that_dies_ends_the_rendering_with_a_sentence(tmp_path: Path) -> None:
+    def plates(rng: np.random.Generator, frames: int, height: int, width: int) -> np.ndarray:
+        os._exit(1)
+
+    with pytest.raises(RuntimeError, match="stopped after 0 of 4 shots"):
+        build_pool(tmp_path / "pool", 4, 5, 32, 1, plates)
+    assert not (tmp_path / "pool" / "things.json").exists()
+
+
 def test_other_settings_in_the_same_working_folder_are_refused(work: Path) -> None:
     with pytest.raises(ValueError, match="other settings"):
         train_mini(work / "work", work / "model", replace(SMALLEST, t2v_steps=9), compile_model=False)
@@ -123,7 +141,7 @@ def test_both_tokenizers_read_every_sentence_alike(work: Path) -> None:
 
 
 def test_states_and_logs_of_every_stage_are_kept(work: Path) -> None:
-    stages = ("vae_short", "vae_long", "t2v", "rem")
+    stages = ("vae_short", "vae_long", "vae_decoder", "t2v", "rem")
     for stage in stages:
         assert (work / "work" / f"{stage}.pt").exists()
         assert list((work / "work" / "logs" / stage).glob("events.out.*"))

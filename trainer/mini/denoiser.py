@@ -13,13 +13,14 @@ from rem_engine.backbone import TEXT_ROWS, TEXT_WIDTH
 
 from ..clip_vae import ClipVAE
 from ..loop import train
+from ..muon import Muon
 from ..synth.scene import caption, describe, describe_absent
 from .latents import Latents
 from .pool import Pool
 from .settings import MiniSettings
 from .text import CAPITALISED
 
-BATCH = 16
+BATCH = 24
 ABSENT = 0.15
 """Share of REM's training expressions that name nothing in the shot."""
 FROZEN = ("patch_embedding.", "condition_embedder.")
@@ -146,8 +147,7 @@ def fine_tune(pool: Pool, latents: Latents, transformer, texts: Texts, vae, step
         shown = (videos, predict(videos, sentences), _tensor(latents.masks[indices, rows]))
         return torch.cat([decode_row(vae, each) for each in shown], dim=1)
 
-    trainable = [p for p in transformer.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=8e-4, betas=(0.9, 0.99), weight_decay=1e-2)
+    optimizer = Muon(transformer, 0.02, vector_rate=1e-3, by_adam=("proj_out.",))
     train("rem", transformer, optimizer, loss, steps, folder, pictures=pictures)
 
 

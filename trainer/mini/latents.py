@@ -31,10 +31,11 @@ class Latents:
 
 
 def vae_fingerprint(vae: nn.Module) -> str:
-    """A hash of a VAE's weights, which says whether latents on disk are its own."""
+    """A hash of a VAE's encoding weights, which says whether latents on disk are its own."""
     digest = hashlib.sha256()
-    for _, tensor in sorted(vae.state_dict().items()):
-        digest.update(tensor.contiguous().numpy().tobytes())
+    for name, tensor in sorted(vae.state_dict().items()):
+        if name.startswith(("encoder.", "quant_conv.")):
+            digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

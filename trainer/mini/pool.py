@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -70,11 +72,17 @@ def build_pool(folder: Path, count: int, frames: int, size: int, seed: int, plat
     all_mattes = np.lib.format.open_memmap(
         folder / "mattes.npy", mode="w+", dtype=np.uint8, shape=(count, MOST_THINGS, frames, size, size)
     )
-    things = []
-    for index, shot in enumerate(_rendered(count, frames, size, seed, plates)):
-        all_frames[index] = np.round(shot.frames * 255)
-        all_mattes[index, : len(shot.things)] = np.round(shot.mattes * 255)
-        things.append([asdict(thing) for thing in shot.things])
+    things: list[list[dict]] = [[] for _ in range(count)]
+
+    def render_share(indices: range, done: Connection) -> None:
+        for index in indices:
+            shot = _render_one(index, frames, size, seed, plates)
+            all_frames[index] = np.round(shot.frames * 255)
+            all_mattes[index, : len(shot.things)] = np.round(shot.mattes * 255)
+            done.send((index, [asdict(thing) for thing in shot.things]))
+
+    for index, shot_things in tqdm(_by_workers(render_share, count), total=count, desc="rendering shots"):
+        things[index] = shot_things
     all_frames.flush()
     all_mattes.flush()
     partial = folder / "things.json.partial"
@@ -83,16 +91,7 @@ def build_pool(folder: Path, count: int, frames: int, size: int, seed: int, plat
     return Pool(folder)
 
 
-_work: tuple | None = None
-
-
-def _start(*work: object) -> None:
-    global _work
-    _work = work
-
-
-def _render_one(index: int) -> Shot:
-    frames, size, seed, plates = _work
+def _render_one(index: int, frames: int, size: int, seed: int, plates: Plates) -> Shot:
     rng = np.random.default_rng((seed, index))
     width = round(size * rng.choice(ASPECTS))
     shot = render(sample_things(rng), plates(rng, frames, size, width))
@@ -107,8 +106,25 @@ def _squeezed(pictures: np.ndarray, width: int) -> np.ndarray:
     return np.stack([cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in pictures])
 
 
-def _rendered(count: int, frames: int, size: int, seed: int, plates: Plates) -> Iterator[Shot]:
-    # forked workers inherit the real clips; a spawned one would have to read them again
+def _by_workers(work: Callable[[range, Connection], None], count: int) -> Iterator[Any]:
+    """What the shares of `work` send, as it comes; a share has every n-th of `count` indices."""
+    # forked, a worker inherits the real clips and the open arrays, and nothing has to be pickled
     context = multiprocessing.get_context("fork")
-    with context.Pool(os.cpu_count(), _start, (frames, size, seed, plates)) as workers:
-        yield from tqdm(workers.imap(_render_one, range(count), chunksize=8), total=count, desc="rendering shots")
+    receivers = []
+    for number in range(shares := os.cpu_count() or 1):
+        receiver, sender = context.Pipe(duplex=False)
+        context.Process(target=work, args=(range(number, count, shares), sender), daemon=True).start()
+        sender.close()  # the worker's copy is then the last, and its end is seen
+        receivers.append(receiver)
+    received = 0
+    while receivers:
+        for receiver in wait(receivers):
+            try:
+                item = receiver.recv()
+            except EOFError:
+                receivers.remove(receiver)
+                continue
+            received += 1
+            yield item
+    if received < count:
+        raise RuntimeError(f"Rendering stopped after {received} of {count} shots; its message stands above.")

@@ -15,13 +15,14 @@ class MiniSettings:
         clips, heldout_clips: shots rendered for training and for watching it.
         real_backgrounds: share of shots over real footage, where a folder of clips is given.
         vae_width: channels of the VAE at full resolution (Wan2.1 has 96).
-        vae_steps, vae_clip_steps: VAE steps on five-frame clips, then on whole ones.
+        vae_steps, vae_clip_steps, vae_decoder_steps: VAE steps on five-frame clips, on whole ones, and of its decoder
+            alone.
         dim, layers, ffn_dim: of the denoiser (Wan2.1-1.3B has 1536, 30, 8960).
         text_dim, text_layers, text_heads: of the UMT5 text encoder.
         t2v_steps, rem_steps: text-to-video pre-training and REM fine-tuning.
     """
 
-    size: int = 64
+    size: int = 96
     frames: int = 9
     clips: int = 4000
     heldout_clips: int = 64
@@ -29,6 +30,7 @@ class MiniSettings:
     vae_width: int = 8
     vae_steps: int = 2400
     vae_clip_steps: int = 900
+    vae_decoder_steps: int = 400
     dim: int = 256
     layers: int = 6
     ffn_dim: int = 768
@@ -48,6 +50,7 @@ SMALLEST = MiniSettings(
     vae_width=8,
     vae_steps=3,
     vae_clip_steps=2,
+    vae_decoder_steps=2,
     dim=128,
     layers=1,
     ffn_dim=128,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +26,11 @@ LATENT_WEIGHT = 1e-3
 MASK_WEIGHT = 2.0
 CHROMA_GAIN = 2.5
 """Of errors of colour over errors of grey: most sentences name a colour, most pixels have little."""
-SHORT_FRAMES, SHORT_BATCH, LONG_BATCH = 5, 3, 2
+SHORT_FRAMES = 5
+CROP = 64
+"""Side of the crops both autoencoding stages learn on, pixels; the decoder's last stage sees whole frames."""
+SHORT_BATCH, LONG_BATCH, DECODER_BATCH = (3, 3), (2, 2), (1, 3)
+"""Videos and mattes of a step."""
 
 
 def new_vae(settings: MiniSettings):
@@ -49,28 +56,59 @@ def mask_tensor(mattes: np.ndarray) -> Tensor:
     return torch.from_numpy(mattes.astype(np.float32)).div(255).unsqueeze(1).expand(-1, 3, -1, -1, -1)
 
 
-def _batch(pool: Pool, step: int, clips: int, frames: int) -> tuple[Tensor, Tensor]:
-    rng = np.random.default_rng((7, step))
+@dataclass(frozen=True)
+class _Stage:
+    name: str
+    steps: int
+    rate: float
+    frames: int
+    side: int
+    counts: tuple[int, int]
+    objective: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]]
+
+
+def _batch(pool: Pool, stage: _Stage, step: int) -> tuple[Tensor, Tensor]:
+    """Clips of random shots and random mattes, cropped and turned."""
+    rng = np.random.default_rng((7, step, *stage.name.encode()))
+    counts, frames, side = stage.counts, stage.frames, stage.side
     videos, masks = [], []
-    for index in rng.integers(len(pool), size=clips):
-        start = rng.integers(pool.frames.shape[1] - frames + 1)
-        video = pool.frames[index, start : start + frames]
-        index = rng.integers(len(pool))
-        matte = pool.mattes[index, rng.integers(len(pool.things[index])), start : start + frames]
-        if rng.random() < 0.3:
-            matte = np.where(matte > 127, 255, 0).astype(np.uint8)
-        flip, transpose = rng.random(2) < 0.5
+    for index in rng.integers(len(pool), size=sum(counts)):
+        is_video = len(videos) < counts[0]
+        source = pool.frames[index] if is_video else pool.mattes[index, rng.integers(len(pool.things[index]))]
+        start = rng.integers(source.shape[0] - frames + 1)
+        top, left = rng.integers(source.shape[1] - side + 1, size=2)
+        clip = source[start : start + frames, top : top + side, left : left + side]
+        flip, transpose, binary = rng.random(3) < (0.5, 0.5, 0.3)
         if flip:
-            video, matte = video[:, :, ::-1], matte[:, :, ::-1]
+            clip = clip[:, :, ::-1]
         if transpose:
-            video, matte = video.transpose(0, 2, 1, 3), matte.transpose(0, 2, 1)
-        videos.append(video)
-        masks.append(matte)
+            clip = clip.swapaxes(1, 2)
+        if is_video:
+            videos.append(clip)
+        else:
+            masks.append(np.where(clip > 127, 255, 0).astype(np.uint8) if binary else clip)
     return video_tensor(np.stack(videos)), mask_tensor(np.stack(masks))
 
 
+def _loss(pool: Pool, stage: _Stage, step: int) -> tuple[Tensor, dict[str, float]]:
+    clips = torch.cat(_batch(pool, stage, step))
+    shape = (len(clips), 16, 1 + (stage.frames - 1) // 4, stage.side // 8, stage.side // 8)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(step))
+    video, mask, square = stage.objective(clips, noise, stage.counts[0])
+    total = video + MASK_WEIGHT * mask + LATENT_WEIGHT * square
+    return total, {"video": video.item(), "mask": mask.item(), "latent_square": square.item()}
+
+
+@torch.no_grad()
+def _pictures(pool: Pool, stage: _Stage, clip_vae: ClipVAE, step: int) -> Tensor:
+    clips = torch.cat(_batch(pool, stage, 0))
+    decoded = clip_vae.decode(clip_vae.encode(clips)[0])
+    rows = torch.cat([clips[:, :, -1], decoded[:, :, -1]], dim=2).add(1).div(2).clamp(0, 1)
+    return torch.cat(list(rows), dim=2)
+
+
 def train_vae(pool: Pool, settings: MiniSettings, folder: Path, compile_model: bool):
-    """Train the VAE on short clips, then on whole ones; resumes where a killed run stopped.
+    """Train the VAE on short clips, on longer ones, then its decoder alone; resumes where a killed run stopped.
 
     Returns:
         diffusers' `AutoencoderKLWan` with averaged weights, latents not yet standardised.
@@ -87,37 +125,23 @@ def train_vae(pool: Pool, settings: MiniSettings, folder: Path, compile_model: b
         loss = error.abs().add(2 * error.square()).mean(dim=(1, 2, 3, 4))
         return loss[:videos].mean(), loss[videos:].mean(), latents.square().mean()
 
-    # compiling takes minutes and halves a step; the short second stage does not earn it back
+    # compiling takes minutes and halves a step; the shorter stages do not earn it back
     compiled = torch.compile(objective, dynamic=False) if compile_model else objective
-    objectives = (compiled, objective)
-
-    def loss_on(frames: int, batch: int, stage: int):
-        def loss(step: int) -> tuple[Tensor, dict[str, float]]:
-            videos, masks = _batch(pool, step * 2 + stage, batch, frames)
-            clips = torch.cat([videos, masks])
-            shape = (2 * batch, 16, 1 + (frames - 1) // 4, clips.shape[3] // 8, clips.shape[4] // 8)
-            noise = torch.randn(shape, generator=torch.Generator().manual_seed(step))
-            video, mask, square = objectives[stage](clips, noise, batch)
-            total = video + MASK_WEIGHT * mask + LATENT_WEIGHT * square
-            return total, {"video": video.item(), "mask": mask.item(), "latent_square": square.item()}
-
-        return loss
-
-    def pictures(step: int) -> Tensor:
-        videos, masks = _batch(pool, 0, 2, settings.frames)
-        clips = torch.cat([videos, masks])
-        with torch.no_grad():
-            decoded = clip_vae.decode(clip_vae.encode(clips)[0])
-        rows = torch.cat([clips[:, :, -1], decoded[:, :, -1]], dim=2).add(1).div(2).clamp(0, 1)
-        return torch.cat(list(rows), dim=2)
-
+    crop = min(CROP, settings.size)
     stages = (
-        ("vae_short", settings.vae_steps, SHORT_FRAMES, SHORT_BATCH, 0.04),
-        ("vae_long", settings.vae_clip_steps, settings.frames, LONG_BATCH, 0.02),
+        _Stage("vae_short", settings.vae_steps, 0.04, SHORT_FRAMES, crop, SHORT_BATCH, compiled),
+        _Stage("vae_long", settings.vae_clip_steps, 0.02, settings.frames, crop, LONG_BATCH, objective),
+        _Stage(
+            "vae_decoder", settings.vae_decoder_steps, 0.01, settings.frames, settings.size, DECODER_BATCH, objective
+        ),
     )
-    for number, (name, steps, frames, batch, rate) in enumerate(stages):
-        optimizer = Muon(vae, rate, vector_rate=2e-3)
-        train(name, vae, optimizer, loss_on(frames, batch, number), steps, folder, pictures=pictures)
+    for stage in stages:
+        if stage.name == "vae_decoder":  # what it learns leaves the latents as they are
+            vae.encoder.requires_grad_(False)
+            vae.quant_conv.requires_grad_(False)
+        optimizer = Muon(vae, stage.rate, vector_rate=stage.rate / 20)
+        loss, pictures = partial(_loss, pool, stage), partial(_pictures, pool, stage, clip_vae)
+        train(stage.name, vae, optimizer, loss, stage.steps, folder, pictures=pictures)
     return vae
 
 
