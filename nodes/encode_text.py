@@ -57,7 +57,7 @@ class EncodeText(io.ComfyNode):
             rows, cut = encode_prompt(clip, prompt)
             if cut:
                 shown = textwrap.shorten(cut, _SHOWN_CHARACTERS, placeholder=" ...")
-                show_text(f"Longer than {TEXT_ROWS} tokens; not read: {shown}", cls.hidden.unique_id)
+                show_text(f"Longer than {TEXT_ROWS} tokens; not read: {shown}", cls)
             entries.append([rows[None], {"pooled_output": None, _PROMPT: prompt}])
         return io.NodeOutput(entries)
 

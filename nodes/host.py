@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ..rem_engine.backbone import PAPER_WINDOWS
 from ..rem_engine.media import preview_strip
+from .latents import frames_key, latents_cache
 
 CATEGORY = "ReferEverything"
 MODEL_FOLDER = "rem"
@@ -71,11 +72,13 @@ def progress_hook() -> Callable[[int, int], None]:
     return progress
 
 
-def show_text(text: str, node_id: str) -> None:
-    """Show a line of text on a node while the graph runs."""
-    from server import PromptServer  # there only while the host serves
+def show_text(text: str, node: type[io.ComfyNode]) -> None:
+    """Show a line of text on a node while the graph runs; nowhere, where the host runs without its server."""
+    from server import PromptServer  # what it imports need not be there before the host serves
 
-    PromptServer.instance.send_progress_text(text, node_id)
+    server = getattr(PromptServer, "instance", None)
+    if server is not None and node.hidden is not None:
+        server.send_progress_text(text, node.hidden.unique_id)
 
 
 def strip_preview(frames: np.ndarray, node: type[io.ComfyNode]) -> ui.PreviewImage:
@@ -86,12 +89,14 @@ def strip_preview(frames: np.ndarray, node: type[io.ComfyNode]) -> ui.PreviewIma
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """What REM weights were trained for: name, (height, width), and the windows of the `shot` protocol in frames."""
+    """What REM weights were trained for: name, (height, width), and the windows of the `shot` protocol in frames; and
+    whether they lie on the MODEL as a difference (delta or LoRA) to weights of its own."""
 
     name: str = "Wan2.1"
     size: tuple[int, int] = (512, 512)
     window: int = PAPER_WINDOWS[0]
     overlap: int = 8
+    difference: bool = False
 
 
 def attach_card(model: ModelPatcher, card: Card) -> None:
@@ -110,9 +115,12 @@ class HostBackbone:
     Latents stay as the host's VAE gives them, not normalised: the host's sampling entry normalises on the way into the
     denoiser and back on the way out. Nothing between these methods looks into them.
 
+    Frames encoded once are not encoded again as long as the host keeps the VAE: see `latents_cache`.
+
     Args:
         model: Wan2.1 text-to-video MODEL with REM weights, with whatever LoRAs, patches and wrappers it carries.
         vae: Wan2.1 VAE.
+        decode_vae: another VAE for decoding: Wan2.1's, or its tiny autoencoder. None: `vae` decodes too.
 
     Raises:
         ValueError: a MODEL or VAE of another kind.
@@ -121,13 +129,14 @@ class HostBackbone:
     paper_windows = PAPER_WINDOWS
     size_multiple = 16
 
-    def __init__(self, model: ModelPatcher, vae: VAE) -> None:
+    def __init__(self, model: ModelPatcher, vae: VAE, decode_vae: VAE | None = None) -> None:
         check_model(model)
         _check_vae(vae)
+        _check_decoder(decode_vae or vae)
         card = card_of(model)
         self.name = card.name
         self.default_size, self.default_window, self.default_overlap = card.size, card.window, card.overlap
-        self._vae = vae
+        self._vae, self._decoder = vae, decode_vae or vae
         self._model = model.clone()
         self._model.add_object_patch("model_sampling", _CleanLatentsIn(model.model.model_config))
 
@@ -137,34 +146,44 @@ class HostBackbone:
 
     def encode_video(self, frames: Tensor) -> Tensor:
         """Frames [T,3,H,W] in -1..1, T = 4k+1 -> latents [1,16,t,H/8,W/8] as the VAE gives them."""
-        return self._vae.encode((frames.movedim(1, -1) + 1.0) / 2.0)
+        cache, key = latents_cache(self._vae), frames_key(frames)
+        latents = cache.get(key)
+        if latents is None:
+            latents = self._vae.encode((frames.movedim(1, -1) + 1.0) / 2.0)
+            cache.put(key, latents)
+        return latents
+
+    def prompts_per_pass(self, latents: Tensor) -> int:
+        """How many prompts the device has memory for in one pass over latents [1,16,t,h,w], at least 1.
+
+        By the host's own estimate of a pass, in what its device has free once this model alone is on it.
+        """
+        management, device = comfy.model_management, self._model.load_device
+        room = management.get_free_memory(device) - management.extra_reserved_memory()
+        if not management.is_device_cpu(device):
+            loaded = [model for model in management.current_loaded_models if model.device == device]
+            room += sum(model.model_loaded_memory() for model in loaded) - self._model.model_size()
+        return max(1, int(room // self._model.memory_required([1, *latents.shape[1:]])))
 
     def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
         """Latents [1,16,t,h,w] and prompts [P,77,4096] -> mask latents [P,16,t,h,w], scaled like `latents`."""
-        count = len(prompt_embeds)
-        batch = latents.expand(count, -1, -1, -1, -1).contiguous()
+        batch = latents.expand(len(prompt_embeds), -1, -1, -1, -1).contiguous()
         conditioning = [[prompt_embeds, {}]]
-        try:
-            return comfy.sample.sample_custom(
-                self._model,
-                torch.zeros_like(batch),
-                1.0,
-                comfy.samplers.KSAMPLER(_one_call),
-                torch.zeros(1),
-                conditioning,
-                conditioning,
-                batch,
-                disable_pbar=True,
-            )
-        except comfy.model_management.OOM_EXCEPTION:
-            if count == 1:
-                raise
-        # Outside of the handler, which would keep the failed pass's tensors alive.
-        return torch.cat([self.predict_mask_latents(latents, embeds) for embeds in prompt_embeds.split(1)])
+        return comfy.sample.sample_custom(
+            self._model,
+            torch.zeros_like(batch),
+            1.0,
+            comfy.samplers.KSAMPLER(_one_call),
+            torch.zeros(1),
+            conditioning,
+            conditioning,
+            batch,
+            disable_pbar=True,
+        )
 
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
-        """Mask latents [1,16,t,h,w] -> [T,3,H,W] in -1..1; the host's VAE gives (x + 1) / 2, clamped to 0..1."""
-        return self._vae.decode(mask_latents)[0].movedim(-1, 1) * 2.0 - 1.0
+        """Mask latents [1,16,t,h,w] -> [T,3,H,W] in -1..1; the host's VAEs give (x + 1) / 2, only Wan's own clamped."""
+        return self._decoder.decode(mask_latents)[0].movedim(-1, 1).clamp(0.0, 1.0) * 2.0 - 1.0
 
 
 class _CleanLatentsIn(comfy.model_sampling.ModelSamplingDiscreteFlow):
@@ -197,16 +216,16 @@ def _one_call(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any],
 def check_model(model: ModelPatcher) -> None:
     """Raise ValueError for a MODEL that is not a Wan2.1 text-to-video model."""
     inner = model.model
-    if isinstance(inner, comfy.model_base.WAN21):
+    if type(inner) is comfy.model_base.WAN21:  # its subclasses are control variants
         channels = inner.diffusion_model.patch_embedding.weight.shape[1]
         if channels == _LATENT_CHANNELS:
             return
         raise ValueError(
-            f"The MODEL is a Wan with {channels} input channels, an image-to-video or control variant; "
-            "REM is made from Wan2.1 text-to-video: connect LoadREM."
+            f"The MODEL is a Wan with {channels} input channels, an image-to-video variant; "
+            "REM is made from Wan2.1 text-to-video: connect a MODEL of that."
         )
     raise ValueError(
-        f"The MODEL is a {type(inner).__name__}, and REM is made from Wan2.1 text-to-video: connect LoadREM."
+        f"The MODEL is a {type(inner).__name__}, and REM is made from Wan2.1 text-to-video: connect a MODEL of that."
     )
 
 
@@ -216,4 +235,16 @@ def _check_vae(vae: VAE) -> None:
         raise ValueError(
             f"The VAE is a {type(network).__name__}, and REM works with Wan2.1's: connect the VAE of LoadREM, "
             "or Load VAE with wan_2.1_vae.safetensors."
+        )
+
+
+def _check_decoder(vae: VAE) -> None:
+    network = vae.first_stage_model
+    # By name, since ComfyUI 0.3.64 does not have it.
+    if type(network).__name__ != "TAEHV" or vae.latent_channels != _LATENT_CHANNELS:
+        _check_vae(vae)
+    elif network.latent_format is not None:
+        raise ValueError(
+            "The decode_vae is a float16 tiny autoencoder, which ComfyUI takes for HunyuanVideo's, of other latents: "
+            "connect Load VAE with Wan2.1's, lighttaew2_1.safetensors from models/vae_approx."
         )

@@ -9,8 +9,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP, VAE
 from comfy_api.latest import io
 
-from .host import MODEL_FOLDER, node_schema
-from .weights import load_checkpoint, load_mini
+from ..rem_engine.models import missing_checkpoint
+from .host import MODEL_FOLDER, node_schema, show_text
+from .weights import check_whole, load_checkpoint, load_mini
 
 BUNDLED = "REM-mini (bundled)"
 
@@ -35,19 +36,30 @@ class LoadREM(io.ComfyNode):
                 io.Model.Input(
                     "model",
                     optional=True,
-                    tooltip="A Wan2.1 MODEL the checkpoint is meant for. REM's weights take the place of its own; "
-                    "its precision (fp8, for example) and LoRAs are kept.",
+                    tooltip="A Wan2.1 MODEL the checkpoint is meant for, from Load Diffusion Model. A copy of it gets "
+                    "REM's weights, and keeps its LoRAs, precision and settings. A delta or LoRA of REM needs it.",
                 ),
                 io.Clip.Input(
                     "clip", optional=True, tooltip="Wan's text encoder (Load CLIP, umt5_xxl, type wan); passed through."
                 ),
                 io.Vae.Input("vae", optional=True, tooltip="Wan's VAE (Load VAE, wan_2.1_vae); passed through."),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="How much of a delta or LoRA is laid over the MODEL: 1 is REM, 0 the MODEL as it was. "
+                    "Whole weights take 1 only.",
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="REM's denoiser, for SegmentVideo."),
                 io.Clip.Output(display_name="clip", tooltip="Its text encoder, for EncodeText."),
                 io.Vae.Output(display_name="vae", tooltip="Its VAE, for SegmentVideo."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -70,15 +82,19 @@ class LoadREM(io.ComfyNode):
         model: ModelPatcher | None = None,
         clip: CLIP | None = None,
         vae: VAE | None = None,
+        strength: float = 1.0,
     ) -> io.NodeOutput:
         if checkpoint == BUNDLED:
+            check_whole(BUNDLED, strength)
             return io.NodeOutput(*load_mini(model, clip, vae))
         path = folder_paths.get_full_path(MODEL_FOLDER, checkpoint)
         if path is None:
             raise FileNotFoundError(_not_found(checkpoint))
-        return io.NodeOutput(*load_checkpoint(path, model, clip, vae))
+        parts, note = load_checkpoint(path, model, clip, vae, strength)
+        if note:
+            show_text(note, cls)
+        return io.NodeOutput(*parts)
 
 
 def _not_found(checkpoint: str) -> str:
-    folders = " or ".join(folder_paths.get_folder_paths(MODEL_FOLDER))
-    return f"There is no checkpoint {checkpoint!r}: put the file into {folders}, or choose {BUNDLED!r}."
+    return missing_checkpoint(checkpoint, folder_paths.get_folder_paths(MODEL_FOLDER))

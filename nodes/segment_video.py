@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -11,11 +13,13 @@ from torch import Tensor
 
 from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.media import draw_overlay
-from ..rem_engine.segmenter import Segmenter, SegmentSettings
+from ..rem_engine.plan import SegmentSettings
+from ..rem_engine.segmenter import Segmenter
 from .encode_text import Conditioning, read_prompts
-from .host import HostBackbone, advanced, node_schema, progress_hook, strip_preview
+from .host import HostBackbone, advanced, node_schema, progress_hook, show_text, strip_preview
 
 _ALL_PROMPTS = 0
+_SHOWN_CHARACTERS = 120  # of a long list of takes
 
 
 class SegmentVideo(io.ComfyNode):
@@ -94,6 +98,22 @@ class SegmentVideo(io.ComfyNode):
                         "0: the model's own.",
                     )
                 ),
+                advanced(
+                    io.Boolean.Input(
+                        "keep_aspect",
+                        default=False,
+                        optional=True,
+                        tooltip="Fit frames into height and width with their aspect kept; otherwise they are "
+                        "stretched, as REM was trained. shot only.",
+                    )
+                ),
+                io.Vae.Input(
+                    "decode_vae",
+                    optional=True,
+                    tooltip="Another VAE for decoding the masks alone. With several prompts decoding takes most of the "
+                    "time, and the host's tiny autoencoder (Load VAE, lighttaew2_1) is quicker, with softer edges. Not "
+                    "connected: vae decodes.",
+                ),
             ],
             outputs=[
                 io.Mask.Output(display_name="soft mask", tooltip="How much each pixel belongs, 0..1, a mask a frame."),
@@ -102,6 +122,7 @@ class SegmentVideo(io.ComfyNode):
                     display_name="overlay", tooltip="The shot with every prompt in its colour, and a legend."
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -118,6 +139,8 @@ class SegmentVideo(io.ComfyNode):
         width: int,
         window: int,
         overlap: int,
+        keep_aspect: bool = False,
+        decode_vae: VAE | None = None,
     ) -> io.NodeOutput:
         labels, embeds = read_prompts(conditioning)
         if prompt > len(labels):
@@ -125,16 +148,22 @@ class SegmentVideo(io.ComfyNode):
                 f"Prompt {prompt} was asked for, and the CONDITIONING holds {len(labels)}: choose a number up to that, "
                 "or 0 for all."
             )
-        backbone = HostBackbone(model, vae)
+        backbone = HostBackbone(model, vae, decode_vae)
         size = (height or backbone.default_size[0], width or backbone.default_size[1])
-        segmenter = Segmenter(backbone, SegmentSettings(protocol, size, window or None, overlap or None))
+        segmenter = Segmenter(
+            backbone, SegmentSettings(protocol, size, window or None, overlap or None, keep_aspect=keep_aspect)
+        )
         frames = ArrayFrames(image)
 
         if len(labels) > 1:
             labels = [f"{number}  {label}" for number, label in enumerate(labels, start=1)]
         soft = torch.empty(frames.frame_count, frames.height, frames.width)
         overlay = np.empty((*soft.shape, 3), np.uint8)
+        shown = ""
         for chunk in segmenter.stream(frames, embeds, progress=progress_hook()):
+            if (note := _note(segmenter, len(labels))) != shown:
+                show_text(note, cls)
+                shown = note
             stop = chunk.start + chunk.soft.shape[1]
             chosen = chunk.soft.amax(dim=0) if prompt == _ALL_PROMPTS else chunk.soft[prompt - 1]
             soft[chunk.start : stop] = chosen
@@ -147,6 +176,17 @@ class SegmentVideo(io.ComfyNode):
             torch.from_numpy(overlay).float() / 255.0,
             ui=strip_preview(overlay, cls),
         )
+
+
+def _note(segmenter: Segmenter, prompt_count: int) -> str:
+    """What the node says of a run so far: how many prompts go together, and where takes begin."""
+    notes = []
+    if prompt_count > 1:
+        notes.append(f"{segmenter.prompts_per_pass} of {prompt_count} prompts at a time.")
+    if segmenter.cuts:
+        takes = textwrap.shorten(", ".join(map(str, (0, *segmenter.cuts))), _SHOWN_CHARACTERS, placeholder=" ...")
+        notes.append(f"Takes begin at frames {takes}.")
+    return " ".join(notes)
 
 
 def _eight_bit(frames: np.ndarray) -> np.ndarray:

@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import json
-import re
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import comfy.ldm.wan.model
 import comfy.ldm.wan.vae
-import comfy.ops
 import comfy.sd
 import comfy.text_encoders.wan
+import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP, VAE
 from comfy.supported_models_base import ClipTarget
 from torch import Tensor
 
-from ..rem_engine.checkpoints import check, describe, read_state_dict, split_components, to_original
+from ..rem_engine.checkpoints import (
+    check,
+    describe,
+    is_adapter,
+    read_changes,
+    read_state_dict,
+    split_components,
+    to_original,
+)
+from ..rem_engine.checkpoints.architecture import text_to_video_shapes
+from ..rem_engine.checkpoints.names import Shaped
+from ..rem_engine.checkpoints.read import open_state_dict
+from ..rem_engine.checkpoints.stored import map_tensors
 from ..rem_engine.load import MINI_FOLDER
+from ..rem_engine.models import missing_base, missing_text_encoder, missing_vae
 from .host import Card, attach_card, card_of, check_model
+from .patching import is_quantised, with_changes, with_weights
 
-# Blocks of the Wan2.1 text-to-video models by width. The host counts those it finds, so a file without its last blocks
-# would load as a shallower model.
-_WAN_BLOCKS = {1536: 30, 5120: 40}
 _WAN_VAE_WIDTH = 96
 
 # REM-mini computes in float32 on every device: it is small, and bfloat16 has steps of 1/256 around 0.5, which show in
@@ -34,6 +44,12 @@ _WAN_VAE_WIDTH = 96
 _MINI_DTYPE = torch.float32
 
 _UMT5_SIZES = ("d_ff", "d_kv", "d_model", "num_heads", "num_layers", "vocab_size")
+
+# Measured on a Wan of two blocks with random weights, fp8 e4m3, plain and scaled (tests/nodes/model_in_host.py).
+_QUANTISED = (
+    "The MODEL is quantised (fp8): the host rounds changed weights to fp8 again. Expect an error of 5 to 8 % in the "
+    "mask latents, where fp8 alone has 4 to 5 %; whole weights, or a 16-bit MODEL, have none."
+)
 
 Parts = tuple[ModelPatcher, CLIP, VAE]
 
@@ -47,97 +63,112 @@ def load_mini(model: ModelPatcher | None, clip: CLIP | None, vae: VAE | None) ->
     label = "REM-mini"
     weights = to_original(read_state_dict(MINI_FOLDER / "transformer"))
     card = json.loads((MINI_FOLDER / "rem.json").read_text(encoding="utf-8"))
+    loaded = _load_model(weights, label, _MINI_DTYPE) if model is None else _lay_over(model, weights, label)
+    attach_card(loaded, Card(card["name"], tuple(card["size"]), card["window"], card["overlap"]))
     return (
-        _load_model(
-            weights, label, model, Card(card["name"], tuple(card["size"]), card["window"], card["overlap"]), _MINI_DTYPE
-        ),
-        clip or _load_small_clip(MINI_FOLDER),
+        loaded,
+        clip or load_small_clip(MINI_FOLDER),
         vae or _load_vae(to_original(read_state_dict(MINI_FOLDER / "vae")), label, _MINI_DTYPE),
     )
 
 
-def load_checkpoint(path: str, model: ModelPatcher | None, clip: CLIP | None, vae: VAE | None) -> Parts:
-    """A whole REM checkpoint as MODEL, CLIP and VAE.
+def load_checkpoint(
+    path: str, model: ModelPatcher | None, clip: CLIP | None, vae: VAE | None, strength: float = 1.0
+) -> tuple[Parts, str]:
+    """A REM checkpoint as MODEL, CLIP and VAE.
 
     Args:
-        path: safetensors or REM's own .pth, under diffusers' or the original names, with or without the VAE.
-        model: a Wan2.1 MODEL the weights are for; its precision and LoRAs are kept. None: the file says it all.
+        path: whole weights, under diffusers' or the original names, with or without the VAE; or a delta or LoRA.
+        model: the Wan2.1 MODEL it is for; what it carries is kept, and itself left as it is. None: the file says it
+            all.
         clip: Wan's text encoder, passed through.
         vae: Wan's VAE, passed through. None: the file's.
+        strength: of a delta or LoRA, 0..1.
+
+    Returns:
+        the three, and what the user should know of the result (mostly "").
 
     Raises:
-        ValueError: weights that do not fit, or a CLIP or VAE that is missing.
+        ValueError: weights that do not fit, a strength they do not take, or a MODEL, CLIP or VAE that is missing.
     """
     label = Path(path).name
     if clip is None:
-        raise ValueError(
-            f"{label} comes without a text encoder: connect Load CLIP (umt5_xxl, type wan) to LoadREM's clip input."
-        )
-    parts = split_components(read_state_dict(path))
+        raise ValueError(missing_text_encoder(label, folder_paths.get_folder_paths("text_encoders")))
+    stored = open_state_dict(path)
+    parts = {"transformer": {}, "vae": {}}
+    difference = is_adapter(stored)
+    if not difference:
+        check_whole(label, strength)
+        parts = split_components(stored)
     if vae is None:
         if not parts["vae"]:
-            raise ValueError(
-                f"{label} comes without a VAE: connect Load VAE (wan_2.1_vae.safetensors) to LoadREM's vae input."
-            )
-        vae = _load_vae(to_original(parts["vae"]), label)
-    card = Card(label) if model is None else replace(card_of(model), name=label)
-    return _load_model(to_original(parts["transformer"]), label, model, card), clip, vae
-
-
-def _load_model(
-    weights: dict[str, Tensor], label: str, base: ModelPatcher | None, card: Card, dtype: torch.dtype | None = None
-) -> ModelPatcher:
-    """A MODEL of its own with these weights: loading them into `base` would change it for everyone who holds it."""
-    if base is None:
-        check(weights, _shapes_for(weights, label), label)
+            raise ValueError(missing_vae(label, folder_paths.get_folder_paths("vae")))
+        vae = _load_vae(to_original(map_tensors(parts["vae"])), label)
+    if difference:
+        loaded = _lay_changes_over(model, map_tensors(stored), label, strength)
+    elif model is not None:
+        loaded = _lay_over(model, to_original(map_tensors(parts["transformer"])), label)
+    elif any(entry.scale for entry in stored.values()) and to_original(stored).keys() == stored.keys():
+        # The host keeps scaled fp8 as it is; multiplied out, it would take four times the memory.
+        _check_transformer(parts["transformer"], label)
+        loaded = comfy.sd.load_diffusion_model(path)
     else:
-        check_model(base)
-        network = base.model.diffusion_model
-        check(weights, _transformer_shapes(network.dim, network.ffn_dim, network.num_layers), label)
-        dtype = base.model_dtype()
-    model = comfy.sd.load_diffusion_model_state_dict(weights, model_options={} if dtype is None else {"dtype": dtype})
-    if base is not None:
-        _copy_patches(base, model)
-    attach_card(model, card)
-    return model
+        loaded = _load_model(to_original(map_tensors(parts["transformer"])), label)
+    check_model(loaded)
+    card = Card() if model is None else card_of(model)
+    attach_card(loaded, replace(card, name=label, difference=difference))
+    note = _QUANTISED if difference and is_quantised(model) else ""
+    if note:
+        logging.warning("%s: %s", label, note)
+    return (loaded, clip, vae), note
 
 
-def _copy_patches(source: ModelPatcher, target: ModelPatcher) -> None:
-    """Give `target` the weight patches (LoRAs) of `source`."""
-    for key, patches in source.patches.items():
-        for strength, patch, strength_model, offset, function in patches:
-            target.add_patches({(key, offset, function): patch}, strength, strength_model)
+def check_whole(label: str, strength: float) -> None:
+    """Raise ValueError where whole weights are asked for in part."""
+    if strength != 1.0:
+        raise ValueError(
+            f"{label} holds whole weights, which take the place of the MODEL's, and the strength is {strength:g}: "
+            "set it to 1, or choose a delta or LoRA, which can be laid over in part."
+        )
 
 
-def _shapes_for(weights: Mapping[str, Tensor], label: str) -> dict[str, torch.Size]:
-    """Shapes of the Wan2.1 text-to-video transformer that such weights are for.
+def _load_model(weights: dict[str, Tensor], label: str, dtype: torch.dtype | None = None) -> ModelPatcher:
+    """A MODEL of whole weights."""
+    _check_transformer(weights, label)
+    return comfy.sd.load_diffusion_model_state_dict(weights, model_options={} if dtype is None else {"dtype": dtype})
 
-    Raises:
-        ValueError: they are not a Wan transformer's.
-    """
-    if "patch_embedding.weight" not in weights or "blocks.0.ffn.0.weight" not in weights:
+
+def _lay_over(model: ModelPatcher, weights: dict[str, Tensor], label: str) -> ModelPatcher:
+    """A MODEL like `model` with whole weights."""
+    check_model(model)
+    if card_of(model).difference:
+        raise ValueError(
+            f"The MODEL carries the delta or LoRA {card_of(model).name} already, which {label} would be added to: "
+            "connect the MODEL that goes into that LoadREM."
+        )
+    own = text_to_video_shapes(dict(model.model.diffusion_model.named_parameters()))
+    check(weights, own, label, "the MODEL")
+    return with_weights(model, weights)
+
+
+def _lay_changes_over(
+    model: ModelPatcher | None, weights: dict[str, Tensor], label: str, strength: float
+) -> ModelPatcher:
+    """A MODEL like `model` with a delta or LoRA."""
+    if model is None:
+        raise ValueError(missing_base(label, folder_paths.get_folder_paths("diffusion_models")))
+    check_model(model)
+    return with_changes(model, read_changes(weights), strength, label)
+
+
+def _check_transformer(weights: Mapping[str, Shaped], label: str) -> None:
+    """Raise ValueError for weights that are not all those of a Wan text-to-video transformer."""
+    if "patch_embedding.weight" not in weights:
         raise ValueError(
             f"{label} looks like {describe(weights)}, and a Wan2.1 text-to-video transformer is expected: "
             "choose another file from models/rem."
         )
-    width = weights["patch_embedding.weight"].shape[0]
-    blocks = [int(match[1]) for name in weights if (match := re.match(r"blocks\.(\d+)\.", name))]
-    return _transformer_shapes(
-        width, weights["blocks.0.ffn.0.weight"].shape[0], _WAN_BLOCKS.get(width, max(blocks) + 1)
-    )
-
-
-def _transformer_shapes(width: int, ffn_width: int, blocks: int) -> dict[str, torch.Size]:
-    with torch.device("meta"):
-        return _shapes(
-            comfy.ldm.wan.model.WanModel(
-                dim=width,
-                ffn_dim=ffn_width,
-                num_heads=width // 128,
-                num_layers=blocks,
-                operations=comfy.ops.disable_weight_init,
-            )
-        )
+    check(weights, text_to_video_shapes(weights), label)
 
 
 def _load_vae(weights: dict[str, Tensor], label: str, dtype: torch.dtype | None = None) -> VAE:
@@ -179,8 +210,16 @@ def _wan_vae(width: int) -> comfy.ldm.wan.vae.WanVAE:
     )
 
 
-def _load_small_clip(folder: Path) -> CLIP:
-    """A CLIP from a UMT5 of any size; the host's own loader detects the XXL alone."""
+def load_small_clip(folder: Path) -> CLIP:
+    """A CLIP from a UMT5 of any size; the host's own loader detects the XXL alone.
+
+    Args:
+        folder: holds `text_encoder/` and `tokenizer/spiece.model`.
+
+    Raises:
+        FileNotFoundError: one of them is missing.
+        ValueError: weights of another model than the folder's configuration says.
+    """
     config = json.loads((folder / "text_encoder" / "config.json").read_text(encoding="utf-8"))
     clip = comfy.sd.CLIP(
         ClipTarget(comfy.text_encoders.wan.WanT5Tokenizer, comfy.text_encoders.wan.te()),
@@ -191,7 +230,7 @@ def _load_small_clip(folder: Path) -> CLIP:
         },
     )
     weights = read_state_dict(folder / "text_encoder")
-    check(weights, _shapes(clip.cond_stage_model.umt5xxl.transformer), "REM-mini (text encoder)")
+    check(weights, _shapes(clip.cond_stage_model.umt5xxl.transformer), f"The text encoder in {folder}")
     clip.load_sd(weights)
     return clip
 

@@ -16,7 +16,7 @@ __all__ = ["Result", "SegmentSettings", "Segmenter", "__version__", "load_segmen
 
 _HOMES = {
     "Result": ".segmenter",
-    "SegmentSettings": ".segmenter",
+    "SegmentSettings": ".plan",
     "Segmenter": ".segmenter",
     "load_segmenter": ".load",
 }

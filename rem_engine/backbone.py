@@ -50,6 +50,12 @@ class Backbone(Protocol):
             ValueError: the prompt is empty.
         """
 
+    def prompts_per_pass(self, latents: Tensor) -> int:
+        """How many prompts `predict_mask_latents` can take at once for latents [1,16,t,h,w], at least 1.
+
+        An estimate from the memory that is free now; a pass that fails for memory is tried again with half as many.
+        """
+
     def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
         """Clean latents [1,16,t,h,w] and prompts [P,77,4096] -> mask latents [P,16,t,h,w], normalised."""
 

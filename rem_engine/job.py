@@ -7,13 +7,12 @@ import errno
 import hashlib
 import json
 import platform
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -21,8 +20,10 @@ from . import __version__
 from .media.overlay import draw_overlay
 from .media.reading import open_shot, shot_files
 from .media.shot import Shot
-from .media.writing import VideoWriter, written_whole
+from .media.writing import VideoWriter
+from .memory import peak_memory_mib
 from .output import OVERLAY_FILE, RunFolder
+from .whole_files import written_whole
 
 if TYPE_CHECKING:
     from .segmenter import Segmenter
@@ -37,10 +38,13 @@ class Job:
     out: Path
     model: str = "mini"
     checkpoint: Path | None = None
+    strength: float = 1.0
     protocol: str = "shot"
     size: tuple[int, int] | None = None
     window: int | None = None
     overlap: int | None = None
+    cuts: Literal["auto"] | tuple[int, ...] = "auto"
+    keep_aspect: bool = False
     threshold: float = 0.5
     device: str = "auto"
     dtype: str = "auto"
@@ -80,10 +84,13 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
         segmenter = load_segmenter(
             job.model,
             checkpoint=job.checkpoint,
+            strength=job.strength,
             protocol=job.protocol,
             size=job.size,
             window=job.window,
             overlap=job.overlap,
+            cuts=job.cuts,
+            keep_aspect=job.keep_aspect,
             device=job.device,
             dtype=job.dtype,
         )
@@ -99,8 +106,12 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
                 with clock.timed("overlay"):
                     overlay.add(index, folder.read_frame(index))
             if folder.frames_done < frame_count:
-                chunks = segmenter.stream(shot, embeds, first_frame=folder.frames_done, progress=reporter.steps)
+                first = folder.frames_done
+                chunks = segmenter.stream(shot, embeds, first_frame=first, progress=reporter.steps)
                 for chunk in chunks:
+                    if chunk.start == first:
+                        _say_passes(reporter, segmenter.prompts_per_pass, len(job.prompts))
+                    folder.notes = {"cuts": list(segmenter.cuts), "prompts_per_pass": segmenter.prompts_per_pass}
                     for soft in chunk.soft.numpy().swapaxes(0, 1):
                         with clock.timed("write"):
                             folder.write_frame(soft)
@@ -109,8 +120,11 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
                                 overlay.add(folder.frames_done - 1, soft)
                     folder.save_state(clock.seconds())
                     reporter.frames(folder.frames_done, frame_count)
+        if folder.notes["cuts"]:
+            found = ", ".join(map(str, folder.notes["cuts"]))
+            reporter.say(f"Takes begin at frames 0, {found}: no window looks across a cut.")
         with _stopping_well(folder, clock):
-            return folder.finish(_describe(job, shot, segmenter, clock))
+            return folder.finish(_describe(job, shot, segmenter, folder, clock))
 
 
 def fingerprint(job: Job) -> str:
@@ -123,6 +137,12 @@ def fingerprint(job: Job) -> str:
     stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     settings = {name: str(value) for name, value in asdict(job).items() if name != "out"}
     return hashlib.sha256(json.dumps([__version__, settings, stats]).encode()).hexdigest()
+
+
+def _say_passes(reporter: Reporter, together: int, count: int) -> None:
+    if count > 1:
+        how = f"all {count} prompts at once" if together == count else f"{together} of {count} prompts at a time"
+        reporter.say(f"The denoiser takes {how}.")
 
 
 class _Clock:
@@ -211,15 +231,15 @@ def _where_it_stands(folder: RunFolder) -> str:
     )
 
 
-def _describe(job: Job, shot: Shot, segmenter: Segmenter, clock: _Clock) -> dict[str, Any]:
+def _describe(job: Job, shot: Shot, segmenter: Segmenter, folder: RunFolder, clock: _Clock) -> dict[str, Any]:
     """run.json, less the prompts."""
     settings = {**asdict(job), "checkpoint": job.checkpoint and str(job.checkpoint)}
     for name in ("shot", "prompts", "out"):
         del settings[name]
     windows = segmenter.windows(shot.frame_count)
-    settings["size"] = segmenter.settings.size or segmenter.backbone.default_size
+    settings["size"] = segmenter.plan.size_for(shot.height, shot.width)
     settings["window"] = windows[0].length
-    settings["overlap"] = windows[1].fade if len(windows) > 1 else 0
+    settings["overlap"] = segmenter.plan.overlap if len(windows) > 1 else 0
     packages = ("torch", "diffusers", "transformers")
     return {
         "shot": {
@@ -230,6 +250,8 @@ def _describe(job: Job, shot: Shot, segmenter: Segmenter, clock: _Clock) -> dict
             "width": shot.width,
             "fps": None if shot.fps is None else float(shot.fps),
         },
+        "cuts": folder.notes["cuts"],
+        "prompts_per_pass": folder.notes["prompts_per_pass"],
         "backbone": segmenter.backbone.name,
         "settings": settings,
         "versions": {
@@ -240,17 +262,3 @@ def _describe(job: Job, shot: Shot, segmenter: Segmenter, clock: _Clock) -> dict
         "seconds": clock.seconds(),
         "peak_memory_mib": peak_memory_mib(),
     }
-
-
-def peak_memory_mib() -> float | None:
-    """The most resident memory this process had so far, MiB; None where the system does not tell (Windows)."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Not getrusage: on Linux that counts the parent's peak too, from before the program started.
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return round(int(line.split()[1]) / 1024, 1)
-    if sys.platform == "darwin":
-        import resource
-
-        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)
-    return None

@@ -17,10 +17,13 @@ def load_segmenter(
     model: str | Path = "mini",
     *,
     checkpoint: str | Path | None = None,
+    strength: float = 1.0,
     protocol: Literal["shot", "paper"] = "shot",
     size: tuple[int, int] | None = None,
     window: int | None = None,
     overlap: int | None = None,
+    cuts: Literal["auto"] | tuple[int, ...] = "auto",
+    keep_aspect: bool = False,
     device: str = "auto",
     dtype: str = "auto",
 ) -> Segmenter:
@@ -29,8 +32,10 @@ def load_segmenter(
     Args:
         model: "mini" (bundled), or a folder in diffusers' layout with `transformer/`, `vae/`, `text_encoder/` and
             `tokenizer/`, such as a download of Wan-AI/Wan2.1-T2V-14B-Diffusers.
-        checkpoint: REM weights (.pth or .safetensors) laid over the transformer and, where they hold one, the VAE.
-        protocol, size, window, overlap: see `SegmentSettings`.
+        checkpoint: REM weights (.pth or .safetensors): whole ones take the place of the transformer's and, where they
+            hold one, of the VAE's; a delta or LoRA is added to the transformer's.
+        strength: of a delta or LoRA, 0 (the model's own weights) to 1 (REM).
+        protocol, size, window, overlap, cuts, keep_aspect: see `SegmentSettings`.
         device: "auto" (a CUDA GPU if there is one), "cpu", "cuda", "cuda:1", ...
         dtype: "auto" (float32 on the CPU, bfloat16 on a GPU), "float32", "bfloat16" or "float16".
 
@@ -39,22 +44,22 @@ def load_segmenter(
         ValueError: weights that do not fit the model, or settings it cannot take.
         RuntimeError: a GPU was asked for and there is none.
     """
+    from .models import missing_model
     from .segmenter import Segmenter, SegmentSettings
     from .wan import load_wan
 
     folder = MINI_FOLDER if model == "mini" else Path(model)
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"There is no model {str(model)!r}; use 'mini' or a folder with transformer, vae, text_encoder, tokenizer."
-        )
+        raise FileNotFoundError(missing_model(model))
     chosen = _device(device)
     backbone = load_wan(
         folder,
         checkpoint=None if checkpoint is None else Path(checkpoint),
+        strength=strength,
         device=chosen,
         dtype=_dtype(dtype, chosen),
     )
-    return Segmenter(backbone, SegmentSettings(protocol, size, window, overlap))
+    return Segmenter(backbone, SegmentSettings(protocol, size, window, overlap, cuts, keep_aspect))
 
 
 def _device(name: str) -> torch.device:

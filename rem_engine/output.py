@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .media.writing import mask_png, soft_png, temporary_name, write_bytes, written_whole
+from .media.writing import mask_png, soft_png, write_bytes
+from .whole_files import temporary_name, written_whole
 
 RUN_FILE = "run.json"
 OVERLAY_FILE = "overlay.mp4"
@@ -59,6 +60,7 @@ class RunFolder:
         folders: one name for each prompt.
         frames_done: frames 0..frames_done-1 are written.
         seconds: time spent in earlier, interrupted sittings of this run, per stage.
+        notes: what else is known of the run so far; kept with its state.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class RunFolder:
         self.folders = folder_names(prompts)
         self.frames_done = 0
         self.seconds: dict[str, float] = {}
+        self.notes: dict[str, Any] = {}
         self.out, self._prompts, self._shape = out, tuple(prompts), shape
         self._write, self._threshold, self._fingerprint = frozenset(write), threshold, fingerprint
         self._pixels = [0] * len(self.folders)
@@ -143,6 +146,7 @@ class RunFolder:
             "frames_done": self.frames_done,
             "pixels": self._pixels,
             "seconds": seconds,
+            "notes": self.notes,
         }
         write_bytes(self.out / STATE_FILE, _json(state))
 
@@ -179,7 +183,7 @@ class RunFolder:
             whole = whole and all(_array_file(folder).is_file() for folder in self._paths())
         if done == 0 or not whole or not self.can_go_on:
             return False
-        self.frames_done, self._pixels, self.seconds = done, pixels, state["seconds"]
+        self.frames_done, self._pixels, self.seconds, self.notes = done, pixels, state["seconds"], state["notes"]
         return True
 
     def _clear(self) -> None:

@@ -38,7 +38,31 @@ def frames_to_model(frames: np.ndarray, size: tuple[int, int], eight_bit: bool) 
 
 
 def masks_to_shot(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize soft masks [P,n,h,w] to the shot's (height, width), bilinear without antialiasing (REM's code)."""
+    """Resize masks to the shot's (height, width), bilinear without antialiasing, then average channels (REM's code).
+
+    Args:
+        masks: [P,n,C,h,w]; C is 3, or 1 where the mean has been taken before.
+        size: (height, width).
+
+    Returns:
+        [P,n,height,width]
+    """
     # One picture at a time, or rounding would depend on how many frames come together.
-    single = masks.reshape(-1, 1, *masks.shape[2:])
-    return F.interpolate(single, size, mode="bilinear", align_corners=False).view(*masks.shape[:2], *size)
+    single = masks.reshape(-1, 1, *masks.shape[3:])
+    resized = F.interpolate(single, size, mode="bilinear", align_corners=False).view(*masks.shape[:3], *size)
+    return resized[:, :, 0] if masks.shape[2] == 1 else resized.mean(dim=2)
+
+
+def size_within(box: tuple[int, int], size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """The largest (height, width) of about the aspect of `size` that fits into `box`.
+
+    Sides are rounded to the nearest multiple, so that the aspect is kept to within half a multiple of the shorter side.
+
+    Args:
+        box: (height, width), multiples of `multiple`.
+        size: (height, width) of the frames.
+        multiple: of which both sides must be.
+    """
+    scale = min(box[0] / size[0], box[1] / size[1])
+    height, width = (max(multiple, round(side * scale / multiple) * multiple) for side in size)
+    return height, width

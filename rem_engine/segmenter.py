@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,38 +14,19 @@ from torch import Tensor
 
 from .backbone import Backbone
 from .frames import ArrayFrames, FrameSource, check_source
-from .resize import frames_to_model, masks_to_shot
-from .windows import Window, paper_windows, shot_windows
+from .model_frames import ModelFrames, groups
+from .plan import Plan, SegmentSettings
+from .resize import masks_to_shot
+from .windows import Window
 
 Progress = Callable[[int, int], None]
 """Called as progress(done, total); an exception it raises ends the run."""
 
 STAGES = ("read", "encode_video", "encode_text", "predict", "decode", "resize")
 
-# Prompts in one pass of the denoiser: activations grow with each, while the gain levels off after a few.
-_PROMPTS_PER_PASS = 4
+_DEFAULTS = SegmentSettings()
 # Prompts remembered: an embedding takes 1.2 MB, and a benchmark asks for thousands.
 _PROMPTS_CACHED = 64
-# Full-size pixels read or handed on at once: two 1080p frames, or one larger.
-_GROUP_PIXELS = 2**22
-
-
-@dataclass(frozen=True)
-class SegmentSettings:
-    """How a shot is cut and scaled; None takes the backbone's own value.
-
-    Attributes:
-        protocol: `shot` cross-fades overlapping windows and resizes in float32; `paper` does what the authors'
-            evaluation does: windows side by side, 8-bit resize.
-        size: (height, width) the model sees, multiples of the backbone's `size_multiple`.
-        window: frames in a window; under `paper` the longest length that may be used.
-        overlap: frames two windows share, at most half a window; `shot` only.
-    """
-
-    protocol: Literal["shot", "paper"] = "shot"
-    size: tuple[int, int] | None = None
-    window: int | None = None
-    overlap: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,18 +66,23 @@ class Segmenter:
     shots it is asked of. Memory does not grow with the length of the shot.
 
     Attributes:
-        backbone, settings: as given.
+        backbone: as given.
+        plan: the settings, with the backbone's own values where nothing was set.
         seconds: time spent so far, per stage (`read`, `encode_video`, `encode_text`, `predict`, `decode`, `resize`).
+        cuts: frames at which takes begin in the shot streamed last, as far as it has been read; never frame 0.
+        prompts_per_pass: prompts that went through the denoiser together in that shot (the least, if it varied);
+            0 before its first window.
     """
 
-    def __init__(self, backbone: Backbone, settings: SegmentSettings = SegmentSettings()) -> None:
+    def __init__(self, backbone: Backbone, settings: SegmentSettings = _DEFAULTS) -> None:
         """Raises ValueError for settings the backbone cannot take."""
         self.backbone = backbone
-        self.settings = settings
+        self.plan = Plan(backbone, settings)
         self.seconds = dict.fromkeys(STAGES, 0.0)
+        self.cuts: tuple[int, ...] = ()
+        self.prompts_per_pass = 0
+        self._most_prompts = 0  # what memory once did not suffice for; 0 is no limit
         self._embeds: dict[str, Tensor] = {}
-        self._size = settings.size or backbone.default_size
-        self._check_settings()
 
     def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
         """Prompts -> embeddings [P,77,4096]; each distinct prompt is encoded once and remembered.
@@ -155,93 +141,91 @@ class Segmenter:
             frames: the shot.
             prompt_embeds: [P,77,4096] from `encode_prompts` (or from a host's text encoder).
             first_frame: where to go on after an interrupted run; masks equal those of an uninterrupted one.
-            progress: called after the encoding, the prediction, and the decoding of each prompt, of every window.
+            progress: called as progress(done, total) after the encoding, the prediction, and the decoding of each
+                prompt, of every window; `total` grows where a cut is found, which takes more windows.
 
         Raises:
-            ValueError: no frames, frames under 16 pixels, or a `first_frame` outside the shot.
+            ValueError: no frames, frames under 16 pixels, a `first_frame` or a cut outside the shot.
         """
         check_source(frames)
         if not 0 <= first_frame < frames.frame_count:
             raise ValueError(f"The shot has frames 0 to {frames.frame_count - 1}; it cannot go on at {first_frame}.")
-        windows = [window for window in self.windows(frames.frame_count) if window.stop > first_frame]
-        steps = _Steps(len(windows) * (2 + len(prompt_embeds)), progress)
+        plan = self.plan
+        plan.check_cuts(frames.frame_count)
+        pixels = ModelFrames(
+            frames,
+            plan.size_for(frames.height, frames.width),
+            eight_bit=plan.paper,
+            cuts=plan.cuts,
+            keep_from=first_frame + 1 - plan.window,
+        )
+        windows = plan.windows(frames.frame_count, pixels.end_of_take)
         shot_size = (frames.height, frames.width)
-        pixels = _ModelFrames(frames, self._size, self.settings.protocol == "paper")
-        pending: Tensor | None = None  # masks [P,n,h,w] of the window before, of the frames now cross-faded
-        for index, window in enumerate(windows):
+        steps = _Steps(2 + len(prompt_embeds), progress)
+        self.prompts_per_pass = 0
+        pending: Tensor | None = None  # masks [P,n,C,h,w] of the window before, of the frames now cross-faded
+        with self._timed("read"):
+            window = next(window for window in windows if window.stop > first_frame)
+        while window is not None:
+            steps.expect(plan.windows_left(window, frames.frame_count))
             with self._timed("read"):
                 inputs = pixels.window(window)
             masks = self._segment_window(inputs, prompt_embeds, steps)
+            del inputs  # before the next window's frames are read
             masks = masks[:, window.keep - window.start : window.stop - window.start]
             if pending is not None:
                 _cross_fade(pending, masks, window)
-            final = windows[index + 1].keep if index + 1 < len(windows) else window.stop
+            with self._timed("read"):
+                following = next(windows, None)
+            self.cuts = pixels.cuts
+            final = window.stop if following is None else following.keep
             pending = masks[:, final - window.keep :].clone() if final < window.stop else None
             start = max(window.keep, first_frame)
-            for begin, end in _groups(start, final, shot_size):
+            for begin, end in groups(start, final, shot_size):
                 with self._timed("resize"):
                     soft = masks_to_shot(masks[:, begin - window.keep : end - window.keep], shot_size).cpu()
                 yield Chunk(begin, soft)
+            window = following
 
     def windows(self, frame_count: int) -> list[Window]:
-        """The windows a shot of `frame_count` frames is cut into under these settings."""
-        backbone, settings = self.backbone, self.settings
-        if settings.protocol == "paper":
-            return paper_windows(frame_count, backbone.paper_windows, backbone.pad_frame_count, settings.window)
-        length, overlap = self._shot_window()
-        return shot_windows(frame_count, length, overlap, backbone.pad_frame_count)
+        """The windows of a shot of `frame_count` frames and a single take."""
+        return list(self.plan.windows(frame_count))
 
     def _segment_window(self, inputs: Tensor, prompt_embeds: Tensor, steps: _Steps) -> Tensor:
-        """Frames [T,3,h,w] in -1..1 -> soft masks [P,T,h,w] at the model's size."""
+        """Frames [T,3,h,w] in -1..1 -> soft masks [P,T,C,h,w] at the model's size; C is for `masks_to_shot`."""
         with self._timed("encode_video"):
             latents = self.backbone.encode_video(inputs)
         steps.done()
         with self._timed("predict"):
-            predicted = torch.cat(
-                [
-                    self.backbone.predict_mask_latents(latents, embeds)
-                    for embeds in prompt_embeds.split(_PROMPTS_PER_PASS)
-                ]
-            )
+            predicted = self._predict(latents, prompt_embeds)
         steps.done()
         masks = []
         for mask_latents in predicted.split(1):
             with self._timed("decode"):
-                # The authors take the mean over the channels after the resize to the frame's size; both are linear,
-                # so the order changes rounding only, and this one needs a third of the memory and less of the time.
-                masks.append(self.backbone.decode_masks(mask_latents).float().mean(dim=1))
+                decoded = self.backbone.decode_masks(mask_latents).float()
+                # The authors take the mean over the channels after the resize to the frame's size; both are linear, so
+                # the order changes rounding only, and the other way round takes a third of the memory and of the time.
+                masks.append(decoded if self.plan.paper else decoded.mean(dim=1, keepdim=True))
             steps.done()
         return torch.stack(masks)
 
-    def _shot_window(self) -> tuple[int, int]:
-        """(window, overlap) of the `shot` protocol; an overlap that was not asked for shrinks with the window."""
-        length = self.settings.window or self.backbone.default_window
-        if self.settings.overlap is not None:
-            return length, self.settings.overlap
-        return length, min(self.backbone.default_overlap, length // 2)
-
-    def _check_settings(self) -> None:
-        protocol, window = self.settings.protocol, self.settings.window
-        if protocol not in ("shot", "paper"):
-            raise ValueError(f"There is no protocol {protocol!r}; use 'shot' or 'paper'.")
-        multiple = self.backbone.size_multiple
-        if any(side < multiple or side % multiple for side in self._size):
-            raise ValueError(
-                f"The model cannot run at {self._size[0]}x{self._size[1]}; height and width must be multiples of "
-                f"{multiple}, for example {self.backbone.default_size[0]}x{self.backbone.default_size[1]}."
-            )
-        if window is not None and (window < 1 or self.backbone.pad_frame_count(window) != window):
-            raise ValueError(
-                f"The model cannot take windows of {window} frames; "
-                f"use {self.backbone.pad_frame_count(max(window, 1))}, for example."
-            )
-        if protocol == "paper":
-            if self.settings.overlap:
-                raise ValueError("Windows do not overlap under the protocol 'paper'; leave the overlap out.")
-            return
-        length, overlap = self._shot_window()
-        if not 0 <= overlap <= length // 2:
-            raise ValueError(f"The overlap of windows of {length} frames must be 0 to {length // 2}, not {overlap}.")
+    def _predict(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
+        """Mask latents [P,16,t,h,w], of as many prompts at a time as fit into memory."""
+        count = min(self.backbone.prompts_per_pass(latents), len(prompt_embeds))
+        if self._most_prompts:
+            count = min(count, self._most_prompts)
+        while True:
+            try:
+                passes = [self.backbone.predict_mask_latents(latents, some) for some in prompt_embeds.split(count)]
+            except torch.cuda.OutOfMemoryError:
+                if count == 1:
+                    raise
+            else:
+                self.prompts_per_pass = min(self.prompts_per_pass or count, count)
+                return torch.cat(passes)
+            # Outside of the handler, which would keep the failed pass's tensors alive.
+            self._most_prompts = count = -(-count // 2)
+            warnings.warn(f"Memory ran out; the denoiser goes on with {count} of the prompts at a time.", stacklevel=2)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -255,49 +239,18 @@ class Segmenter:
 class _Steps:
     """Counts finished stages for a progress callback."""
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._count, self._total, self._progress = 0, total, progress
+    def __init__(self, per_window: int, progress: Progress | None) -> None:
+        self._per_window, self._progress = per_window, progress
+        self._count = self._total = 0
+
+    def expect(self, windows: int) -> None:
+        """So many windows are still to come."""
+        self._total = self._count + windows * self._per_window
 
     def done(self) -> None:
         self._count += 1
         if self._progress is not None:
             self._progress(self._count, self._total)
-
-
-class _ModelFrames:
-    """Frames of a shot at the model's size; those that the next window needs again are kept, not read twice."""
-
-    def __init__(self, source: FrameSource, size: tuple[int, int], eight_bit: bool) -> None:
-        self._source, self._size, self._eight_bit = source, size, eight_bit
-        self._start = self._stop = 0
-        self._frames = torch.empty(0, 3, *size)
-
-    def window(self, window: Window) -> Tensor:
-        """[length,3,h,w] in -1..1; a window longer than what the shot still has repeats the last frame."""
-        held = self._frames[max(window.start - self._start, 0) :]
-        read_from = max(window.start, self._stop)
-        groups = [held]
-        for begin, end in _groups(read_from, window.stop, (self._source.height, self._source.width)):
-            frames = self._source.read(begin, end)
-            if len(frames) != end - begin:
-                raise ValueError(
-                    f"The shot ended after {begin + len(frames)} frames; {self._source.frame_count} were expected: "
-                    "its file may be cut short."
-                )
-            groups.append(frames_to_model(frames, self._size, self._eight_bit))
-        self._frames = torch.cat(groups)
-        self._start, self._stop = window.start, window.stop
-        missing = window.length - len(self._frames)
-        if missing == 0:
-            return self._frames
-        return torch.cat([self._frames, self._frames[-1:].expand(missing, -1, -1, -1)])
-
-
-def _groups(start: int, stop: int, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Cut frames `start`..`stop` of (height, width) into ranges small enough to hold at full size."""
-    step = max(1, _GROUP_PIXELS // (size[0] * size[1]))
-    for begin in range(start, stop, step):
-        yield begin, min(begin + step, stop)
 
 
 def _cross_fade(before: Tensor, masks: Tensor, window: Window) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+EndOfTake = Callable[[int, int], int]
+"""end_of_take(start, limit): where the take that starts at `start` ends, or `limit` where it goes on that far."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,13 @@ class Window:
     def weight(self, frame: int) -> float:
         """Share of this window in the mask of `frame` at its fade-in, 0..1; the window before has the rest.
 
-        Linear, and never quite 0 or 1 within the fade: both windows say something about each frame they share.
+        Perlin's smootherstep (2002), which starts and ends gently; never quite 0 or 1 within the fade, since both
+        windows say something about each frame they share.
         """
         if frame < self.keep:
             return 0.0
-        return min(1.0, (frame - self.keep + 1) / (self.fade + 1))
+        place = min(1.0, (frame - self.keep + 1) / (self.fade + 1))
+        return place**3 * (10.0 - 15.0 * place + 6.0 * place**2)
 
 
 def paper_windows(
@@ -61,22 +66,37 @@ def paper_windows(
     return windows
 
 
-def shot_windows(frame_count: int, length: int, overlap: int, pad_frame_count: Callable[[int], int]) -> list[Window]:
+def shot_windows(
+    frame_count: int,
+    length: int,
+    overlap: int,
+    pad_frame_count: Callable[[int], int],
+    end_of_take: EndOfTake | None = None,
+) -> Iterator[Window]:
     """Overlapping windows whose masks cross-fade, so that a matte does not jump where two of them meet.
 
-    Windows start every `length - overlap` frames; the last one ends with the shot, and so sees more of the frames of
-    its neighbour, of which it still only takes over the last `overlap`. At most two windows share a frame.
+    Windows start every `length - overlap` frames; the last one of a take ends with it, and so sees more of the frames
+    of its neighbour, of which it still only takes over the last `overlap`. The first of these is context: a window's
+    first frame, which the VAE codes alone, differs most from its neighbours. At most two windows share a frame, and
+    no window sees two takes: a take shorter than `length` is one window with its last frame repeated.
 
     Args:
         frame_count: frames in the shot, at least 1.
         length: frames in a window, one that the VAE takes.
-        overlap: frames cross-faded between neighbours, at most half of `length`.
-        pad_frame_count: smallest length >= its argument that the VAE takes; for a shot shorter than one window.
+        overlap: frames that neighbours share, at most half of `length`; all but the first are cross-faded.
+        pad_frame_count: smallest length >= its argument that the VAE takes.
+        end_of_take: asked as windows are taken from the iterator, for no more than the next one needs; None for a shot
+            of one take.
     """
-    if frame_count <= length:
-        return [Window(0, frame_count, pad_frame_count(frame_count), keep=0)]
-    windows = [Window(0, length, length, keep=0)]
-    while windows[-1].stop < frame_count:
-        stop = min(windows[-1].stop + length - overlap, frame_count)
-        windows.append(Window(stop - length, stop, length, keep=windows[-1].stop - overlap, fade=overlap))
-    return windows
+    end_of_take = end_of_take or (lambda start, limit: limit)
+    context = min(overlap, 1)
+    start = 0
+    while start < frame_count:
+        stop = end_of_take(start, min(start + length, frame_count))
+        yield Window(start, stop, pad_frame_count(stop - start), keep=start)
+        while stop - start >= length:
+            before, stop = stop, end_of_take(start, min(stop + length - overlap, frame_count))
+            if stop == before:
+                break
+            yield Window(stop - length, stop, length, keep=before - overlap + context, fade=overlap - context)
+        start = stop

@@ -1,7 +1,8 @@
-"""Fixtures shared by all tests: the golden cases, and a Wan folder small enough to build in seconds."""
+"""Fixtures shared by all tests: the golden cases, and model folders small enough to build in seconds."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -26,15 +27,16 @@ def golden() -> Path:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for `wan_case` runs once for every case folder there is."""
-    if "wan_case" not in metafunc.fixturenames:
-        return
-    folder = _golden_folder()
-    cases = sorted((folder / "wan" / "cases").iterdir()) if folder else []
-    params = [pytest.param(case, id=case.name) for case in cases]
-    if not params:
-        params = [pytest.param(None, marks=pytest.mark.skip(reason=_NO_GOLDEN))]
-    metafunc.parametrize("wan_case", params, scope="module", indirect=True)
+    """A test that asks for `wan_case` or `modelscope_case` runs once for every case folder there is."""
+    for backbone in ("wan", "modelscope"):
+        if f"{backbone}_case" not in metafunc.fixturenames:
+            continue
+        folder = _golden_folder()
+        cases = sorted((folder / backbone / "cases").iterdir()) if folder else []
+        params = [pytest.param(case, id=case.name) for case in cases]
+        if not params:
+            params = [pytest.param(None, marks=pytest.mark.skip(reason=_NO_GOLDEN))]
+        metafunc.parametrize(f"{backbone}_case", params, scope="module", indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -66,4 +68,65 @@ def tiny_wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
     ).save_pretrained(folder / "tokenizer")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_modelscope(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ModelScope folder in diffusers' layout, with random weights and text of width 32.
+
+    Its tokenizer knows single letters only, so that a prompt has a token a letter and one at either end. As in the
+    published folder, two files disagree on the pad token.
+    """
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    folder = tmp_path_factory.mktemp("tiny_modelscope")
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    start, end = "<|startoftext|>", "<|endoftext|>"
+    pieces = ["!", "!</w>", *letters, *(f"{letter}</w>" for letter in letters), start, end]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        UNet3DConditionModel(
+            block_out_channels=(32, 32),
+            down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+            up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+            layers_per_block=1,
+            cross_attention_dim=32,
+            attention_head_dim=8,
+        ).save_pretrained(folder / "unet")
+        AutoencoderKL(
+            block_out_channels=(8, 8, 8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=1,
+            norm_num_groups=8,
+        ).save_pretrained(folder / "vae")
+        config = CLIPTextConfig(
+            vocab_size=len(pieces),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            hidden_act="gelu",
+            bos_token_id=pieces.index(start),
+            eos_token_id=pieces.index(end),
+        )
+        CLIPTextModel(config).save_pretrained(folder / "text_encoder")
+    DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False
+    ).save_pretrained(folder / "scheduler")
+
+    tokens = {"bos_token": start, "eos_token": end, "unk_token": end}
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, **tokens, "pad_token": end}
+    texts = {
+        "vocab.json": json.dumps({piece: number for number, piece in enumerate(pieces)}),
+        "merges.txt": "#version: 0.2\n",
+        "tokenizer_config.json": json.dumps(config),
+        "special_tokens_map.json": json.dumps({**tokens, "pad_token": "!"}),
+    }
+    (folder / "tokenizer").mkdir()
+    for name, text in texts.items():
+        (folder / "tokenizer" / name).write_text(text, encoding="utf-8")
     return folder

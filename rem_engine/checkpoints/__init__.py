@@ -1,9 +1,23 @@
-"""Reading weights: file formats, names, and whether they fit."""
+"""Weights: file formats, names, whether they fit, what they look like, and changes to them."""
 
 from __future__ import annotations
 
-from .check import check, describe
+from .adapter import Change, LowRank, apply_changes, is_adapter, read_changes
+from .architecture import describe
+from .check import check
 from .names import split_components, to_diffusers, to_original
 from .read import read_state_dict
 
-__all__ = ["check", "describe", "read_state_dict", "split_components", "to_diffusers", "to_original"]
+__all__ = [
+    "Change",
+    "LowRank",
+    "apply_changes",
+    "check",
+    "describe",
+    "is_adapter",
+    "read_changes",
+    "read_state_dict",
+    "split_components",
+    "to_diffusers",
+    "to_original",
+]

@@ -6,9 +6,18 @@ Only names differ; every tensor is the same in both.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
-from torch import Tensor
 
+class Shaped(Protocol):
+    """A tensor, or anything else that has a shape."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+
+_Tensor = TypeVar("_Tensor", bound=Shaped)
 _Rename = tuple[str, str]  # diffusers, original
 
 _TRANSFORMER_TOP: tuple[_Rename, ...] = (
@@ -70,35 +79,36 @@ _ORIGINAL_RESIDUAL = re.compile(r"((?:encoder|decoder)\.(?:middle|downsamples|up
 _UP_STRIDE = 4
 
 
-def split_components(state_dict: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+def split_components(state_dict: Mapping[str, _Tensor]) -> dict[str, dict[str, _Tensor]]:
     """Separate the weights of a file into {"transformer": ..., "vae": ...}; a component that is not there is empty."""
-    parts: dict[str, dict[str, Tensor]] = {"transformer": {}, "vae": {}}
+    parts: dict[str, dict[str, _Tensor]] = {"transformer": {}, "vae": {}}
     for name, tensor in state_dict.items():
         parts["vae" if _is_vae(name) else "transformer"][name] = tensor
     return parts
 
 
-def to_diffusers(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+def to_diffusers(state_dict: Mapping[str, _Tensor]) -> dict[str, _Tensor]:
     """Rename the weights of a Wan2.1 transformer or VAE, or both, to diffusers' names.
 
     Names that are diffusers' already, or unknown, stay as they are.
     """
-    return {_name_to_diffusers(name): tensor for name, tensor in state_dict.items()}
+    return {name_to_diffusers(name): tensor for name, tensor in state_dict.items()}
 
 
-def to_original(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+def to_original(state_dict: Mapping[str, _Tensor]) -> dict[str, _Tensor]:
     """Rename the weights of a Wan2.1 transformer or VAE, or both, to the original names, which ComfyUI uses.
 
     Names that are original already, or unknown, stay as they are.
     """
-    return {_name_to_original(name): tensor for name, tensor in state_dict.items()}
+    return {name_to_original(name): tensor for name, tensor in state_dict.items()}
 
 
 def _is_vae(name: str) -> bool:
     return name.startswith(("encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "conv1.", "conv2."))
 
 
-def _name_to_diffusers(name: str) -> str:
+def name_to_diffusers(name: str) -> str:
+    """One name: see `to_diffusers`."""
     if block := _BLOCK.fullmatch(name):
         return block[1] + _rename(block[2], _TRANSFORMER_BLOCK, 1)
     if not _is_vae(name):
@@ -112,7 +122,8 @@ def _name_to_diffusers(name: str) -> str:
     return _rename(name, _VAE_TOP, 1)
 
 
-def _name_to_original(name: str) -> str:
+def name_to_original(name: str) -> str:
+    """One name: see `to_original`."""
     if block := _BLOCK.fullmatch(name):
         return block[1] + _rename(block[2], _TRANSFORMER_BLOCK, 0)
     if not _is_vae(name):

@@ -1,29 +1,21 @@
-"""State dicts out of files, without running anything a file contains."""
+"""Weights out of files of any of the forms they come in, without running anything a file contains."""
 
 from __future__ import annotations
 
-import json
-import pickle
 import re
-import zipfile
-from argparse import Namespace
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-_INDEX_SUFFIX = ".safetensors.index.json"
-_PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
+from . import pickle_file, safetensors_file
+from .stored import StoredTensor, map_tensors, unite_scales
 
-# Where trainers put the weights among other things: REM's Wan and ModelScope runs.
-_WEIGHT_ENTRIES = ("model_state", "unet")
+# What training wraps around modules at any depth: DistributedDataParallel, FSDP, activation checkpointing,
+# torch.compile.
+_WRAPPER = re.compile(r"(?:^|(?<=\.))(?:module|_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
 
-# Wrappers around a component's own names, outermost first: DistributedDataParallel; REM's trainer; ComfyUI.
+# Where a component's own names begin: REM's trainer; ComfyUI's whole checkpoints.
 _PREFIXES = (
-    "module.",
     "backbone.dit.",
     "backbone.vae.",
     "backbone.unet.",
@@ -35,9 +27,10 @@ _PREFIXES = (
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the weights of a file, or of a model folder's component (`transformer/`, `vae/`, ...).
 
-    Understands safetensors, sharded safetensors (through their index), and the official REM `.pth`. A `.pth` is
-    unpickled through an allow-list: a file that asks for anything else is refused and nothing in it runs. Tensors are
-    mapped from the file where the format permits, so that large files cost no memory until they are used.
+    Understands safetensors, sharded safetensors (through their index), and PyTorch's files such as the official REM
+    `.pth`, in float32, bfloat16, float16 and fp8. A `.pth` is unpickled through an allow-list: a file that asks for
+    anything else is refused and nothing in it runs. Tensors are mapped from the file where the format permits, so that
+    large files cost no memory until they are used. Scaled fp8 comes multiplied out, in float32.
 
     Returns:
         Tensors by name, without wrapping prefixes such as `module.` or `backbone.dit.`. A file that holds several
@@ -47,27 +40,45 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError: nothing there, or a shard is missing.
         ValueError: not a readable checkpoint, or one that holds more than weights and plain settings.
     """
+    return map_tensors(open_state_dict(path))
+
+
+def open_state_dict(path: str | Path) -> dict[str, StoredTensor]:
+    """What `read_state_dict` reads, as tensors in the file: one at a time can then be read, and let go of.
+
+    Raises:
+        as `read_state_dict`.
+    """
     path = Path(path)
     if path.is_dir():
         path = _component_file(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}; check the name, or download the file first.")
-    if path.name.endswith(_INDEX_SUFFIX):
-        tensors = _read_sharded(path)
+    if path.name.endswith(safetensors_file.INDEX_SUFFIX):
+        stored = safetensors_file.read_sharded_index(path)
     elif path.suffix == ".safetensors":
-        tensors = _read_safetensors(path)
-    elif path.suffix in _PICKLE_SUFFIXES:
-        tensors = _read_pickle(path)
+        stored = safetensors_file.read_index(path)
+    elif path.suffix in pickle_file.SUFFIXES:
+        stored = pickle_file.read_index(path)
     else:
         raise ValueError(
             f"{path.name} is not a checkpoint this reads; .safetensors, its .index.json, or .pth is expected."
         )
-    return _without_prefixes(tensors)
+    bare: dict[str, StoredTensor] = {}
+    for name, entry in stored.items():
+        short = _bare_name(name)
+        if short in bare:
+            raise ValueError(f"{path.name} holds {short} twice, under different wrappings; one is expected.")
+        bare[short] = entry
+    return unite_scales(bare)
 
 
 def _component_file(folder: Path) -> Path:
-    indexes = sorted(folder.glob(f"*{_INDEX_SUFFIX}"))
+    """The file to read in a folder: a component's own, or the transformer's of a whole model folder."""
+    indexes = sorted(folder.glob(f"*{safetensors_file.INDEX_SUFFIX}"))
     found = indexes or sorted(folder.glob("*.safetensors"))
+    if not found and (folder / "transformer").is_dir():
+        return _component_file(folder / "transformer")
     if not found:
         raise FileNotFoundError(f"There are no weights in {folder}; one .safetensors file is expected there.")
     if len(found) > 1:
@@ -76,74 +87,8 @@ def _component_file(folder: Path) -> Path:
     return found[0]
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path.name} is damaged or not a safetensors file ({error}); download it again.") from error
-
-
-def _read_sharded(index: Path) -> dict[str, Tensor]:
-    try:
-        shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{index.name} is not an index of safetensors files; download it again.") from error
-    tensors: dict[str, Tensor] = {}
-    for name in shards:
-        # An index is data from outside: it may only name files beside it.
-        shard = index.parent / Path(name).name
-        if not shard.is_file():
-            raise FileNotFoundError(f"{index.name} lists {name}, which is missing from {index.parent}; download it.")
-        tensors.update(_read_safetensors(shard))
-    return tensors
-
-
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    try:
-        with torch.serialization.safe_globals(_allowed_globals()):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # a damaged pickle can fail in any way
-        refused = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
-        if refused is None:
-            raise ValueError(f"{path.name} is damaged or not a PyTorch checkpoint; download it again.") from error
-        raise ValueError(
-            f"{path.name} was not read: beyond weights it asks for {refused[1]}, which could run code when loaded. "
-            "Use safetensors, or a checkpoint as REM's authors publish it."
-        ) from error
-    weights = content
-    if isinstance(content, Mapping):
-        weights = next((content[entry] for entry in _WEIGHT_ENTRIES if entry in content), content)
-    tensors = _tensors(weights)
-    if not tensors:
-        raise ValueError(f"{path.name} holds no weights by name; a state dict or REM's own .pth is expected.")
-    return tensors
-
-
-def _allowed_globals() -> list[Any]:
-    """What REM's Wan checkpoints hold beyond torch's weights-only defaults: the trainer's arguments."""
-    scalar = np._core.multiarray.scalar if hasattr(np, "_core") else np.core.multiarray.scalar
-    return [
-        Namespace,
-        (scalar, "numpy._core.multiarray.scalar"),
-        (scalar, "numpy.core.multiarray.scalar"),
-        np.dtype,
-        np.dtypes.Float64DType,
-    ]
-
-
-def _tensors(weights: Any) -> dict[str, Tensor]:
-    if not isinstance(weights, Mapping):
-        return {}
-    return {name: value for name, value in weights.items() if isinstance(name, str) and isinstance(value, Tensor)}
-
-
-def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    bare = {}
-    for name, tensor in tensors.items():
-        for prefix in _PREFIXES:
-            name = name.removeprefix(prefix)
-        bare[name] = tensor
-    return bare
+def _bare_name(name: str) -> str:
+    name = _WRAPPER.sub("", name)
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,25 +11,10 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
+from ..whole_files import written_whole
+
 STILLS_FPS = Fraction(24)
 """Frame rate of an overlay over stills, which have none of their own."""
-
-
-def temporary_name(path: Path) -> Path:
-    """Where a file is written before it takes its name: hidden, in the same folder."""
-    return path.with_name(f".{path.name}.tmp")
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it takes the name `path` at the end, or is removed after any exception."""
-    temporary = temporary_name(path)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException:  # Ctrl-C too must leave no half-written file
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_bytes(path: Path, data: bytes) -> None:

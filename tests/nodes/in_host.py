@@ -7,42 +7,23 @@ The tests beside this file judge the report.
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
 import inspect
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-PACK_NAME = "refereverything_pack"
+from host_session import start
+
 PROMPTS = ["the (red:1.5) square", "smoke"]
 LONG = "smoke rising from the table " * 40
 
 
 def main(host: Path, base: Path, pack: Path, report: Path) -> None:
-    sys.argv = ["main.py", "--cpu", "--base-directory", str(base)]
-    sys.path.insert(0, str(host))
-    os.chdir(host)
-    import comfy.options
-
-    comfy.options.enable_args_parsing()
+    nodes = start(host, base, pack)
     import torch
-    import utils.extra_config  # noqa: F401  before the host's `nodes`, or its import of `utils` fails
 
-    spec = importlib.util.spec_from_file_location(
-        PACK_NAME, pack / "__init__.py", submodule_search_locations=[str(pack)]
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[PACK_NAME] = module
-    spec.loader.exec_module(module)
-    extension = asyncio.run(module.comfy_entrypoint())
-    nodes = {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
-    for node in nodes.values():
-        node.hidden = SimpleNamespace(unique_id="1", prompt=None, extra_pnginfo=None)
     with torch.inference_mode():
         results = {
             "schemas": {name: _schema(node) for name, node in nodes.items()},
@@ -137,7 +118,7 @@ def _text(nodes: dict[str, Any]) -> dict[str, Any]:
     from refereverything_pack.nodes import encode_text
 
     shown: list[str] = []
-    encode_text.show_text = lambda text, node_id: shown.append(text)
+    encode_text.show_text = lambda text, node: shown.append(text)
     clip = _load(nodes)[1]
     engine = _engine()
     entries = nodes["EncodeText"].execute(clip, f"\n  {PROMPTS[0]} \n\n{PROMPTS[1]}\n").args[0]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_hosts import PACK, host_params, host_python, make_base
+from comfy_hosts import host_params
+from in_comfyui import report_of
 
 NODES = {"LoadREM", "EncodeText", "SegmentVideo", "MaskToAlpha", "SampleShot"}
 
@@ -17,18 +14,7 @@ NODES = {"LoadREM", "EncodeText", "SegmentVideo", "MaskToAlpha", "SampleShot"}
 @pytest.fixture(scope="module", params=host_params())
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What tests/nodes/in_host.py found in one ComfyUI."""
-    host: Path = request.param
-    base = make_base(tmp_path_factory.mktemp("base"))
-    result = base / "report.json"
-    run = subprocess.run(
-        [host_python(host), str(Path(__file__).with_name("in_host.py")), str(host), str(base), str(PACK), str(result)],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")},
-    )
-    assert run.returncode == 0, run.stderr[-4000:]
-    return json.loads(result.read_text())
+    return report_of("in_host.py", request.param, tmp_path_factory.mktemp("nodes"))
 
 
 def test_the_pack_has_its_five_nodes_each_input_explained(report: dict[str, Any]) -> None:
@@ -43,7 +29,7 @@ def test_the_pack_has_its_five_nodes_each_input_explained(report: dict[str, Any]
 def test_sockets_are_the_hosts_own_types(report: dict[str, Any]) -> None:
     schemas = report["schemas"]
     assert schemas["LoadREM"]["outputs"] == ["MODEL", "CLIP", "VAE"]
-    assert schemas["LoadREM"]["optional"] == ["model", "clip", "vae"]
+    assert schemas["LoadREM"]["optional"] == ["model", "clip", "vae", "strength"]
     assert schemas["EncodeText"]["outputs"] == ["CONDITIONING"]
     assert schemas["SegmentVideo"]["outputs"] == ["MASK", "MASK", "IMAGE"]
     assert schemas["MaskToAlpha"]["outputs"] == ["IMAGE", "MASK"]
@@ -55,7 +41,8 @@ def test_sockets_are_the_hosts_own_types(report: dict[str, Any]) -> None:
         "CONDITIONING",
         "IMAGE",
     ]
-    assert schemas["SegmentVideo"]["advanced"] == ["height", "width", "window", "overlap"]
+    assert schemas["SegmentVideo"]["optional"] == ["keep_aspect", "decode_vae"]
+    assert schemas["SegmentVideo"]["advanced"] == ["height", "width", "window", "overlap", "keep_aspect"]
 
 
 def test_the_hosts_classes_compute_what_diffusers_computes(report: dict[str, Any]) -> None:
@@ -127,8 +114,8 @@ def test_a_file_of_whole_weights_takes_effect_and_keeps_loras(report: dict[str, 
         ("no file", "FileNotFoundError", "'absent.safetensors'"),
         ("missing weights", "ValueError", "missing: blocks.0.ffn.2"),
         ("other weights", "ValueError", "Wan2.1 text-to-video transformer is expected"),
-        ("no clip", "ValueError", "connect Load CLIP"),
-        ("no vae", "ValueError", "connect Load VAE"),
+        ("no clip", "ValueError", "without a text encoder"),
+        ("no vae", "ValueError", "without a VAE"),
         ("empty prompt", "ValueError", "prompt is empty"),
         ("no frames", "ValueError", "no frames"),
         ("small frames", "ValueError", "32x8"),

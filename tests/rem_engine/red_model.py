@@ -39,6 +39,9 @@ class RedBackbone:
         embeds[0, 0] = len(prompt) / 100
         return embeds
 
+    def prompts_per_pass(self, latents: Tensor) -> int:
+        return 4
+
     def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
         return latents + prompt_embeds[:, 0, 0].view(-1, 1, 1, 1, 1)
 

@@ -93,15 +93,19 @@ def test_run_json_tells_the_whole_run(shot: Path, tmp_path: Path) -> None:
 
 def test_options_reach_the_model(shot: Path, tmp_path: Path, fake_model: list[dict[str, Any]]) -> None:
     options = ("--model", str(tmp_path), "--checkpoint", str(shot / "f0.png"), "--protocol", "paper", "--size", "48x64")
+    options = (*options, "--strength", "0.5")
     assert segment(shot, tmp_path / "out", *options, "--window", "9", "--device", "cpu", "--dtype", "bfloat16") == 0
     assert fake_model == [
         {
             "model": str(tmp_path),
             "checkpoint": shot / "f0.png",
+            "strength": 0.5,
             "protocol": "paper",
             "size": (48, 64),
             "window": 9,
             "overlap": None,
+            "cuts": "auto",
+            "keep_aspect": False,
             "device": "cpu",
             "dtype": "bfloat16",
         }

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rem_engine import Segmenter, SegmentSettings
 from rem_engine.backbone import PAPER_WINDOWS
+from rem_engine.cuts import LOOKAHEAD
 from rem_engine.frames import ArrayFrames
 
 STRENGTH = {"all of it": 1.0, "half of it": 0.5, "none of it": 0.0}
@@ -45,6 +46,9 @@ class PlainBackbone:
     def encode_text(self, prompt: str) -> Tensor:
         self.calls["encode_text"] += 1
         return torch.full((77, 4096), STRENGTH[prompt])
+
+    def prompts_per_pass(self, latents: Tensor) -> int:
+        return 4
 
     def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
         self.calls["predict"] += 1
@@ -111,9 +115,9 @@ def test_a_prompt_is_encoded_once_for_many_shots() -> None:
 
 
 def test_neighbouring_windows_cross_fade() -> None:
-    soft = Segmenter(CountingBackbone()).segment(ramp(14), ["all of it"]).soft[0, :, 0, 0]
-    # Windows 0-8 and 5-13 share frames 5-8, of which the last two fade over.
-    expected = [0.0] * 7 + [1 / 3, 2 / 3] + [1.0] * 5
+    soft = Segmenter(CountingBackbone(), SegmentSettings(overlap=3)).segment(ramp(14), ["all of it"]).soft[0, :, 0, 0]
+    # Windows 0-8 and 5-13 share frames 5-8, of which the last two fade over, at a third and two thirds of smootherstep.
+    expected = [0.0] * 7 + [17 / 81, 64 / 81] + [1.0] * 5
     torch.testing.assert_close(soft, torch.tensor(expected))
 
 
@@ -138,20 +142,30 @@ def test_a_resumed_run_gives_the_masks_of_an_uninterrupted_one(protocol: str, fi
     frames = np.random.default_rng(0).integers(0, 256, (23, 40, 48, 3), dtype=np.uint8)
     segmenter = Segmenter(PlainBackbone(), SegmentSettings(protocol, window=9))
     whole = segmenter.segment(frames, ["half of it"]).soft
-    source = ReadRecorder(frames)
-    chunks = list(segmenter.stream(source, segmenter.encode_prompts(["half of it"]), first_frame=first_frame))
+    segmenter.backbone.calls.clear()
+    chunks = list(
+        segmenter.stream(ArrayFrames(frames), segmenter.encode_prompts(["half of it"]), first_frame=first_frame)
+    )
     assert chunks[0].start == first_frame
     assert torch.equal(torch.cat([chunk.soft for chunk in chunks], dim=1), whole[:, first_frame:])
     if first_frame == 22:
-        assert source.reads[0][0] == 14  # earlier windows are not run again
+        assert segmenter.backbone.calls["encode_video"] == 1  # earlier windows are not run again
 
 
-def test_a_frame_is_read_once_and_only_when_its_window_comes() -> None:
+def test_a_resumed_run_without_a_search_for_cuts_reads_no_earlier_windows() -> None:
+    source = ReadRecorder(ramp(23))
+    segmenter = Segmenter(PlainBackbone(), SegmentSettings(cuts=()))
+    list(segmenter.stream(source, segmenter.encode_prompts(["half of it"]), first_frame=22))
+    assert source.reads == [(14, 23)]
+
+
+@pytest.mark.parametrize(("cuts", "ahead"), [((), 9), ("auto", 9 + 7 + LOOKAHEAD)])
+def test_a_frame_is_read_once_and_no_more_than_a_window_ahead(cuts: str | tuple[int, ...], ahead: int) -> None:
     source = ReadRecorder(ramp(30))
-    segmenter = Segmenter(PlainBackbone())
+    segmenter = Segmenter(PlainBackbone(), SegmentSettings(cuts=cuts))
     chunks = segmenter.stream(source, segmenter.encode_prompts(["all of it"]))
     next(chunks)
-    assert source.reads == [(0, 9)]
+    assert source.reads[-1][1] == ahead
     list(chunks)
     assert [frame for start, stop in source.reads for frame in range(start, stop)] == list(range(30))
 

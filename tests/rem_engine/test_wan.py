@@ -183,9 +183,9 @@ def test_models_that_are_not_there_are_told(copy: Path) -> None:
 
 
 def test_a_checkpoint_of_another_architecture_is_told(tiny_wan: Path, golden: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"rem_wan\.pth \(transformer\) does not fit .* width 256 with 2 blocks"):
+    with pytest.raises(ValueError, match=r"rem_wan\.pth \(transformer\) does not fit: .* width 256 with 2 blocks"):
         load(tiny_wan, checkpoint=golden / "wan" / "rem_wan.pth")
-    with pytest.raises(ValueError, match=r"rem_ms\.pth \(transformer\) does not fit .* ModelScope"):
+    with pytest.raises(ValueError, match=r"rem_ms\.pth \(transformer\) does not fit: .* ModelScope"):
         load(tiny_wan, checkpoint=golden / "modelscope" / "rem_ms.pth")
     save_file(weights_of(tiny_wan, "vae"), tmp_path / "vae.safetensors")
     with pytest.raises(ValueError, match=r"vae\.safetensors holds no transformer"):

@@ -67,7 +67,7 @@ def test_paper_window_of_a_shot_under_nine_frames_repeats_the_last(count: int, p
 @pytest.mark.parametrize(("length", "overlap"), [(5, 2), (9, 0), (17, 4), (17, 8), (49, 8)])
 def test_shot_weights_of_every_frame_sum_to_one(length: int, overlap: int) -> None:
     for count in LENGTHS:
-        windows = shot_windows(count, length, overlap, pad)
+        windows = list(shot_windows(count, length, overlap, pad))
         for frame in range(count):
             here = [i for i, window in enumerate(windows) if frame in kept(window)]
             assert 1 <= len(here) <= 2, (count, frame)
@@ -80,17 +80,20 @@ def test_shot_weights_of_every_frame_sum_to_one(length: int, overlap: int) -> No
 @pytest.mark.parametrize(("length", "overlap"), [(5, 2), (9, 0), (17, 4), (49, 8)])
 def test_shot_windows_are_whole_and_end_with_the_shot(length: int, overlap: int) -> None:
     for count in LENGTHS:
-        windows = shot_windows(count, length, overlap, pad)
+        windows = list(shot_windows(count, length, overlap, pad))
         assert windows[0].start == 0
         assert windows[-1].stop == count
         if count <= length:
             assert windows == [Window(0, count, pad(count), keep=0)]
             continue
         assert all(window.stop - window.start == window.length == length for window in windows)
-        assert all(after.keep == before.stop - overlap for before, after in pairwise(windows))
+        assert all(after.keep + after.fade == before.stop for before, after in pairwise(windows))
+        assert all(after.fade == max(overlap - 1, 0) for after in windows[1:])
 
 
-def test_shot_cross_fade_is_linear() -> None:
-    last = shot_windows(20, 13, 3, pad)[-1]
+def test_shot_cross_fade_is_gentle_and_comes_after_one_frame_of_context() -> None:
+    *_, last = shot_windows(20, 13, 4, pad)
     assert last == Window(7, 20, 13, keep=10, fade=3)
-    assert [last.weight(frame) for frame in (9, 10, 11, 12, 13, 19)] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    gentle = 53 / 512  # smootherstep, 6x^5 - 15x^4 + 10x^3, at a quarter of its way
+    weights = [last.weight(frame) for frame in (9, 10, 11, 12, 13, 19)]
+    assert weights == pytest.approx([0.0, gentle, 0.5, 1 - gentle, 1.0, 1.0])

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from rem_engine.media import open_shot
-from rem_engine.media.writing import VideoWriter, mask_png, soft_png, written_whole
+from rem_engine.media.writing import VideoWriter, mask_png, soft_png
+from rem_engine.whole_files import written_whole
 
 
 def decode(data: bytes) -> np.ndarray:

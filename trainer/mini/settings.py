@@ -30,7 +30,7 @@ class MiniSettings:
     vae_width: int = 8
     vae_steps: int = 2400
     vae_clip_steps: int = 900
-    vae_decoder_steps: int = 400
+    vae_decoder_steps: int = 300
     dim: int = 256
     layers: int = 6
     ffn_dim: int = 768
@@ -38,7 +38,7 @@ class MiniSettings:
     text_layers: int = 2
     text_heads: int = 4
     t2v_steps: int = 700
-    rem_steps: int = 3300
+    rem_steps: int = 6000
     seed: int = 1
 
 

@@ -1,0 +1,112 @@
+"""PyTorch's own files, read through an allow-list: nothing they hold is run."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .stored import StoredTensor
+
+SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
+
+# Where trainers put the weights among other things: REM's Wan and ModelScope runs.
+_WEIGHT_ENTRIES = ("model_state", "unet")
+
+# What REM's Wan checkpoints hold beyond torch's weights-only defaults: their trainer's arguments, in which nothing is
+# of use here.
+_INERT_GLOBALS = (
+    "argparse.Namespace",
+    "numpy._core.multiarray.scalar",
+    "numpy.core.multiarray.scalar",
+    "numpy.dtype",
+)
+
+
+class _Inert:
+    """Takes the place of what is allowed in a file and not wanted from it."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+
+def read_index(path: Path) -> dict[str, StoredTensor]:
+    """Where the weights of a PyTorch file lie: a state dict, alone or among what a trainer keeps beside it.
+
+    A file that holds several, and none under a name of REM's trainers, gives them all as "<entry>.<name>".
+
+    Raises:
+        ValueError: damaged, without weights, or asking for more than weights and plain containers.
+    """
+    if tarfile.is_tarfile(path) and not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{path.name} is in the tar format of PyTorch before 0.4, which cannot be read safely; "
+            "save it anew with a later PyTorch."
+        )
+    # On the device "meta" tensors have shapes and places, and cost nothing. Files of PyTorch before 1.6 have no places.
+    in_place = zipfile.is_zipfile(path)
+    content = _load(path, map_location="meta" if in_place else "cpu")
+    stored = {name: _stored(path, tensor) for name, tensor in _weights(content).items()}
+    if not stored:
+        raise ValueError(f"{path.name} holds no weights by name; a state dict or REM's own .pth is expected.")
+    if in_place and None in stored.values():
+        # PyTorch before 2.8 does not tell the places.
+        stored = {name: _stored(path, tensor) for name, tensor in _weights(_load(path, "cpu", mmap=True)).items()}
+    return stored
+
+
+def _load(path: Path, map_location: str, mmap: bool = False) -> Any:
+    allowed = [(_Inert, name) for name in _INERT_GLOBALS]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+    except Exception as error:  # a damaged pickle can fail in any way
+        asked = re.search(r"GLOBAL ([\w.]+)|function <?(?:built-in )?([\w. ]+)", str(error))
+        if not isinstance(error, pickle.UnpicklingError) or asked is None:
+            raise ValueError(f"{path.name} is damaged or not a PyTorch checkpoint; download it again.") from error
+        raise ValueError(
+            f"{path.name} was not read: beyond weights it asks for {asked[1] or asked[2]}, which could run code when "
+            "loaded. Use safetensors, or a checkpoint as REM's authors publish it."
+        ) from error
+
+
+def _weights(content: Any) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        return {}
+    for entry in _WEIGHT_ENTRIES:
+        if entry in content:
+            return _tensors(content[entry])
+    nested = {f"{entry}.{name}": t for entry, part in content.items() for name, t in _tensors(part).items()}
+    return _tensors(content) or nested
+
+
+def _tensors(weights: Any) -> dict[str, Tensor]:
+    if not isinstance(weights, Mapping):
+        return {}
+    return {
+        name: value.detach() for name, value in weights.items() if isinstance(name, str) and isinstance(value, Tensor)
+    }
+
+
+def _stored(path: Path, tensor: Tensor) -> StoredTensor | None:
+    if tensor.device.type != "meta":
+        return StoredTensor(tensor.shape, tensor.dtype, path, 0, tensor.stride(), tensor=tensor)
+    storage = tensor.untyped_storage()
+    place = getattr(storage, "_checkpoint_offset", None)
+    if place is None:
+        return None
+    skipped = tensor.storage_offset() * tensor.dtype.itemsize
+    stored = StoredTensor(tensor.shape, tensor.dtype, path, place + skipped, tensor.stride())
+    if skipped + stored.nbytes > storage.nbytes() or place + storage.nbytes() > path.stat().st_size:
+        raise ValueError(f"{path.name} is damaged or not a PyTorch checkpoint; download it again.")
+    return stored

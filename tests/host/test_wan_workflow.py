@@ -1,0 +1,114 @@
+"""`segment_with_wan_14b` in a running ComfyUI, with small weights under the names of the large ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from comfy_hosts import PACK
+from comfy_server import ComfyServer, Graph
+from safetensors.torch import save_file
+from test_server import MINI, api_workflow, assert_same_masks, levels, reads_the_width_of_a_vae
+
+from rem_engine import load_segmenter
+from rem_engine.checkpoints import read_state_dict, to_original
+from rem_engine.models import CATALOGUE
+
+NAME = "segment_with_wan_14b"
+FRAMES, SIZE = 9, (64, 96)
+PROMPT = "the smoke"
+LOADERS = {"10": "UNETLoader", "11": "CLIPLoader", "12": "VAELoader"}
+
+
+def test_the_loaders_name_files_that_models_get_downloads() -> None:
+    """So that the front-end's list of missing models offers them, and the note's commands bring them."""
+    graph = json.loads((PACK / "workflows" / f"{NAME}.json").read_text(encoding="utf-8"))
+    known = {model.local_name(): model for model in CATALOGUE if model.file}
+    nodes = {str(node["id"]): node for node in graph["nodes"]}
+    (note,) = [node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote"]
+    for key, loader in LOADERS.items():
+        node = nodes[key]
+        assert node["type"] == loader
+        (offered,) = node["properties"]["models"]
+        model = known[node["widgets_values"][0]]
+        assert offered == {
+            "name": model.local_name(),
+            "url": f"{model.url}/resolve/main/{model.file}",
+            "directory": model.folder,
+        }
+        assert f"`{model.local_name()}`" in note and f"`{model.name}`" in note and f"`{model.folder}`" in note
+    assert nodes["2"]["widgets_values"][0] in note
+
+
+@pytest.fixture(scope="module")
+def video() -> np.ndarray:
+    """Frames uint8 [T,H,W,3] of a bright disc on a dark ground."""
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    frames = np.full((FRAMES, *SIZE, 3), 30, np.uint8)
+    for number, frame in enumerate(frames):
+        frame[np.hypot(y - 30, x - 20 - 5 * number) < 15] = (230, 60, 40)
+    return frames
+
+
+def write_lossless(file: Path, frames: np.ndarray) -> None:
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("libx264rgb", rate=24, options={"qp": "0"})
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "rgb24"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.fixture(scope="module")
+def expected(golden: Path, video: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """Soft masks [T,H,W] of the engine without a host: the golden denoiser and VAE, REM-mini's text encoder, since Load
+    CLIP takes the full UMT5-XXL only."""
+    folder = tmp_path_factory.mktemp("wan")
+    for part, source in (("transformer", golden / "wan" / "base"), ("vae", golden / "wan" / "base"),
+                         ("text_encoder", MINI), ("tokenizer", MINI)):  # fmt: skip
+        (folder / part).symlink_to(source / part)
+    segmenter = load_segmenter(
+        folder, checkpoint=golden / "wan" / "rem_wan.pth", size=SIZE, device="cpu", dtype="float32"
+    )
+    return segmenter.segment(video, [PROMPT]).soft[0].numpy()
+
+
+def small_twin(comfy: ComfyServer) -> Graph:
+    """The API twin at the size of the test, with REM-mini's text encoder, saving its soft mask."""
+    graph = api_workflow(NAME)
+    assert {key: graph[key]["class_type"] for key in LOADERS} == LOADERS
+    graph["4"]["inputs"] |= {"height": SIZE[0], "width": SIZE[1]}
+    graph["11"] = {"class_type": "LoadREM", "inputs": {"checkpoint": "REM-mini (bundled)"}}
+    graph["2"]["inputs"]["clip"] = ["11", 1]
+    if not reads_the_width_of_a_vae(comfy.host):  # Load VAE takes full-width VAEs only: the checkpoint's own instead
+        del graph["2"]["inputs"]["vae"], graph["12"]
+    graph["100"] = {"class_type": "MaskToImage", "inputs": {"mask": ["4", 0]}}
+    graph["101"] = {"class_type": "SaveImage", "inputs": {"images": ["100", 0], "filename_prefix": "wan"}}
+    return graph
+
+
+def test_the_api_twin_gives_the_engines_masks(
+    comfy: ComfyServer, golden: Path, video: np.ndarray, expected: np.ndarray
+) -> None:
+    models = comfy.base / "models"
+    base = golden / "wan" / "base"
+    graph = small_twin(comfy)
+    for part, file in (
+        ("transformer", f"diffusion_models/{graph['10']['inputs']['unet_name']}"),
+        ("vae", "vae/wan_2.1_vae.safetensors"),
+    ):
+        weights = to_original(read_state_dict(base / part))
+        save_file({name: weight.contiguous() for name, weight in weights.items()}, models / file)
+    checkpoint = {name: weight.contiguous() for name, weight in read_state_dict(golden / "wan" / "rem_wan.pth").items()}
+    save_file(checkpoint, models / "rem" / graph["2"]["inputs"]["checkpoint"])
+    write_lossless(comfy.base / "input" / graph["1"]["inputs"]["file"], video)
+
+    ended = comfy.run(graph)
+    assert ended["status"]["status_str"] == "success", ended["status"]
+    assert expected.std() > 0.01  # a mask of one level would compare equal to anything near
+    # SaveImage cuts the fraction off.
+    assert_same_masks(levels(comfy.saved(ended, "101")), (expected.clip(0.0, 1.0) * 255.0).astype(np.uint8))
+    assert len(comfy.saved(ended, "8")) == FRAMES

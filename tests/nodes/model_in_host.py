@@ -1,0 +1,382 @@
+"""Runs inside a ComfyUI's own Python: REM weights laid over MODELs, and what else lies on them; writes JSON.
+
+    python model_in_host.py HOST BASE PACK REPORT
+
+The MODEL is a Wan2.1 of two narrow blocks with random weights, loaded by the host's own loader. The tests beside this
+file judge the report.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from host_session import start
+from wan_bench import LATENTS, Bench, difference, differences, digest, new_network, seen_weights, write_zeros
+
+
+def main(host: Path, base: Path, pack: Path, report: Path) -> None:
+    load_rem = start(host, base, pack)["LoadREM"]
+    import torch
+
+    with torch.inference_mode():
+        bench = Bench(load_rem, base / "models")
+        results = {
+            name: case(bench)
+            for name, case in {
+                "parameters": parameters,
+                "original": original,
+                "loras": loras,
+                "wrapper": wrapper,
+                "attention": attention,
+                "compiled": compiled,
+                "partial": partial,
+                "cancel": cancel,
+                "quantised": quantised,
+                "carried": carried,
+                "prompts": prompts,
+                "sentences": sentences,
+            }.items()
+        }
+    report.write_text(json.dumps(results))
+
+
+def parameters(bench: Bench) -> dict[str, Any]:
+    """Every parameter, and the output, for each form and strength."""
+    wan = bench.wan()
+    cases = {"whole": ("rem.safetensors", 1.0, bench.rem)}
+    for name, delta in (("delta", bench.delta), ("lora", bench.low_rank)):
+        for strength in (0.0, 0.5, 1.0):
+            cases[f"{name} {strength}"] = (f"{name}.safetensors", strength, bench.changed(delta, strength))
+    results = {}
+    for name, (file, strength, expected) in cases.items():
+        model = bench.load(file, wan, strength)
+        results[name] = differences(seen_weights(bench, model), expected) | {
+            "output": difference(bench.predict(model), bench.bare(expected)),
+            "moves": difference(bench.predict(model), bench.bare(bench.base)),
+        }
+    return results
+
+
+def original(bench: Bench) -> dict[str, Any]:
+    """The MODEL that went in, after LoadREM, between runs, and after unloading."""
+    import comfy.model_management
+
+    wan = bench.wan()
+    before, output = digest(wan), bench.predict(wan)
+    results = {}
+    for file in ("rem.safetensors", "delta.safetensors", "lora.safetensors"):
+        model = bench.load(file, wan)
+        loaded = digest(wan)
+        bench.predict(model)
+        again = difference(bench.predict(wan), output)
+        bench.predict(model)
+        comfy.model_management.unload_all_models()
+        results[file] = {"loaded": loaded == before, "unloaded": digest(wan) == before, "output": again}
+    return results
+
+
+def loras(bench: Bench) -> dict[str, float]:
+    """A LoRA from the stock loader before and after LoadREM: difference to both summed up."""
+    results = {}
+    for file, weights in (("rem.safetensors", bench.rem), ("delta.safetensors", bench.rem)):
+        expected = weights | {f"{bench.layer}.weight": weights[f"{bench.layer}.weight"] + 0.5 * bench.lora}
+        target = bench.bare(expected)
+        before = bench.load(file, bench.add_lora(bench.wan(), 0.5))
+        after = bench.add_lora(bench.load(file, bench.wan()), 0.5)
+        results[f"before {file}"] = difference(bench.predict(before), target)
+        results[f"after {file}"] = difference(bench.predict(after), target)
+        results[f"both {file}"] = difference(
+            bench.predict(bench.add_lora(bench.load(file, bench.add_lora(bench.wan(), 0.2)), 0.3)), target
+        )
+    results["twice"] = difference(
+        bench.predict(bench.load("rem.safetensors", bench.load("rem.safetensors", bench.wan()))), bench.bare(bench.rem)
+    )
+    results["moves"] = difference(target, bench.bare(bench.rem))
+    return results
+
+
+def wrapper(bench: Bench) -> dict[str, Any]:
+    """A DIFFUSION_MODEL wrapper sees the call of REM and its answer counts."""
+    from comfy.patcher_extension import WrappersMP
+
+    calls = []
+
+    def double(executor: Any, x: Any, timestep: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append([list(x.shape), timestep.tolist(), list(context.shape)])
+        return executor(x, timestep, context, *args, **kwargs) * 2.0
+
+    target = bench.bare(bench.rem) * 2.0
+    before, after = bench.wan().clone(), bench.load("rem.safetensors", bench.wan()).clone()
+    results = {}
+    for name, model in (("before", before), ("after", after)):
+        model.add_wrapper(WrappersMP.DIFFUSION_MODEL, double)
+        model = bench.load("rem.safetensors", model) if name == "before" else model
+        results[name] = difference(bench.predict(model), target)
+    return results | {"calls": calls}
+
+
+def attention(bench: Bench) -> dict[str, Any]:
+    """An attention override set before LoadREM is what the network calls: here zeros, so that no token sees others."""
+    import torch
+
+    calls = []
+
+    def zeros(attend: Any, q: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(list(q.shape))
+        return torch.zeros_like(attend(q, *args, **kwargs))
+
+    wan = bench.wan().clone()
+    wan.model_options["transformer_options"]["optimized_attention_override"] = zeros
+    silent = dict(bench.rem)
+    for name in silent:  # what attention of zeros leaves: the bias of its output layer
+        if name.endswith("attn.o.weight"):
+            silent[name] = torch.zeros_like(silent[name])
+    return {
+        "output": difference(bench.predict(bench.load("rem.safetensors", wan)), bench.bare(silent)),
+        "calls": len(calls),
+    }
+
+
+def compiled(bench: Bench) -> dict[str, Any]:
+    """A MODEL compiled before LoadREM runs REM's weights, not its own."""
+    import torch
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+    modules = []
+
+    def compile_nothing(model: Any, **options: Any) -> Any:
+        modules.append(model)
+        return model
+
+    kept, torch.compile = torch.compile, compile_nothing  # compiling takes minutes; which modules it gets is the point
+    wan = bench.wan().clone()
+    set_torch_compile_wrapper(wan, backend="eager")
+    torch.compile = kept
+    return {
+        "output": difference(bench.predict(bench.load("rem.safetensors", wan)), bench.bare(bench.rem)),
+        "own modules": modules == [wan.model.diffusion_model],
+    }
+
+
+@contextmanager
+def no_memory() -> Iterator[None]:
+    """Makes the host leave all weights where they are and bring them up layer by layer, as on a small GPU."""
+    import comfy.model_management as management
+
+    kept = management.is_device_cpu, management.vram_state
+    management.unload_all_models()
+    management.is_device_cpu = lambda device: False
+    management.vram_state = management.VRAMState.NO_VRAM
+    try:
+        yield
+    finally:
+        management.is_device_cpu, management.vram_state = kept
+        management.unload_all_models()
+
+
+def partial(bench: Bench) -> dict[str, Any]:
+    """The same results where the host loads the MODEL in part."""
+    wan = bench.wan()
+    before = digest(wan)
+    results = {}
+    for file, expected in (
+        ("rem.safetensors", bench.rem),
+        ("delta.safetensors", bench.rem),
+        ("lora.safetensors", bench.changed(bench.low_rank, 1.0)),
+    ):
+        model = bench.load(file, wan)
+        with no_memory():
+            found = seen_weights(bench, model)
+            low = model.model.model_lowvram
+            output = difference(bench.predict(model), bench.bare(expected))
+        results[file] = differences(found, expected) | {
+            "output": output,
+            "in part": low,
+            "unloaded": digest(wan) == before,
+        }
+    return results
+
+
+def cancel(bench: Bench) -> dict[str, Any]:
+    """A cancel inside the network: the run ends, its tensors are freed, and the next run is right."""
+    import comfy.model_management as management
+    from comfy.patcher_extension import WrappersMP
+
+    held = []
+
+    def interrupt(executor: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+        held.append(weakref.ref(x))
+        management.interrupt_current_processing()
+        management.throw_exception_if_processing_interrupted()
+
+    model = bench.load("delta.safetensors", bench.wan())
+    cancelled = model.clone()
+    cancelled.add_wrapper(WrappersMP.DIFFUSION_MODEL, interrupt)
+    try:
+        bench.predict(cancelled)
+    except management.InterruptProcessingException:
+        ended = True
+    else:
+        ended = False
+    gc.collect()
+    return {
+        "ended": ended,
+        "freed": [reference() is None for reference in held],
+        "next": difference(bench.predict(model), bench.bare(bench.rem)),
+    }
+
+
+def scaled(weights: dict[str, Any]) -> dict[str, Any]:
+    """Weights as the host's scaled fp8 files hold them."""
+    import torch
+
+    result = {"scaled_fp8": torch.zeros(0, dtype=torch.float8_e4m3fn)}
+    for name, value in weights.items():
+        result[name] = value
+        if name.endswith("weight") and value.dim() == 2:
+            scale = value.abs().max() / 448.0
+            result[name] = (value / scale).to(torch.float8_e4m3fn)
+            result[f"{name.removesuffix('.weight')}.scale_weight"] = scale
+    return result
+
+
+def quantised(bench: Bench) -> dict[str, Any]:
+    """An fp8 and a scaled fp8 MODEL: relative errors of the output."""
+    import comfy.sd
+    from refereverything_pack.nodes.patching import is_quantised
+    from safetensors.torch import save_file
+
+    results = {}
+    models = {
+        "fp8": bench.wan("fp8_e4m3fn"),
+        "scaled": comfy.sd.load_diffusion_model_state_dict(scaled(bench.base)),
+    }
+    for name, wan in models.items():
+        before = digest(wan)
+        results[name] = {"itself": relative(bench.predict(wan), bench.bare(bench.base))}
+        for file, weights in (
+            ("rem.safetensors", bench.rem),
+            ("delta.safetensors", bench.rem),
+            ("lora.safetensors", bench.changed(bench.low_rank, 1.0)),
+        ):
+            model = bench.load(file, bench.add_lora(wan, 0.5))
+            expected = weights | {f"{bench.layer}.weight": weights[f"{bench.layer}.weight"] + 0.5 * bench.lora}
+            results[name][file] = relative(bench.predict(model), bench.bare(expected))
+        comfy.model_management.unload_all_models()
+        results[name]["unchanged"] = digest(wan) == before
+    save_file(scaled(bench.rem), bench.models / "rem" / "scaled.safetensors")
+    alone = bench.load("scaled.safetensors", None)
+    results["file"] = {"kept": is_quantised(alone), "output": relative(bench.predict(alone), bench.bare(bench.rem))}
+    return results | {"shown": list(bench.shown)}
+
+
+def relative(a: Any, b: Any) -> float:
+    """Norm of the difference against the norm of `b`."""
+    return ((a - b).norm() / b.norm()).item()
+
+
+def carried(bench: Bench) -> dict[str, Any]:
+    """What a MODEL carries besides weights, on what LoadREM makes of it."""
+    from comfy.patcher_extension import CallbacksMP, WrappersMP
+
+    def passing(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        return executor(*args, **kwargs)
+
+    def called(*args: Any) -> None:
+        pass
+
+    sampling = object()
+    results = {}
+    for precision in ("default", "fp8_e4m3fn"):
+        wan = bench.wan(precision).clone()
+        wan.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "test", passing)
+        wan.add_callback_with_key(CallbacksMP.ON_LOAD, "test", called)
+        wan.set_attachments("test", "kept")
+        wan.add_object_patch("model_sampling", sampling)
+        wan.model_options["transformer_options"]["test"] = "kept"
+        wan.set_model_unet_function_wrapper(called)
+        for file in ("rem.safetensors", "delta.safetensors"):
+            model = bench.load(file, wan)
+            results[f"{precision} {file}"] = {
+                "wrapper": model.get_wrappers(WrappersMP.DIFFUSION_MODEL, "test") == [passing],
+                "callback": model.get_callbacks(CallbacksMP.ON_LOAD, "test") == [called],
+                "attachment": model.get_attachment("test") == "kept",
+                "object patch": model.get_model_object("model_sampling") is sampling,
+                "options": model.model_options["transformer_options"]["test"] == "kept"
+                and model.model_options["model_function_wrapper"] is called,
+                "devices": (model.load_device, model.offload_device) == (wan.load_device, wan.offload_device),
+                "itself": model is not wan and not wan.get_attachment("refereverything"),
+            }
+    return results
+
+
+def prompts(bench: Bench) -> dict[str, Any]:
+    """Prompts in a pass, where the device has room for three and a half, beside the model alone, or for none."""
+    import comfy.model_management as management
+    from refereverything_pack.nodes.host import HostBackbone
+
+    model = bench.wan()
+    one = model.memory_required([1, *LATENTS[1:]])
+    backbone = HostBackbone(model, bench.vae)
+    free = 3.5 * one + management.extra_reserved_memory()
+    kept = management.get_free_memory, management.is_device_cpu, management.current_loaded_models
+    results = {}
+    try:
+        management.get_free_memory = lambda device: free
+        results["cpu"] = backbone.prompts_per_pass(bench.latents)
+        # On a GPU what other models take can be freed, and this one has to be there.
+        other = SimpleNamespace(device=model.load_device, model_loaded_memory=lambda: model.model_size() + 2 * one)
+        management.is_device_cpu = lambda device: False
+        management.current_loaded_models = [other]
+        results["gpu"] = backbone.prompts_per_pass(bench.latents)
+        management.get_free_memory = lambda device: 0.0
+        management.current_loaded_models = []
+        results["full"] = backbone.prompts_per_pass(bench.latents)
+    finally:
+        management.get_free_memory, management.is_device_cpu, management.current_loaded_models = kept
+    return results
+
+
+def sentences(bench: Bench) -> dict[str, str]:
+    """What wrong combinations are answered with."""
+    import torch
+    from comfy.patcher_extension import WrappersMP
+    from safetensors.torch import save_file
+
+    narrow = {"diffusion_model.text_embedding.2.diff": torch.zeros(64, 64)}
+    save_file(narrow, bench.models / "rem" / "narrow.safetensors")
+    write_zeros(bench.models / "rem" / "small.safetensors", new_network("meta", 1536, 8960, 30).state_dict())
+    compiled = bench.wan("fp8_e4m3fn").clone()
+    compiled.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "torch.compile", lambda executor, *args: executor(*args))
+    calls: dict[str, Callable[[], Any]] = {
+        "delta alone": lambda: bench.load("delta.safetensors", None),
+        "lora alone": lambda: bench.load("lora.safetensors", None),
+        "part of whole weights": lambda: bench.load("rem.safetensors", bench.wan(), 0.5),
+        "part of mini": lambda: bench.load("REM-mini (bundled)", None, 0.5),
+        "strength": lambda: bench.load("delta.safetensors", bench.wan(), 1.5),
+        "other size": lambda: bench.load("narrow.safetensors", bench.wan()),
+        "1.3B over this": lambda: bench.load("small.safetensors", bench.wan()),
+        "whole over delta": lambda: bench.load("rem.safetensors", bench.load("delta.safetensors", bench.wan())),
+        "compiled fp8": lambda: bench.load("rem.safetensors", compiled),
+    }
+    answers = {}
+    for name, call in calls.items():
+        try:
+            call()
+        except (ValueError, FileNotFoundError, RuntimeError) as error:
+            answers[name] = f"{type(error).__name__}: {error}"
+        else:
+            answers[name] = "no error"
+    return answers
+
+
+if __name__ == "__main__":
+    main(*(Path(argument).absolute() for argument in sys.argv[1:5]))

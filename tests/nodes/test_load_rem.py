@@ -1,0 +1,127 @@
+"""LoadREM with a MODEL, inside each ComfyUI found: all weights take effect, the MODEL stays as it was, and what it
+carries goes on working."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from comfy_hosts import host_params
+from in_comfyui import report_of
+
+FILES = ("rem.safetensors", "delta.safetensors", "lora.safetensors")
+ROUNDING = 1e-5  # of float32 outputs around 1, over a few layers
+RESULTS = ("whole", *(f"{form} {strength}" for form in ("delta", "lora") for strength in (0.0, 0.5, 1.0)))
+
+
+@pytest.fixture(scope="module", params=host_params())
+def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What tests/nodes/model_in_host.py found in one ComfyUI."""
+    return report_of("model_in_host.py", request.param, tmp_path_factory.mktemp("load_rem"))
+
+
+@pytest.mark.parametrize("case", RESULTS)
+def test_the_denoiser_sees_every_parameter_of_rem(report: dict[str, Any], case: str) -> None:
+    found = report["parameters"][case]
+    assert not found["missing"]
+    assert found["largest"] < 1e-6
+
+
+@pytest.mark.parametrize("case", RESULTS)
+def test_masks_are_those_of_a_bare_forward_with_these_weights(report: dict[str, Any], case: str) -> None:
+    found = report["parameters"][case]
+    assert found["output"] < ROUNDING
+    assert (found["moves"] > 0.1) != case.endswith("0.0")  # strength 0 is the base itself
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_given_model_is_bit_identical_before_and_after(report: dict[str, Any], file: str) -> None:
+    assert report["original"][file] == {"loaded": True, "unloaded": True, "output": 0.0}
+
+
+def test_loras_before_and_after_add_to_rem(report: dict[str, Any]) -> None:
+    loras = report["loras"]
+    assert loras.pop("moves") > 0.1
+    assert max(loras.values()) < ROUNDING
+
+
+def test_a_wrapper_sees_the_call_and_may_change_it(report: dict[str, Any]) -> None:
+    wrapper = report["wrapper"]
+    assert max(wrapper["before"], wrapper["after"]) < ROUNDING
+    assert wrapper["calls"] == 2 * [[[1, 16, 2, 8, 8], [0.0], [1, 77, 4096]]]  # clean latents at t = 0, 77 rows
+
+
+def test_an_attention_override_is_used(report: dict[str, Any]) -> None:
+    assert report["attention"]["output"] < ROUNDING
+    assert report["attention"]["calls"] == 2 * 2  # self- and cross-attention of two blocks
+
+
+def test_a_model_that_was_compiled_runs_rems_weights(report: dict[str, Any]) -> None:
+    assert report["compiled"]["own modules"]
+    assert report["compiled"]["output"] < ROUNDING
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_loading_in_part_changes_nothing(report: dict[str, Any], file: str) -> None:
+    found = report["partial"][file]
+    assert found["in part"], "the host loaded the whole MODEL, so nothing was tested"
+    assert not found["missing"] and found["largest"] < 1e-6
+    assert found["output"] < ROUNDING
+    assert found["unloaded"]
+
+
+def test_a_cancel_inside_the_denoiser_frees_memory_and_leaves_the_model_usable(report: dict[str, Any]) -> None:
+    cancel = report["cancel"]
+    assert cancel["ended"] and cancel["freed"] == [True]
+    assert cancel["next"] < ROUNDING
+
+
+@pytest.mark.parametrize("kind", ["fp8", "scaled"])
+def test_whole_weights_over_fp8_are_exact(report: dict[str, Any], kind: str) -> None:
+    found = report["quantised"][kind]
+    assert found["itself"] > 0.02  # what fp8 costs, so that the next line says something
+    assert found["rem.safetensors"] < ROUNDING
+    assert found["unchanged"]
+
+
+@pytest.mark.parametrize("kind", ["fp8", "scaled"])
+@pytest.mark.parametrize("file", FILES[1:])
+def test_a_difference_over_fp8_warns_of_the_error_it_has(report: dict[str, Any], kind: str, file: str) -> None:
+    assert 0.05 < report["quantised"][kind][file] < 0.08
+    shown = report["quantised"]["shown"]
+    assert len(shown) == 4  # two files over two MODELs, whole weights without a word
+    assert all("5 to 8 %" in text for text in shown)
+
+
+def test_a_scaled_fp8_file_stays_fp8(report: dict[str, Any]) -> None:
+    assert report["quantised"]["file"]["kept"]
+    assert 0.02 < report["quantised"]["file"]["output"] < 0.06
+
+
+def test_what_the_model_carries_is_kept(report: dict[str, Any]) -> None:
+    for case, found in report["carried"].items():
+        assert all(found.values()), (case, found)
+
+
+def test_as_many_prompts_go_together_as_the_host_has_memory_for(report: dict[str, Any]) -> None:
+    assert report["prompts"] == {"cpu": 3, "gpu": 5, "full": 1}
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("delta alone", "LoadREM's model input"),
+        ("lora alone", "LoadREM's model input"),
+        ("part of whole weights", "the strength is 0.5: set it to 1"),
+        ("part of mini", "the strength is 0.5: set it to 1"),
+        ("strength", "0 (the base alone) to 1 (REM) is expected"),
+        ("other size", "text_embedding.2.weight is [64, 64], and the model has [128, 128]"),
+        ("1.3B over this", "this is Wan2.1 1.3B"),
+        ("whole over delta", "carries the delta or LoRA delta.safetensors already"),
+        ("compiled fp8", "connect LoadREM directly to the model loader"),
+    ],
+)
+def test_wrong_combinations_get_one_sentence(report: dict[str, Any], case: str, words: str) -> None:
+    answer = report["sentences"][case]
+    assert answer.startswith("ValueError: ") and words in answer
+    assert "\n" not in answer

@@ -1,0 +1,142 @@
+"""Deltas and LoRAs are read whoever named them, and change exactly the weights they name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rem_engine.checkpoints import LowRank, apply_changes, is_adapter, read_changes
+from rem_engine.checkpoints.adapter import stored_change
+
+QUERY = "blocks.0.self_attn.q.weight"
+
+
+def factors(rows: int = 6, columns: int = 4, rank: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(rows, rank, generator=generator), torch.randn(rank, columns, generator=generator)
+
+
+@pytest.mark.parametrize("parts", ["lora_up lora_down", "lora_B lora_A", "lora_B.default lora_A.default"])
+@pytest.mark.parametrize(
+    ("layer", "weight"),
+    [
+        ("blocks.0.self_attn.q", QUERY),
+        ("diffusion_model.blocks.0.self_attn.q", QUERY),
+        ("transformer.blocks.0.attn1.to_q", QUERY),
+        ("base_model.model.blocks.0.attn1.to_q", QUERY),
+        ("transformer.condition_embedder.text_embedder.linear_1", "text_embedding.0.weight"),
+        ("lora_unet_blocks_0_self_attn_q", QUERY),
+        ("lora_unet_blocks_12_ffn_2", "blocks.12.ffn.2.weight"),
+        ("lora_unet_blocks_3_cross_attn_norm_q", "blocks.3.cross_attn.norm_q.weight"),
+        ("lora_unet_time_embedding_0", "time_embedding.0.weight"),
+        ("lora_unet_head_head", "head.head.weight"),
+    ],
+)
+def test_loras_of_every_naming_are_read(layer: str, parts: str, weight: str) -> None:
+    up, down = factors()
+    names = {f"{layer}.{part}.weight": half for part, half in zip(parts.split(), (up, down))}
+    assert is_adapter(names)
+    changes = read_changes(names)
+    assert list(changes) == [weight]
+    torch.testing.assert_close(changes[weight].full((6, 4)), up @ down)
+
+
+def test_alpha_scales_by_the_rank() -> None:
+    up, down = factors()
+    layer = "diffusion_model.blocks.0.self_attn.q"
+    change = read_changes(
+        {f"{layer}.lora_up.weight": up, f"{layer}.lora_down.weight": down, f"{layer}.alpha": torch.tensor(3.0)}
+    )[QUERY]
+    assert change.scale == 1.5
+    torch.testing.assert_close(change.full((6, 4)), 1.5 * (up @ down))
+
+
+def test_full_differences_are_read_to_weights_biases_and_bare_parameters() -> None:
+    changes = read_changes(
+        {
+            "diffusion_model.blocks.0.norm3.diff": torch.ones(4),
+            "diffusion_model.blocks.0.norm3.diff_b": torch.ones(4),
+            "diffusion_model.blocks.0.modulation.diff": torch.ones(1, 6, 4),
+            "diffusion_model.head.modulation.diff": torch.ones(1, 2, 4),
+        }
+    )
+    assert set(changes) == {"blocks.0.norm3.weight", "blocks.0.norm3.bias", "blocks.0.modulation", "head.modulation"}
+
+
+def test_what_is_stored_is_read_back() -> None:
+    up, down = factors()
+    given = {
+        QUERY: LowRank(up, down, 0.25),
+        "blocks.0.self_attn.q.bias": torch.ones(6),
+        "blocks.1.modulation": torch.ones(1, 6, 4),
+        "patch_embedding.weight": torch.ones(4, 16, 1, 2, 2),
+    }
+    stored = {name: t for weight, change in given.items() for name, t in stored_change(weight, change).items()}
+    read = read_changes(stored)
+    assert read.keys() == given.keys()
+    torch.testing.assert_close(read[QUERY].full((6, 4)), 0.25 * up @ down)
+    for name in given.keys() - {QUERY}:
+        assert torch.equal(read[name], given[name])
+
+
+def test_changes_are_laid_over_weights_in_proportion_to_strength() -> None:
+    up, down = factors()
+    weights = {QUERY: torch.full((6, 4), 2.0, dtype=torch.bfloat16), "head.modulation": torch.zeros(1, 2, 4)}
+    changes = {QUERY: LowRank(up, down, 2.0), "head.modulation": torch.ones(1, 2, 4)}
+    kept = {name: weight.clone() for name, weight in weights.items()}
+    half = apply_changes(weights, changes, 0.5)
+    assert half[QUERY].dtype == torch.bfloat16
+    torch.testing.assert_close(half[QUERY], (2.0 + up @ down).bfloat16(), rtol=0, atol=0)
+    torch.testing.assert_close(half["head.modulation"], torch.full((1, 2, 4), 0.5))
+    none = apply_changes(weights, changes, 0.0)
+    assert all(torch.equal(none[name], kept[name]) for name in kept)
+    assert all(torch.equal(weights[name], kept[name]) for name in kept)  # left as they were
+
+
+def test_a_convolutions_lora_takes_its_shape() -> None:
+    up, down = torch.ones(4, 1, 1, 1, 1), torch.ones(1, 16, 1, 2, 2)
+    names = {
+        "diffusion_model.patch_embedding.lora_up.weight": up,
+        "diffusion_model.patch_embedding.lora_down.weight": down,
+    }
+    weights = {"patch_embedding.weight": torch.zeros(4, 16, 1, 2, 2)}
+    assert torch.equal(
+        apply_changes(weights, read_changes(names))["patch_embedding.weight"], torch.ones(4, 16, 1, 2, 2)
+    )
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_a_strength_out_of_range_is_told(strength: float) -> None:
+    with pytest.raises(ValueError, match="out of range; 0"):
+        apply_changes({}, {}, strength)
+
+
+def test_changes_that_do_not_fit_are_told() -> None:
+    up, down = factors()
+    weights = {QUERY: torch.zeros(6, 4)}
+    with pytest.raises(ValueError, match=r"changes blocks\.9\.ffn\.0\.weight, which the model does not have"):
+        apply_changes(weights, {"blocks.9.ffn.0.weight": torch.zeros(2)})
+    with pytest.raises(ValueError, match=r"another size of model: .* is \[6, 5\], and the model has \[6, 4\]"):
+        apply_changes(weights, {QUERY: LowRank(up, torch.zeros(2, 5), 1.0)})
+    with pytest.raises(ValueError, match=r"another size of model: .* is \[4, 6\], and the model has \[6, 4\]"):
+        apply_changes(weights, {QUERY: torch.zeros(4, 6)})
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        (["lora_up.weight"], "has half a LoRA"),
+        (["lora_up.weight", "lora_down.weight", "diff"], "both a low-rank and a full"),
+        (["lora_up.weight", "lora_down.weight", "dora_scale"], "dora_scale is no part"),
+        (["lokr_w1", "lokr_w2"], "lokr_w1 is no part"),
+    ],
+)
+def test_other_kinds_of_change_are_told(parts: list[str], sentence: str) -> None:
+    stored = {f"blocks.0.ffn.0.{part}": torch.zeros(2, 2) for part in parts}
+    assert is_adapter(stored)
+    with pytest.raises(ValueError, match=sentence):
+        read_changes(stored)
+
+
+def test_whole_models_are_no_adapters() -> None:
+    assert not is_adapter({"blocks.0.modulation": 0, "blocks.0.self_attn.q.weight": 0, "decoder.head.0.gamma": 0})
