@@ -27,7 +27,7 @@ from trainer.score import score
 from trainer.synth.write import write_split
 
 ROOT = Path(__file__).parents[1]
-RANKS = (1, 2, 4, 8, 16, 32, 64)
+RANKS = (1, 4, 16, 32, 64, 96, 128, 192)
 KEPT_ENOUGH = 0.97
 SEED = 100  # training uses 1
 

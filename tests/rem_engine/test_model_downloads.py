@@ -62,7 +62,9 @@ def get(hub: FakeHub, folder: Path, model: KnownModel = VAE, file: str | None = 
 
 
 def cli(hub: FakeHub, *arguments: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"HF_ENDPOINT": hub.address, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    # With the default of ten seconds a busy machine gives a stalled download up and starts anew, before it is stopped.
+    settings = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "300"}
+    environment = os.environ | settings | {"HF_ENDPOINT": hub.address}
     return subprocess.Popen(
         [sys.executable, "-m", "rem_engine", "models", "get", *arguments],
         cwd=ROOT,
