@@ -6,6 +6,8 @@ Renders long shots with exact mattes and segments them:
 
 A border is a frame at which the set of windows that its mask is made of changes. Printed as JSON: the median change
 of the soft masks from frame to frame at borders and elsewhere, their ratio, and J of the first and of the last quarter.
+What there is to see changes along a shot, so the last quarter is segmented once more as a shot of its own: if its J is
+the same, it is not the length that tells.
 """
 
 from __future__ import annotations
@@ -24,11 +26,12 @@ from trainer.synth.scene import sample_shot
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one shot: medians of the change per pixel, 0..1, and J per frame [P,T]."""
+    """Of one shot: medians of the change per pixel, 0..1, J per frame [P,T], and that of the last quarter alone."""
 
     at_borders: float
     elsewhere: float
     similarity: np.ndarray
+    last_quarter_alone: np.ndarray
 
 
 def main() -> None:
@@ -64,6 +67,7 @@ def main() -> None:
         "J": round(float(similarity.mean()), 4),
         "J_first_quarter": round(float(similarity[:, :quarter].mean()), 4),
         "J_last_quarter": round(float(similarity[:, -quarter:].mean()), 4),
+        "J_last_quarter_alone": round(float(np.concatenate([shot.last_quarter_alone for shot in measured]).mean()), 4),
     }
     print(json.dumps(report, indent=2))
 
@@ -72,14 +76,22 @@ def measure(segmenter: Segmenter, rng: np.random.Generator, frames: int) -> Meas
     """Render a shot at the model's size, segment everything its sentences name, and measure."""
     height, width = segmenter.backbone.default_size
     shot = sample_shot(rng, procedural, frames, height, width, absent=0)
-    soft = segmenter.segment(shot.frames, [expression.text for expression in shot.expressions]).soft.numpy()
+    sentences = [expression.text for expression in shot.expressions]
+    soft = segmenter.segment(shot.frames, sentences).soft.numpy()
     if segmenter.cuts:
         raise RuntimeError(f"Cuts were found at {segmenter.cuts} in a shot that has none.")
+    alone = segmenter.segment(shot.frames[-(frames // 4) :], sentences).soft.numpy()
     truth = np.stack([shot.mattes[expression.target] > 0.5 for expression in shot.expressions])
     change = np.abs(np.diff(soft, axis=1)).mean(axis=(0, 2, 3))  # [T-1], that from frame t to t+1
     border = borders(segmenter, frames)
-    similarity = np.stack([region_similarity(mask, matte) for mask, matte in zip(soft > 0.5, truth)])
-    return Measured(float(np.median(change[border])), float(np.median(change[~border])), similarity)
+    return Measured(
+        float(np.median(change[border])), float(np.median(change[~border])), similar(soft, truth), similar(alone, truth)
+    )
+
+
+def similar(soft: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """J of every prompt and frame [P,T]; of a truth that is longer the end counts."""
+    return np.stack([region_similarity(mask > 0.5, matte[-len(mask) :]) for mask, matte in zip(soft, truth)])
 
 
 def borders(segmenter: Segmenter, frames: int) -> np.ndarray:

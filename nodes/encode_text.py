@@ -16,6 +16,7 @@ from .host import node_schema, show_text
 Conditioning = list[list[Any]]
 
 _TOKENS = "umt5xxl"  # under this name the host's tokenizer for Wan returns its tokens
+_CLIP_TOKENS = "h"  # and under this one that for ModelScope's CLIP
 _END = 1  # </s> in UMT5's vocabulary
 _SHOWN_CHARACTERS = 120  # of cut words on the node; the log has all of them
 _PROMPT = "refereverything_prompt"  # the prompt's text, for legends
@@ -30,7 +31,9 @@ class EncodeText(io.ComfyNode):
             description="Encodes what to segment. One prompt a line; SegmentVideo looks for each of them.",
             search_aliases=["prompt", "text encode", "referring expression", "clip text encode"],
             inputs=[
-                io.Clip.Input("clip", tooltip="Wan's text encoder: LoadREM's CLIP, or Load CLIP with the type wan."),
+                io.Clip.Input(
+                    "clip", tooltip="The model's text encoder: LoadREM's CLIP, or for Wan Load CLIP with the type wan."
+                ),
                 io.String.Input(
                     "text",
                     multiline=True,
@@ -66,10 +69,11 @@ def encode_prompt(clip: CLIP, prompt: str) -> tuple[Tensor, str]:
     """Encode one prompt with the host's text encoder.
 
     Returns:
-        float32 rows [77,4096], zero after the text, and the words past the 77th token, which are cut (mostly "").
+        float32 rows [77,D], and the words past the 77th token, which are cut (mostly ""). Of Wan's UMT5 rows are zero
+        after the text; of ModelScope's CLIP they are those of its padding.
 
     Raises:
-        ValueError: a CLIP that is not Wan's.
+        ValueError: a CLIP of another kind.
     """
     token_count = _count_tokens(clip, prompt)
     cut = ""
@@ -77,15 +81,22 @@ def encode_prompt(clip: CLIP, prompt: str) -> tuple[Tensor, str]:
         cut = _words_past_the_limit(clip, prompt)
         warn_cut_prompt(token_count, cut)
     # Weights off: a prompt such as "the (red) car" means what it says.
-    encoded = clip.encode_from_tokens(clip.tokenize(prompt, disable_weights=True))
+    tokens = clip.tokenize(prompt, disable_weights=True)
+    encoded = clip.encode_from_tokens(tokens)
+    if _CLIP_TOKENS in tokens:
+        return encoded[0, :TEXT_ROWS].float().cpu(), cut
     return fit_text_rows(encoded[0, : min(token_count, TEXT_ROWS)].cpu()), cut
 
 
-def read_prompts(conditioning: Conditioning) -> tuple[list[str], Tensor]:
+def read_prompts(conditioning: Conditioning, width: int = TEXT_WIDTH) -> tuple[list[str], Tensor]:
     """Prompts of a CONDITIONING, from EncodeText or from the host's own nodes.
 
+    Args:
+        conditioning: one entry a prompt.
+        width: of the rows that the denoiser reads.
+
     Returns:
-        P texts for a legend, and float32 rows [P,77,4096].
+        P texts for a legend, and float32 rows [P,77,width].
 
     Raises:
         ValueError: nothing in it, or made by a text encoder of another width.
@@ -94,31 +105,38 @@ def read_prompts(conditioning: Conditioning) -> tuple[list[str], Tensor]:
         raise ValueError("The CONDITIONING is empty: connect EncodeText.")
     labels, rows = [], []
     for number, (embeds, extras) in enumerate(conditioning, start=1):
-        if embeds.shape[-1] != TEXT_WIDTH:
+        if embeds.shape[-1] != width:
             raise ValueError(
-                f"The CONDITIONING is {embeds.shape[-1]} wide and Wan's text encoder gives {TEXT_WIDTH}: "
-                "make it with EncodeText."
+                f"The CONDITIONING is {embeds.shape[-1]} wide and the model reads text {width} wide: make it with "
+                "EncodeText and the CLIP of the same LoadREM."
             )
         labels.append(extras.get(_PROMPT, f"prompt {number}"))
-        rows.append(fit_text_rows(embeds[0]))
+        rows.append(fit_text_rows(embeds[0], width))
     return labels, torch.stack(rows)
 
 
 def _count_tokens(clip: CLIP, text: str) -> int:
-    """Tokens of a text, with the end token and without padding."""
+    """Tokens of a text, with the end token (and CLIP's start token) and without padding."""
     tokens = clip.tokenize(text, disable_weights=True)
+    if _CLIP_TOKENS in tokens:
+        # In groups of 77, each from a start to an end token.
+        end = clip.tokenize("")[_CLIP_TOKENS][0][1][0]
+        groups = [[token for token, *_ in group] for group in tokens[_CLIP_TOKENS]]
+        return 2 + sum(group.index(end) - 1 for group in groups)
     if _TOKENS not in tokens:
         raise ValueError(
-            f"The CLIP is of another kind ({', '.join(tokens)}), and REM reads text with Wan's UMT5: "
-            "connect LoadREM's CLIP, or Load CLIP with umt5_xxl and the type wan."
+            f"The CLIP is of another kind ({', '.join(tokens)}), and REM reads text with Wan's UMT5 or "
+            "ModelScope's CLIP: connect LoadREM's CLIP, or Load CLIP with umt5_xxl and the type wan."
         )
     ids = [token for token, *_ in tokens[_TOKENS][0]]
     return ids.index(_END) + 1
 
 
 def _words_past_the_limit(clip: CLIP, prompt: str) -> str:
+    # UMT5's end mark may be cut; CLIP's always closes the 77.
+    most = TEXT_ROWS if _CLIP_TOKENS in clip.tokenize("") else TEXT_ROWS + 1
     words = prompt.split()
     for count in range(1, len(words) + 1):
-        if _count_tokens(clip, " ".join(words[:count])) - 1 > TEXT_ROWS:
+        if _count_tokens(clip, " ".join(words[:count])) > most:
             return " ".join(words[count - 1 :])
     return ""

@@ -23,7 +23,7 @@ from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..rem_engine.backbone import PAPER_WINDOWS
+from ..rem_engine.backbone import PAPER_WINDOWS, TEXT_WIDTH
 from ..rem_engine.media import preview_strip
 from .latents import frames_key, latents_cache
 
@@ -127,7 +127,9 @@ class HostBackbone:
     """
 
     paper_windows = PAPER_WINDOWS
+    paper_tail = "whole"
     size_multiple = 16
+    text_width = TEXT_WIDTH
 
     def __init__(self, model: ModelPatcher, vae: VAE, decode_vae: VAE | None = None) -> None:
         check_model(model)
@@ -146,26 +148,16 @@ class HostBackbone:
 
     def encode_video(self, frames: Tensor) -> Tensor:
         """Frames [T,3,H,W] in -1..1, T = 4k+1 -> latents [1,16,t,H/8,W/8] as the VAE gives them."""
-        cache, key = latents_cache(self._vae), frames_key(frames)
-        latents = cache.get(key)
-        if latents is None:
-            latents = self._vae.encode((frames.movedim(1, -1) + 1.0) / 2.0)
-            cache.put(key, latents)
-        return latents
+        return encode_once(self._vae, frames)
 
     def prompts_per_pass(self, latents: Tensor) -> int:
-        """How many prompts the device has memory for in one pass over latents [1,16,t,h,w], at least 1.
+        """How many prompts the device has memory for in one pass over latents [1,16,t,h,w], at least 1."""
+        return prompts_that_fit(self._model, latents)
 
-        By the host's own estimate of a pass, in what its device has free once this model alone is on it.
-        """
-        management, device = comfy.model_management, self._model.load_device
-        room = management.get_free_memory(device) - management.extra_reserved_memory()
-        if not management.is_device_cpu(device):
-            loaded = [model for model in management.current_loaded_models if model.device == device]
-            room += sum(model.model_loaded_memory() for model in loaded) - self._model.model_size()
-        return max(1, int(room // self._model.memory_required([1, *latents.shape[1:]])))
+    def draw_noise(self, latents: Tensor, seed: int) -> None:
+        """None: REM on Wan takes clean latents."""
 
-    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
+    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: None = None) -> Tensor:
         """Latents [1,16,t,h,w] and prompts [P,77,4096] -> mask latents [P,16,t,h,w], scaled like `latents`."""
         batch = latents.expand(len(prompt_embeds), -1, -1, -1, -1).contiguous()
         conditioning = [[prompt_embeds, {}]]
@@ -184,6 +176,29 @@ class HostBackbone:
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
         """Mask latents [1,16,t,h,w] -> [T,3,H,W] in -1..1; the host's VAEs give (x + 1) / 2, only Wan's own clamped."""
         return self._decoder.decode(mask_latents)[0].movedim(-1, 1).clamp(0.0, 1.0) * 2.0 - 1.0
+
+
+def encode_once(vae: VAE, frames: Tensor) -> Tensor:
+    """What a VAE makes of frames [T,3,H,W] in -1..1, out of its cache if they were encoded before."""
+    cache, key = latents_cache(vae), frames_key(frames)
+    latents = cache.get(key)
+    if latents is None:
+        latents = vae.encode((frames.movedim(1, -1) + 1.0) / 2.0)
+        cache.put(key, latents)
+    return latents
+
+
+def prompts_that_fit(model: ModelPatcher, latents: Tensor) -> int:
+    """How many prompts a device has memory for in one pass over latents [1,C,t,h,w], at least 1.
+
+    By the model's own estimate of a pass, in what its device has free once this model alone is on it.
+    """
+    management, device = comfy.model_management, model.load_device
+    room = management.get_free_memory(device) - management.extra_reserved_memory()
+    if not management.is_device_cpu(device):
+        loaded = [other for other in management.current_loaded_models if other.device == device]
+        room += sum(other.model_loaded_memory() for other in loaded) - model.model_size()
+    return max(1, int(room // model.memory_required([1, *latents.shape[1:]])))
 
 
 class _CleanLatentsIn(comfy.model_sampling.ModelSamplingDiscreteFlow):

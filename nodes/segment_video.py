@@ -15,8 +15,9 @@ from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.media import draw_overlay
 from ..rem_engine.plan import SegmentSettings
 from ..rem_engine.segmenter import Segmenter
+from .backbones import host_backbone
 from .encode_text import Conditioning, read_prompts
-from .host import HostBackbone, advanced, node_schema, progress_hook, show_text, strip_preview
+from .host import advanced, node_schema, progress_hook, show_text, strip_preview
 
 _ALL_PROMPTS = 0
 _SHOWN_CHARACTERS = 120  # of a long list of takes
@@ -33,7 +34,7 @@ class SegmentVideo(io.ComfyNode):
             search_aliases=["segment", "mask", "roto", "rotoscope", "video segmentation", "referring segmentation"],
             inputs=[
                 io.Model.Input("model", tooltip="REM's denoiser, from LoadREM; LoRA nodes may come between."),
-                io.Vae.Input("vae", tooltip="Wan's VAE, from LoadREM or Load VAE."),
+                io.Vae.Input("vae", tooltip="The model's VAE, from LoadREM or Load VAE."),
                 io.Conditioning.Input("conditioning", tooltip="One or more prompts, from EncodeText."),
                 io.Image.Input("image", tooltip="The frames of the shot, in order, of any size from 16x16 pixels."),
                 io.Int.Input(
@@ -142,13 +143,13 @@ class SegmentVideo(io.ComfyNode):
         keep_aspect: bool = False,
         decode_vae: VAE | None = None,
     ) -> io.NodeOutput:
-        labels, embeds = read_prompts(conditioning)
+        backbone = host_backbone(model, vae, decode_vae)
+        labels, embeds = read_prompts(conditioning, backbone.text_width)
         if prompt > len(labels):
             raise ValueError(
                 f"Prompt {prompt} was asked for, and the CONDITIONING holds {len(labels)}: choose a number up to that, "
                 "or 0 for all."
             )
-        backbone = HostBackbone(model, vae, decode_vae)
         size = (height or backbone.default_size[0], width or backbone.default_size[1])
         segmenter = Segmenter(
             backbone, SegmentSettings(protocol, size, window or None, overlap or None, keep_aspect=keep_aspect)

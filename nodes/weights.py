@@ -28,13 +28,14 @@ from ..rem_engine.checkpoints import (
     split_components,
     to_original,
 )
-from ..rem_engine.checkpoints.architecture import text_to_video_shapes
+from ..rem_engine.checkpoints.architecture import MODELSCOPE, text_to_video_shapes
 from ..rem_engine.checkpoints.names import Shaped
 from ..rem_engine.checkpoints.read import open_state_dict
 from ..rem_engine.checkpoints.stored import map_tensors
 from ..rem_engine.load import MINI_FOLDER
 from ..rem_engine.models import missing_base, missing_text_encoder, missing_vae
 from .host import Card, attach_card, card_of, check_model
+from .modelscope import load_modelscope
 from .patching import is_quantised, with_changes, with_weights
 
 _WAN_VAE_WIDTH = 96
@@ -92,10 +93,13 @@ def load_checkpoint(
         ValueError: weights that do not fit, a strength they do not take, or a MODEL, CLIP or VAE that is missing.
     """
     label = Path(path).name
-    if clip is None:
-        raise ValueError(missing_text_encoder(label, folder_paths.get_folder_paths("text_encoders")))
     stored = open_state_dict(path)
     parts = {"transformer": {}, "vae": {}}
+    if describe(denoiser := split_components(stored)["transformer"]) == MODELSCOPE:
+        check_whole(label, strength)
+        return load_modelscope(path, denoiser, model, clip, vae), ""
+    if clip is None:
+        raise ValueError(missing_text_encoder(label, folder_paths.get_folder_paths("text_encoders")))
     difference = is_adapter(stored)
     if not difference:
         check_whole(label, strength)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +27,8 @@ class Backbone(Protocol):
         default_window: frames in a window of the `shot` protocol, of the form 4k+1.
         default_overlap: frames shared by neighbouring windows of the `shot` protocol.
         paper_windows: window lengths of the authors' evaluation, longest first.
+        paper_tail: how that evaluation ends a shot: "whole", a last window of full length that looks back, or "short",
+            one of the frames that are left.
         size_multiple: height and width given to `encode_video` are multiples of this.
     """
 
@@ -35,32 +37,42 @@ class Backbone(Protocol):
     default_window: int
     default_overlap: int
     paper_windows: tuple[int, ...]
+    paper_tail: Literal["whole", "short"]
     size_multiple: int
 
     def pad_frame_count(self, count: int) -> int:
         """Smallest frame count >= `count` that the VAE takes (4k+1 for Wan)."""
 
     def encode_video(self, frames: Tensor) -> Tensor:
-        """Frames [T,3,H,W] in -1..1 -> normalised latents [1,16,t,h,w]."""
+        """Frames [T,3,H,W] in -1..1 -> normalised latents [1,C,t,h,w]; C is 16 for Wan, 4 for ModelScope."""
 
     def encode_text(self, prompt: str) -> Tensor:
-        """Prompt -> float32 embeddings [77,4096], zero rows (and columns) after the text.
+        """Prompt -> float32 embeddings [77,D], of the width D that the denoiser reads.
 
         Raises:
             ValueError: the prompt is empty.
         """
 
     def prompts_per_pass(self, latents: Tensor) -> int:
-        """How many prompts `predict_mask_latents` can take at once for latents [1,16,t,h,w], at least 1.
+        """How many prompts `predict_mask_latents` can take at once for latents [1,C,t,h,w], at least 1.
 
         An estimate from the memory that is free now; a pass that fails for memory is tried again with half as many.
         """
 
-    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
-        """Clean latents [1,16,t,h,w] and prompts [P,77,4096] -> mask latents [P,16,t,h,w], normalised."""
+    def draw_noise(self, latents: Tensor, seed: int) -> Tensor | None:
+        """Noise of the shape of latents [1,C,t,h,w], the same for the same seed; None where clean latents are taken."""
+
+    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Latents [1,C,t,h,w] and prompts [P,77,D] -> mask latents [P,C,t,h,w], normalised.
+
+        Args:
+            latents: clean ones, from `encode_video`.
+            prompt_embeds: from `encode_text`.
+            noise: from `draw_noise`, for each prompt [P,C,t,h,w] or for all of them [1,C,t,h,w].
+        """
 
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
-        """Normalised mask latents [1,16,t,h,w] -> [T,3,H,W] clamped to -1..1.
+        """Normalised mask latents [1,C,t,h,w] -> [T,3,H,W], as the VAE gives them: Wan's clamps to -1..1.
 
         A mask is encoded as 0 and 1, not -1 and 1, so the values of interest lie in 0..1.
         """
@@ -72,21 +84,28 @@ def check_prompt(prompt: str) -> None:
         raise ValueError("The prompt is empty: name what to segment, for example 'the smoke'.")
 
 
-def fit_text_rows(rows: Tensor) -> Tensor:
-    """Rows [n,d] of a text encoder -> float32 [77,4096]: cut after 77 rows, zero-padded in rows and width.
+def words_from(prompt: str, start: int) -> str:
+    """The end of a prompt from character `start` on, with the whole of a word that this lies within."""
+    while start > 0 and not prompt[start].isspace() and not prompt[start - 1].isspace():
+        start -= 1
+    return prompt[start:].strip()
+
+
+def fit_text_rows(rows: Tensor, width: int = TEXT_WIDTH) -> Tensor:
+    """Rows [n,d] of a text encoder -> float32 [77,width]: cut after 77 rows, zero-padded in rows and width.
 
     The denoiser's cross-attention has no mask, so the number of zero rows is part of the model.
 
     Raises:
-        ValueError: the encoder is wider than 4096.
+        ValueError: the encoder is wider.
     """
     rows = rows[:TEXT_ROWS].float()
-    if rows.shape[1] > TEXT_WIDTH:
+    if rows.shape[1] > width:
         raise ValueError(
-            f"The text encoder gives rows of width {rows.shape[1]}; at most {TEXT_WIDTH} are expected: "
+            f"The text encoder gives rows of width {rows.shape[1]}; at most {width} are expected: "
             "use the UMT5 encoder that belongs to the model."
         )
-    padded = rows.new_zeros(TEXT_ROWS, TEXT_WIDTH)
+    padded = rows.new_zeros(TEXT_ROWS, width)
     padded[: rows.shape[0], : rows.shape[1]] = rows
     return padded
 

@@ -91,6 +91,7 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
             overlap=job.overlap,
             cuts=job.cuts,
             keep_aspect=job.keep_aspect,
+            seed=job.seed,
             device=job.device,
             dtype=job.dtype,
         )

@@ -24,18 +24,20 @@ def load_segmenter(
     overlap: int | None = None,
     cuts: Literal["auto"] | tuple[int, ...] = "auto",
     keep_aspect: bool = False,
+    seed: int = 0,
     device: str = "auto",
     dtype: str = "auto",
 ) -> Segmenter:
     """Load a model from disk, never from the network, ready to segment shots.
 
     Args:
-        model: "mini" (bundled), or a folder in diffusers' layout with `transformer/`, `vae/`, `text_encoder/` and
-            `tokenizer/`, such as a download of Wan-AI/Wan2.1-T2V-14B-Diffusers.
-        checkpoint: REM weights (.pth or .safetensors): whole ones take the place of the transformer's and, where they
-            hold one, of the VAE's; a delta or LoRA is added to the transformer's.
+        model: "mini" (bundled), or a folder in diffusers' layout: of Wan2.1 with `transformer/`, `vae/`,
+            `text_encoder/` and `tokenizer/`, such as a download of Wan-AI/Wan2.1-T2V-14B-Diffusers; or of ModelScope
+            with `unet/` in place of the transformer, and `scheduler/`: ali-vilab/text-to-video-ms-1.7b.
+        checkpoint: REM weights (.pth or .safetensors): whole ones take the place of the denoiser's and, where they
+            hold one, of the VAE's; a delta or LoRA is added to the denoiser's.
         strength: of a delta or LoRA, 0 (the model's own weights) to 1 (REM).
-        protocol, size, window, overlap, cuts, keep_aspect: see `SegmentSettings`.
+        protocol, size, window, overlap, cuts, keep_aspect, seed: see `SegmentSettings`.
         device: "auto" (a CUDA GPU if there is one), "cpu", "cuda", "cuda:1", ...
         dtype: "auto" (float32 on the CPU, bfloat16 on a GPU), "float32", "bfloat16" or "float16".
 
@@ -44,7 +46,9 @@ def load_segmenter(
         ValueError: weights that do not fit the model, or settings it cannot take.
         RuntimeError: a GPU was asked for and there is none.
     """
+    from .model_folder import is_modelscope
     from .models import missing_model
+    from .modelscope import load_modelscope
     from .segmenter import Segmenter, SegmentSettings
     from .wan import load_wan
 
@@ -52,14 +56,15 @@ def load_segmenter(
     if not folder.is_dir():
         raise FileNotFoundError(missing_model(model))
     chosen = _device(device)
-    backbone = load_wan(
+    load = load_modelscope if is_modelscope(folder) else load_wan
+    backbone = load(
         folder,
         checkpoint=None if checkpoint is None else Path(checkpoint),
         strength=strength,
         device=chosen,
         dtype=_dtype(dtype, chosen),
     )
-    return Segmenter(backbone, SegmentSettings(protocol, size, window, overlap, cuts, keep_aspect))
+    return Segmenter(backbone, SegmentSettings(protocol, size, window, overlap, cuts, keep_aspect, seed))
 
 
 def _device(name: str) -> torch.device:

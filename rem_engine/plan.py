@@ -10,6 +10,8 @@ from .backbone import Backbone
 from .resize import size_within
 from .windows import EndOfTake, Window, paper_windows, shot_windows
 
+_SEEDS = 2**32  # torch's generators take larger ones, yet the seeds of later windows are counted on from it
+
 
 @dataclass(frozen=True)
 class SegmentSettings:
@@ -24,6 +26,8 @@ class SegmentSettings:
         cuts: "auto" to look for hard cuts, or the frames (from 0) at which a take begins, () for a shot of one take;
             `shot` only, `paper` knows no cuts.
         keep_aspect: fit frames into `size`, keeping their aspect, instead of stretching them to it; `shot` only.
+        seed: of the noise, for backbones that take some; 0 or more. Under `paper` every window of every prompt has
+            noise of its own, under `shot` the prompts share a window's.
     """
 
     protocol: Literal["shot", "paper"] = "shot"
@@ -32,6 +36,7 @@ class SegmentSettings:
     overlap: int | None = None
     cuts: Literal["auto"] | tuple[int, ...] = "auto"
     keep_aspect: bool = False
+    seed: int = 0
 
 
 class Plan:
@@ -67,13 +72,25 @@ class Plan:
         """The windows of a shot of `frame_count` frames, the takes of which are told by `end_of_take`."""
         pad = self._backbone.pad_frame_count
         if self.paper:
-            return iter(paper_windows(frame_count, self._backbone.paper_windows, pad, self.settings.window))
+            lengths, tail = self._backbone.paper_windows, self._backbone.paper_tail
+            return iter(paper_windows(frame_count, lengths, pad, self.settings.window, tail))
         return shot_windows(frame_count, self.window, self.overlap, pad, end_of_take)
 
     def windows_left(self, window: Window, frame_count: int) -> int:
         """How many windows there are from `window` on, if no further take begins."""
         step = window.length if self.paper else self.window - self.overlap
         return 1 + -(-(frame_count - window.stop) // step)
+
+    def noise_seeds(self, number: int, prompt_count: int, frame_count: int) -> list[int]:
+        """Seeds of the noise of the shot's window `number`, from 0: one for all prompts, or one for each.
+
+        Under `paper` the authors' order counts: all windows for the first prompt, then all for the second.
+        """
+        seed = self.settings.seed
+        if not self.paper:
+            return [seed + number]
+        window_count = len(list(self.windows(frame_count)))
+        return [seed + prompt * window_count + number for prompt in range(prompt_count)]
 
     def check_cuts(self, frame_count: int) -> None:
         """Raise ValueError where a given cut is none in a shot of `frame_count` frames."""
@@ -108,6 +125,8 @@ def _check(backbone: Backbone, settings: SegmentSettings) -> None:
             f"The model cannot take windows of {window} frames; "
             f"use {backbone.pad_frame_count(max(window, 1))}, for example."
         )
+    if not 0 <= settings.seed < _SEEDS:
+        raise ValueError(f"A seed of {settings.seed} is out of range; 0 to {_SEEDS - 1} are expected.")
     if protocol == "paper":
         if settings.overlap:
             raise ValueError("Windows do not overlap under the protocol 'paper'; leave the overlap out.")

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -85,7 +86,7 @@ class Segmenter:
         self._embeds: dict[str, Tensor] = {}
 
     def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
-        """Prompts -> embeddings [P,77,4096]; each distinct prompt is encoded once and remembered.
+        """Prompts -> embeddings [P,77,D]; each distinct prompt is encoded once and remembered.
 
         Raises:
             ValueError: no prompt, or an empty one.
@@ -139,7 +140,7 @@ class Segmenter:
 
         Args:
             frames: the shot.
-            prompt_embeds: [P,77,4096] from `encode_prompts` (or from a host's text encoder).
+            prompt_embeds: [P,77,D] from `encode_prompts` (or from a host's text encoder).
             first_frame: where to go on after an interrupted run; masks equal those of an uninterrupted one.
             progress: called as progress(done, total) after the encoding, the prediction, and the decoding of each
                 prompt, of every window; `total` grows where a cut is found, which takes more windows.
@@ -159,24 +160,25 @@ class Segmenter:
             cuts=plan.cuts,
             keep_from=first_frame + 1 - plan.window,
         )
-        windows = plan.windows(frames.frame_count, pixels.end_of_take)
+        windows = enumerate(plan.windows(frames.frame_count, pixels.end_of_take))
         shot_size = (frames.height, frames.width)
         steps = _Steps(2 + len(prompt_embeds), progress)
         self.prompts_per_pass = 0
         pending: Tensor | None = None  # masks [P,n,C,h,w] of the window before, of the frames now cross-faded
         with self._timed("read"):
-            window = next(window for window in windows if window.stop > first_frame)
+            number, window = next(item for item in windows if item[1].stop > first_frame)
         while window is not None:
             steps.expect(plan.windows_left(window, frames.frame_count))
             with self._timed("read"):
                 inputs = pixels.window(window)
-            masks = self._segment_window(inputs, prompt_embeds, steps)
+            seeds = plan.noise_seeds(number, len(prompt_embeds), frames.frame_count)
+            masks = self._segment_window(inputs, prompt_embeds, seeds, steps)
             del inputs  # before the next window's frames are read
             masks = masks[:, window.keep - window.start : window.stop - window.start]
             if pending is not None:
                 _cross_fade(pending, masks, window)
             with self._timed("read"):
-                following = next(windows, None)
+                number, following = next(windows, (number, None))
             self.cuts = pixels.cuts
             final = window.stop if following is None else following.keep
             pending = masks[:, final - window.keep :].clone() if final < window.stop else None
@@ -191,13 +193,13 @@ class Segmenter:
         """The windows of a shot of `frame_count` frames and a single take."""
         return list(self.plan.windows(frame_count))
 
-    def _segment_window(self, inputs: Tensor, prompt_embeds: Tensor, steps: _Steps) -> Tensor:
+    def _segment_window(self, inputs: Tensor, prompt_embeds: Tensor, seeds: Sequence[int], steps: _Steps) -> Tensor:
         """Frames [T,3,h,w] in -1..1 -> soft masks [P,T,C,h,w] at the model's size; C is for `masks_to_shot`."""
         with self._timed("encode_video"):
             latents = self.backbone.encode_video(inputs)
         steps.done()
         with self._timed("predict"):
-            predicted = self._predict(latents, prompt_embeds)
+            predicted = self._predict(latents, prompt_embeds, self._draw_noise(latents, seeds))
         steps.done()
         masks = []
         for mask_latents in predicted.split(1):
@@ -209,14 +211,23 @@ class Segmenter:
             steps.done()
         return torch.stack(masks)
 
-    def _predict(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
-        """Mask latents [P,16,t,h,w], of as many prompts at a time as fit into memory."""
+    def _draw_noise(self, latents: Tensor, seeds: Sequence[int]) -> Tensor | None:
+        """Noise [seeds,C,t,h,w] for latents [1,C,t,h,w]; None for a backbone that takes none."""
+        drawn = [self.backbone.draw_noise(latents, seed) for seed in seeds]
+        return None if drawn[0] is None else torch.cat(drawn)
+
+    def _predict(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None) -> Tensor:
+        """Mask latents [P,C,t,h,w], of as many prompts at a time as fit into memory."""
         count = min(self.backbone.prompts_per_pass(latents), len(prompt_embeds))
+        if noise is not None:
+            noise = noise.expand(len(prompt_embeds), -1, -1, -1, -1)
         if self._most_prompts:
             count = min(count, self._most_prompts)
         while True:
             try:
-                passes = [self.backbone.predict_mask_latents(latents, some) for some in prompt_embeds.split(count)]
+                noises = repeat(None) if noise is None else noise.split(count)
+                pairs = zip(prompt_embeds.split(count), noises)
+                passes = [self.backbone.predict_mask_latents(latents, *pair) for pair in pairs]
             except torch.cuda.OutOfMemoryError:
                 if count == 1:
                     raise

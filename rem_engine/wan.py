@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .backbone import PAPER_WINDOWS, TEXT_ROWS, TEXT_WIDTH, check_prompt, fit_text_rows, warn_cut_prompt
-from .checkpoints import Change, check, describe, is_adapter, read_changes, split_components, to_diffusers
-from .checkpoints.adapter import apply_change, check_changes, check_strength
-from .checkpoints.names import name_to_diffusers
+from .backbone import PAPER_WINDOWS, TEXT_ROWS, TEXT_WIDTH, check_prompt, fit_text_rows, warn_cut_prompt, words_from
+from .checkpoints import to_diffusers
 from .checkpoints.read import open_state_dict
-from .checkpoints.stored import StoredTensor, map_tensors
+from .checkpoints.stored import StoredTensor
 from .memory import available_bytes
+from .model_folder import (
+    check_parts,
+    fill,
+    lay_over,
+    load_component,
+    load_tokenizer,
+    open_checkpoint,
+    read_defaults,
+    read_json,
+)
+
+_FAMILY = "Wan2.1"
 
 # Parts of the transformer that stay float32 beside a half-precision rest, as REM's released code loads it.
 _FLOAT32_PARTS = (
@@ -44,6 +53,7 @@ class WanBackbone:
     """
 
     paper_windows = PAPER_WINDOWS
+    paper_tail = "whole"
     size_multiple = 16
 
     def __init__(
@@ -118,8 +128,11 @@ class WanBackbone:
         share = 0.5 if self.device.type == "cpu" else 0.8
         return max(1, int(share * available_bytes(self.device) / needed))
 
+    def draw_noise(self, latents: Tensor, seed: int) -> None:
+        """None: REM on Wan takes clean latents."""
+
     @torch.no_grad()
-    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
+    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: None = None) -> Tensor:
         """Clean latents [1,16,t,h,w], prompts [P,77,4096] -> mask latents [P,16,t,h,w] in one pass at t = 0 (REM)."""
         count = len(prompt_embeds)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -145,9 +158,7 @@ def _cut_words(prompt: str, offsets: list[list[int]]) -> str:
     start, stop = offsets[TEXT_ROWS]
     if start == stop:  # the end mark, which is no part of the prompt
         return ""
-    while start > 0 and not prompt[start].isspace() and not prompt[start - 1].isspace():
-        start -= 1
-    return prompt[start:].strip()
+    return words_from(prompt, start)
 
 
 def load_wan(
@@ -171,25 +182,18 @@ def load_wan(
     from diffusers import AutoencoderKLWan, WanTransformer3DModel
     from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 
-    for part in ("transformer/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer"):
-        if not (folder / part).exists():
-            raise FileNotFoundError(
-                f"{folder} has no {part}; a model folder holds transformer, vae, text_encoder and tokenizer."
-            )
-    whole, changes = _open_checkpoint(checkpoint, strength)
+    check_parts(folder, ("transformer/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer"))
+    rem = open_checkpoint(checkpoint, strength)
 
-    def build(model_class: type, part: str, dtype_of: Callable[[str], torch.dtype]) -> nn.Module:
-        path, weights = checkpoint, whole[part]
-        if not weights:
-            path, weights = folder / part, open_state_dict(folder / part)
-        with torch.device("meta"):
-            model = model_class.from_config(_read_config(folder / part, model_class.__name__))
-        model = _fill(model, to_diffusers(weights), f"{path.name} ({part})", device, dtype_of)
-        if part == "transformer" and changes:
-            _change(model, changes, strength, checkpoint.name)
-        return model
+    def load(
+        part: str, model_class: type, whole: Mapping[str, StoredTensor], dtype_of: Callable[[str], torch.dtype]
+    ) -> nn.Module:
+        return load_component(
+            folder / part, model_class, whole, rem, family=_FAMILY, rename=to_diffusers, device=device, dtype=dtype_of
+        )
 
-    transformer = build(WanTransformer3DModel, "transformer", lambda name: _transformer_dtype(name, dtype))
+    transformer = load("transformer", WanTransformer3DModel, rem.denoiser, lambda name: _transformer_dtype(name, dtype))
+    lay_over(transformer, rem)
     config = transformer.config
     if config.text_dim != TEXT_WIDTH:
         raise ValueError(
@@ -199,19 +203,15 @@ def load_wan(
     transformer.rope = WanRotaryPosEmbed(config.attention_head_dim, config.patch_size, config.rope_max_seq_len).to(
         device
     )
-    vae = build(AutoencoderKLWan, "vae", lambda name: torch.float32)
+    vae = load("vae", AutoencoderKLWan, rem.vae, lambda name: torch.float32)
     text_encoder, tokenizer = _load_text(folder, device, torch.float32 if dtype == torch.float32 else torch.bfloat16)
-    return WanBackbone(transformer, vae, text_encoder, tokenizer, dtype=dtype, **_read_defaults(folder))
+    return WanBackbone(transformer, vae, text_encoder, tokenizer, dtype=dtype, **read_defaults(folder))
 
 
 def _load_text(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[nn.Module, Any]:
-    from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
+    from transformers import UMT5Config, UMT5EncoderModel
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"The tokenizer in {folder} cannot be read: {error}") from error
-    config = UMT5Config.from_dict(_read_json(folder / "text_encoder" / "config.json"))
+    config = UMT5Config.from_dict(read_json(folder / "text_encoder" / "config.json"))
     weights = open_state_dict(folder / "text_encoder")
     # One table under two names, of which files keep either or both.
     for name, other in (_TIED_EMBEDDINGS, _TIED_EMBEDDINGS[::-1]):
@@ -219,85 +219,10 @@ def _load_text(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[
             weights.setdefault(name, weights[other])
     with torch.device("meta"):
         encoder = UMT5EncoderModel(config)
-    encoder = _fill(encoder, weights, "text_encoder", device, lambda name: dtype)
+    encoder = fill(encoder, weights, "text_encoder", device, lambda name: dtype)
     encoder.tie_weights()
-    return encoder, tokenizer
-
-
-def _open_checkpoint(
-    checkpoint: Path | None, strength: float
-) -> tuple[dict[str, dict[str, StoredTensor]], dict[str, Change]]:
-    """A checkpoint's whole components, and its changes by diffusers' names; it has either."""
-    check_strength(strength)
-    stored = {} if checkpoint is None else open_state_dict(checkpoint)
-    whole = split_components(stored)
-    if is_adapter(stored):
-        changes = read_changes(map_tensors(stored))
-        return split_components({}), {name_to_diffusers(name): change for name, change in changes.items()}
-    if strength != 1.0:
-        raise ValueError(
-            "A strength is for a delta or LoRA; whole weights take the place of the model's, leave it at 1."
-        )
-    if stored and not whole["transformer"]:
-        raise ValueError(
-            f"{checkpoint.name} holds no transformer, this is {describe(stored)}; a REM denoiser is expected."
-        )
-    return whole, {}
-
-
-def _change(model: nn.Module, changes: Mapping[str, Change], strength: float, label: str) -> None:
-    """Add a delta or LoRA to a model's weights, in place."""
-    weights = model.state_dict()
-    check_changes(weights, changes, label)
-    for name, change in changes.items():
-        weights[name].copy_(apply_change(weights[name], change, strength))
-
-
-def _fill(
-    model: nn.Module,
-    weights: dict[str, StoredTensor],
-    label: str,
-    device: torch.device,
-    dtype: Callable[[str], torch.dtype],
-) -> nn.Module:
-    """Give a model built without memory its weights, one at a time, in the type each is kept in."""
-    check(weights, {name: value.shape for name, value in model.state_dict().items()}, label)
-    filled = {name: entry.read().to(device, dtype(name)) for name, entry in weights.items()}
-    model.load_state_dict(filled, assign=True)
-    # Frozen, or autocast would keep a half-precision copy of every float32 weight through a pass.
-    return model.eval().requires_grad_(False)
+    return encoder, load_tokenizer(folder)
 
 
 def _transformer_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if any(part in f"{name}." for part in _FLOAT32_PARTS) else dtype
-
-
-def _read_config(folder: Path, class_name: str) -> dict[str, Any]:
-    config = _read_json(folder / "config.json")
-    if config.get("_class_name") != class_name:
-        raise ValueError(f"{folder} holds a {config.get('_class_name')}, where a {class_name} (Wan2.1) is expected.")
-    return config
-
-
-def _read_defaults(folder: Path) -> dict[str, Any]:
-    """rem.json as arguments of WanBackbone; a plain Wan folder has none."""
-    path = folder / "rem.json"
-    if not path.is_file():
-        return {}
-    card = _read_json(path)
-    try:
-        return {
-            "name": str(card["name"]),
-            "default_size": (int(card["size"][0]), int(card["size"][1])),
-            "default_window": int(card["window"]),
-            "default_overlap": int(card["overlap"]),
-        }
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"{path} must give name, size [H, W], window and overlap.") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error

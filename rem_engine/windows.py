@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 EndOfTake = Callable[[int, int], int]
 """end_of_take(start, limit): where the take that starts at `start` ends, or `limit` where it goes on that far."""
@@ -40,7 +41,11 @@ class Window:
 
 
 def paper_windows(
-    frame_count: int, lengths: Sequence[int], pad_frame_count: Callable[[int], int], longest: int | None = None
+    frame_count: int,
+    lengths: Sequence[int],
+    pad_frame_count: Callable[[int], int],
+    longest: int | None = None,
+    tail: Literal["whole", "short"] = "whole",
 ) -> list[Window]:
     """Windows of the authors' evaluation (REM's released code): no overlap, no blending.
 
@@ -48,12 +53,19 @@ def paper_windows(
     is taken from a window over the *last* L frames, of which the last r are kept. A shot shorter than the shortest
     length, on which the authors' code fails, becomes one window with its last frame repeated.
 
+    With a short tail, as on ModelScope, windows of the longest length are followed by one of the r frames left.
+
     Args:
         frame_count: frames in the shot, at least 1.
         lengths: window lengths, longest first.
         pad_frame_count: smallest length >= its argument that the VAE takes.
         longest: tried before the shorter ones of `lengths`; None for all of `lengths`.
+        tail: see above.
     """
+    if tail == "short":
+        length = longest or lengths[0]
+        spans = [(start, min(start + length, frame_count)) for start in range(0, frame_count, length)]
+        return [Window(start, stop, pad_frame_count(stop - start), keep=start) for start, stop in spans]
     if longest is not None:
         lengths = [longest, *(length for length in lengths if length < longest)]
     length = next((length for length in lengths if length <= frame_count), None)

@@ -41,6 +41,10 @@ _FLOAT8_MAX = 448.0
 
 _CHANGE_PARTS = ("lora_up.weight", "lora_down.weight", "alpha")
 
+# `modelspec.implementation`, by architecture.
+_IMPLEMENTATIONS = {"modelscope-t2v": "diffusers"}
+_WAN_IMPLEMENTATION = "https://github.com/Wan-Video/Wan2.1"
+
 _SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -95,7 +99,7 @@ def convert(conversion: Conversion, progress: Callable[[int, int], None] = lambd
         RuntimeError: the disk is full.
         KeyboardInterrupt: with a sentence; nothing is left.
     """
-    weights = _open_denoiser(conversion.source)
+    weights = _open_denoiser(conversion.source, conversion.dtype)
     base = None if conversion.base is None else _open_base(conversion.base, weights, conversion.source)
     read_from = {entry.file for read in (weights, base or {}) for entry in read.values()}
     if conversion.out.resolve() in {file.resolve() for file in read_from}:
@@ -225,13 +229,13 @@ class _Job:
 
     def _metadata(self) -> dict[str, str]:
         conversion = self._conversion
-        given = _metadata_of(conversion.source)
+        given, architecture = _metadata_of(conversion.source), architecture_id(self._weights)
         form = "" if conversion.form == "full" else f"/{conversion.form}"
         ours = {
             "format": "pt",
             "modelspec.sai_model_spec": "1.0.1",
-            "modelspec.architecture": f"{architecture_id(self._weights)}{form}",
-            "modelspec.implementation": "https://github.com/Wan-Video/Wan2.1",
+            "modelspec.architecture": f"{architecture}{form}",
+            "modelspec.implementation": _IMPLEMENTATIONS.get(architecture, _WAN_IMPLEMENTATION),
             "modelspec.title": given.get("modelspec.title", conversion.source.stem),
             "rem.format": FORMAT_VERSION,
             "rem.form": conversion.form,
@@ -269,11 +273,15 @@ class _Job:
         self._progress(self._done, self._total)
 
 
-def _open_denoiser(source: Path) -> dict[str, StoredTensor]:
+def _open_denoiser(source: Path, dtype: torch.dtype | None = None) -> dict[str, StoredTensor]:
     """The denoiser of a checkpoint, under the original names, complete."""
     content = open_state_dict(source)
     weights = to_original(split_components(content)["transformer"])
     if describe(weights) == MODELSCOPE:
+        if dtype in FLOAT8:
+            raise ValueError(
+                f"{source.name} is ModelScope's UNet, for which there is no fp8; choose bfloat16 or float16."
+            )
         return weights
     if is_adapter(weights) or architecture_id(weights) is None:
         raise ValueError(

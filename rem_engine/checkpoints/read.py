@@ -14,6 +14,8 @@ from .stored import StoredTensor, map_tensors, unite_scales
 # torch.compile.
 _WRAPPER = re.compile(r"(?:^|(?<=\.))(?:module|_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
 
+_HALF = re.compile(r"[.-]fp16[.-]")  # in the names of files in half precision
+
 # Where a component's own names begin: REM's trainer; ComfyUI's whole checkpoints.
 _PREFIXES = (
     "backbone.dit.",
@@ -74,12 +76,20 @@ def open_state_dict(path: str | Path) -> dict[str, StoredTensor]:
 
 
 def _component_file(folder: Path) -> Path:
-    """The file to read in a folder: a component's own, or the transformer's of a whole model folder."""
-    indexes = sorted(folder.glob(f"*{safetensors_file.INDEX_SUFFIX}"))
-    found = indexes or sorted(folder.glob("*.safetensors"))
-    if not found and (folder / "transformer").is_dir():
-        return _component_file(folder / "transformer")
+    """The file to read in a folder: a component's own, or the denoiser's of a whole model folder.
+
+    Published folders hold the same weights several times: in full and, as `<name>.fp16.<suffix>`, in half precision; as
+    safetensors and as PyTorch's `.bin`. In full goes before in half, then safetensors before `.bin`.
+    """
+    forms = [
+        sorted(folder.glob(pattern)) for pattern in (f"*{safetensors_file.INDEX_SUFFIX}", "*.safetensors", "*.bin")
+    ]
+    whole = [[file for file in files if not _HALF.search(file.name)] for files in forms]
+    found = next(filter(None, (*whole, *forms)), [])
     if not found:
+        for denoiser in ("transformer", "unet"):
+            if (folder / denoiser).is_dir():
+                return _component_file(folder / denoiser)
         raise FileNotFoundError(f"There are no weights in {folder}; one .safetensors file is expected there.")
     if len(found) > 1:
         names = ", ".join(file.name for file in found)

@@ -33,6 +33,9 @@ examples:
   an edit whose cuts are known; the model sees 16:9 as 16:9
     python -m rem_engine segment edit.mov -p "the rain" -o masks --cuts 120,305 --size 480x832 --keep-aspect
 
+  the published REM weights over ModelScope, which ordinary GPUs hold
+    python -m rem_engine segment shot.mov -p "the waves" -o masks --model text-to-video-ms-1.7b --checkpoint rem_ms.pth
+
   exactly as in the paper's evaluation
     python -m rem_engine segment frames/ -p "the dog" -o masks --protocol paper --model DIR --checkpoint rem.pth
 
@@ -84,9 +87,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default="shot",
         help="shot: overlapping windows, cross-faded, takes kept apart; paper: as in the paper's evaluation (shot)",
     )
-    add("--size", metavar="HxW", type=_size, help="size the model sees, multiples of 16 (the model's own)")
+    add(
+        "--size",
+        metavar="HxW",
+        type=_size,
+        help="size the model sees, multiples of 16, of 64 for ModelScope (the model's own)",
+    )
     add("--keep-aspect", action="store_true", help="fit frames into the size instead of stretching them to it")
-    add("--window", metavar="N", type=int, help="frames that go through the model together, 4k+1 (the model's own)")
+    add(
+        "--window",
+        metavar="N",
+        type=int,
+        help="frames that go through the model together, 4k+1 for Wan (the model's own)",
+    )
     add("--overlap", metavar="N", type=int, help="frames that neighbouring windows share (the model's own)")
     add(
         "--cuts",
@@ -103,7 +116,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default="auto",
         help="number type of the model (auto: float32 on a CPU, bfloat16 on a GPU)",
     )
-    add("--seed", metavar="N", type=int, default=0, help="for backbones that draw noise; noted in run.json (0)")
+    add("--seed", metavar="N", type=int, default=0, help="of the noise ModelScope takes; Wan takes none (0)")
     add(
         "--write",
         metavar="KINDS",

@@ -6,7 +6,14 @@ from .catalogue import CATALOGUE, KnownModel, SizeSource, known_model
 from .download import download
 from .find import destination_folder, find
 from .folders import ModelFolders, find_comfyui, model_folders
-from .missing import missing_base, missing_checkpoint, missing_model, missing_text_encoder, missing_vae
+from .missing import (
+    missing_base,
+    missing_checkpoint,
+    missing_model,
+    missing_modelscope,
+    missing_text_encoder,
+    missing_vae,
+)
 from .sizes import gigabytes, size_of
 
 __all__ = [
@@ -23,6 +30,7 @@ __all__ = [
     "missing_base",
     "missing_checkpoint",
     "missing_model",
+    "missing_modelscope",
     "missing_text_encoder",
     "missing_vae",
     "model_folders",

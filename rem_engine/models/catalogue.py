@@ -214,6 +214,6 @@ CATALOGUE: tuple[KnownModel, ...] = (
         size_source="computed",
         licence="non-commercial",
         licence_source="ModelScope",
-        components=("unet", "vae", "text_encoder", "tokenizer"),
+        components=("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
     ),
 )

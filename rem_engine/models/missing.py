@@ -70,6 +70,21 @@ def missing_base(label: str, folders: Folders) -> str:
     )
 
 
+def missing_modelscope(label: str, folders: Folders) -> str:
+    """The sentence for a ModelScope checkpoint whose base folder is not there.
+
+    Args:
+        label: the checkpoint's name.
+        folders: the host's `diffusers` folders.
+    """
+    base = known_model("modelscope-1.7b-diffusers")
+    parts = ", ".join(base.components)
+    return (
+        f"{label} belongs to ModelScope's other parts: put the folder {base.local_name()} ({parts}) into "
+        f"{_either(folders)}. It is at {base.url} (`python -m rem_engine models get {base.name}` downloads it)."
+    )
+
+
 def missing_model(folder: str | os.PathLike[str]) -> str:
     """The sentence for the command line's `--model` where there is no such folder."""
     base = known_model("wan2.1-t2v-14b-diffusers")

@@ -11,7 +11,7 @@ import pytest
 from comfy_hosts import PACK
 from comfy_server import ComfyServer
 
-TEMPLATES = ("segment_a_shot", "segment_your_video", "segment_with_wan_14b")
+TEMPLATES = ("segment_a_shot", "segment_your_video", "segment_with_wan_14b", "segment_with_modelscope")
 NODES = ("LoadREM", "EncodeText", "SegmentVideo", "MaskToAlpha", "SampleShot")
 PACK_NAME = "ComfyUI-ReferEverything"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from comfy_hosts import PACK
 from comfy_server import ComfyServer, Graph
 from safetensors.torch import save_file
+from small_video import FRAMES, SIZE, disc_video, write_lossless
 from test_server import MINI, api_workflow, assert_same_masks, levels, reads_the_width_of_a_vae
 
 from rem_engine import load_segmenter
@@ -18,7 +18,6 @@ from rem_engine.checkpoints import read_state_dict, to_original
 from rem_engine.models import CATALOGUE
 
 NAME = "segment_with_wan_14b"
-FRAMES, SIZE = 9, (64, 96)
 PROMPT = "the smoke"
 LOADERS = {"10": "UNETLoader", "11": "CLIPLoader", "12": "VAELoader"}
 
@@ -44,26 +43,7 @@ def test_the_loaders_name_files_that_models_get_downloads() -> None:
 
 
 @pytest.fixture(scope="module")
-def video() -> np.ndarray:
-    """Frames uint8 [T,H,W,3] of a bright disc on a dark ground."""
-    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
-    frames = np.full((FRAMES, *SIZE, 3), 30, np.uint8)
-    for number, frame in enumerate(frames):
-        frame[np.hypot(y - 30, x - 20 - 5 * number) < 15] = (230, 60, 40)
-    return frames
-
-
-def write_lossless(file: Path, frames: np.ndarray) -> None:
-    with av.open(str(file), "w") as container:
-        stream = container.add_stream("libx264rgb", rate=24, options={"qp": "0"})
-        stream.height, stream.width, stream.pix_fmt = *SIZE, "rgb24"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
-        container.mux(stream.encode())
-
-
-@pytest.fixture(scope="module")
-def expected(golden: Path, video: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+def expected(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     """Soft masks [T,H,W] of the engine without a host: the golden denoiser and VAE, REM-mini's text encoder, since Load
     CLIP takes the full UMT5-XXL only."""
     folder = tmp_path_factory.mktemp("wan")
@@ -73,7 +53,7 @@ def expected(golden: Path, video: np.ndarray, tmp_path_factory: pytest.TempPathF
     segmenter = load_segmenter(
         folder, checkpoint=golden / "wan" / "rem_wan.pth", size=SIZE, device="cpu", dtype="float32"
     )
-    return segmenter.segment(video, [PROMPT]).soft[0].numpy()
+    return segmenter.segment(disc_video(), [PROMPT]).soft[0].numpy()
 
 
 def small_twin(comfy: ComfyServer) -> Graph:
@@ -90,9 +70,7 @@ def small_twin(comfy: ComfyServer) -> Graph:
     return graph
 
 
-def test_the_api_twin_gives_the_engines_masks(
-    comfy: ComfyServer, golden: Path, video: np.ndarray, expected: np.ndarray
-) -> None:
+def test_the_api_twin_gives_the_engines_masks(comfy: ComfyServer, golden: Path, expected: np.ndarray) -> None:
     models = comfy.base / "models"
     base = golden / "wan" / "base"
     graph = small_twin(comfy)
@@ -104,7 +82,7 @@ def test_the_api_twin_gives_the_engines_masks(
         save_file({name: weight.contiguous() for name, weight in weights.items()}, models / file)
     checkpoint = {name: weight.contiguous() for name, weight in read_state_dict(golden / "wan" / "rem_wan.pth").items()}
     save_file(checkpoint, models / "rem" / graph["2"]["inputs"]["checkpoint"])
-    write_lossless(comfy.base / "input" / graph["1"]["inputs"]["file"], video)
+    write_lossless(comfy.base / "input" / graph["1"]["inputs"]["file"], disc_video())
 
     ended = comfy.run(graph)
     assert ended["status"]["status_str"] == "success", ended["status"]

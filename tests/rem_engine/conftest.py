@@ -21,7 +21,7 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def load(model: str, **options: Any) -> Segmenter:
         asked.append({"model": model, **options})
-        names = ("protocol", "size", "window", "overlap", "cuts", "keep_aspect")
+        names = ("protocol", "size", "window", "overlap", "cuts", "keep_aspect", "seed")
         return Segmenter(RedBackbone(), SegmentSettings(**{name: options[name] for name in names}))
 
     monkeypatch.setattr(rem_engine.load, "load_segmenter", load)

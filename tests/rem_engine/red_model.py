@@ -26,6 +26,7 @@ class RedBackbone:
     default_window = 5
     default_overlap = 2
     paper_windows = (9, 5)
+    paper_tail = "whole"
     size_multiple = 16
 
     def pad_frame_count(self, count: int) -> int:
@@ -42,7 +43,10 @@ class RedBackbone:
     def prompts_per_pass(self, latents: Tensor) -> int:
         return 4
 
-    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
+    def draw_noise(self, latents: Tensor, seed: int) -> None:
+        return None
+
+    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: None = None) -> Tensor:
         return latents + prompt_embeds[:, 0, 0].view(-1, 1, 1, 1, 1)
 
     def decode_masks(self, mask_latents: Tensor) -> Tensor:

@@ -173,7 +173,7 @@ class SmallMemory(RedBackbone):
     def prompts_per_pass(self, latents: Tensor) -> int:
         return 8
 
-    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
+    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: None = None) -> Tensor:
         self.passes.append(len(prompt_embeds))
         if len(prompt_embeds) > 2:
             raise torch.cuda.OutOfMemoryError("out of memory")
@@ -208,7 +208,7 @@ def test_a_pass_that_memory_does_not_suffice_for_is_tried_with_half_as_many() ->
 
 def test_memory_that_does_not_suffice_for_one_prompt_is_an_error() -> None:
     class NoMemory(SmallMemory):
-        def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor) -> Tensor:
+        def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: None = None) -> Tensor:
             raise torch.cuda.OutOfMemoryError("out of memory")
 
     with pytest.warns(UserWarning), pytest.raises(torch.cuda.OutOfMemoryError):

@@ -97,13 +97,6 @@ def test_half_precision_keeps_the_sensitive_parts_in_float32(segmenter: Segmente
     assert 0 < (half - full).abs().max() < 0.05 * full.abs().max()
 
 
-def test_prompts_in_one_batch_do_not_touch_each_other(segmenter: Segmenter) -> None:
-    together = segmenter.segment(FRAMES, ["fire", "the smoke"]).soft
-    alone = torch.cat([segmenter.segment(FRAMES, [prompt]).soft for prompt in ("fire", "the smoke")])
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
-    assert (together[0] - together[1]).abs().max() > 1e-4
-
-
 @pytest.mark.parametrize(("count", "padded"), [(1, 1), (2, 5), (4, 5), (5, 5), (6, 9), (72, 73), (73, 73)])
 def test_frame_counts_are_padded_to_4k_plus_1(segmenter: Segmenter, count: int, padded: int) -> None:
     assert segmenter.backbone.pad_frame_count(count) == padded
@@ -153,23 +146,6 @@ def test_words_past_77_tokens_are_cut_with_a_warning_that_names_them(
         assert [str(warning.message) for warning in caught] == [
             f"The prompt has {len(prompt) + 2} tokens and the model reads 77; these words at its end were cut: {cut!r}."
         ]
-
-
-@pytest.mark.parametrize("prompt", ["", "  \n"])
-def test_an_empty_prompt_is_told(segmenter: Segmenter, prompt: str) -> None:
-    with pytest.raises(ValueError, match="The prompt is empty"):
-        segmenter.segment(FRAMES, ["fire", prompt])
-
-
-def test_rem_json_gives_the_defaults(segmenter: Segmenter, copy: Path) -> None:
-    assert segmenter.backbone.default_size == (512, 512)
-    (copy / "rem.json").write_text(json.dumps({"name": "tiny", "size": [32, 48], "window": 5, "overlap": 2}))
-    backbone = load_segmenter(copy, device="cpu").backbone
-    assert (backbone.name, backbone.default_size) == ("tiny", (32, 48))
-    assert (backbone.default_window, backbone.default_overlap) == (5, 2)
-    (copy / "rem.json").write_text(json.dumps({"name": "tiny"}))
-    with pytest.raises(ValueError, match=r"rem\.json must give name, size"):
-        load(copy)
 
 
 def test_models_that_are_not_there_are_told(copy: Path) -> None:

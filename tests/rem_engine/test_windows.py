@@ -59,6 +59,22 @@ def test_paper_tail_takes_the_last_frames(
     assert [(window.start, window.stop, window.keep) for window in windows] == expected
 
 
+@pytest.mark.parametrize(
+    ("count", "longest", "expected"),
+    [
+        (9, None, [(0, 9)]),
+        (72, None, [(0, 72)]),
+        (150, None, [(0, 72), (72, 144), (144, 150)]),
+        (65, 32, [(0, 32), (32, 64), (64, 65)]),
+    ],
+)
+def test_a_short_paper_tail_takes_the_frames_that_are_left(
+    count: int, longest: int | None, expected: list[tuple[int, int]]
+) -> None:
+    windows = paper_windows(count, (72,), lambda frames: frames, longest, "short")
+    assert windows == [Window(start, stop, stop - start, keep=start) for start, stop in expected]
+
+
 @pytest.mark.parametrize(("count", "padded"), [(1, 1), (2, 5), (5, 5), (6, 9), (8, 9)])
 def test_paper_window_of_a_shot_under_nine_frames_repeats_the_last(count: int, padded: int) -> None:
     assert paper_windows(count, PAPER_WINDOWS, pad) == [Window(0, count, padded, keep=0)]

@@ -1,0 +1,27 @@
+"""The engine's backbone for whatever MODEL SegmentVideo was given."""
+
+from __future__ import annotations
+
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
+
+from ..rem_engine.modelscope import ModelScopeDenoiser
+from .host import HostBackbone
+from .modelscope import ModelScopeHostBackbone
+
+
+def host_backbone(
+    model: ModelPatcher, vae: VAE, decode_vae: VAE | None = None
+) -> HostBackbone | ModelScopeHostBackbone:
+    """A MODEL and VAE of the host as the engine's `Backbone`.
+
+    Args:
+        model: with REM weights, from LoadREM; of Wan2.1 or ModelScope.
+        vae: its VAE.
+        decode_vae: another VAE of its kind for decoding. None: `vae` decodes too.
+
+    Raises:
+        ValueError: a MODEL or VAE of another kind.
+    """
+    backbone = ModelScopeHostBackbone if isinstance(model.model, ModelScopeDenoiser) else HostBackbone
+    return backbone(model, vae, decode_vae)

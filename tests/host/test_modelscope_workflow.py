@@ -1,0 +1,83 @@
+"""`segment_with_modelscope` in a running ComfyUI, with small weights under the names of the large ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from comfy_hosts import PACK
+from comfy_server import ComfyServer, Graph
+from safetensors.torch import save_file
+from small_video import FRAMES, disc_video, write_lossless
+from test_server import api_workflow, assert_same_masks, levels
+
+from rem_engine.checkpoints import read_state_dict
+from rem_engine.models import known_model
+
+NAME = "segment_with_modelscope"
+SIZE = (64, 128)
+WINDOW = 5
+PROMPT = "smoke rising from the table"
+BASE = known_model("modelscope-1.7b-diffusers")
+
+
+def test_the_note_names_what_models_get_downloads() -> None:
+    graph = json.loads((PACK / "workflows" / f"{NAME}.json").read_text(encoding="utf-8"))
+    (note,) = [node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote"]
+    (checkpoint,) = [node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "LoadREM"]
+    for name in (BASE.local_name(), BASE.name, BASE.folder, "rem-modelscope", checkpoint):
+        assert f"`{name}`" in note
+
+
+def twin() -> Graph:
+    """The API twin at the size of the test, saving its soft mask."""
+    graph = api_workflow(NAME)
+    graph["3"]["inputs"]["text"] = PROMPT
+    graph["4"]["inputs"] |= {"height": SIZE[0], "width": SIZE[1], "window": WINDOW, "overlap": 2}
+    graph["100"] = {"class_type": "MaskToImage", "inputs": {"mask": ["4", 0]}}
+    graph["101"] = {"class_type": "SaveImage", "inputs": {"images": ["100", 0], "filename_prefix": "modelscope"}}
+    return graph
+
+
+@pytest.fixture(scope="module")
+def command_line_soft(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """Soft masks [T,H,W] of the same frames and prompt from the command line."""
+    folder = tmp_path_factory.mktemp("modelscope")
+    write_lossless(folder / "shot.mp4", disc_video())
+    base, rem = golden / "modelscope" / "base", golden / "modelscope" / "rem_ms.pth"
+    options = [
+        "--model", base, "--checkpoint", rem, "--size", "64x128", "--window", WINDOW, "--overlap", 2,
+        "--write", "npz", "--device", "cpu",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "rem_engine", "segment", folder / "shot.mp4", "-p", PROMPT, "-o", folder / "out"]
+    subprocess.run([*map(str, command), *map(str, options)], cwd=PACK, check=True, capture_output=True)
+    run = json.loads((folder / "out" / "run.json").read_text(encoding="utf-8"))
+    with np.load(folder / "out" / run["prompts"][0]["folder"] / "soft.npz") as arrays:
+        return arrays["soft"]
+
+
+def test_the_api_twin_gives_the_command_lines_masks(
+    comfy: ComfyServer,
+    golden: Path,
+    command_line_soft: np.ndarray,
+) -> None:
+    models, graph = comfy.base / "models", twin()
+    (models / "diffusers").mkdir(exist_ok=True)
+    (models / "diffusers" / BASE.local_name()).symlink_to(golden / "modelscope" / "base", target_is_directory=True)
+    checkpoint = read_state_dict(golden / "modelscope" / "rem_ms.pth")
+    save_file(
+        {name: weight.contiguous() for name, weight in checkpoint.items()},
+        models / "rem" / graph["2"]["inputs"]["checkpoint"],
+    )
+    write_lossless(comfy.base / "input" / graph["1"]["inputs"]["file"], disc_video())
+
+    ended = comfy.run(graph)
+    assert ended["status"]["status_str"] == "success", ended["status"]
+    assert command_line_soft.std() > 0.01  # a mask of one level would compare equal to anything near
+    # SaveImage cuts the fraction off.
+    assert_same_masks(levels(comfy.saved(ended, "101")), (command_line_soft.clip(0.0, 1.0) * 255.0).astype(np.uint8))
+    assert len(comfy.saved(ended, "8")) == FRAMES
