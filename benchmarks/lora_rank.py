@@ -133,8 +133,8 @@ def describe(rows: Sequence[Row], shots: int) -> str:
         "",
         "Where the factors would be no smaller than the weight, the weight's whole difference is stored: of REM-mini's",
         "weights, 256 wide, the first from rank 128 on. Wan2.1-14B is 5120 wide: ranks do not carry over from one to",
-        "the other, and the 14B weights have not been measured. The report that `convert` writes beside a LoRA says what",
-        "each layer of yours keeps.",
+        "the other, and the 14B weights have not been measured. The report that `convert` writes beside a LoRA says",
+        "what each layer of yours keeps.",
         "",
     ]
     return "\n".join(lines)
