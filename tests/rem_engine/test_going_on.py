@@ -217,6 +217,8 @@ def test_ctrl_c_in_a_shell_stops_a_real_model_well(shot: Path, tmp_path: Path, t
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # Whoever runs the tests in the background of a shell has Ctrl-C ignored, and so have their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 300
     while not (tmp_path / "twice" / "the_smoke" / "soft" / "00001.png").exists() and time.monotonic() < deadline:

@@ -61,6 +61,11 @@ def get(hub: FakeHub, folder: Path, model: KnownModel = VAE, file: str | None = 
     return path, "\n".join(said)
 
 
+def heed_interrupts() -> None:
+    # Whoever runs the tests in the background of a shell has Ctrl-C ignored, and so have their children.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def cli(hub: FakeHub, *arguments: str) -> subprocess.Popen[str]:
     # With the default of ten seconds a busy machine gives a stalled download up and starts anew, before it is stopped.
     settings = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "300"}
@@ -72,6 +77,7 @@ def cli(hub: FakeHub, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
     )
 
 
