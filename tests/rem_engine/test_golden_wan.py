@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from golden_masks import assert_binary_masks, assert_soft_masks
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -97,20 +98,8 @@ def test_latents_are_the_authors(wan_case: Run) -> None:
 
 
 def test_soft_masks_are_the_authors(wan_case: Run) -> None:
-    with np.load(wan_case.folder / "mask_continuous.npz") as file:
-        halves = dict(file)
-    for i in range(len(wan_case.expected["prompts"])):
-        soft, exact = wan_case.result.soft[i], wan_case.tensors.get(f"mask_continuous_{i}")
-        if exact is not None:
-            torch.testing.assert_close(soft, exact, atol=MASK_LIMIT, rtol=0)
-        half = next(value for name, value in halves.items() if name.endswith(str(i)))
-        torch.testing.assert_close(soft, torch.from_numpy(half).float(), atol=MASK_LIMIT_FLOAT16, rtol=0)
+    assert_soft_masks(wan_case, MASK_LIMIT, MASK_LIMIT_FLOAT16)
 
 
 def test_binary_masks_are_the_authors(wan_case: Run) -> None:
-    masks = wan_case.result.masks().numpy()
-    for i in range(len(wan_case.expected["prompts"])):
-        files = sorted((wan_case.folder / "masks" / f"prompt_{i}").glob("*.png"))
-        assert len(files) == wan_case.expected["n_frames"]
-        expected = np.stack([np.asarray(Image.open(file)) for file in files]) == 1
-        assert (masks[i] != expected).sum() <= FLIPPED_PIXELS
+    assert_binary_masks(wan_case, FLIPPED_PIXELS)
