@@ -5,9 +5,8 @@ from __future__ import annotations
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 
-from ..rem_engine.modelscope import ModelScopeDenoiser
 from .host import HostBackbone
-from .modelscope import ModelScopeHostBackbone
+from .modelscope import ModelScopeHostBackbone, ModelScopeModel
 
 
 def host_backbone(
@@ -23,5 +22,5 @@ def host_backbone(
     Raises:
         ValueError: a MODEL or VAE of another kind.
     """
-    backbone = ModelScopeHostBackbone if isinstance(model.model, ModelScopeDenoiser) else HostBackbone
+    backbone = ModelScopeHostBackbone if isinstance(model.model, ModelScopeModel) else HostBackbone
     return backbone(model, vae, decode_vae)

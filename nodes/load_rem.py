@@ -38,7 +38,8 @@ class LoadREM(io.ComfyNode):
                     "model",
                     optional=True,
                     tooltip="A Wan2.1 MODEL the checkpoint is meant for, from Load Diffusion Model. A copy of it gets "
-                    "REM's weights, and keeps its LoRAs, precision and settings. A delta or LoRA of REM needs it.",
+                    "REM's weights, and keeps its LoRAs, precision and settings. A delta or LoRA of REM needs it. "
+                    "Not for REM on ModelScope.",
                 ),
                 io.Clip.Input(
                     "clip", optional=True, tooltip="Wan's text encoder (Load CLIP, umt5_xxl, type wan); passed through."

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,18 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP, VAE
 from comfy.supported_models_base import ClipTarget
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..rem_engine.checkpoints import check
-from ..rem_engine.checkpoints.names import Shaped
-from ..rem_engine.checkpoints.stored import map_tensors
+from ..rem_engine.checkpoints import Change, LowRank, check
+from ..rem_engine.checkpoints.read import open_state_dict
+from ..rem_engine.checkpoints.stored import StoredTensor, map_tensors
 from ..rem_engine.model_folder import Checkpoint, check_parts, open_checkpoint, read_json
 from ..rem_engine.models import missing_modelscope
 from ..rem_engine.modelscope import (
     PAPER_WINDOWS,
     PARTS,
     TEXT_PREFIX,
+    ModelScopeDenoiser,
     draw_noise,
     load_denoiser,
     load_vae,
@@ -43,21 +44,25 @@ _LATENTS = comfy.latent_formats.SD15()  # whose factor is ModelScope's too: 0.18
 _CLIP_NAME = "h"  # under which the host's tokenizers for ViT-H return their tokens
 _READS_TEXT = re.compile(r"\.attentions\..*\.attn2\.to_k\.weight$")  # temporal attention reads none
 _CPU = torch.device("cpu")
+_COMPUTES_IN = (torch.float32, torch.bfloat16, torch.float16)
 
 Parts = tuple[ModelPatcher, CLIP, VAE]
 
 
 def load_modelscope(
-    path: str, weights: Mapping[str, Shaped], model: ModelPatcher | None, clip: CLIP | None, vae: VAE | None
+    path: str, model: ModelPatcher | None, clip: CLIP | None, vae: VAE | None, strength: float = 1.0
 ) -> Parts:
     """A REM checkpoint of ModelScope as MODEL, CLIP and VAE.
 
+    The UNet computes in the number type its weights are stored in (those of the base folder, where the checkpoint is a
+    delta or LoRA), unless the device is slow in it or the host was started with an option that says otherwise.
+
     Args:
-        path: a whole UNet, of either stage of training, with or without the VAE.
-        weights: the UNet's, to tell which folder it belongs to.
+        path: a whole UNet, of either stage of training, with or without the VAE; or a delta or LoRA.
         model: none is of use.
         clip: CLIP ViT-H's text tower, passed through. None: the base folder's.
         vae: Stable Diffusion's VAE, passed through. None: the file's, or the base folder's.
+        strength: of a delta or LoRA, 0..1.
 
     Raises:
         FileNotFoundError: the base folder is not there.
@@ -66,18 +71,75 @@ def load_modelscope(
     label = Path(path).name
     if model is not None:
         raise ValueError(
-            f"{label} is REM on ModelScope, of which ComfyUI has no MODEL: disconnect LoadREM's model input, "
-            "the file holds the whole UNet."
+            f"{label} is REM on ModelScope, of which ComfyUI has no MODEL: disconnect LoadREM's model input; what the "
+            "file does not hold comes from models/diffusers."
         )
-    base = _base_folder(weights, label)
-    rem = open_checkpoint(Path(path))
+    rem = open_checkpoint(Path(path), strength)
+    base = _base_folder(rem)
     management = comfy.model_management
     device = management.get_torch_device()
-    dtype = torch.bfloat16 if management.should_use_bf16(device) else torch.float32
-    denoiser = load_denoiser(base, rem, _CPU, dtype)
-    loaded = ModelPatcher(denoiser, load_device=device, offload_device=management.unet_offload_device())
+    denoiser = load_denoiser(base, rem, _CPU, _number_type(device, rem.denoiser or open_state_dict(base / "unet")))
+    loaded = ModelPatcher(
+        ModelScopeModel(denoiser), load_device=device, offload_device=management.unet_offload_device()
+    )
     attach_card(loaded, Card(label, _CARD.size, _CARD.window, _CARD.overlap))
     return loaded, clip or load_clip(base), vae or _load_vae(base, rem)
+
+
+class ModelScopeModel(nn.Module):
+    """The UNet as the host keeps its own networks: as `diffusion_model`, by which its LoRA loaders know the weights.
+
+    A cancel ends a pass at the next of the UNet's layers. Whatever else the host's nodes look for in a model of its own
+    is an AttributeError that says what the model is.
+
+    Args:
+        denoiser: whose UNet it is.
+    """
+
+    def __init__(self, denoiser: ModelScopeDenoiser) -> None:
+        super().__init__()
+        self.diffusion_model = denoiser.unet
+        # Its methods alone: as a module it would bring the UNet's weights a second time, under other names.
+        self._denoise, self._memory_required = denoiser.forward, denoiser.memory_required
+        self.model_config = _NoConfig()
+        for layers in self.diffusion_model.modules():
+            for layer in layers if isinstance(layers, nn.ModuleList) else ():
+                layer.register_forward_pre_hook(_heed_cancel)
+
+    def forward(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor) -> Tensor:
+        """See `ModelScopeDenoiser`."""
+        return self._denoise(latents, prompt_embeds, noise)
+
+    def memory_required(self, input_shape: Sequence[int]) -> float:
+        """See `ModelScopeDenoiser`."""
+        return self._memory_required(input_shape)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            raise AttributeError(_foreign(name)) from None
+
+
+class _NoConfig:
+    """What the host's LoRA loaders ask for, to translate names of its own networks; here is nothing to translate."""
+
+    def __init__(self) -> None:
+        self.unet_config: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(_foreign(name))
+
+
+def _foreign(name: str) -> str:
+    return (
+        f"The MODEL is REM on ModelScope, which has no {name}: nodes for ComfyUI's own models cannot use it. "
+        "Connect it to SegmentVideo; only LoRA loaders may come between."
+    )
+
+
+def _heed_cancel(*_: Any) -> None:
+    comfy.model_management.throw_exception_if_processing_interrupted()
 
 
 class ModelScopeHostBackbone:
@@ -104,7 +166,7 @@ class ModelScopeHostBackbone:
         card = card_of(model)
         self.name = card.name
         self.default_size, self.default_window, self.default_overlap = card.size, card.window, card.overlap
-        self.text_width = model.model.unet.config.cross_attention_dim
+        self.text_width = model.model.diffusion_model.config.cross_attention_dim
         self._model, self._vae = model, vae
         # The host clamps what a VAE decodes; ModelScope's masks are resized as they come.
         self._decoder = copy.copy(decode_vae or vae)
@@ -205,15 +267,23 @@ def _load_vae(folder: Path, rem: Checkpoint) -> VAE:
     return comfy.sd.VAE(sd=dict(network.state_dict()), config=config, dtype=torch.float32)
 
 
-def _base_folder(weights: Mapping[str, Shaped], label: str) -> Path:
-    """The folder among the host's `diffusers` models that a UNet belongs to."""
+def _number_type(device: torch.device, weights: Mapping[str, StoredTensor]) -> torch.dtype:
+    """What a UNet with weights stored so computes in on a device."""
+    stored = next(iter(weights.values())).dtype
+    chosen = comfy.model_management.unet_dtype(device, supported_dtypes=[stored])
+    # The host's options know types that its own networks alone compute in.
+    return chosen if chosen in _COMPUTES_IN else torch.float32
+
+
+def _base_folder(rem: Checkpoint) -> Path:
+    """The folder among the host's `diffusers` models that a checkpoint belongs to."""
     places = [Path(place) for place in folder_paths.get_folder_paths("diffusers")]
     found = [config.parents[1] for place in places for config in sorted(place.glob("*/unet/config.json"))]
     found = [folder for folder in found if _config(folder).get("_class_name") == "UNet3DConditionModel"]
     if not found:
-        raise FileNotFoundError(missing_modelscope(label, places))
+        raise FileNotFoundError(missing_modelscope(rem.label, places))
     # Where no folder fits, the first one serves to say what does not.
-    folder = next((folder for folder in found if _could_hold(_config(folder), weights)), found[0])
+    folder = next((folder for folder in found if _could_hold(_config(folder), rem.denoiser or rem.changes)), found[0])
     check_parts(folder, PARTS)
     return folder
 
@@ -222,11 +292,18 @@ def _config(folder: Path) -> dict[str, Any]:
     return read_json(folder / "unet" / "config.json")
 
 
-def _could_hold(config: dict[str, Any], weights: Mapping[str, Shaped]) -> bool:
-    """Whether a UNet's configuration has the widths of the weights."""
-    text = next(tensor for name, tensor in weights.items() if _READS_TEXT.search(name))
-    widths = (config["block_out_channels"][0], config["cross_attention_dim"])
-    return widths == (weights["conv_in.weight"].shape[0], text.shape[1])
+def _could_hold(config: dict[str, Any], weights: Mapping[str, StoredTensor | Change]) -> bool:
+    """Whether a UNet's configuration has the widths of the weights, or of changes of them, as far as these tell."""
+    text = {_sides(weight)[1] for name, weight in weights.items() if _READS_TEXT.search(name)}
+    first = {_sides(weight)[0] for name, weight in weights.items() if name == "conv_in.weight"}
+    return text <= {config["cross_attention_dim"]} and first <= {config["block_out_channels"][0]}
+
+
+def _sides(weight: StoredTensor | Change) -> tuple[int, int]:
+    """Output and input channels of a layer's weight."""
+    if isinstance(weight, LowRank):
+        return weight.up.shape[0], weight.down.shape[1]
+    return weight.shape[0], weight.shape[1]
 
 
 def _check_vae(vae: VAE) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.media import draw_overlay
-from ..rem_engine.plan import SegmentSettings
+from ..rem_engine.plan import MAX_SEED, SegmentSettings
 from ..rem_engine.segmenter import Segmenter
 from .backbones import host_backbone
 from .encode_text import Conditioning, read_prompts
@@ -67,7 +67,8 @@ class SegmentVideo(io.ComfyNode):
                         min=0,
                         max=4096,
                         step=16,
-                        tooltip="Height the model sees, pixels, a multiple of 16. 0: what it was trained at.",
+                        tooltip="Height the model sees, pixels, a multiple of 16 (of 64 for ModelScope). 0: what it "
+                        "was trained at.",
                     )
                 ),
                 advanced(
@@ -77,7 +78,8 @@ class SegmentVideo(io.ComfyNode):
                         min=0,
                         max=4096,
                         step=16,
-                        tooltip="Width the model sees, pixels, a multiple of 16. 0: what it was trained at.",
+                        tooltip="Width the model sees, pixels, a multiple of 16 (of 64 for ModelScope). 0: what it "
+                        "was trained at.",
                     )
                 ),
                 advanced(
@@ -86,7 +88,8 @@ class SegmentVideo(io.ComfyNode):
                         default=0,
                         min=0,
                         max=1001,
-                        tooltip="Frames seen at once: 1, 5, 9, 13, ... Shorter needs less memory. 0: the model's own.",
+                        tooltip="Frames seen at once: 1, 5, 9, 13, ... (any number for ModelScope). Shorter needs less "
+                        "memory. 0: the model's own.",
                     )
                 ),
                 advanced(
@@ -106,6 +109,19 @@ class SegmentVideo(io.ComfyNode):
                         optional=True,
                         tooltip="Fit frames into height and width with their aspect kept; otherwise they are "
                         "stretched, as REM was trained. shot only.",
+                    )
+                ),
+                advanced(
+                    io.Int.Input(
+                        "seed",
+                        default=0,
+                        min=0,
+                        max=MAX_SEED,
+                        # The front end lets every seed change after a run unless it is told not to.
+                        control_after_generate=False,
+                        optional=True,
+                        tooltip="ModelScope only: of the noise its denoiser takes, as the command line's --seed. Wan "
+                        "takes none, and gives the same masks for every seed.",
                     )
                 ),
                 io.Vae.Input(
@@ -141,6 +157,7 @@ class SegmentVideo(io.ComfyNode):
         window: int,
         overlap: int,
         keep_aspect: bool = False,
+        seed: int = 0,
         decode_vae: VAE | None = None,
     ) -> io.NodeOutput:
         backbone = host_backbone(model, vae, decode_vae)
@@ -151,9 +168,8 @@ class SegmentVideo(io.ComfyNode):
                 "or 0 for all."
             )
         size = (height or backbone.default_size[0], width or backbone.default_size[1])
-        segmenter = Segmenter(
-            backbone, SegmentSettings(protocol, size, window or None, overlap or None, keep_aspect=keep_aspect)
-        )
+        settings = SegmentSettings(protocol, size, window or None, overlap or None, keep_aspect=keep_aspect, seed=seed)
+        segmenter = Segmenter(backbone, settings)
         frames = ArrayFrames(image)
 
         if len(labels) > 1:

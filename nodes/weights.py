@@ -28,7 +28,7 @@ from ..rem_engine.checkpoints import (
     split_components,
     to_original,
 )
-from ..rem_engine.checkpoints.architecture import MODELSCOPE, text_to_video_shapes
+from ..rem_engine.checkpoints.architecture import is_for_modelscope, text_to_video_shapes
 from ..rem_engine.checkpoints.names import Shaped
 from ..rem_engine.checkpoints.read import open_state_dict
 from ..rem_engine.checkpoints.stored import map_tensors
@@ -79,7 +79,8 @@ def load_checkpoint(
     """A REM checkpoint as MODEL, CLIP and VAE.
 
     Args:
-        path: whole weights, under diffusers' or the original names, with or without the VAE; or a delta or LoRA.
+        path: whole weights, under diffusers' or the original names, with or without the VAE; or a delta or LoRA. Those
+            of REM on ModelScope go over the base folder among the host's `diffusers` models, and over no MODEL.
         model: the Wan2.1 MODEL it is for; what it carries is kept, and itself left as it is. None: the file says it
             all.
         clip: Wan's text encoder, passed through.
@@ -95,15 +96,14 @@ def load_checkpoint(
     label = Path(path).name
     stored = open_state_dict(path)
     parts = {"transformer": {}, "vae": {}}
-    if describe(denoiser := split_components(stored)["transformer"]) == MODELSCOPE:
-        check_whole(label, strength)
-        return load_modelscope(path, denoiser, model, clip, vae), ""
-    if clip is None:
-        raise ValueError(missing_text_encoder(label, folder_paths.get_folder_paths("text_encoders")))
     difference = is_adapter(stored)
     if not difference:
         check_whole(label, strength)
         parts = split_components(stored)
+    if is_for_modelscope(stored):
+        return load_modelscope(path, model, clip, vae, strength), ""
+    if clip is None:
+        raise ValueError(missing_text_encoder(label, folder_paths.get_folder_paths("text_encoders")))
     if vae is None:
         if not parts["vae"]:
             raise ValueError(missing_vae(label, folder_paths.get_folder_paths("vae")))

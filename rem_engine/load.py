@@ -39,7 +39,8 @@ def load_segmenter(
         strength: of a delta or LoRA, 0 (the model's own weights) to 1 (REM).
         protocol, size, window, overlap, cuts, keep_aspect, seed: see `SegmentSettings`.
         device: "auto" (a CUDA GPU if there is one), "cpu", "cuda", "cuda:1", ...
-        dtype: "auto" (float32 on the CPU, bfloat16 on a GPU), "float32", "bfloat16" or "float16".
+        dtype: "auto", "float32", "bfloat16" or "float16"; "auto" is what the authors evaluate in: for Wan bfloat16 on a
+            GPU (and float32 on the CPU), for ModelScope float32.
 
     Raises:
         FileNotFoundError: no such model or checkpoint.
@@ -56,13 +57,15 @@ def load_segmenter(
     if not folder.is_dir():
         raise FileNotFoundError(missing_model(model))
     chosen = _device(device)
-    load = load_modelscope if is_modelscope(folder) else load_wan
+    load, gpu_dtype = (load_modelscope, "float32") if is_modelscope(folder) else (load_wan, "bfloat16")
+    if dtype == "auto":
+        dtype = "float32" if chosen.type == "cpu" else gpu_dtype
     backbone = load(
         folder,
         checkpoint=None if checkpoint is None else Path(checkpoint),
         strength=strength,
         device=chosen,
-        dtype=_dtype(dtype, chosen),
+        dtype=_dtype(dtype),
     )
     return Segmenter(backbone, SegmentSettings(protocol, size, window, overlap, cuts, keep_aspect, seed))
 
@@ -81,11 +84,9 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def _dtype(name: str) -> torch.dtype:
     import torch
 
-    if name == "auto":
-        name = "float32" if device.type == "cpu" else "bfloat16"
     if name not in ("float32", "bfloat16", "float16"):
         raise ValueError(f"There is no dtype {name!r} here; use 'auto', 'float32', 'bfloat16' or 'float16'.")
     return getattr(torch, name)

@@ -10,7 +10,8 @@ from .backbone import Backbone
 from .resize import size_within
 from .windows import EndOfTake, Window, paper_windows, shot_windows
 
-_SEEDS = 2**32  # torch's generators take larger ones, yet the seeds of later windows are counted on from it
+MAX_SEED = 2**32 - 1
+"""Largest seed of a run. torch's generators take larger ones, yet the seeds of later windows are counted on from it."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,8 @@ def _check(backbone: Backbone, settings: SegmentSettings) -> None:
             f"The model cannot take windows of {window} frames; "
             f"use {backbone.pad_frame_count(max(window, 1))}, for example."
         )
-    if not 0 <= settings.seed < _SEEDS:
-        raise ValueError(f"A seed of {settings.seed} is out of range; 0 to {_SEEDS - 1} are expected.")
+    if not 0 <= settings.seed <= MAX_SEED:
+        raise ValueError(f"A seed of {settings.seed} is out of range; 0 to {MAX_SEED} are expected.")
     if protocol == "paper":
         if settings.overlap:
             raise ValueError("Windows do not overlap under the protocol 'paper'; leave the overlap out.")

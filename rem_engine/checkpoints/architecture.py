@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from .adapter import is_adapter
-from .names import Shaped
+from .names import Shaped, split_components
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 
@@ -21,6 +21,7 @@ _TEXT_WIDTH, _TIME_WIDTH = 4096, 256  # of UMT5-XXL; of the sines that stand for
 _IMAGE_TO_VIDEO_CHANNELS = 36  # beside them, those of a first frame and of its mask
 
 MODELSCOPE = "the ModelScope text-to-video UNet"
+_UNET_LAYER = re.compile(r"(?:^|[._])(?:down_blocks|mid_block|up_blocks)[._]")
 _SECOND_POSITIONS = re.compile(r"encoder\.block\.1\..*relative_attention_bias")
 _IMAGE_EMBEDDERS = ("img_emb.", "condition_embedder.image_embedder.")
 
@@ -69,6 +70,13 @@ def architecture_id(weights: Mapping[str, Shaped]) -> str | None:
         return None
     known = _WAN.get((weights["patch_embedding.weight"].shape[0], _feed_forward_width(weights)))
     return "wan2.1-t2v" if known is None else f"{known[0]}-t2v-{known[1]}".lower()
+
+
+def is_for_modelscope(weights: Mapping[str, Shaped]) -> bool:
+    """Whether a checkpoint is REM on ModelScope: a whole UNet, with or without a VAE, or changes of a UNet."""
+    if is_adapter(weights):
+        return any(_UNET_LAYER.search(name) for name in weights)
+    return describe(split_components(weights)["transformer"]) == MODELSCOPE
 
 
 def text_to_video_shapes(weights: Mapping[str, Shaped]) -> dict[str, tuple[int, ...]]:

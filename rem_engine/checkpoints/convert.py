@@ -74,7 +74,7 @@ class Conversion:
         if self.out.suffix != ".safetensors":
             raise ValueError(f"{self.out} is no name for safetensors: let it end in .safetensors.")
         if self.form != "full" and self.base is None:
-            raise ValueError(f"A {self.form} needs --base: the Wan2.1 weights the checkpoint was fine-tuned from.")
+            raise ValueError(f"A {self.form} needs --base: the weights the checkpoint was fine-tuned from.")
         if self.form == "full" and self.base is not None:
             raise ValueError("--base is for --as delta and --as lora; a full file holds everything itself.")
         if self.form != "full" and self.names != "comfyui":
@@ -280,7 +280,8 @@ def _open_denoiser(source: Path, dtype: torch.dtype | None = None) -> dict[str, 
     if describe(weights) == MODELSCOPE:
         if dtype in FLOAT8:
             raise ValueError(
-                f"{source.name} is ModelScope's UNet, for which there is no fp8; choose bfloat16 or float16."
+                f"{source.name} is ModelScope's UNet, which nothing here runs in fp8: choose --dtype float16 "
+                "(closest to float32 at half its size) or bfloat16."
             )
         return weights
     if is_adapter(weights) or architecture_id(weights) is None:

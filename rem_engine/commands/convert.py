@@ -48,7 +48,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "--as", dest="form", choices=FORMS, default="full", help="the whole denoiser, or what --base lacks of it (full)"
     )
-    add("--base", metavar="BASE", type=Path, help="the Wan2.1 weights that a delta or LoRA is taken from, any format")
+    add(
+        "--base",
+        metavar="BASE",
+        type=Path,
+        help="the weights a delta or LoRA is taken from: Wan2.1's, ModelScope's, any format",
+    )
     add("--rank", metavar="R", type=int, default=64, help="of a LoRA: more keeps more, and is larger (64)")
 
 

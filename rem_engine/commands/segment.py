@@ -114,7 +114,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--dtype",
         choices=("auto", "float32", "bfloat16", "float16"),
         default="auto",
-        help="number type of the model (auto: float32 on a CPU, bfloat16 on a GPU)",
+        help="number type of the model (auto: float32; for Wan on a GPU bfloat16)",
     )
     add("--seed", metavar="N", type=int, default=0, help="of the noise ModelScope takes; Wan takes none (0)")
     add(

@@ -206,7 +206,7 @@ CATALOGUE: tuple[KnownModel, ...] = (
     ),
     KnownModel(
         name="modelscope-1.7b-diffusers",
-        purpose="the base of REM ModelScope on the command line (--model)",
+        purpose="the base of REM ModelScope, in ComfyUI and on the command line (--model)",
         repository="ali-vilab/text-to-video-ms-1.7b",
         folder="diffusers",
         file="",

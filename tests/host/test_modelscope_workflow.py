@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from comfy_hosts import PACK
-from comfy_server import ComfyServer, Graph
+from comfy_server import ComfyServer, Graph, message
 from safetensors.torch import save_file
 from small_video import FRAMES, disc_video, write_lossless
 from test_server import api_workflow, assert_same_masks, levels
@@ -21,6 +21,7 @@ from rem_engine.models import known_model
 NAME = "segment_with_modelscope"
 SIZE = (64, 128)
 WINDOW = 5
+SEED = 7
 PROMPT = "smoke rising from the table"
 BASE = known_model("modelscope-1.7b-diffusers")
 
@@ -37,7 +38,7 @@ def twin() -> Graph:
     """The API twin at the size of the test, saving its soft mask."""
     graph = api_workflow(NAME)
     graph["3"]["inputs"]["text"] = PROMPT
-    graph["4"]["inputs"] |= {"height": SIZE[0], "width": SIZE[1], "window": WINDOW, "overlap": 2}
+    graph["4"]["inputs"] |= {"height": SIZE[0], "width": SIZE[1], "window": WINDOW, "overlap": 2, "seed": SEED}
     graph["100"] = {"class_type": "MaskToImage", "inputs": {"mask": ["4", 0]}}
     graph["101"] = {"class_type": "SaveImage", "inputs": {"images": ["100", 0], "filename_prefix": "modelscope"}}
     return graph
@@ -50,7 +51,7 @@ def command_line_soft(golden: Path, tmp_path_factory: pytest.TempPathFactory) ->
     write_lossless(folder / "shot.mp4", disc_video())
     base, rem = golden / "modelscope" / "base", golden / "modelscope" / "rem_ms.pth"
     options = [
-        "--model", base, "--checkpoint", rem, "--size", "64x128", "--window", WINDOW, "--overlap", 2,
+        "--model", base, "--checkpoint", rem, "--size", "64x128", "--window", WINDOW, "--overlap", 2, "--seed", SEED,
         "--write", "npz", "--device", "cpu",
     ]  # fmt: skip
     command = [sys.executable, "-m", "rem_engine", "segment", folder / "shot.mp4", "-p", PROMPT, "-o", folder / "out"]
@@ -60,11 +61,9 @@ def command_line_soft(golden: Path, tmp_path_factory: pytest.TempPathFactory) ->
         return arrays["soft"]
 
 
-def test_the_api_twin_gives_the_command_lines_masks(
-    comfy: ComfyServer,
-    golden: Path,
-    command_line_soft: np.ndarray,
-) -> None:
+@pytest.fixture(scope="module")
+def ready(comfy: ComfyServer, golden: Path) -> ComfyServer:
+    """A ComfyUI with the files that the twin names."""
     models, graph = comfy.base / "models", twin()
     (models / "diffusers").mkdir(exist_ok=True)
     (models / "diffusers" / BASE.local_name()).symlink_to(golden / "modelscope" / "base", target_is_directory=True)
@@ -74,10 +73,28 @@ def test_the_api_twin_gives_the_command_lines_masks(
         models / "rem" / graph["2"]["inputs"]["checkpoint"],
     )
     write_lossless(comfy.base / "input" / graph["1"]["inputs"]["file"], disc_video())
+    return comfy
 
-    ended = comfy.run(graph)
+
+def assert_command_lines_masks(server: ComfyServer, graph: Graph, soft: np.ndarray) -> None:
+    ended = server.run(graph)
     assert ended["status"]["status_str"] == "success", ended["status"]
-    assert command_line_soft.std() > 0.01  # a mask of one level would compare equal to anything near
+    assert soft.std() > 0.01  # a mask of one level would compare equal to anything near
     # SaveImage cuts the fraction off.
-    assert_same_masks(levels(comfy.saved(ended, "101")), (command_line_soft.clip(0.0, 1.0) * 255.0).astype(np.uint8))
-    assert len(comfy.saved(ended, "8")) == FRAMES
+    assert_same_masks(levels(server.saved(ended, "101")), (soft.clip(0.0, 1.0) * 255.0).astype(np.uint8))
+    assert len(server.saved(ended, "8")) == FRAMES
+
+
+def test_the_api_twin_gives_the_command_lines_masks(ready: ComfyServer, command_line_soft: np.ndarray) -> None:
+    assert_command_lines_masks(ready, twin(), command_line_soft)
+
+
+def test_a_run_cancelled_half_way_leaves_the_server_usable(ready: ComfyServer, command_line_soft: np.ndarray) -> None:
+    graph = twin()
+    graph["3"]["inputs"]["text"] = "\n".join(f"thing number {number}" for number in range(12))
+    prompt_id = ready.wait_for_progress(graph, node="4", share=0.3)
+    ready.post("/interrupt")
+    interrupted = message(ready.wait(prompt_id), "execution_interrupted")
+    assert interrupted is not None and interrupted["node_type"] == "SegmentVideo"
+    ready.post("/free", {"unload_models": True, "free_memory": True})
+    assert_command_lines_masks(ready, twin(), command_line_soft)

@@ -48,6 +48,12 @@ def _schema(node: Any) -> dict[str, Any]:
         "types": {name: spec[0] for name, spec in inputs.items()},
         "without_tooltip": [name for name, option in options.items() if not option.get("tooltip")],
         "advanced": [name for name, option in options.items() if option.get("advanced")],
+        # The front end gives these a control that changes them after every run.
+        "controlled": [
+            name
+            for name, option in options.items()
+            if option.get("control_after_generate", name in ("seed", "noise_seed"))
+        ],
         "output_tooltips": info["output_tooltips"],
     }
 

@@ -24,6 +24,7 @@ def test_the_pack_has_its_five_nodes_each_input_explained(report: dict[str, Any]
         assert schema["category"] == "ReferEverything", name
         assert not schema["without_tooltip"], (name, schema["without_tooltip"])
         assert all(schema["output_tooltips"]), name
+        assert not schema["controlled"], name  # a run repeated is the same run
 
 
 def test_sockets_are_the_hosts_own_types(report: dict[str, Any]) -> None:
@@ -41,8 +42,8 @@ def test_sockets_are_the_hosts_own_types(report: dict[str, Any]) -> None:
         "CONDITIONING",
         "IMAGE",
     ]
-    assert schemas["SegmentVideo"]["optional"] == ["keep_aspect", "decode_vae"]
-    assert schemas["SegmentVideo"]["advanced"] == ["height", "width", "window", "overlap", "keep_aspect"]
+    assert schemas["SegmentVideo"]["optional"] == ["keep_aspect", "seed", "decode_vae"]
+    assert schemas["SegmentVideo"]["advanced"] == ["height", "width", "window", "overlap", "keep_aspect", "seed"]
 
 
 def test_the_hosts_classes_compute_what_diffusers_computes(report: dict[str, Any]) -> None:

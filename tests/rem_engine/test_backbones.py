@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from red_model import RedBackbone
+from torch.profiler import ProfilerActivity, profile
 
 from rem_engine import Segmenter, load_segmenter
 from rem_engine.frames import ArrayFrames
@@ -103,6 +105,42 @@ def test_as_many_prompts_go_together_as_half_of_the_memory_holds(
     assert fit(0) == 1
     few, many = fit(10 * 2**20), fit(40 * 2**20)
     assert 4 * few <= many <= 4 * (few + 1)
+
+
+def test_a_prompt_takes_no_more_memory_than_estimated(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = segmenter.backbone
+    latents = backbone.encode_video(torch.zeros(9, 3, 192, 256))
+    noise, row = backbone.draw_noise(latents, 0), backbone.encode_text("fire")
+
+    def peak(count: int) -> int:
+        embeds = row.expand(count, -1, -1)
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+            backbone.predict_mask_latents(latents, embeds, noise)
+        events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]
+        held = torch.tensor([e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]).cumsum(0)
+        return int(held.max())
+
+    memory = 2**40
+    monkeypatch.setattr(f"{type(backbone).__module__}.available_bytes", lambda device: memory)
+    estimate = memory // 2 / backbone.prompts_per_pass(latents)
+    text = row.nbytes  # the prompt itself, of which a model of this size is hardly larger
+    each = (peak(5) - peak(1)) / 4
+    assert 0.3 * estimate < each <= estimate + text
+
+
+@pytest.mark.parametrize(("model", "expected"), [("Wan", "bfloat16"), ("ModelScope", "float32")], indirect=["model"])
+def test_auto_on_a_gpu_is_what_the_authors_evaluate_in(
+    model: Model, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    for loader in ("wan.load_wan", "modelscope.load_modelscope"):
+        monkeypatch.setattr(f"rem_engine.{loader}", lambda folder, **options: asked.append(options) or RedBackbone())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    load_segmenter(model.folder)
+    load_segmenter(model.folder, dtype="float16")
+    load_segmenter(model.folder, device="cpu")
+    assert [options["device"].type for options in asked] == ["cuda", "cuda", "cpu"]
+    assert [options["dtype"] for options in asked] == [getattr(torch, expected), torch.float16, torch.float32]
 
 
 def test_rem_json_gives_the_defaults(model: Model, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rem_engine.checkpoints import check, describe, read_state_dict, to_diffusers, to_original
-from rem_engine.checkpoints.architecture import architecture_id, text_to_video_shapes
+from rem_engine.checkpoints.architecture import architecture_id, is_for_modelscope, text_to_video_shapes
 from rem_engine.checkpoints.read import open_state_dict
 
 
@@ -98,6 +98,25 @@ def test_checkpoints_with_several_models_are_named(golden: Path, tmp_path: Path)
     torch.save({"model": weights, "ema_model": weights, "epoch": 1}, tmp_path / "flow.pth")
     expected = "a FlowRVS checkpoint (a Wan transformer of width 256 with 2 blocks)"
     assert describe(open_state_dict(tmp_path / "flow.pth")) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("diffusion_model.mid_block.temp_attentions.0.proj_in.diff", True),
+        ("base_model.model.up_blocks.1.attentions.0.proj_in.lora_A.weight", True),
+        ("lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight", True),
+        ("diffusion_model.blocks.0.self_attn.q.lora_up.weight", False),
+        ("decoder.up_blocks.0.resnets.0.conv1.weight", False),
+    ],
+)
+def test_changes_of_a_unet_are_known_by_its_layers(name: str, expected: bool) -> None:
+    assert is_for_modelscope(meta({name: (4, 4)})) is expected
+
+
+def test_checkpoints_are_known_by_their_backbone(golden: Path) -> None:
+    assert is_for_modelscope(open_state_dict(golden / "modelscope" / "rem_ms.pth"))
+    assert not is_for_modelscope(open_state_dict(golden / "wan" / "rem_wan.pth"))
 
 
 def test_a_size_that_does_not_fit_is_told_with_both_names() -> None:

@@ -206,9 +206,14 @@ def test_a_full_disk_leaves_whole_frames_only_and_says_how_to_go_on(
     assert set(files_of(out)) == set(files_of(tmp_path / "fresh"))
 
 
-def test_ctrl_c_in_a_shell_stops_a_real_model_well(shot: Path, tmp_path: Path, tiny_wan: Path) -> None:
+@pytest.mark.parametrize(("model", "size"), [("tiny_wan", "32x32"), ("tiny_modelscope", "64x64")])
+def test_ctrl_c_in_a_shell_stops_a_real_model_well(
+    shot: Path, tmp_path: Path, model: str, size: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(model)
+
     def arguments(out: str) -> list[str]:
-        options = ["--model", str(tiny_wan), "--size", "32x32", "--window", "5", "--overlap", "2", "--device", "cpu"]
+        options = ["--model", str(folder), "--size", size, "--window", "5", "--overlap", "2", "--device", "cpu"]
         return ["segment", str(shot), "-p", "the smoke", "-o", str(tmp_path / out), *options]
 
     assert main(arguments("once")) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 from pathlib import Path
@@ -18,6 +19,7 @@ from rem_engine.cli import main
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 40, 48, 3), dtype=np.uint8)
 SIZE = (64, 64)
 OLD_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+Official = tuple[Path, Path, dict[str, torch.Tensor], dict[str, torch.Tensor]]
 WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 
 
@@ -241,10 +243,55 @@ def test_a_converted_delta_gives_the_unet_back(tiny_modelscope: Path, tmp_path: 
     torch.testing.assert_close(dict(loaded), unet, atol=1e-6, rtol=0)
 
 
+@pytest.fixture(scope="module")
+def official(golden: Path) -> Official:
+    """The golden base folder and REM's checkpoint for it, and the weights of the UNet in both."""
+    base, rem = golden / "modelscope" / "base", golden / "modelscope" / "rem_ms.pth"
+    (file,) = (base / "unet").glob("*.safetensors")
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        whole = torch.load(rem, map_location="cpu", weights_only=True)["unet"]
+    return base, rem, {name: value.float() for name, value in load_file(file).items()}, whole
+
+
+@pytest.mark.parametrize("rank", [4, 256])
+def test_a_converted_lora_is_the_best_of_its_rank(official: Official, tmp_path: Path, rank: int) -> None:
+    base, rem, before, after = official
+    out = tmp_path / "lora.safetensors"
+    assert main(["convert", str(rem), "-o", str(out), "--as", "lora", "--rank", str(rank), "--base", str(base)]) == 0
+    found = component(load(base, checkpoint=out), "unet").state_dict()
+    factorised = 0
+    for name, whole in after.items():
+        expected = whole
+        if whole.ndim == 2 and rank * sum(whole.shape) < whole.numel():
+            factorised += 1
+            left, strengths, right = torch.linalg.svd(whole - before[name], full_matrices=False)
+            expected = before[name] + left[:, :rank] * strengths[:rank] @ right[:rank]
+        error, best = (found[name] - whole).norm(), (expected - whole).norm()
+        assert best * 0.999 - 1e-5 <= error <= best * 1.02 + 1e-5, name
+    assert (factorised > 200) if rank == 4 else (factorised == 0)
+
+
+def test_a_lora_of_full_rank_in_pefts_names_is_the_whole_difference(official: Official, tmp_path: Path) -> None:
+    base, _, before, after = official
+    stored = {}
+    for name, whole in after.items():
+        layer, _, kind = name.rpartition(".")
+        change = whole - before[name]
+        if whole.ndim == 2:
+            left, strengths, right = torch.linalg.svd(change, full_matrices=False)
+            stored[f"base_model.model.{layer}.lora_B.weight"] = (left * strengths).contiguous()
+            stored[f"base_model.model.{layer}.lora_A.weight"] = right.contiguous()
+        else:
+            stored[f"base_model.model.{layer}.{'diff_b' if kind == 'bias' else 'diff'}"] = change
+    save_file(stored, tmp_path / "lora.safetensors")
+    loaded = load(base, checkpoint=tmp_path / "lora.safetensors")
+    torch.testing.assert_close(dict(component(loaded, "unet").state_dict()), after, atol=1e-5, rtol=0)
+
+
 def test_fp8_is_refused(tiny_modelscope: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["-o", str(tmp_path / "out.safetensors"), "--dtype", "float8_e4m3fn"]
     assert main(["convert", str(tiny_modelscope / "unet"), *arguments]) != 0
-    assert "ModelScope's UNet, for which there is no fp8" in capsys.readouterr().err
+    assert "which nothing here runs in fp8: choose --dtype float16" in capsys.readouterr().err
 
 
 def test_weights_of_the_other_backbone_are_told(

@@ -95,12 +95,17 @@ def authors(golden: Path) -> Authors:
         (6, 3, (128, 64)),
         (5, None, (64, 64)),  # shorter than the 72 of the authors
         (1, None, (128, 64)),
+        (73, None, (64, 128)),  # one more than the 72
+        (80, None, (64, 128)),
+        (65, 64, (64, 128)),  # as the authors on BURST
+        (33, 32, (128, 64)),  # as on VSPW
     ],
 )
 def test_masks_are_the_authors_at_any_length(
     golden: Path, authors: Authors, count: int, window: int | None, size: tuple[int, int]
 ) -> None:
-    files = sorted((golden / "clip" / "frames").glob("*.png"))[:count]
+    clip = sorted((golden / "clip" / "frames").glob("*.png"))
+    files = [clip[number % len(clip)] for number in range(count)]
     segmenter = load_segmenter(
         golden / "modelscope" / "base",
         checkpoint=golden / "modelscope" / "rem_ms.pth",
