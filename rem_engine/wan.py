@@ -147,8 +147,12 @@ class WanBackbone:
     @torch.no_grad()
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
         """Normalised mask latents [1,16,t,h,w] -> [4t-3,3,8h,8w], clamped to -1..1; a mask's values lie in 0..1."""
-        decoded = self.vae.decode(mask_latents * self._std + self._mean, return_dict=False)[0]
+        decoded = self.vae.decode(self.denormalise(mask_latents), return_dict=False)[0]
         return decoded[0].transpose(0, 1)
+
+    def denormalise(self, latents: Tensor) -> Tensor:
+        """Normalised latents [B,16,t,h,w] as the VAE has them."""
+        return latents * self._std + self._mean
 
 
 def _cut_words(prompt: str, offsets: list[list[int]]) -> str:
@@ -162,7 +166,13 @@ def _cut_words(prompt: str, offsets: list[list[int]]) -> str:
 
 
 def load_wan(
-    folder: Path, *, checkpoint: Path | None, strength: float = 1.0, device: torch.device, dtype: torch.dtype
+    folder: Path,
+    *,
+    checkpoint: Path | None,
+    strength: float = 1.0,
+    device: torch.device,
+    dtype: torch.dtype,
+    text_dtype: torch.dtype | None = None,
 ) -> WanBackbone:
     """Load a Wan2.1 model folder (diffusers' layout), offline, with a REM checkpoint laid over it.
 
@@ -174,6 +184,7 @@ def load_wan(
         strength: of a delta or LoRA, 0..1.
         device: where the model runs.
         dtype: float32, bfloat16 or float16; see `WanBackbone`.
+        text_dtype: of the text encoder; by default float32 beside a float32 transformer, otherwise bfloat16.
 
     Raises:
         FileNotFoundError: a part of the folder, or the checkpoint, is missing.
@@ -204,7 +215,9 @@ def load_wan(
         device
     )
     vae = load("vae", AutoencoderKLWan, rem.vae, lambda name: torch.float32)
-    text_encoder, tokenizer = _load_text(folder, device, torch.float32 if dtype == torch.float32 else torch.bfloat16)
+    if text_dtype is None:
+        text_dtype = torch.float32 if dtype == torch.float32 else torch.bfloat16
+    text_encoder, tokenizer = _load_text(folder, device, text_dtype)
     return WanBackbone(transformer, vae, text_encoder, tokenizer, dtype=dtype, **read_defaults(folder))
 
 

@@ -42,6 +42,15 @@ def make_per_frame(vae: nn.Module) -> None:
         conv.per_frame = True
 
 
+def mark_per_frame(vae: nn.Module) -> None:
+    """Mark the `spatial_convolutions` whose earlier temporal taps are zero, as REM-mini's are, in place.
+
+    A mark saves time and changes no value; in training it keeps those taps at zero.
+    """
+    for conv in spatial_convolutions(vae):
+        conv.per_frame = not conv.weight[:, :, :-1].any()
+
+
 class ClipVAE:
     """Encode and decode clips [B,3,T,H,W] with T = 4k+1 in one pass.
 

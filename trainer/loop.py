@@ -28,22 +28,34 @@ def cosine(step: int, steps: int, warmup: int = 100, floor: float = 0.02) -> flo
 
 
 class Average:
-    """Exponential moving average of a module's parameters (the weights that are shipped)."""
+    """Exponential moving average of a module's trainable parameters (the weights that are shipped).
+
+    Attributes:
+        decay: share of its own that a value keeps in a step; less in the first steps, (1 + step) / (10 + step).
+        values: by the parameters' names.
+    """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.values = {name: p.detach().clone() for name, p in module.named_parameters()}
+        self.values = {name: value.clone() for name, value in trained_parameters(module).items()}
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
+        """Move the values towards a module's, after step `step`, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for name, parameter in module.named_parameters():
-            self.values[name].lerp_(parameter, 1 - decay)
+        for name, value in trained_parameters(module).items():
+            self.values[name].lerp_(value, 1 - decay)
 
     @torch.no_grad()
     def copy_to(self, module: nn.Module) -> None:
-        for name, parameter in module.named_parameters():
-            parameter.copy_(self.values[name])
+        """Give a module the values."""
+        for name, value in trained_parameters(module).items():
+            value.copy_(self.values[name])
+
+
+def trained_parameters(module: nn.Module) -> dict[str, Tensor]:
+    """The values of a module's trainable parameters by name, sharing their memory and without gradients."""
+    return {name: value.detach() for name, value in module.named_parameters() if value.requires_grad}
 
 
 def train(

@@ -10,11 +10,21 @@ import numpy as np
 
 
 class BrokenSample(ValueError):
-    """A sample that must not be trained on; its message names the file, what was expected, and what was found."""
+    """A sample that must not be trained on; its message names the file, what was expected, and what was found.
+
+    Attributes:
+        path: the file.
+        what: the message without the file.
+    """
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(f"{path}: {what}")
         self.path = path
+        self.what = what
+
+    def __reduce__(self) -> tuple[type[BrokenSample], tuple[Path, str]]:
+        # an exception is rebuilt from its message alone, which is not what this one is made of
+        return BrokenSample, (self.path, self.what)
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class Sample:
 class Source(Protocol):
     """A dataset on disk; its samples are expressions, counted from 0.
 
+    A source can be pickled (the loader's workers get a copy), and reading a sample leaves no trace in it.
+
     Attributes:
         name: for logs and messages.
     """
@@ -47,11 +59,25 @@ class Source(Protocol):
     def text(self, index: int) -> str:
         """The sentence of a sample, without reading its pictures."""
 
+    def files(self, index: int) -> list[Path]:
+        """Every file a sample may be read from, whatever `rng` draws; some of them may not exist."""
+
     def is_fixed(self, frames: int) -> bool:
         """Whether `read` gives the same clip whatever `rng` draws, so that its latents can be kept."""
 
     def read(self, index: int, frames: int, rng: np.random.Generator) -> Sample:
         """A clip of `frames` frames, everything random about it drawn from `rng`.
+
+        Raises:
+            BrokenSample: a file is missing or does not hold what it should.
+        """
+
+
+class Dataset(Source, Protocol):
+    """A source that reads files itself, and can say what is wrong with them."""
+
+    def check(self, index: int) -> None:
+        """Read everything a sample may be made of, one picture after the other.
 
         Raises:
             BrokenSample: a file is missing or does not hold what it should.

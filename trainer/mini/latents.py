@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..clip_vae import ClipVAE
+from ..fingerprint import ENCODING_PARTS, module_hash
 from .pool import Pool
 from .vae import mask_tensor, video_tensor
 
@@ -32,11 +32,7 @@ class Latents:
 
 def vae_fingerprint(vae: nn.Module) -> str:
     """A hash of a VAE's encoding weights, which says whether latents on disk are its own."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(vae.state_dict().items()):
-        if name.startswith(("encoder.", "quant_conv.")):
-            digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return module_hash(vae, ENCODING_PARTS)
 
 
 @torch.no_grad()

@@ -1,0 +1,256 @@
+"""What a preset's training costs, by arithmetic: nothing is computed, models are built without memory.
+
+    python -m benchmarks.training_cost                      every preset with a plan below
+    python -m benchmarks.training_cost wan_14b --json
+
+Operations are counted by torch's FlopCounterMode in a pass on the meta device (a multiplication and an addition are
+two); the backward pass is taken as twice the forward one, or as once where only low-rank matrices learn, and gradient
+checkpointing as one forward pass more. What autograd keeps for the backward pass is added up by saved-tensor hooks in a
+pass over fake tensors. Times follow from a named GPU's published peak and an assumed share of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rem_engine.load import MINI_FOLDER
+from trainer.settings import DataSettings, TrainSettings, load_settings
+
+# Shapes that Wan-AI and ModelScope publish, as arguments of diffusers' classes; REM-mini's from its folder.
+_WAN = {
+    "wan_14b": {"num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824, "num_layers": 40},
+    "wan_1_3b": {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 30},
+}
+_MODELSCOPE = {"cross_attention_dim": 1024, "attention_head_dim": 64}
+_IMAGE_VAE = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+}
+_TEXT_WIDTH = {"wan": 4096, "modelscope": 1024}
+_VAE_FACTOR = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The machine a preset is meant for.
+
+    Attributes:
+        gpus: how many, and their name.
+        peak: TFLOP/s of the preset's matrix products, dense, by the maker's data sheet.
+        conv_peak: of convolutions, which PyTorch runs in TF32 where tensors are float32.
+        share: of the peak, assumed.
+        sharded: whether weights, gradients and moments are split over the GPUs (FSDP).
+        samples: in an epoch, where the preset counts in epochs (published sizes of the datasets).
+    """
+
+    gpus: int
+    name: str
+    peak: float
+    conv_peak: float
+    share: float = 0.4
+    sharded: bool = False
+    samples: int | None = None
+
+
+# RefCOCO, RefCOCO+ and RefCOCOg hold 321,327 training sentences in ReferFormer's files; Ref-YTVOS 12,913.
+PLANS = {
+    "wan_14b": Plan(6, "A100 80 GB", 312, 156, sharded=True),
+    "wan_1_3b": Plan(1, "RTX 4090", 165, 82.6),
+    "modelscope_stage1": Plan(1, "A100 80 GB", 19.5, 156, samples=321_327),
+    "modelscope_stage2": Plan(4, "A100 80 GB", 19.5, 156, samples=3 * 4000 + 12_913),
+    "mini": Plan(1, "two CPU cores", 0, 0),
+}
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Floating-point operations, a multiplication and an addition counting two.
+
+    Attributes:
+        products: of matrices, those of attention among them.
+        convolutions: what they are.
+    """
+
+    products: int
+    convolutions: int
+
+    def times(self, factor: int) -> Flops:
+        """As many times."""
+        return Flops(self.products * factor, self.convolutions * factor)
+
+    def tera(self) -> float:
+        """Both, in 10^12."""
+        return round((self.products + self.convolutions) / 1e12, 3)
+
+    def seconds(self, plan: Plan) -> float:
+        """How long one of the plan's GPUs takes."""
+        return (self.products / plan.peak + self.convolutions / plan.conv_peak) / plan.share / 1e12
+
+
+def build_denoiser(preset: str, settings: TrainSettings, layers: int | None = None) -> nn.Module:
+    """The denoiser of a preset on the current default device, with what it freezes frozen."""
+    from diffusers import UNet3DConditionModel, WanTransformer3DModel
+
+    if settings.backbone == "modelscope":
+        model = UNet3DConditionModel(**_MODELSCOPE)
+    else:
+        config = _WAN.get(preset) or _config(MINI_FOLDER / "transformer")
+        model = WanTransformer3DModel(**{**config, **({"num_layers": layers} if layers else {})})
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not any(part in name for part in settings.frozen))
+    return model
+
+
+def denoiser_inputs(settings: TrainSettings, data: DataSettings) -> tuple[Tensor, ...]:
+    """Latents, timestep and text of a stream's batch, on the current default device."""
+    wan = settings.backbone == "wan"
+    frames = 1 + (data.frames - 1) // 4 if wan else data.frames
+    height, width = (side // _VAE_FACTOR for side in settings.size)
+    timestep = torch.zeros(data.batch) if wan else torch.zeros(1, dtype=torch.long)
+    latents = torch.empty(data.batch, 16 if wan else 4, frames, height, width)
+    return latents, timestep, torch.empty(data.batch, 77, _TEXT_WIDTH[settings.backbone])
+
+
+def forward_flops(model: Any, *inputs: Tensor) -> Flops:
+    """Operations of a call on meta tensors."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(*inputs)
+    by_kind = counter.get_flop_counts()["Global"]
+    convolutions = sum(count for kind, count in by_kind.items() if "convolution" in str(kind))
+    return Flops(counter.get_total_flops() - convolutions, convolutions)
+
+
+def vae_flops(settings: TrainSettings, data: DataSettings) -> Flops:
+    """Operations to encode a batch's frames and masks."""
+    from diffusers import AutoencoderKL, AutoencoderKLWan
+
+    height, width = settings.size
+    with torch.device("meta"):
+        if settings.backbone == "modelscope":
+            one = forward_flops(AutoencoderKL(**_IMAGE_VAE).encode, torch.empty(1, 3, height, width))
+            return one.times(2 * data.batch * data.frames)
+        small = {} if settings.size[0] > 96 else _config(MINI_FOLDER / "vae")
+        clip = torch.empty(1, 3, data.frames, height, width)
+        return forward_flops(AutoencoderKLWan(**small).encode, clip).times(2 * data.batch)
+
+
+def saved_bytes(model: nn.Module, inputs: tuple[Tensor, ...], bf16: bool) -> int:
+    """Bytes that autograd keeps for the backward pass, weights apart; on fake tensors, so that nothing is computed."""
+    weights = {p.untyped_storage()._cdata for p in model.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if (storage := tensor.untyped_storage()._cdata) not in weights:
+            kept[storage] = tensor  # held, or its number would be given again
+        return tensor
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=bf16),
+    ):
+        model(*inputs)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def activation_bytes(preset: str, settings: TrainSettings, data: DataSettings) -> int:
+    """What a pass keeps: everything, or with checkpointing one activation a block and twice what one block keeps."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    bf16 = settings.precision == "bf16"
+    with FakeTensorMode():
+        inputs = denoiser_inputs(settings, data)
+        model = build_denoiser(preset, settings)
+        if not settings.gradient_checkpointing:
+            return saved_bytes(model, inputs, bf16)
+        model.enable_gradient_checkpointing()
+        one, two = (saved_bytes(build_denoiser(preset, settings, layers), inputs, bf16) for layers in (1, 2))
+        return saved_bytes(model, inputs, bf16) + 2 * (two - one)
+
+
+def lora_size(model: nn.Module, settings: TrainSettings) -> int:
+    """Numbers in the low-rank matrices of a preset."""
+    ends = tuple(f".{target}" for target in settings.lora.targets)
+    layers = [m for name, m in model.named_modules() if f".{name}".endswith(ends) and isinstance(m, nn.Linear)]
+    return sum(settings.lora.rank * (layer.in_features + layer.out_features) for layer in layers)
+
+
+def cost(preset: str) -> dict[str, Any]:
+    """The figures of a preset; GB are 10^9 bytes, TFLOP 10^12 operations."""
+    settings, plan = load_settings(preset), PLANS[preset]
+    with torch.device("meta"):
+        model = build_denoiser(preset, settings)
+        forward = [forward_flops(model, *denoiser_inputs(settings, data)) for data in settings.streams]
+    weights = sum(p.numel() for p in model.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    if settings.lora:
+        trained = lora_size(model, settings)
+        weights += trained
+    moments = 1 if settings.optim.optimizer == "muon" else 2
+    state = 4 * weights + 4 * (1 + moments) * trained + (4 * trained if settings.ema else 0)
+    passes = (2 if settings.lora else 3) + settings.gradient_checkpointing
+    encode = [vae_flops(settings, data) for data in settings.streams]
+
+    accumulate, streams = settings.optim.accumulate, len(settings.streams)
+    together = settings.streams[0].batch * accumulate * plan.gpus
+    steps = settings.steps or settings.epochs * plan.samples // together
+    result: dict[str, Any] = {
+        "preset": preset,
+        "parameters_M": round(weights / 1e6, 1),
+        "trained_M": round(trained / 1e6, 1),
+        "clips_per_step": together,
+        "steps": steps,
+        "denoiser_forward_TFLOP": [each.tera() for each in forward],
+        "passes": passes,
+        "vae_TFLOP": [each.tera() for each in encode],
+        "state_GB": round(state / 1e9, 1),
+        "state_per_gpu_GB": round(state / 1e9 / (plan.gpus if plan.sharded else 1), 1),
+        "activations_GB": round(max(activation_bytes(preset, settings, data) for data in settings.streams) / 1e9, 1),
+    }
+    if plan.peak:
+        seconds = [
+            accumulate * (of_step.times(passes).seconds(plan) + of_vae.seconds(plan))
+            for of_step, of_vae in zip(forward, encode)
+        ]
+        days = sum(seconds) / streams * steps / 86400
+        result |= {
+            "gpus": f"{plan.gpus} x {plan.name}",
+            "seconds_per_step": [round(each, 2) for each in seconds],
+            "days": round(days, 1),
+            "gpu_days": round(days * plan.gpus, 1),
+        }
+    return result
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return {name: value for name, value in config.items() if not name.startswith("_") and value is not None}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"of {', '.join(PLANS)} (default all)")
+    parser.add_argument("--json", action="store_true", help="print JSON, one preset a line")
+    arguments = parser.parse_args()
+    for preset in arguments.presets or PLANS:
+        figures = cost(preset)
+        if arguments.json:
+            print(json.dumps(figures), flush=True)
+            continue
+        for name, value in figures.items():
+            print(f"{name:24s} {value}", flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Training runs small enough for tests: a random model of one block, and four shots of five frames, 32x32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from trainer.checkpoint import DENOISER_FILE
+from trainer.settings import load_settings
+from trainer.synth.backgrounds import procedural
+from trainer.synth.write import write_split
+from trainer.train import Job, train
+
+SIZE, FRAMES = 32, 5
+
+
+def write_shots(folder: Path, count: int = 4) -> Path:
+    """Rendered shots of the size that the runs here train at."""
+    write_split(folder, count, 1, procedural, frames=FRAMES, height=SIZE, width=SIZE, unseen=False)
+    return folder
+
+
+def write_settings(path: Path, shots: Path, **changes: Any) -> Path:
+    """Settings of a run of six steps, with others in place of some by their dotted names (`__` for a dot)."""
+    content = {
+        "backbone": "wan",
+        "size": [SIZE, SIZE],
+        "streams": [{"sources": [{"kind": "synth", "root": str(shots)}], "frames": FRAMES, "batch": 2, "workers": 0}],
+        "steps": 6,
+        "frozen": ["patch_embedding", "condition_embedder"],
+        "optim": {"lr": 1e-3, "weight_decay": 1e-2, "no_decay": [".bias", "norm"]},
+        "save_every": 2,
+        "seed": 3,
+    }
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    overrides = {name.replace("__", "."): value for name, value in changes.items()}
+    path.write_text(yaml.safe_dump(load_settings(path, overrides).model_dump(mode="json")), encoding="utf-8")
+    return path
+
+
+def run(model: Path, settings: Path, out: Path, **job: Any) -> dict[str, torch.Tensor]:
+    """Train in this process; what the last checkpoint holds of the denoiser."""
+    return load_file(train(Job(load_settings(settings), str(model), out, **job)) / DENOISER_FILE)
+
+
+def curve(out: Path, name: str = "loss") -> Mapping[int, float]:
+    """A figure of every step, from the run's TensorBoard log."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = EventAccumulator(str(out / "logs"), size_guidance={"scalars": 0})
+    log.Reload()
+    return {event.step: event.value for event in log.Scalars(name)}

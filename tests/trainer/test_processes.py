@@ -1,0 +1,89 @@
+"""Promises of training on several processes: the same steps as one process with a larger batch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from runs import curve, run, write_settings, write_shots
+from safetensors.torch import load_file
+from torch import Tensor
+
+from trainer.checkpoint import DENOISER_FILE, Checkpoints
+from trainer.export import Export, export
+
+REPOSITORY = Path(__file__).parents[2]
+# Adam divides gradients by their size; with so large an eps the rounding of small ones does not show.
+CHANGES = {"steps": 4, "optim__eps": 1e-4, "optim__clip_norm": 0.5, "optim__accumulate": 2}
+
+
+def launch(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Two processes of a command by torchrun, as accelerate's launcher starts them on GPUs."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    arguments = [*torchrun, *map(str, command)]
+    launched = subprocess.run(arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert launched.returncode == 0, launched.stderr
+    return launched
+
+
+def largest_difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
+    return max((one[name] - value).abs().max().item() for name, value in other.items())
+
+
+@pytest.fixture(scope="module")
+def one(tiny_wan: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tensor]]:
+    """One process with batches of two, twice accumulated: its folder, and the weights it ends with."""
+    folder = tmp_path_factory.mktemp("one")
+    write_shots(folder / "shots", 3)
+    settings = write_settings(folder / "settings.yaml", folder / "shots", streams__0__batch=2, **CHANGES)
+    return folder, run(tiny_wan, settings, folder / "run")
+
+
+def test_two_processes_take_the_steps_of_one_with_the_double_batch(
+    tiny_wan: Path, one: tuple[Path, dict], tmp_path: Path
+) -> None:
+    """Through gloo; losses to 1e-5 of themselves, weights to a thousandth of one step."""
+    folder, expected = one
+    settings = write_settings(tmp_path / "s.yaml", folder / "shots", streams__0__batch=1, **CHANGES)
+    command = ["trainer", "train", settings, "--model", tiny_wan, "--out", tmp_path / "run"]
+    launched = launch("-m", *command)
+    assert launched.stdout.count("done") == 1
+    assert curve(tmp_path / "run") == pytest.approx(curve(folder / "run"), rel=1e-5)
+    assert curve(tmp_path / "run", "grad_norm") == pytest.approx(curve(folder / "run", "grad_norm"), rel=1e-4)
+    last = Checkpoints(tmp_path / "run" / "checkpoints", 1).latest()
+    assert largest_difference(load_file(last / DENOISER_FILE), expected) < 1e-6
+
+
+def test_two_processes_that_shard_the_model_take_the_same_steps(
+    tiny_wan: Path, one: tuple[Path, dict], tmp_path: Path
+) -> None:
+    """FSDP; stopped after two steps of four it goes on alike, and what it exports is the whole model."""
+    folder, expected = one
+    settings = write_settings(tmp_path / "s.yaml", folder / "shots", streams__0__batch=1, **CHANGES)
+    out = tmp_path / "run"
+    for resume in ((), ("--resume",)):
+        launch(
+            Path(__file__).with_name("sharded_on_cpus.py"),
+            "train",
+            settings,
+            "--model",
+            tiny_wan,
+            "--out",
+            out,
+            *resume,
+        )
+        assert curve(out) == pytest.approx(curve(folder / "run"), rel=1e-5)
+        assert curve(out, "grad_norm") == pytest.approx(curve(folder / "run", "grad_norm"), rel=1e-4)
+        export(Export(out, tmp_path / "rem.safetensors", names="diffusers"))
+        assert largest_difference(load_file(tmp_path / "rem.safetensors"), expected) < 1e-6
+        shutil.rmtree(out / "checkpoints" / "00000004")

@@ -1,0 +1,1 @@
+"""The paper's ablations in miniature, as switches of the one objective."""

@@ -1,0 +1,262 @@
+"""Training and scoring every variant with every seed, by equal budgets, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from rem_engine.load import MINI_FOLDER
+from rem_engine.whole_files import written_whole
+
+from ..run_folder import read_settings
+from ..settings import load_settings
+from .variants import VARIANTS
+
+if TYPE_CHECKING:
+    from ..settings import TrainSettings
+
+DATA_SEEDS = {"train": 1, "seen": 100, "unseen": 101}
+"""Of the rendered shots, as of REM-mini's own; nothing that is scored is trained on."""
+SPLITS = ("seen", "unseen")
+"""What is scored."""
+RESULT_FILE = "result.json"
+_LOG_FILE = "log.txt"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run.
+
+    Attributes:
+        out: folder of everything: `data`, `cache`, and a folder of runs for each variant.
+        variants: names of `VARIANTS`.
+        preset: the settings of all runs are those of the preset `ablation_<preset>`.
+        seeds: how many; 1, 2, ... Runs of one seed see the same batches.
+        steps: of each run, in place of the preset's.
+        jobs: runs side by side.
+        model, checkpoint: what is trained from; see `trainer.train.Job`.
+        train_shots, scored_shots: rendered for training, and for each split that is scored.
+    """
+
+    out: Path
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    preset: str = "mini"
+    seeds: int = 3
+    steps: int | None = None
+    jobs: int = 1
+    model: str = "mini"
+    checkpoint: Path | None = MINI_FOLDER / "t2v" / "rem_mini_t2v.safetensors"
+    train_shots: int = 600
+    scored_shots: int = 40
+
+    @property
+    def cache(self) -> Path:
+        """Folder of what all runs have encoded."""
+        return self.out / "cache"
+
+    def settings(self, variant: str, seed: int) -> TrainSettings:
+        """Of a run.
+
+        Raises:
+            FileNotFoundError: no such preset.
+            ValueError: no such variant.
+        """
+        if variant not in VARIANTS:
+            raise ValueError(f"There is no variant {variant!r}; choose from {', '.join(VARIANTS)}.")
+        overrides: dict[str, Any] = {"data_root": str((self.out / "data").resolve()), "seed": seed}
+        if self.steps is not None:
+            overrides["steps"] = self.steps
+        return load_settings(f"ablation_{self.preset}", {**overrides, **VARIANTS[variant].overrides})
+
+
+@dataclass(frozen=True)
+class Run:
+    """One variant with one seed."""
+
+    plan: Plan
+    variant: str
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        return self.plan.out / self.variant / f"seed{self.seed}"
+
+    @property
+    def title(self) -> str:
+        return f"{self.variant}, seed {self.seed}"
+
+    def result(self) -> dict[str, Any] | None:
+        """What was measured, or None if it is not done.
+
+        Raises:
+            ValueError: it was done by other settings.
+        """
+        path = self.folder / RESULT_FILE
+        if not path.is_file():
+            return None
+        if read_settings(self.folder) != self.plan.settings(self.variant, self.seed):
+            raise ValueError(
+                f"{self.folder} holds a result of other settings than these; name another --out, or remove it."
+            )
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def ablate(plan: Plan) -> list[dict[str, Any]]:
+    """Run what is not done yet, seed by seed; a run that was broken off goes on from its checkpoint.
+
+    Returns:
+        the results of all runs, variant by variant.
+
+    Raises:
+        ValueError: settings that do not go together, or another ablation in the folder.
+        RuntimeError: a run failed; those under way were finished.
+    """
+    runs = [Run(plan, variant, seed) for seed in range(1, plan.seeds + 1) for variant in plan.variants]
+    missing = [run for run in runs if run.result() is None]
+    for split in DATA_SEEDS:
+        _render(plan, split)
+    if missing:
+        _encode(plan)
+    bar = tqdm(total=len(runs), initial=len(runs) - len(missing), desc="runs", unit="run", smoothing=0)
+    with bar:
+        _run_all(missing, plan.jobs, bar)
+    done = [run.result() for variant in plan.variants for run in runs if run.variant == variant]
+    return [result for result in done if result is not None]
+
+
+def _run_all(runs: Sequence[Run], jobs: int, bar: tqdm) -> None:
+    # spawned, so that no thread pool of this process is copied half-way
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    waiting, active, failed = list(runs), {}, None
+    try:
+        while active or (waiting and failed is None):
+            while waiting and failed is None and len(active) < jobs:
+                run = waiting.pop(0)
+                process = context.Process(target=_in_process, args=(run, threads), name=run.title)
+                process.start()
+                active[process.sentinel] = (run, process)
+            for sentinel in wait(list(active)):
+                run, process = active.pop(sentinel)
+                process.join()
+                if process.exitcode:
+                    failed = failed or run
+                else:
+                    bar.update()
+    except KeyboardInterrupt:
+        _stop([process for _, process in active.values()])
+        raise
+    if failed is not None:
+        raise RuntimeError(
+            f"The run {failed.title} failed; {failed.folder / _LOG_FILE} says why. The same command goes on."
+        )
+
+
+def _stop(processes: Sequence[BaseProcess]) -> None:
+    """Have runs save a checkpoint and end."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join()
+
+
+def _in_process(run: Run, threads: int) -> None:
+    """What a process does; its bars and messages go to the run's log."""
+    import torch
+
+    torch.set_num_threads(threads)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with open(run.folder / _LOG_FILE, "a", encoding="utf-8") as log:
+        os.dup2(log.fileno(), sys.stdout.fileno())
+        os.dup2(log.fileno(), sys.stderr.fileno())
+    try:
+        train_and_score(run)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def train_and_score(run: Run) -> dict[str, Any]:
+    """Train a run to its end and score it; the result is also written to its folder."""
+    import torch
+
+    from ..checkpoint import read_progress
+    from ..score import score
+    from ..train import Job, train
+    from ..trained import load_trained
+
+    plan = run.plan
+    settings = plan.settings(run.variant, run.seed)
+    job = Job(settings, plan.model, run.folder, plan.checkpoint, resume=True, cache=plan.cache)
+    checkpoint = train(job)
+    segmenter = load_trained(run.folder, torch.device("cpu"))
+    started = time.monotonic()
+    scores = {split: score(segmenter, plan.out / "data" / split) for split in SPLITS}
+    result = {
+        "variant": run.variant,
+        "seed": run.seed,
+        "steps": settings.steps,
+        "train_seconds": round(read_progress(checkpoint).seconds, 1),
+        "score_seconds": round(time.monotonic() - started, 1),
+        "scores": scores,
+    }
+    with written_whole(run.folder / RESULT_FILE) as path:
+        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def _encode(plan: Plan) -> None:
+    """Fill the caches that all runs share, so that no two of them do it at once."""
+    import torch
+
+    from ..cache import cache_latents, cache_texts
+    from ..data.open import open_sources
+    from ..trainable import load_trainable
+
+    settings = plan.settings(plan.variants[0], 1)
+    trainable = load_trainable(plan.model, plan.checkpoint, settings, torch.device("cpu"))
+    sources = [open_sources(data, settings.size) for data in settings.streams]
+    texts = (source.text(index) for source in sources for index in range(len(source)))
+    cache_texts(plan.cache, trainable, texts)
+    for source, data in zip(sources, settings.streams):
+        cache_latents(plan.cache, trainable, source, data, settings.size)
+
+
+def _render(plan: Plan, split: str) -> None:
+    """Render a split, unless it stands.
+
+    Raises:
+        ValueError: another number of shots stands there.
+    """
+    from ..mini.pool import mixed_plates
+    from ..synth.write import Split, write_split
+
+    count = plan.train_shots if split == "train" else plan.scored_shots
+    folder = Split(plan.out / "data" / split)
+    if folder.details.is_file():
+        found = len(json.loads(folder.details.read_text(encoding="utf-8"))["videos"])
+        if found != count:
+            raise ValueError(f"{folder.root} holds {found} shots and {count} are wanted; name another --out.")
+        return
+    settings = plan.settings(plan.variants[0], 1)
+    height, width = settings.size
+    write_split(
+        folder.root,
+        count,
+        DATA_SEEDS[split],
+        mixed_plates(None, 0.0),
+        frames=settings.streams[0].frames,
+        height=height,
+        width=width,
+        unseen=split == "unseen",
+    )

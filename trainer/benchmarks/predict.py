@@ -1,0 +1,80 @@
+"""Predicting a benchmark's masks, video by video, into files that are whole or not there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+from rem_engine import Segmenter
+from rem_engine.media.images import ImageShot
+from rem_engine.media.writing import mask_png, write_bytes
+from rem_engine.segmenter import Progress
+
+from .benchmark import Benchmark
+from .video import Query, Video
+
+# A window's masks of every sentence are held together: 8 of 73 frames at 512x512 take 1.8 GB under `paper`.
+QUERIES_TOGETHER = 8
+THRESHOLD = 0.5
+"""Above it a pixel is in the mask (REM's released code)."""
+
+
+def in_authors_windows(segmenter: Segmenter, benchmark: Benchmark) -> Segmenter:
+    """The same model, cutting videos as the authors' evaluation of this benchmark does; for the protocol `paper`."""
+    backbone = copy.copy(segmenter.backbone)
+    backbone.paper_windows = benchmark.windows if backbone.paper_tail == "whole" else (benchmark.pieces,)
+    return Segmenter(backbone, segmenter.plan.settings)
+
+
+def predict(segmenter: Segmenter, video: Video, results: Path, progress: Progress | None = None) -> None:
+    """Write the masks of a video that are not there yet, 8-bit PNG of 0 and 255.
+
+    Args:
+        segmenter: the model.
+        video: what is asked.
+        results: folder that the queries' folders belong to.
+        progress: see `Segmenter.stream`.
+
+    Raises:
+        ValueError: frames that cannot be read.
+        RuntimeError, OSError: the disk is full.
+    """
+    # The groups do not depend on what is there already: ModelScope's noise depends on a sentence's place in its group.
+    for first in range(0, len(video.queries), QUERIES_TOGETHER):
+        _predict(segmenter, video, video.queries[first : first + QUERIES_TOGETHER], results, progress)
+
+
+def is_predicted(video: Video, results: Path) -> bool:
+    """Whether every mask of a video is there."""
+    return _first_missing(video, video.queries, results) is None
+
+
+def _predict(
+    segmenter: Segmenter, video: Video, queries: Sequence[Query], results: Path, progress: Progress | None
+) -> None:
+    start = _first_missing(video, queries, results)
+    if start is None:
+        return
+    last = max(frame for frame, name in enumerate(video.masks) if name is not None)
+    for query in queries:
+        (results / query.folder).mkdir(parents=True, exist_ok=True)
+    with ImageShot(video.name, video.frames) as shot:
+        embeds = segmenter.encode_prompts([query.text for query in queries])
+        for chunk in segmenter.stream(shot, embeds, first_frame=start, progress=progress):
+            masks = (chunk.soft > THRESHOLD).numpy().swapaxes(0, 1)
+            for frame, of_frame in enumerate(masks, chunk.start):
+                if video.masks[frame] is not None:
+                    for query, mask in zip(queries, of_frame):
+                        write_bytes(results / query.folder / video.masks[frame], mask_png(mask))
+            if chunk.start + len(masks) > last:
+                break
+
+
+def _first_missing(video: Video, queries: Sequence[Query], results: Path) -> int | None:
+    """The first frame of which a mask is not there."""
+    folders = [results / query.folder for query in queries]
+    for frame, name in enumerate(video.masks):
+        if name is not None and not all((folder / name).is_file() for folder in folders):
+            return frame
+    return None

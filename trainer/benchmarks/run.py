@@ -1,0 +1,223 @@
+"""One run of a benchmark: predict what is missing, score, report."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from rem_engine import __version__
+from rem_engine.media.writing import write_bytes
+from rem_engine.whole_files import written_whole
+
+from .benchmark import Benchmark
+from .names import open_benchmark
+from .video import Row
+
+if TYPE_CHECKING:
+    from rem_engine import Segmenter
+
+PREDICTIONS = "predictions"
+SETTINGS_FILE = "predictions.json"
+SUBMISSION_FILE = "submission.zip"
+
+
+@dataclass(frozen=True)
+class BenchmarkJob:
+    """What to run, and how; see `python -m trainer benchmark --help`.
+
+    Attributes:
+        name: of the benchmark.
+        root: its folder.
+        out: folder for predictions and reports.
+        split: None for the benchmark's own choice.
+        score_only: a folder of results to be scored; nothing is predicted then.
+        videos: names of the videos to take; None for all.
+        limit: how many of them at most; None for all.
+        resume: go on with the predictions in `out`.
+        model, checkpoint, protocol, size, window, seed, device, dtype: see `load_segmenter`.
+    """
+
+    name: str
+    root: Path
+    out: Path
+    split: str | None = None
+    score_only: Path | None = None
+    videos: tuple[str, ...] | None = None
+    limit: int | None = None
+    resume: bool = False
+    model: str = "mini"
+    checkpoint: Path | None = None
+    protocol: str = "paper"
+    size: tuple[int, int] | None = None
+    window: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+def run_benchmark(job: BenchmarkJob) -> dict[str, Any]:
+    """Run a benchmark into `job.out`: `predictions/` and reports, or a zip for the server that knows the truth.
+
+    Returns:
+        what results.json says.
+
+    Raises:
+        ValueError, FileNotFoundError: a dataset, a model or a setting that cannot be used.
+        RuntimeError, OSError: the disk is full.
+    """
+    from .report import write_report
+
+    benchmark = open_benchmark(job.name, job.root, job.split)
+    names = _chosen(benchmark, job)
+    if benchmark.submission is not None and job.score_only is not None:
+        raise ValueError(
+            f"The truth of {benchmark.title} {benchmark.split} is on its server; it cannot be scored here."
+        )
+    results = job.score_only or job.out / PREDICTIONS
+    if not job.score_only:
+        _take_folder(job)
+        try:
+            _predict_all(benchmark, names, job, results)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                "stopped; the same command with --resume goes on at the first missing mask"
+            ) from None
+    elif not results.is_dir():
+        raise FileNotFoundError(f"{results} is no folder; name one of results as --score-only.")
+    job.out.mkdir(parents=True, exist_ok=True)
+    described = _describe(benchmark, names, job)
+    if benchmark.submission is not None:
+        described["submission"] = str(write_submission(results, benchmark.submission, job.out / SUBMISSION_FILE))
+        write_bytes(job.out / "results.json", json.dumps(described, indent=2).encode())
+        return described
+    rows = _score_all(benchmark, names, results)
+    return write_report(job.out, benchmark, rows, results, described)
+
+
+def write_submission(results: Path, part: str, path: Path) -> Path:
+    """Zip a part of the results ("" for all of them) as a benchmark's server takes it; returns `path`."""
+    files = sorted((results / part).rglob("*.png"))
+    with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for file in tqdm(files, desc="zipping", unit="mask"):
+            archive.write(file, file.relative_to(results).as_posix())
+    return path
+
+
+def _chosen(benchmark: Benchmark, job: BenchmarkJob) -> list[str]:
+    names = list(benchmark.names())
+    if job.videos is not None:
+        unknown = sorted(set(job.videos).difference(names))
+        if unknown:
+            raise ValueError(f"{benchmark.title} has no video {unknown[0]!r}; check the list of videos and the split.")
+        names = [name for name in names if name in set(job.videos)]
+    names = names[: job.limit]
+    if not names:
+        raise ValueError(f"{benchmark.title} has no video in {job.root}; check --root, --split and --videos.")
+    return names
+
+
+def _take_folder(job: BenchmarkJob) -> None:
+    """Make sure that all predictions in a folder come from one model and one set of settings."""
+    settings = {name: value and str(value) for name, value in asdict(job).items() if name in _OF_PREDICTIONS}
+    settings |= {"model": str(_model_folder(job)), "version": __version__, "weights": _weights(job)}
+    path = job.out / SETTINGS_FILE
+    if not (job.out / PREDICTIONS).exists():
+        job.out.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, json.dumps(settings, indent=2).encode())
+        return
+    if not path.is_file():
+        raise ValueError(f"{job.out / PREDICTIONS} was not made by this command; name another folder as --out.")
+    if not job.resume:
+        raise ValueError(f"{job.out} holds predictions already; go on with them by --resume, or name another --out.")
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in settings.items():
+        if earlier.get(name) != value:
+            raise ValueError(
+                f"The predictions in {job.out} were begun with another {name} ({earlier.get(name)}, now {value}); "
+                "go on with the same, or name another --out."
+            )
+
+
+_OF_PREDICTIONS = ("name", "split", "checkpoint", "protocol", "size", "window", "seed", "dtype")
+
+
+def _model_folder(job: BenchmarkJob) -> Path:
+    from rem_engine.load import MINI_FOLDER
+
+    return MINI_FOLDER if job.model == "mini" else Path(job.model).resolve()
+
+
+def _weights(job: BenchmarkJob) -> str:
+    """Changes when a file of the model or the checkpoint does."""
+    from ..fingerprint import files_hash
+
+    files = sorted(path for path in _model_folder(job).rglob("*") if path.is_file())
+    return files_hash([*files, *([job.checkpoint.resolve()] if job.checkpoint else [])])
+
+
+def _predict_all(benchmark: Benchmark, names: Sequence[str], job: BenchmarkJob, results: Path) -> None:
+    from .predict import is_predicted, predict
+
+    segmenter: Segmenter | None = None
+    with tqdm(names, desc="predicting", unit="video") as bar:
+        for name in bar:
+            video = benchmark.video(name)
+            if is_predicted(video, results):
+                continue
+            if segmenter is None:  # not before: a run that is whole is scored without a model
+                segmenter = _load(benchmark, job)
+            predict(
+                segmenter, video, results, lambda done, total, bar=bar: bar.set_postfix_str(f"{done}/{total} steps")
+            )
+
+
+def _load(benchmark: Benchmark, job: BenchmarkJob) -> Segmenter:
+    from rem_engine import load_segmenter
+
+    from .predict import in_authors_windows
+
+    segmenter = load_segmenter(
+        job.model,
+        checkpoint=job.checkpoint,
+        protocol=job.protocol,
+        size=job.size,
+        window=job.window,
+        seed=job.seed,
+        device=job.device,
+        dtype=job.dtype,
+    )
+    return in_authors_windows(segmenter, benchmark) if job.protocol == "paper" else segmenter
+
+
+def _score_all(benchmark: Benchmark, names: Sequence[str], results: Path) -> list[Row]:
+    rows: list[Row] = []
+    for name in tqdm(names, desc="scoring", unit="video"):
+        video = benchmark.video(name)
+        if video.queries:
+            rows += benchmark.score(video, results)
+    if not rows:
+        raise ValueError(f"Nothing is asked about the {len(names)} videos of {benchmark.title}; check --root.")
+    return rows
+
+
+def _describe(benchmark: Benchmark, names: Sequence[str], job: BenchmarkJob) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "benchmark": benchmark.name,
+        "split": benchmark.split,
+        "videos": len(names),
+        "videos_in_dataset": len(benchmark.names()),
+        "videos_published": benchmark.published_videos,
+    }
+    if job.score_only:
+        return described | {"results": str(job.score_only)}
+    settings = ("model", "checkpoint", "protocol", "size", "window", "seed", "device", "dtype")
+    return described | {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in ((name, getattr(job, name)) for name in settings)
+    }

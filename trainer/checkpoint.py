@@ -1,0 +1,155 @@
+"""Checkpoints of a run: each stands whole under its name or not at all; the last ones and the best are kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors.torch import save_file
+
+from rem_engine.checkpoints import check, read_state_dict
+from rem_engine.whole_files import temporary_name
+
+from .loop import Average, trained_parameters
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import Tensor, nn
+
+DENOISER_FILE = "denoiser.safetensors"
+"""The trained weights, float32, under diffusers' names; under FSDP and DeepSpeed their own files hold them instead."""
+AVERAGE_FILE = "average.safetensors"
+"""The moving average of the trained weights, where one is kept."""
+_PROGRESS_FILE = "progress.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        step: optimizer steps done.
+        score: mean J of the evaluation after that step; None where there was none.
+        seconds: trained for, without loading and evaluating.
+    """
+
+    step: int
+    score: float | None = None
+    seconds: float = 0.0
+
+
+class Checkpoints:
+    """The checkpoints of a run, a folder each, named by their step.
+
+    Args:
+        folder: holds them; made with the first.
+        keep_last: how many of the newest stay, at least 1; the one of the highest score stays beside them.
+    """
+
+    def __init__(self, folder: Path, keep_last: int) -> None:
+        self.folder, self._keep_last = folder, keep_last
+
+    def latest(self) -> Path | None:
+        """The folder of the newest checkpoint, or None."""
+        return max(self._all(), default=None)
+
+    def best(self) -> Path | None:
+        """The folder of the checkpoint with the highest score, the newest of equals, or None where none has one."""
+        scored = [path for path in self._all() if read_progress(path).score is not None]
+        return max(scored, key=lambda path: (read_progress(path).score, path), default=None)
+
+    def save(self, accelerator: Accelerator, progress: Progress, average: Average | None) -> Path:
+        """Write a checkpoint under a temporary name, give it its own, and remove those no longer kept.
+
+        Every process calls this. The accelerator's models must have been given to `trained_weights_only`.
+        """
+        path = self.folder / f"{progress.step:08d}"
+        temporary = temporary_name(path)
+        if accelerator.is_main_process:
+            self._sweep()
+            temporary.mkdir(parents=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(temporary)
+        if accelerator.is_main_process:
+            if average is not None:
+                save_file(average.values, temporary / AVERAGE_FILE)
+            (temporary / _PROGRESS_FILE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            if path.exists():
+                _remove(path)
+            temporary.replace(path)
+            self._prune()
+        accelerator.wait_for_everyone()
+        return path
+
+    def load(self, accelerator: Accelerator, path: Path, average: Average | None) -> Progress:
+        """Give the accelerator's model and optimizer, and the average, the state of a checkpoint; every process calls.
+
+        Raises:
+            ValueError: weights other than those that are trained.
+        """
+        accelerator.load_state(path)
+        if average is not None:
+            saved = read_state_dict(path / AVERAGE_FILE)
+            check(saved, {name: value.shape for name, value in average.values.items()}, f"{path}/{AVERAGE_FILE}")
+            for name, value in average.values.items():
+                value.copy_(saved[name])
+        return read_progress(path)
+
+    def _all(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("[0-9]*") if (path / _PROGRESS_FILE).is_file())
+
+    def _prune(self) -> None:
+        kept = {*self._all()[-self._keep_last :], self.best()}
+        for path in self._all():
+            if path not in kept:
+                _remove(path)
+
+    def _sweep(self) -> None:
+        """Remove what a killed run was writing or removing."""
+        for path in self.folder.glob(".*.tmp"):
+            shutil.rmtree(path)
+
+
+def read_progress(path: Path) -> Progress:
+    """How far the run was when a checkpoint was written."""
+    return Progress(**json.loads((path / _PROGRESS_FILE).read_text(encoding="utf-8")))
+
+
+def trained_weights_only(accelerator: Accelerator) -> None:
+    """Have the accelerator's checkpoints hold the trainable weights alone, under the bare module's names.
+
+    The frozen ones are the base's; with a LoRA they would be nearly all of every checkpoint. FSDP and DeepSpeed write
+    their models themselves, whole.
+    """
+
+    def save(models: list[nn.Module], weights: list[dict[str, Tensor]], folder: str) -> None:
+        if not weights:  # FSDP and DeepSpeed have written theirs
+            return
+        weights.clear()
+        if accelerator.is_main_process:
+            trained = trained_parameters(accelerator.unwrap_model(models[0]))
+            save_file({name: value.contiguous() for name, value in trained.items()}, Path(folder) / DENOISER_FILE)
+
+    def load(models: list[nn.Module], folder: str) -> None:
+        if not models:
+            return
+        trained = trained_parameters(accelerator.unwrap_model(models.pop()))
+        saved = read_state_dict(Path(folder) / DENOISER_FILE)
+        check(saved, {name: value.shape for name, value in trained.items()}, f"{folder}/{DENOISER_FILE}")
+        for name, value in trained.items():
+            value.copy_(saved[name])
+
+    accelerator.register_save_state_pre_hook(save)
+    accelerator.register_load_state_pre_hook(load)
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint that, killed half-way, must not look whole."""
+    aside = temporary_name(path)
+    path.replace(aside)
+    shutil.rmtree(aside)

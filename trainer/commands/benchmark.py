@@ -1,0 +1,78 @@
+"""`python -m trainer benchmark`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .arguments import frame_size, positive
+
+NAMES = ("ref-davis17", "ref-ytvos", "mevis", "burst", "vspw", "ref-vps")
+
+_EXAMPLES = """\
+examples:
+  the published weights on Ref-DAVIS17, as the authors evaluate
+    python -m trainer benchmark ref-davis17 --root ref-davis --model Wan2.1-T2V-14B-Diffusers --checkpoint rem.pth
+
+  masks for the server of Refer-YouTube-VOS, going on after a stop
+    python -m trainer benchmark ref-ytvos --root ref-youtube-vos --model Wan2.1-T2V-14B-Diffusers \\
+        --checkpoint rem.pth --out ytvos --resume
+
+  a local score on videos held out from its train split
+    python -m trainer benchmark ref-ytvos --split train --videos held_out.txt --root ref-youtube-vos --model mini
+
+  masks made elsewhere, in the benchmark's layout
+    python -m trainer benchmark mevis --root MeViS --score-only results
+
+docs/benchmarks.md tells how each dataset is laid out and what is scored.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add `benchmark` to the command line."""
+    benchmark = commands.add_parser(
+        "benchmark",
+        help="predict and score a published benchmark",
+        description="Predict a benchmark's masks and score them by the authors' protocol; write JSON, CSV, a table "
+        "beside published figures, and a page of the best and worst shots.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = benchmark.add_argument
+    add("name", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
+    add("--root", type=Path, required=True, metavar="DIR", help="folder of the dataset")
+    add("--model", default="mini", metavar="mini|DIR", help="REM-mini, or a model folder (mini)")
+    add("--checkpoint", type=Path, metavar="FILE", help="REM weights laid over the model folder")
+    add("--out", type=Path, metavar="DIR", help="folder for predictions and reports (benchmark-NAME)")
+    add(
+        "--protocol",
+        choices=("paper", "shot"),
+        default="paper",
+        help="paper: as the authors evaluate; shot: overlapping windows, cross-faded (paper)",
+    )
+    add("--split", metavar="NAME", help="ref-ytvos: valid or train; mevis: valid_u or valid (the first that is there)")
+    add("--videos", type=Path, metavar="FILE", help="take the videos that this file lists, one a line")
+    add("--limit", type=positive, metavar="N", help="take the first N videos")
+    add("--resume", action="store_true", help="go on with the predictions in the output folder")
+    add("--score-only", type=Path, metavar="DIR", help="predict nothing: score the masks in this folder")
+    add("--size", type=frame_size, metavar="HxW", help="size the model sees (the model's own)")
+    add("--window", type=positive, metavar="N", help="frames that go through the model together, at most")
+    add("--seed", type=int, default=0, metavar="N", help="of the noise ModelScope takes (0)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (auto)")
+    add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto", help="of the model (auto)")
+    benchmark.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the benchmark and print what came out."""
+    import json
+
+    from ..benchmarks.run import BenchmarkJob, run_benchmark
+
+    settings = {name: value for name, value in vars(arguments).items() if name != "run"}
+    settings["out"] = arguments.out or Path(f"benchmark-{arguments.name}")
+    if arguments.videos is not None:
+        if not arguments.videos.is_file():
+            raise FileNotFoundError(f"{arguments.videos} does not exist; name a text file of videos, one a line.")
+        settings["videos"] = tuple(arguments.videos.read_text(encoding="utf-8").split())
+    print(json.dumps(run_benchmark(BenchmarkJob(**settings)), indent=2))

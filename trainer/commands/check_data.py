@@ -1,0 +1,41 @@
+"""`python -m trainer check-data`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add `check-data` to the command line."""
+    check = commands.add_parser(
+        "check-data",
+        help="read a dataset from end to end and report what is broken",
+        description="Read every frame and mask of a dataset, and report each file that cannot be trained on.",
+    )
+    check.add_argument("root", type=Path, help="folder of the dataset")
+    check.add_argument(
+        "--kind",
+        choices=("folder", "refcoco", "ref_ytvos", "mevis", "ref_davis17", "synth"),
+        default="folder",
+        help="its layout (default folder: your own shots)",
+    )
+    check.add_argument("--name", help="of kind refcoco: refcoco, refcoco+ or refcocog")
+    check.add_argument("--split", default="train", help="train (default), valid_u, ...")
+    check.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print what is broken, and how much there is."""
+    from ..data.check import check_dataset
+    from ..settings import SourceSettings
+
+    settings = SourceSettings(kind=arguments.kind, root=arguments.root, name=arguments.name, split=arguments.split)
+    report = check_dataset(settings)
+    for broken in report.broken:
+        print(broken)
+    print(f"{report.name}: {report.sentences} sentences, {report.sentences - report.unusable} fit to train on")
+    if report.broken:
+        raise ValueError(
+            f"{len(report.broken)} things are wrong with {arguments.root}; mend them, or train with on_broken: skip."
+        )

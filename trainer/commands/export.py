@@ -1,0 +1,49 @@
+"""`python -m trainer export`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rem_engine.commands.convert import DTYPES, FORMS, NAMES
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add `export` to the command line."""
+    export = commands.add_parser(
+        "export",
+        help="write what a run has trained as one file",
+        description="Write what a run has trained as one safetensors file, which LoadREM and rem-segment read: the "
+        "averaged weights where the run keeps them. A delta or LoRA adds to the model folder the run started from; a "
+        "LoRA that was trained, to the run's --checkpoint where it had one.",
+    )
+    add = export.add_argument
+    add("training", metavar="RUN", type=Path, help="folder of `python -m trainer train`")
+    add("-o", "--out", metavar="FILE", type=Path, required=True, help="the .safetensors file to write")
+    add("--as", dest="form", choices=FORMS, default="full", help="the whole denoiser, or what BASE lacks of it (full)")
+    add("--which", choices=("last", "best"), default="last", help="checkpoint: the newest, or of the highest J (last)")
+    add("--rank", metavar="R", type=int, help="of a LoRA taken from whole weights (64)")
+    add("--names", choices=NAMES, default="comfyui", help="whose parameter names (comfyui)")
+    add("--dtype", choices=DTYPES, default="keep", help="number type to store (keep: float32)")
+    export.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Export."""
+    import torch
+
+    from ..export import Export, export
+
+    dtype = None if arguments.dtype == "keep" else getattr(torch, arguments.dtype)
+    checkpoint = export(
+        Export(
+            arguments.training,
+            arguments.out,
+            arguments.form,
+            arguments.which,
+            arguments.rank,
+            arguments.names,
+            dtype,
+        )
+    )
+    print(f"{arguments.out}  {arguments.out.stat().st_size / 1e6:.1f} MB, from {checkpoint}")

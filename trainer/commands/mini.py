@@ -1,0 +1,32 @@
+"""`python -m trainer mini`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add `mini` to the command line."""
+    mini = commands.add_parser(
+        "mini",
+        help="train REM-mini from nothing",
+        description="Train REM-mini from nothing: shots, VAE, text-to-video, REM. Run it again to go on after a stop.",
+    )
+    mini.add_argument(
+        "--work", type=Path, required=True, help="working folder: shots, latents, states, TensorBoard logs"
+    )
+    mini.add_argument("--out", type=Path, required=True, help="model folder to write")
+    mini.add_argument("--clips", type=Path, help="folder of video files for half of the backgrounds")
+    mini.add_argument(
+        "--no-compile", action="store_true", help="do not compile the VAE's step (it needs a C++ compiler)"
+    )
+    mini.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train REM-mini."""
+    from ..mini.settings import MiniSettings
+    from ..mini.train import train_mini
+
+    train_mini(arguments.work, arguments.out, MiniSettings(), arguments.clips, not arguments.no_compile)

@@ -1,0 +1,25 @@
+"""`python -m trainer sample`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add `sample` to the command line."""
+    sample = commands.add_parser(
+        "sample",
+        help="make the shot the pack ships",
+        description="Composite rendered things over a clip (Big Buck Bunny in the shipped one) and encode it.",
+    )
+    sample.add_argument("--clip", type=Path, required=True, help="video of at least 112 frames, 16:9")
+    sample.add_argument("--out", type=Path, required=True, help="file to write, such as assets/sample_shot.mp4")
+    sample.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the shot."""
+    from ..synth.sample import write_sample
+
+    write_sample(arguments.clip, arguments.out)

@@ -1,0 +1,52 @@
+"""`python -m trainer synth`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .arguments import frame_size, positive
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add `synth` to the command line."""
+    synth = commands.add_parser(
+        "synth",
+        help="render captioned shots with exact mattes",
+        description="Render captioned shots with exact mattes, in the layout of Refer-YouTube-VOS plus alpha/.",
+    )
+    synth.add_argument("--out", type=Path, required=True, help="folder to write; it must not exist yet")
+    synth.add_argument("--count", type=positive, required=True, help="number of shots")
+    synth.add_argument("--seed", type=int, required=True, help="the same seed gives the same shots; training uses 1")
+    synth.add_argument(
+        "--split",
+        choices=("seen", "unseen"),
+        default="seen",
+        help="'unseen': ask for combinations (colour and kind, process and place) never used in training",
+    )
+    synth.add_argument(
+        "--size", type=frame_size, default=(96, 96), metavar="HxW", help="frame size (REM-mini's, 96x96)"
+    )
+    synth.add_argument("--frames", type=positive, default=9, help="frames a shot (default 9)")
+    synth.add_argument("--clips", type=Path, help="folder of video files for half of the backgrounds")
+    synth.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Render the shots."""
+    from ..mini.pool import mixed_plates
+    from ..synth.backgrounds import RealClips
+    from ..synth.write import write_split
+
+    real = None if arguments.clips is None else RealClips(arguments.clips)
+    height, width = arguments.size
+    write_split(
+        arguments.out,
+        arguments.count,
+        arguments.seed,
+        mixed_plates(real, 0.5),
+        frames=arguments.frames,
+        height=height,
+        width=width,
+        unseen=arguments.split == "unseen",
+    )

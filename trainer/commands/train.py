@@ -1,0 +1,85 @@
+"""`python -m trainer train`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+_DESCRIPTION = """\
+Train a REM model. RUN keeps the settings, checkpoints, caches and a TensorBoard log; after a stop of any kind the same
+command with --resume goes on from the last checkpoint, to the same weights.
+"""
+
+_EXAMPLES = """\
+examples:
+  REM-mini, from the bundled text-to-video weights
+    python -m trainer train mini --model mini --checkpoint rem_engine/mini/t2v/rem_mini_t2v.safetensors --out runs/mini
+
+  another learning rate and batch
+    python -m trainer train wan_1_3b --model Wan2.1-T2V-1.3B-Diffusers --out runs/a --set optim.lr=2e-5 seed=2
+
+  on all GPUs of a machine; FSDP and DeepSpeed by `accelerate config`
+    accelerate launch -m trainer train wan_14b --model Wan2.1-T2V-14B-Diffusers --out runs/14b
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add `train` to the command line."""
+    train = commands.add_parser(
+        "train",
+        help="train a REM model by a preset",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = train.add_argument
+    add("settings", metavar="PRESET", help="modelscope_stage1, modelscope_stage2, wan_14b, wan_1_3b, mini, or a .yaml")
+    add("--model", required=True, metavar="BASE", help="'mini' or the folder of the base model (diffusers' layout)")
+    add("--checkpoint", type=Path, metavar="FILE", help="weights laid over BASE to start from")
+    add("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    add(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=_override,
+        dest="overrides",
+        metavar="NAME=VALUE",
+        help="settings in place of the preset's, list items by number: optim.lr=2e-5 streams.0.batch=2",
+    )
+    add("--resume", action="store_true", help="go on with the run in RUN; begin one where there is none")
+    add("--cache", type=Path, metavar="DIR", help="where latents and text embeddings are kept (RUN/cache)")
+    add("--no-cache", action="store_true", help="encode everything anew in every step")
+    train.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train."""
+    from accelerate import PartialState
+
+    from ..settings import load_settings
+    from ..train import Job, train
+
+    if arguments.no_cache and arguments.cache is not None:
+        raise ValueError("--cache and --no-cache exclude each other; give one of them.")
+    settings = load_settings(arguments.settings, dict(arguments.overrides))
+    last = train(
+        Job(
+            settings,
+            arguments.model,
+            arguments.out,
+            checkpoint=arguments.checkpoint,
+            resume=arguments.resume,
+            cache=arguments.cache,
+            cached=not arguments.no_cache,
+        )
+    )
+    if PartialState().is_main_process:
+        print(f"{last}  done; export it with: python -m trainer export {arguments.out} -o rem.safetensors")
+
+
+def _override(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as optim.lr=2e-5")
+    return name, value

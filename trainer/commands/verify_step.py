@@ -1,0 +1,37 @@
+"""`python -m trainer verify-step`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add `verify-step` to the command line."""
+    verify = commands.add_parser(
+        "verify-step",
+        help="take recorded training steps again and compare",
+        description="Take training steps recorded with the authors' code again, by the code that trains, and print "
+        "losses and gradient norms beside the recorded ones as JSON. The exit status is 1 where they differ.",
+    )
+    verify.add_argument("recording", type=Path, metavar="DIR", help="folder of expected.json and tensors.safetensors")
+    verify.add_argument("--model", required=True, help="'mini' or the model folder the steps started from")
+    verify.add_argument("--checkpoint", type=Path, help="weights laid over the model folder")
+    verify.add_argument("--device", default="cpu", help="where to compute (default cpu)")
+    verify.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare; 1 where something differs beyond its limit."""
+    import json
+    import sys
+
+    import torch
+
+    from ..verify import verify_steps
+
+    report = verify_steps(arguments.recording, arguments.model, arguments.checkpoint, torch.device(arguments.device))
+    print(json.dumps(report, indent=2))
+    for sentence in report["differs"]:
+        print(sentence, file=sys.stderr)
+    return 0 if report["within_limits"] else 1

@@ -1,0 +1,51 @@
+"""Reading a dataset from end to end, to find what is broken before training does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from ..settings import SourceSettings
+from .open import open_source
+from .sample import BrokenSample
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a dataset holds.
+
+    Attributes:
+        name: of the dataset.
+        sentences: samples that were found.
+        unusable: samples among them that cannot be read.
+        broken: every fault, once; also of entries that are no samples for it.
+    """
+
+    name: str
+    sentences: int
+    unusable: int
+    broken: tuple[BrokenSample, ...]
+
+
+def check_dataset(settings: SourceSettings) -> Report:
+    """Read every frame and mask of every sentence, one picture at a time.
+
+    Raises:
+        FileNotFoundError: the dataset is not where the settings say.
+        ValueError: it cannot be opened at all.
+    """
+    faults: dict[str, BrokenSample] = {}
+
+    def note(broken: BrokenSample) -> None:
+        faults.setdefault(str(broken), broken)
+
+    dataset = open_source(settings, note)
+    unusable = 0
+    for index in tqdm(range(len(dataset)), desc="checking", unit="sentence"):
+        try:
+            dataset.check(index)
+        except BrokenSample as broken:
+            unusable += 1
+            note(broken)
+    return Report(dataset.name, len(dataset), unusable, tuple(faults.values()))

@@ -1,0 +1,136 @@
+"""Users' own shots."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from rem_engine.media.images import read_image
+from rem_engine.media.reading import shot_files
+
+from .broken import OnBroken, refuse
+from .sample import BrokenSample
+from .video import Expression, VideoSource
+
+NOTHING = "-"
+"""Stands in prompts.txt for the mask of a sentence that names nothing in the shot."""
+
+
+class Folder(VideoSource):
+    """A folder of shots, each a folder of its own.
+
+    `<shot>/frames/`: PNG, JPEG, TIFF or EXR, numbered; `<shot>/masks/<mask>/`: pictures with the numbers of the frames
+    they belong to, above one half where the thing is; `<shot>/prompts.txt`: lines `<mask>: <sentence>`, where the mask
+    `-` says that the sentence names nothing in the shot. A mask need not cover all frames: a clip of its sentences is
+    made of those it has.
+
+    Args:
+        root: the folder.
+        on_broken: what is done about a shot or a line that is not of that form.
+
+    Raises:
+        FileNotFoundError: the folder does not exist or holds no shot.
+    """
+
+    def __init__(self, root: Path, on_broken: OnBroken = refuse) -> None:
+        shots = sorted(
+            path for path in root.iterdir() if (path / "frames").is_dir() or (path / "prompts.txt").is_file()
+        )
+        if not shots:
+            raise FileNotFoundError(f"{root} holds no shot; folders with frames/, masks/ and prompts.txt are expected.")
+        self._root = root
+        self._pictures: dict[str, list[Path]] = {}
+        self._masks: dict[str, list[Path]] = {}
+        expressions: list[Expression] = []
+        for shot in shots:
+            try:
+                frames, lines = _by_number(shot / "frames"), _lines(shot / "prompts.txt")
+            except BrokenSample as broken:
+                on_broken(broken)
+                continue
+            for number, line in enumerate(lines, 1):
+                if line.strip() and not line.lstrip().startswith("#"):
+                    try:
+                        expressions.append(self._expression(shot, number, line, frames))
+                    except BrokenSample as broken:
+                        on_broken(broken)
+        names = {key: tuple(path.stem for path in paths) for key, paths in self._pictures.items()}
+        super().__init__(f"shots of {root.name}", expressions, names, root)
+
+    def files(self, index: int) -> list[Path]:
+        listing, *pictures = super().files(index)
+        shot = Path(self._expressions[index].video).parts[0]
+        return [listing / shot / "prompts.txt", *pictures]
+
+    def _expression(self, shot: Path, number: int, line: str, frames: dict[int, Path]) -> Expression:
+        listing = shot / "prompts.txt"
+        mask, colon, text = (part.strip() for part in line.partition(":"))
+        if not colon or not mask or not text:
+            raise BrokenSample(listing, f"line {number} is not '<mask>: <sentence>' but {line.strip()!r}.")
+        key = f"{shot.name}/{mask}"
+        if mask == NOTHING:
+            self._pictures[key] = list(frames.values())
+            return Expression(key, text, None)
+        if key not in self._masks:
+            masks = _by_number(shot / "masks" / mask)
+            strays = sorted(set(masks) - set(frames))
+            if strays:
+                raise BrokenSample(
+                    masks[strays[0]], f"belongs to no frame; {shot / 'frames'} has no number {strays[0]}."
+                )
+            self._pictures[key] = [frames[each] for each in masks]
+            self._masks[key] = list(masks.values())
+        return Expression(key, text, mask)
+
+    def _frame_file(self, video: str, position: int) -> Path:
+        return self._pictures[video][position]
+
+    def _mask_files(self, expression: Expression, position: int) -> list[Path]:
+        return [] if expression.target is None else [self._masks[expression.video][position]]
+
+    def _picture(self, video: str, position: int) -> np.ndarray:
+        pixels = _read(self._frame_file(video, position))
+        return pixels if pixels.dtype == np.uint8 else np.rint(pixels * 255).astype(np.uint8)
+
+    def _mask(self, expression: Expression, position: int, size: tuple[int, ...]) -> np.ndarray:
+        pixels = _read(self._mask_files(expression, position)[0])
+        return pixels.max(axis=-1) > (127 if pixels.dtype == np.uint8 else 0.5)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise BrokenSample(path, "is missing; its lines are '<mask>: <sentence>'.") from None
+    except UnicodeDecodeError as error:
+        raise BrokenSample(path, f"byte {error.start} is not UTF-8; save it as UTF-8 text.") from error
+
+
+def _by_number(folder: Path) -> dict[int, Path]:
+    """The pictures of a folder by the last number in their names, ascending."""
+    if not folder.is_dir():
+        raise BrokenSample(folder, "is missing; a folder of numbered pictures is expected there.")
+    try:
+        files = shot_files(folder)
+    except ValueError as error:
+        raise BrokenSample(folder, f"cannot be used: {error}") from error
+    numbered: dict[int, Path] = {}
+    for file in files:
+        digits = re.findall(r"\d+", file.stem)
+        if not digits:
+            raise BrokenSample(file, "has no number in its name; frames and masks are matched by it.")
+        other = numbered.setdefault(int(digits[-1]), file)
+        if other is not file:
+            raise BrokenSample(file, f"has the number of {other.name}; each number may stand once.")
+    return dict(sorted(numbered.items()))
+
+
+def _read(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise BrokenSample(path, "is missing.")
+    try:
+        return read_image(path)
+    except ValueError as error:
+        raise BrokenSample(path, f"cannot be used: {error}") from error

@@ -1,0 +1,100 @@
+"""MeViS: sentences about motion that may name several objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .broken import OnBroken, refuse
+from .coco import decode_mask
+from .files import field, read_json
+from .packed import PackedRecords
+from .sample import BrokenSample
+from .video import Expression, VideoSource, read_videos, spoken
+
+
+class Mevis(VideoSource):
+    """A split of MeViS that has masks (as published: train, valid_u).
+
+    `<split>/JPEGImages/<video>/<frame>.jpg`; `<split>/meta_expressions.json` (videos -> expressions -> exp, anno_id;
+    frames); `<split>/mask_dict.json` (annotation id -> run lengths of every frame, null where there is nothing). The
+    mask is the union of a sentence's annotations; a sentence without any names nothing (MeViS v2).
+
+    Args:
+        root: the folder of the dataset.
+        split: train or valid_u.
+        on_broken: what is done about entries of the JSON files that are not of that form.
+
+    Raises:
+        FileNotFoundError: there is no such split, or it has no masks.
+        BrokenSample: a JSON file cannot be read.
+    """
+
+    def __init__(self, root: Path, split: str = "train", on_broken: OnBroken = refuse) -> None:
+        self._folder = root / split
+        self._mask_file = self._folder / "mask_dict.json"
+        listing = self._folder / "meta_expressions.json"
+        videos = read_videos(listing, on_broken)
+        masks = read_json(self._mask_file)
+        if not isinstance(masks, dict):
+            raise BrokenSample(self._mask_file, "holds no annotations by id.")
+        self._first: dict[str, int] = {}
+        count = 0
+        for number, runs in masks.items():
+            self._first[number] = count
+            count += len(runs)
+        expressions, frames = [], {}
+        for video, names, entries in videos:
+            frames[video] = names
+            for number, entry in entries.items():
+                try:
+                    expression = _expression(listing, video, number, entry)
+                    self._check_annotations(expression, masks, len(names))
+                    expressions.append(expression)
+                except BrokenSample as broken:
+                    on_broken(broken)
+        self._runs = PackedRecords(run for runs in masks.values() for run in runs)
+        super().__init__(f"MeViS ({split})", expressions, frames, listing)
+
+    def _check_annotations(self, expression: Expression, masks: dict, frames: int) -> None:
+        for number in expression.target or ():
+            if number not in masks:
+                raise BrokenSample(
+                    self._mask_file,
+                    f"has no annotation {number}, which the sentence {expression.text!r} of {expression.video} names.",
+                )
+            if len(masks[number]) != frames:
+                raise BrokenSample(
+                    self._mask_file,
+                    f"has {len(masks[number])} masks for annotation {number}, but the video {expression.video} has "
+                    f"{frames} frames.",
+                )
+
+    def _frame_file(self, video: str, position: int) -> Path:
+        return self._folder / "JPEGImages" / video / f"{self._frames[video][position]}.jpg"
+
+    def _mask_files(self, expression: Expression, position: int) -> list[Path]:
+        return [self._mask_file]
+
+    def _mask(self, expression: Expression, position: int, size: tuple[int, ...]) -> np.ndarray:
+        where = f"frame {position} of {expression.video}"
+        union = np.zeros(size, bool)
+        for number in expression.target:
+            run = self._runs[self._first[number] + position]
+            if run is None:
+                continue
+            mask = decode_mask(self._mask_file, run, size, f"annotation {number}, {where}")
+            if mask.shape != size:
+                return mask
+            union |= mask
+        return union
+
+
+def _expression(listing: Path, video: str, number: str, entry: object) -> Expression:
+    where = f"expression {number} of the video {video}"
+    text = spoken(field(listing, entry, "exp", str, where))
+    if not text:
+        raise BrokenSample(listing, f"{where} has no words.")
+    annotations = tuple(str(each) for each in field(listing, entry, "anno_id", list, where))
+    return Expression(video, text, annotations or None)

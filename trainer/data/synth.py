@@ -1,0 +1,65 @@
+"""Rendered shots, as `python -m trainer synth` writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..synth.write import Split
+from .broken import OnBroken, refuse
+from .files import field, read_json, read_matte
+from .sample import BrokenSample
+from .video import Expression, VideoSource
+
+
+class Synth(VideoSource):
+    """A folder of rendered shots; a mask is where a matte is above one half.
+
+    Sentences that name nothing in their shot come with empty masks.
+
+    Args:
+        root: the folder.
+        on_broken: what is done about entries of its synth.json that cannot be read.
+
+    Raises:
+        FileNotFoundError: not such a folder.
+        BrokenSample: its synth.json cannot be read.
+    """
+
+    def __init__(self, root: Path, on_broken: OnBroken = refuse) -> None:
+        self._split = Split(root)
+        listing = self._split.details
+        if not listing.is_file():
+            raise FileNotFoundError(f"{root} holds no synth.json; make it with 'python -m trainer synth --out {root}'.")
+        expressions, frames = [], {}
+        for video, entry in field(listing, read_json(listing), "videos", dict, "the file").items():
+            try:
+                frames[video] = self._names(video)
+                where = f"the video {video}"
+                for spoken in field(listing, entry, "expressions", list, where):
+                    text = field(listing, spoken, "text", str, f"an expression of {where}")
+                    target = field(listing, spoken, "target", (int, type(None)), f"an expression of {where}")
+                    expressions.append(Expression(video, text, None if target is None else target + 1))
+            except BrokenSample as broken:
+                on_broken(broken)
+        super().__init__(f"synthetic shots ({root.name})", expressions, frames, listing)
+
+    def _names(self, video: str) -> tuple[str, ...]:
+        folder = self._split.frames(video)
+        names = tuple(sorted(path.stem for path in folder.glob("*.jpg")))
+        if not names:
+            raise BrokenSample(folder, "holds no frame; render the folder anew.")
+        return names
+
+    def _frame_file(self, video: str, position: int) -> Path:
+        return self._split.frames(video) / f"{self._frames[video][position]}.jpg"
+
+    def _mask_files(self, expression: Expression, position: int) -> list[Path]:
+        if expression.target is None:
+            return []
+        name = self._frames[expression.video][position]
+        return [self._split.alpha(expression.video, expression.target) / f"{name}.png"]
+
+    def _mask(self, expression: Expression, position: int, size: tuple[int, ...]) -> np.ndarray:
+        return read_matte(self._mask_files(expression, position)[0])

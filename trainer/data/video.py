@@ -1,0 +1,186 @@
+"""What the video datasets have in common: sentences about videos, annotated frame by frame."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .broken import OnBroken
+from .files import field, read_frame, read_json
+from .sample import BrokenSample, Sample
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A sentence about a video.
+
+    Attributes:
+        video: its name.
+        text: the sentence.
+        target: what the layout finds the masks by; None for a sentence that names nothing in the video.
+    """
+
+    video: str
+    text: str
+    target: Any
+
+
+def sample_frames(count: int, frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Which frames of a video make a clip, sorted (REM's released code, its Ref-YTVOS dataset).
+
+    From a longer video frames are drawn without replacement, over all of it. A shorter one is repeated: every frame
+    floor(frames / count) times, and the first frames mod count once more.
+
+    Args:
+        count: frames in the video, at least 1.
+        frames: frames wanted.
+        rng: source of chance.
+
+    Returns:
+        int [frames].
+    """
+    if count > frames:
+        return np.sort(rng.choice(count, frames, replace=False))
+    return np.sort(np.arange(frames) % count)
+
+
+def spoken(text: str) -> str:
+    """A sentence in lower case with single spaces (REM's released code)."""
+    return " ".join(text.lower().split())
+
+
+class VideoSource(ABC):
+    """A dataset of sentences about videos.
+
+    Args:
+        name: for logs and messages.
+        expressions: the sentences.
+        frames: names of the frames of every video, in order.
+        listing: the file the sentences came from.
+    """
+
+    def __init__(
+        self, name: str, expressions: Sequence[Expression], frames: dict[str, tuple[str, ...]], listing: Path
+    ) -> None:
+        self.name = name
+        self._expressions, self._frames, self._listing = list(expressions), frames, listing
+        self._longest = max((len(frames[each.video]) for each in self._expressions), default=0)
+
+    def __len__(self) -> int:
+        return len(self._expressions)
+
+    def text(self, index: int) -> str:
+        return self._expressions[index].text
+
+    def files(self, index: int) -> list[Path]:
+        expression = self._expressions[index]
+        count = len(self._frames[expression.video])
+        return [
+            self._listing,
+            *(self._frame_file(expression.video, position) for position in range(count)),
+            *(file for position in range(count) for file in self._mask_files(expression, position)),
+        ]
+
+    def is_fixed(self, frames: int) -> bool:
+        return self._longest <= frames
+
+    def read(self, index: int, frames: int, rng: np.random.Generator) -> Sample:
+        expression = self._expressions[index]
+        count = len(self._frames[expression.video])
+        chosen = [int(position) for position in sample_frames(count, frames, rng)]
+        # a frame that is repeated is read once
+        pictures = {position: self._picture(expression.video, position) for position in dict.fromkeys(chosen)}
+        size = pictures[chosen[0]].shape[:2]
+        for position, picture in pictures.items():
+            self._check_size(expression.video, position, picture, size)
+        masks = {position: self._checked_mask(expression, position, size) for position in pictures}
+        if expression.target is not None and not any(mask.any() for mask in masks.values()):
+            # what is named may leave the picture for a while, but must be there in some frame of the video
+            self._check_present(expression, (p for p in range(count) if p not in masks), size)
+        return Sample(
+            np.stack([pictures[position] for position in chosen]),
+            np.stack([masks[position] for position in chosen]),
+            expression.text,
+        )
+
+    def check(self, index: int) -> None:
+        expression = self._expressions[index]
+        count = len(self._frames[expression.video])
+        size = None
+        for position in range(count):
+            picture = self._picture(expression.video, position)
+            size = size or picture.shape[:2]
+            self._check_size(expression.video, position, picture, size)
+            self._checked_mask(expression, position, size)
+        if expression.target is not None and size is not None:
+            self._check_present(expression, range(count), size)
+
+    @abstractmethod
+    def _frame_file(self, video: str, position: int) -> Path:
+        """The file of a video's frame, counted from 0."""
+
+    @abstractmethod
+    def _mask_files(self, expression: Expression, position: int) -> list[Path]:
+        """The files a mask is read from, other than the listing."""
+
+    @abstractmethod
+    def _mask(self, expression: Expression, position: int, size: tuple[int, ...]) -> np.ndarray:
+        """bool [H,W]: what the sentence names in a frame of a video, of the size the annotation has."""
+
+    def _picture(self, video: str, position: int) -> np.ndarray:
+        return read_frame(self._frame_file(video, position))
+
+    def _checked_mask(self, expression: Expression, position: int, size: tuple[int, ...]) -> np.ndarray:
+        if expression.target is None:
+            return np.zeros(size, bool)
+        mask = self._mask(expression, position, size)
+        if mask.shape != size:
+            raise BrokenSample(
+                self._mask_files(expression, position)[0],
+                f"holds masks of {_by(mask.shape)} pixels, but the frame "
+                f"{self._frame_file(expression.video, position).name} is {_by(size)}.",
+            )
+        return mask
+
+    def _check_size(self, video: str, position: int, picture: np.ndarray, size: tuple[int, ...]) -> None:
+        if picture.shape[:2] != size:
+            raise BrokenSample(
+                self._frame_file(video, position),
+                f"is {_by(picture.shape)} pixels, but another frame of its video is {_by(size)}.",
+            )
+
+    def _check_present(self, expression: Expression, positions: Iterable[int], size: tuple[int, ...]) -> None:
+        if not any(self._checked_mask(expression, position, size).any() for position in positions):
+            raise BrokenSample(
+                self._mask_files(expression, 0)[0],
+                f"is empty, as are all masks of {expression.video} for the sentence {expression.text!r}.",
+            )
+
+
+def _by(size: Sequence[int]) -> str:
+    return f"{size[1]}x{size[0]}"
+
+
+def read_videos(path: Path, on_broken: OnBroken) -> list[tuple[str, tuple[str, ...], dict[str, Any]]]:
+    """The videos of a meta_expressions.json: (name, names of its frames, expressions by id).
+
+    Raises:
+        FileNotFoundError: no such file.
+        BrokenSample: not JSON, or not of that form.
+    """
+    videos = []
+    for video, entry in field(path, read_json(path), "videos", dict, "the file").items():
+        try:
+            where = f"the video {video}"
+            frames = tuple(str(name) for name in sorted(field(path, entry, "frames", list, where)))
+            if not frames:
+                raise BrokenSample(path, f"{where} has no frames.")
+            videos.append((video, frames, field(path, entry, "expressions", dict, where)))
+        except BrokenSample as broken:
+            on_broken(broken)
+    return videos

@@ -1,0 +1,192 @@
+"""A trained model as one file that the engine and LoadREM read: whole, or as what it changes of its base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from rem_engine.checkpoints import LowRank, read_changes, read_state_dict, to_diffusers
+from rem_engine.checkpoints.adapter import apply_change, stored_change
+from rem_engine.checkpoints.convert import DEFAULT_RANK, FORMAT_VERSION, Conversion, convert
+from rem_engine.checkpoints.names import name_to_diffusers
+from rem_engine.checkpoints.read import open_state_dict
+from rem_engine.checkpoints.safetensors_file import Writer
+from rem_engine.load import MINI_FOLDER
+from rem_engine.model_folder import is_modelscope, open_checkpoint
+from rem_engine.whole_files import written_whole
+
+from .checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints
+from .run_folder import CHECKPOINTS, Start, read_settings, read_start
+
+if TYPE_CHECKING:
+    from .settings import TrainSettings
+
+# Where accelerate keeps the weights of a model that is sharded over processes.
+_FSDP_SHARDS = "pytorch_model_fsdp_0"
+_FSDP_WHOLE = "pytorch_model_fsdp.bin"
+_DEEPSPEED = "pytorch_model"
+
+
+@dataclass(frozen=True)
+class Export:
+    """What to write of a run; see `python -m trainer export --help`.
+
+    Attributes:
+        run: folder of the run.
+        out: the .safetensors file.
+        form: "full", "delta" (what the base lacks) or "lora" (that, in low rank).
+        which: the "last" checkpoint or the "best".
+        rank: of a LoRA that is taken from whole weights; one that was trained has its own.
+        names, dtype: see `Conversion`.
+    """
+
+    run: Path
+    out: Path
+    form: Literal["full", "delta", "lora"] = "full"
+    which: Literal["last", "best"] = "last"
+    rank: int | None = None
+    names: str = "comfyui"
+    dtype: torch.dtype | None = None
+
+
+def export(job: Export, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:
+    """Write what a run has trained, the moving average where it keeps one.
+
+    A delta or LoRA is what the base's model folder lacks, except that a trained LoRA is written as it is: a change of
+    what it was trained over, the run's `--checkpoint` where it had one. One tensor is in memory at a time.
+
+    Args:
+        job: what, and how.
+        progress: told bytes done and in all.
+
+    Returns:
+        folder of the checkpoint that was read.
+
+    Raises:
+        FileNotFoundError: no run, or none of its checkpoints.
+        ValueError: a form that the run cannot be written in.
+        RuntimeError: the disk is full.
+    """
+    start, settings = read_start(job.run), read_settings(job.run)
+    objective = settings.objective
+    if (objective.decoder, objective.init, objective.timestep) != ("vae", "t2v", 0):
+        raise ValueError(
+            f"{job.run} trained an ablation (decoder {objective.decoder}, init {objective.init}, timestep "
+            f"{objective.timestep}), which the engine cannot run; runs of REM's own objective can be exported."
+        )
+    checkpoints = Checkpoints(job.run / CHECKPOINTS, settings.keep_last)
+    checkpoint = checkpoints.latest() if job.which == "last" else checkpoints.best()
+    if checkpoint is None:
+        what = "checkpoint" if job.which == "last" else "evaluated checkpoint"
+        raise FileNotFoundError(f"{job.run} holds no {what} yet; train it further.")
+    trained = _trained(checkpoint)
+    if settings.lora is not None and job.form == "lora":
+        if job.rank not in (None, settings.lora.rank):
+            raise ValueError(f"The run trained a LoRA of rank {settings.lora.rank}; leave out --rank.")
+        _write_lora(job, _changes(trained, settings), start)
+        return checkpoint
+    folder = base_folder(start)
+    part = folder / ("unet" if is_modelscope(folder) else "transformer")
+    job.out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".", dir=job.out.parent) as temporary:
+        # its name is what the file written will say it is from
+        whole = Path(temporary) / f"{job.run.resolve().name}-{checkpoint.name}.safetensors"
+        _write_whole(whole, start, part, trained, settings)
+        base = None if job.form == "full" else part
+        rank = DEFAULT_RANK if job.rank is None else job.rank
+        convert(Conversion(whole, job.out, job.names, job.dtype, job.form, base, rank), progress)
+    return checkpoint
+
+
+def base_folder(start: Start) -> Path:
+    """The model folder a run started from."""
+    return MINI_FOLDER if start.model == "mini" else Path(start.model)
+
+
+def _trained(checkpoint: Path) -> Mapping[str, Tensor]:
+    """What a checkpoint holds of the denoiser, by diffusers' names (and peft's, of a LoRA)."""
+    for name in (AVERAGE_FILE, DENOISER_FILE, _FSDP_WHOLE):
+        if (checkpoint / name).is_file():
+            return read_state_dict(checkpoint / name)
+    if (checkpoint / _FSDP_SHARDS).is_dir():
+        return _unsharded(checkpoint / _FSDP_SHARDS)
+    if (checkpoint / _DEEPSPEED).is_dir():
+        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+        return get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag=_DEEPSPEED)
+    raise FileNotFoundError(f"{checkpoint} holds no weights; go on from an earlier checkpoint.")
+
+
+def _unsharded(folder: Path) -> dict[str, Tensor]:
+    from torch.distributed.checkpoint import FileSystemReader, load
+
+    reader = FileSystemReader(folder)
+    shapes = reader.read_metadata().state_dict_metadata
+    tensors = {name: torch.empty(entry.size, dtype=entry.properties.dtype) for name, entry in shapes.items()}
+    load(tensors, storage_reader=reader, no_dist=True)
+    return {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+
+
+def _changes(trained: Mapping[str, Tensor], settings: TrainSettings) -> dict[str, LowRank]:
+    """A trained LoRA as changes, by original names."""
+    low_rank = {name: tensor for name, tensor in trained.items() if ".lora_" in name}
+    layers = {name.partition(".lora_")[0] for name in low_rank}
+    alphas = {f"{layer}.alpha": torch.tensor(settings.lora.alpha) for layer in layers}
+    return read_changes({**low_rank, **alphas})
+
+
+def _write_lora(job: Export, changes: Mapping[str, LowRank], start: Start) -> None:
+    dtype = job.dtype or torch.float32
+    if not dtype.is_floating_point or dtype.itemsize < 2:
+        raise ValueError("fp8 is too coarse for a LoRA; choose float32, bfloat16 or float16.")
+    if job.names != "comfyui":
+        raise ValueError("A LoRA has ComfyUI's names; --names diffusers is for full files.")
+    over = start.model if start.checkpoint is None else start.checkpoint
+    rank = next(iter(changes.values())).up.shape[1]
+    metadata = {
+        "format": "pt",
+        "rem.format": FORMAT_VERSION,
+        "rem.form": "lora",
+        "rem.rank": str(rank),
+        "rem.base": Path(over).name,
+        "modelspec.title": job.out.stem,
+    }
+    tensors = {part: value for name, change in changes.items() for part, value in stored_change(name, change).items()}
+    tensors = {name: value.float() if value.ndim == 0 else value.to(dtype) for name, value in tensors.items()}
+    job.out.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(job.out) as path:
+        _write(path, iter(sorted(tensors.items(), key=lambda item: -item[1].itemsize)), list(tensors), metadata)
+
+
+def _write_whole(path: Path, start: Start, part: Path, trained: Mapping[str, Tensor], settings: TrainSettings) -> None:
+    """The denoiser the run has now, float32: the frozen weights are those it started from."""
+    laid_over = open_checkpoint(None if start.checkpoint is None else Path(start.checkpoint))
+    began = to_diffusers(laid_over.denoiser or open_state_dict(part))
+    changes = {}
+    if settings.lora is not None:
+        changes = {name_to_diffusers(name): change for name, change in _changes(trained, settings).items()}
+
+    def weights() -> Iterator[tuple[str, Tensor]]:
+        for name, entry in began.items():
+            value = trained.get(name)
+            if value is None:
+                value = entry.read().float()
+                for change in (laid_over.changes.get(name), changes.get(name)):
+                    value = value if change is None else apply_change(value, change)
+            yield name, value.float()
+
+    _write(path, weights(), list(began), {"format": "pt"})
+
+
+def _write(path: Path, tensors: Iterator[tuple[str, Tensor]], names: list[str], metadata: dict[str, str]) -> None:
+    with open(path, "wb") as file:
+        writer = Writer(file, names, metadata)
+        for name, tensor in tensors:
+            writer.add(name, tensor.dtype, tensor.shape, [tensor])
+        writer.finish()

@@ -1,0 +1,72 @@
+"""What is particular to several processes: accelerate set up by the settings, and what sharded models cannot do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from .optim import clip_gradients
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import nn
+
+    from .settings import OptimSettings, TrainSettings
+
+
+def new_accelerator(settings: TrainSettings) -> Accelerator:
+    """accelerate as its launcher has configured it, with a run's precision and accumulation.
+
+    Raises:
+        ValueError: a setting that FSDP or DeepSpeed, as configured, has nothing for.
+    """
+    from accelerate import Accelerator, DistributedType
+
+    accelerator = Accelerator(
+        cpu=not torch.accelerator.is_available(),  # or processes that torchrun starts there would not find one another
+        mixed_precision="bf16" if settings.precision == "bf16" else "no",
+        gradient_accumulation_steps=settings.optim.accumulate,
+    )
+    kind = accelerator.distributed_type
+    if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        _check_sharded(settings, "FSDP" if kind == DistributedType.FSDP else "DeepSpeed")
+    if kind == DistributedType.FSDP and not accelerator.is_fsdp2:
+        raise ValueError("FSDP's first version is not supported; set fsdp_version: 2 in accelerate's configuration.")
+    if kind == DistributedType.FSDP and settings.precision == "bf16":
+        from torch.distributed.fsdp import MixedPrecisionPolicy
+
+        # As REM's released code has it, gradients are added up in float32; accelerate's own policy adds in bfloat16.
+        accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.float32
+        )
+    if kind == DistributedType.DEEPSPEED:
+        if settings.optim.clip_value is not None:
+            raise ValueError("DeepSpeed does not clamp gradients (optim.clip_value); use DDP or FSDP.")
+        # It clips and accumulates by itself, and wants to know the batch, which no loader tells it here.
+        accelerator.state.deepspeed_plugin.deepspeed_config.update(
+            train_micro_batch_size_per_gpu=settings.streams[0].batch,
+            gradient_accumulation_steps=settings.optim.accumulate,
+            gradient_clipping=settings.optim.clip_norm or 0.0,
+        )
+    return accelerator
+
+
+def clip(accelerator: Accelerator, denoiser: nn.Module, optim: OptimSettings) -> float:
+    """Clip gradients in place, as the settings say; their norm before, over all processes."""
+    from accelerate import DistributedType
+
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        return float(accelerator.clip_grad_norm_(denoiser.parameters(), optim.clip_norm))
+    norm = clip_gradients(denoiser.parameters(), optim)
+    # FSDP gives each process its part of the norm
+    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+
+
+def _check_sharded(settings: TrainSettings, name: str) -> None:
+    if settings.ema is not None:
+        raise ValueError(f"An average of weights (ema) is not kept of a model that {name} shards; set ema to null.")
+    if settings.objective.decoder != "vae":
+        raise ValueError(f"A decoder that is trained along (objective.decoder) cannot be sharded by {name}; use DDP.")
+    if settings.optim.optimizer == "muon":
+        raise ValueError(f"muon needs whole matrices, and {name} shards them; use adamw.")
