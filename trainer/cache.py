@@ -2,8 +2,8 @@
 
 Values are stored as they are used, so that training from a cache gives the weights that training without one gives:
 latents in float32; text embeddings without their zero rows and columns, in bfloat16 where that loses nothing, as with a
-text encoder that computes in it. (Float16 latents would halve the disk, save nothing measurable of a step, and move
-losses by about 1e-4 of themselves: benchmarks/training.py.)
+text encoder that computes in it. Float16 latents would halve the disk and move REM-mini's loss by 4e-5 of itself, four
+times what an exact step may differ; reading in float32 takes about a hundredth of a step (benchmarks/training.py).
 
 What a cache was made from, code, weights, sizes and sentences, names its folder; the files of its samples are noted in
 each shard. One that was made from anything else is never read.
@@ -30,7 +30,7 @@ from rem_engine.whole_files import written_whole
 
 from .data.broken import broken_policy
 from .data.join import Joined
-from .data.sample import BrokenSample, Source
+from .data.sample import BrokenSample, Source, Wrapping
 from .fingerprint import ENCODING_PARTS, files_hash, module_hash, tensor_hash, value_hash
 from .objective import model_clip
 
@@ -102,7 +102,7 @@ class TextCache:
         return fit_text_rows(read_index(path)[name].read(), self._width)
 
 
-class CachedSource:
+class CachedSource(Wrapping):
     """A source that gives another one's samples encoded: a `Source` of `EncodedSample`.
 
     Args:
@@ -111,20 +111,8 @@ class CachedSource:
     """
 
     def __init__(self, source: Source, folder: Path) -> None:
-        self.name = source.name
-        self._source, self._folder = source, folder
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def text(self, index: int) -> str:
-        return self._source.text(index)
-
-    def files(self, index: int) -> list[Path]:
-        return self._source.files(index)
-
-    def is_fixed(self, frames: int) -> bool:
-        return self._source.is_fixed(frames)
+        super().__init__(source)
+        self._folder = folder
 
     def read(self, index: int, frames: int, rng: np.random.Generator) -> EncodedSample:
         """See `Source.read`.

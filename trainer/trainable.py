@@ -163,7 +163,6 @@ class Trainable(ABC):
             raise ValueError(f"objective.features is {block}, and the denoiser has blocks 0 to {count - 1}.")
         return self._block_channels(block)
 
-    @abstractmethod
     def predict(
         self,
         latents: Tensor,
@@ -184,7 +183,15 @@ class Trainable(ABC):
 
         Returns:
             mask latents [B,C,t,h,w], normalised, float32.
+
+        Raises:
+            ValueError: no noise where it is taken.
         """
+        return self._run(denoiser or self.denoiser, latents, rows, timestep, noise).float()
+
+    @abstractmethod
+    def _run(self, denoiser: nn.Module, latents: Tensor, rows: Tensor, timestep: int, noise: Tensor | None) -> Tensor:
+        """What `predict` returns, in the type the denoiser computes in."""
 
 
 class WanTrainable(Trainable):
@@ -205,35 +212,20 @@ class WanTrainable(Trainable):
         drawn = [torch.randn(each.shape, generator=own) for each, own in zip(latents, generators)]
         return torch.stack(drawn).to(latents)
 
-    def predict(
-        self,
-        latents: Tensor,
-        rows: Tensor,
-        *,
-        timestep: int = 0,
-        noise: Tensor | None = None,
-        denoiser: nn.Module | None = None,
-    ) -> Tensor:
-        """See `Trainable.predict`.
-
-        Of noise e the latents get the share s = timestep / 1000: (1 - s) z + s e (Wan2.1's flow matching).
-
-        Raises:
-            ValueError: a timestep above 0 and no noise.
-        """
+    def _run(self, denoiser: nn.Module, latents: Tensor, rows: Tensor, timestep: int, noise: Tensor | None) -> Tensor:
+        """Of noise e the latents get the share s = timestep / 1000: (1 - s) z + s e (Wan2.1's flow matching)."""
         if timestep:
             if noise is None:
                 raise ValueError(
                     f"Timestep {timestep} takes noisy latents and no noise was given; draw_noise makes it."
                 )
             latents = torch.lerp(latents, noise, timestep / _TIMESTEPS)
-        predicted = (denoiser or self.denoiser)(
+        return denoiser(
             hidden_states=latents,
             timestep=latents.new_full((len(latents),), timestep),
             encoder_hidden_states=rows,
             return_dict=False,
         )[0]
-        return predicted.float()
 
     def decode(self, latents: Tensor) -> Tensor:
         """See `Trainable.decode`."""
@@ -260,26 +252,12 @@ class ModelScopeTrainable(Trainable):
     def __init__(self, backbone: ModelScopeBackbone) -> None:
         super().__init__(backbone, backbone.denoiser.unet)
 
-    def predict(
-        self,
-        latents: Tensor,
-        rows: Tensor,
-        *,
-        timestep: int = 0,
-        noise: Tensor | None = None,
-        denoiser: nn.Module | None = None,
-    ) -> Tensor:
-        """See `Trainable.predict`.
-
-        Raises:
-            ValueError: no noise.
-        """
+    def _run(self, denoiser: nn.Module, latents: Tensor, rows: Tensor, timestep: int, noise: Tensor | None) -> Tensor:
         if noise is None:
             raise ValueError("ModelScope takes noisy latents and no noise was given; draw_noise makes it.")
         at = torch.tensor([timestep], device=latents.device)
         noisy = self.backbone.denoiser.scheduler.add_noise(latents, noise, at)
-        predicted = (denoiser or self.denoiser)(noisy, at, encoder_hidden_states=rows, return_dict=False)[0]
-        return predicted.float()
+        return denoiser(noisy, at, encoder_hidden_states=rows, return_dict=False)[0]
 
     def decode(self, latents: Tensor) -> Tensor:
         """See `Trainable.decode`."""

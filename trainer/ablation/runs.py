@@ -21,6 +21,7 @@ from rem_engine.whole_files import written_whole
 
 from ..run_folder import read_settings
 from ..settings import load_settings
+from ..stopping import StopRequest
 from .variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ SPLITS = ("seen", "unseen")
 """What is scored."""
 RESULT_FILE = "result.json"
 _LOG_FILE = "log.txt"
+_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Plan:
     model: str = "mini"
     checkpoint: Path | None = MINI_FOLDER / "t2v" / "rem_mini_t2v.safetensors"
     train_shots: int = 600
-    scored_shots: int = 40
+    scored_shots: int = 24
 
     @property
     def cache(self) -> Path:
@@ -140,23 +142,24 @@ def _run_all(runs: Sequence[Run], jobs: int, bar: tqdm) -> None:
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
     waiting, active, failed = list(runs), {}, None
-    try:
+    with StopRequest() as stop:
         while active or (waiting and failed is None):
             while waiting and failed is None and len(active) < jobs:
                 run = waiting.pop(0)
                 process = context.Process(target=_in_process, args=(run, threads), name=run.title)
                 process.start()
                 active[process.sentinel] = (run, process)
-            for sentinel in wait(list(active)):
+            ended = wait(list(active), timeout=_POLL_SECONDS)
+            if stop.asked:
+                _stop([process for _, process in active.values()])
+                raise KeyboardInterrupt("stopped; run the same command to go on")
+            for sentinel in ended:
                 run, process = active.pop(sentinel)
                 process.join()
                 if process.exitcode:
                     failed = failed or run
                 else:
                     bar.update()
-    except KeyboardInterrupt:
-        _stop([process for _, process in active.values()])
-        raise
     if failed is not None:
         raise RuntimeError(
             f"The run {failed.title} failed; {failed.folder / _LOG_FILE} says why. The same command goes on."

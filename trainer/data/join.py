@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .resize import at_size
-from .sample import Sample, Source
+from .sample import Sample, Source, Wrapping
 
 
 class Subset:
@@ -41,7 +41,7 @@ class Subset:
         return self._source.read(int(self._taken[index]), frames, rng)
 
 
-class Resized:
+class Resized(Wrapping):
     """A source whose samples are read at the model's size (see `at_size`); what leaves a loader's worker is then small.
 
     Args:
@@ -50,20 +50,8 @@ class Resized:
     """
 
     def __init__(self, source: Source, size: tuple[int, int]) -> None:
-        self.name = source.name
-        self._source, self._size = source, size
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def text(self, index: int) -> str:
-        return self._source.text(index)
-
-    def files(self, index: int) -> list[Path]:
-        return self._source.files(index)
-
-    def is_fixed(self, frames: int) -> bool:
-        return self._source.is_fixed(frames)
+        super().__init__(source)
+        self._size = size
 
     def read(self, index: int, frames: int, rng: np.random.Generator) -> Sample:
         return at_size(self._source.read(index, frames, rng), self._size)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 
-from .sample import Sample, Source
+from .sample import Sample, Source, Wrapping
 
 # All from REM's released code (its refexp2seq dataset), which takes the augmentation from ReferFormer and applies it
 # with imgaug; what a number means there is said where it is used.
@@ -20,7 +18,7 @@ BLUR_PROBABILITY = 0.25
 BLUR_KERNELS = (9, 11)
 
 
-class PseudoVideo:
+class PseudoVideo(Wrapping):
     """A source whose clips are an image and transformed copies of it, in random order.
 
     Every copy is transformed on its own, image and mask together: colours, then perspective, rotation and translation,
@@ -31,17 +29,8 @@ class PseudoVideo:
     """
 
     def __init__(self, source: Source) -> None:
+        super().__init__(source)
         self.name = f"pseudo-video of {source.name}"
-        self._source = source
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def text(self, index: int) -> str:
-        return self._source.text(index)
-
-    def files(self, index: int) -> list[Path]:
-        return self._source.files(index)
 
     def is_fixed(self, frames: int) -> bool:
         return frames == 1 and self._source.is_fixed(1)

@@ -82,3 +82,27 @@ class Dataset(Source, Protocol):
         Raises:
             BrokenSample: a file is missing or does not hold what it should.
         """
+
+
+class Wrapping:
+    """What a source of another one's samples, changed or kept in another form, has from that one: all but `read`.
+
+    Args:
+        source: the other.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.name = source.name
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def text(self, index: int) -> str:
+        return self._source.text(index)
+
+    def files(self, index: int) -> list[Path]:
+        return self._source.files(index)
+
+    def is_fixed(self, frames: int) -> bool:
+        return self._source.is_fixed(frames)
