@@ -1,6 +1,6 @@
 """New heads from a denoiser's output, or its features, to masks, in place of the VAE's decoder (REM's ablation).
 
-Both are small and look at one latent frame at a time; the paper says no sizes. A latent stands for `scale` x `scale`
+Both are small, their sizes our choice, and look at one latent frame at a time. A latent stands for `scale` x `scale`
 pixels of one frame or, with Wan's VAE, of four, but for the first, which stands for one.
 """
 

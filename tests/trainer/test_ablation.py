@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from benchmarks.ablation import Difference
 from trainer.__main__ import main
 from trainer.ablation.report import Figure, table, write_report
 from trainer.ablation.runs import Plan, Run, ablate
@@ -67,13 +68,17 @@ def test_every_variant_and_seed_is_trained_and_scored_on_both_splits(results: li
         assert all(0 <= result["scores"][split]["J"] <= 1 for split in ("seen", "unseen"))
 
 
-def test_a_finished_run_is_kept(plan: Plan, results: list[dict[str, Any]]) -> None:
-    path = Run(plan, "rem", 1).folder / "result.json"
-    kept = json.loads(path.read_text())
+def test_a_finished_run_is_kept_and_a_trained_one_is_only_scored(plan: Plan, results: list[dict[str, Any]]) -> None:
+    rem, features = (Run(plan, variant, 1).folder for variant in plan.variants)
+    kept = json.loads((rem / "result.json").read_text())
     kept["scores"]["seen"]["J"] = 0.123
-    path.write_text(json.dumps(kept))
+    (rem / "result.json").write_text(json.dumps(kept))
+    (features / "result.json").unlink()
+    checkpoint = features / "checkpoints" / "00000002"
+    written = checkpoint.stat().st_mtime_ns
     again = ablate(plan)
-    assert again[0]["scores"]["seen"]["J"] == 0.123 and again[1] == results[1]
+    assert again[0]["scores"]["seen"]["J"] == 0.123
+    assert again[1]["scores"] == results[1]["scores"] and checkpoint.stat().st_mtime_ns == written
 
 
 def test_a_result_of_other_settings_is_refused(plan: Plan, results: list[dict[str, Any]]) -> None:
@@ -123,6 +128,22 @@ def test_the_table_and_the_plot_show_every_variant(tmp_path: Path) -> None:
     assert "| MLP head | 0.200 | 0.200 | 0.100 | 1.000 | 10 |" in text
     assert json.loads((tmp_path / "results.json").read_text()) == results
     assert Image.open(tmp_path / "results.png").size[0] == 900
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict"),
+    [
+        ((0.1, 0.2), "agrees (2 of 2 seeds)"),
+        ((0.1, -0.2), "undecided (1 of 2 seeds)"),
+        ((-0.1,), "disagrees (0 of 1 seed)"),
+    ],
+)
+def test_a_difference_agrees_with_the_paper_where_every_seed_does(ours: tuple[float, ...], verdict: str) -> None:
+    results = [made_up("rem", seed, 0.5 + value) for seed, value in enumerate(ours)]
+    results += [made_up("cnn", seed, 0.5) for seed in range(len(ours))]
+    difference = Difference.of(results, "rem", "cnn", "J, seen")
+    assert difference.values == pytest.approx(ours) and difference.verdict(+3.9) == verdict
+    assert Difference.of(results, "rem", "mlp", "J, seen").verdict(+4.2) == "open"
 
 
 def test_a_variant_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

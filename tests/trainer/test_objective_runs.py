@@ -1,4 +1,4 @@
-"""Runs of the trainer by other objectives than REM's: caches, several processes, and what is refused."""
+"""Runs of the trainer by other objectives than REM's: caches, checkpoints, and what is refused."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import curve, run, write_settings, write_shots
+from runs import run, write_settings, write_shots
 from safetensors.torch import load_file
-from test_processes import free_port, largest_difference, launch
 
 from trainer.cache import cache_latents
-from trainer.checkpoint import DENOISER_FILE, Checkpoints
+from trainer.checkpoint import AVERAGE_FILE, Checkpoints
 from trainer.data.open import open_sources
 from trainer.export import Export, export
 from trainer.settings import load_settings
@@ -43,27 +42,11 @@ def test_a_decoder_that_is_tuned_is_kept_and_brought_back(tiny_wan: Path, shots:
     settings = write_settings(tmp_path / "s.yaml", shots, steps=2, ema=0.5, **TUNED)
     weights = run(tiny_wan, settings, tmp_path / "run")
     decoder = {name for name in weights if name.startswith("mask_decoder.decoder.")}
-    average = load_file(Checkpoints(tmp_path / "run" / "checkpoints", 1).latest() / "average.safetensors")
+    average = load_file(Checkpoints(tmp_path / "run" / "checkpoints", 1).latest() / AVERAGE_FILE)
     vae = load_trained(tmp_path / "run", torch.device("cpu")).backbone._trainable.backbone.vae
     assert decoder
     for name in decoder:
         assert torch.equal(vae.decoder.get_parameter(name.removeprefix("mask_decoder.decoder.")), average[name]), name
-
-
-def test_two_processes_train_a_head_as_one_does_with_the_double_batch(
-    tiny_wan: Path, shots: Path, tmp_path: Path
-) -> None:
-    changes = {"steps": 3, **HEAD_ALONE}
-    both = write_settings(tmp_path / "both.yaml", shots, streams__0__batch=2, **changes)
-    expected = run(tiny_wan, both, tmp_path / "one")
-    assert all(name.startswith("mask_decoder.") for name in expected)
-    each = write_settings(tmp_path / "each.yaml", shots, streams__0__batch=1, **changes)
-    launcher = ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    launcher += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(free_port())]
-    launch(*launcher, "-m", "trainer", "train", each, "--model", tiny_wan, "--out", tmp_path / "two")
-    assert curve(tmp_path / "two") == pytest.approx(curve(tmp_path / "one"), rel=1e-5)
-    last = Checkpoints(tmp_path / "two" / "checkpoints", 1).latest()
-    assert largest_difference(load_file(last / DENOISER_FILE), expected) < 2e-5
 
 
 def test_an_ablation_is_not_exported(tiny_wan: Path, shots: Path, tmp_path: Path) -> None:

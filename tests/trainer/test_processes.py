@@ -64,6 +64,21 @@ def test_two_processes_take_the_steps_of_one_with_the_double_batch(
     assert largest_difference(load_file(last / DENOISER_FILE), expected) < 1e-6
 
 
+def test_two_processes_train_a_head_on_features_as_one_does(
+    tiny_wan: Path, one: tuple[Path, dict], tmp_path: Path
+) -> None:
+    """The denoiser that DDP wraps is frozen then, and its output is not used."""
+    head = {"objective__supervision": "rgb", "objective__decoder": "cnn", "objective__features": 0}
+    changes, shots = {"steps": 3, "optim__eps": 1e-4, **head}, one[0] / "shots"
+    expected = run(tiny_wan, write_settings(tmp_path / "1.yaml", shots, **changes), tmp_path / "one")
+    settings = write_settings(tmp_path / "2.yaml", shots, streams__0__batch=1, **changes)
+    launch("-m", "trainer", "train", settings, "--model", tiny_wan, "--out", tmp_path / "two")
+    assert all(name.startswith("mask_decoder.") for name in expected)
+    assert curve(tmp_path / "two") == pytest.approx(curve(tmp_path / "one"), rel=1e-5)
+    last = Checkpoints(tmp_path / "two" / "checkpoints", 1).latest()
+    assert largest_difference(load_file(last / DENOISER_FILE), expected) < 1e-6
+
+
 def test_two_processes_that_shard_the_model_take_the_same_steps(
     tiny_wan: Path, one: tuple[Path, dict], tmp_path: Path
 ) -> None:

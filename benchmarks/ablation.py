@@ -1,0 +1,226 @@
+"""The ablation beside the paper's: writes docs/ablation.md and docs/images/ablation.png.
+
+    python -m trainer ablate --preset mini --out runs/ablation --jobs 2
+    python -m benchmarks.ablation runs/ablation
+
+Takes what is done of the runs in the folder, also while others are under way.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.ablation.report import MEASURES, Figure, draw, table
+from trainer.ablation.runs import Plan, Run
+from trainer.ablation.variants import VARIANTS
+
+ROOT = Path(__file__).parents[1]
+
+PAPER: Mapping[str, tuple[str, float, float]] = {
+    "rem": ("512", 63.5, 40.0),
+    "rgb": ("256", 58.4, 31.6),
+    "rgb_tuned": ("256", 60.4, 32.4),
+    "cnn": ("512", 59.6, 29.4),
+    "mlp": ("512", 59.3, 33.1),
+}
+"""REM's ablation on ModelScope: side in pixels, J&F on Ref-YTVOS and J on Ref-VPS, percent (the paper's table)."""
+
+COMPARED = (("rem", "rgb"), ("rem", "rgb_tuned"), ("rem", "cnn"), ("rem", "mlp"), ("rgb_tuned", "rgb"), ("cnn", "mlp"))
+"""Pairs of which both have a row in the paper."""
+OWN = (("rem", "features"), ("rem", "scratch"), ("rem", "timestep"))
+"""Pairs of which the second has none."""
+
+
+PAGE = """\
+# The ablation, in miniature
+
+REM predicts the latents of a mask and compares latents. The paper asks what that is worth, against comparing
+pixels, and against new heads in place of the VAE's decoder. Here every such choice is a switch of the trainer's
+one objective (`objective` in the settings, for `python -m trainer train` too), and one command runs them all:
+
+```
+python -m trainer ablate --preset mini --out runs/ablation --jobs 2
+python -m benchmarks.ablation runs/ablation      # writes this page
+```
+
+| variant | settings |
+|---|---|
+{variants}
+
+Every run but those from scratch starts from REM-mini's text-to-video weights, and takes {steps} steps of
+{batch} clips of {frames} frames at {size} (AdamW, learning rate {rate}, half a cosine) on {shots} rendered
+shots; runs of one seed see the same batches. Scored are {scored} other shots a split ({seen} sentences and
+{unseen}), by `trainer/score.py`: *seen* and *unseen* combinations of words, *processes* (smoke, fire, rain,
+...) of the seen split, and how often the mask lies on the thing that was named (referring accuracy). The
+settings are in `trainer/presets/ablation_mini.yaml`. A run that was broken off goes on from its checkpoint, and
+what is done is kept.
+
+## Results
+
+Mean and sample standard deviation over seeds ({counts}).
+
+![J of every variant](images/ablation.png)
+
+{table}
+{still_open}Equal budgets are equal steps and samples. Time is not equal: pixels cost a pass through the VAE's
+decoder, forwards and back, in every step. The last column is of two runs side by side on two CPU cores shared
+with other work, so compare it loosely.
+
+## Beside the paper
+
+The paper's ablation is on ModelScope-1.4B. Its RGB rows are at 256 pixels and the others at 512; ours are all
+at {size}.
+
+| | paper: pixels | Ref-YTVOS J&F | Ref-VPS J | here: J, seen | J, unseen | J, processes |
+|---|---|---|---|---|---|---|
+{beside}
+
+In which order? A difference agrees where it has the paper's sign with every seed, and is undecided where seeds
+differ.
+
+| | paper: Ref-YTVOS, Ref-VPS | here: J, seen | | J, processes | |
+|---|---|---|---|---|---|
+{compared}
+
+Variants without a row in that table:
+
+| | J, seen | J, unseen | J, processes |
+|---|---|---|---|
+{own}
+
+## What the miniature cannot tell
+
+- **How large a difference is.** The model has 7 million parameters, the world eight shapes and six processes,
+  and training ends early, after {clips} clips at {size}: what differs is mostly how soon a variant begins to
+  find things. REM-mini itself is trained on many times as many, at 96x96.
+- **Small differences.** The deviation is over seeds of training; all are scored on the same few shots, and
+  other shots would move every figure.
+- **The worth of a strong base.** Its text-to-video training is 700 steps on the same rendered world. *From
+  scratch* and the frozen features stand against that, not against Wan2.1 or ModelScope, which have seen the
+  world.
+- **The worth of a VAE that has never seen masks.** REM-mini's was trained on mattes too (they come back with J
+  0.92), which leaves a tuned decoder little to gain, and helps latent supervision.
+- **The worth of the paper's own heads.** The sizes of ours are our choice (`trainer/decoders.py`), and they and
+  the RGB rows are trained by squared error. A loss made for segmentation might serve them better.
+- **The cost at 512 pixels,** which is where latent supervision saves most: there is no decoder in its step.
+"""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A measure of one variant less that of another, seed by seed: both see the same batches."""
+
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, results: Sequence[Mapping[str, Any]], first: str, second: str, measure: str) -> Difference:
+        split, name = MEASURES[measure]
+        found = {(each["variant"], each["seed"]): each["scores"][split].get(name) for each in results}
+        seeds = sorted({seed for _, seed in found})
+        pairs = [(found.get((first, seed)), found.get((second, seed))) for seed in seeds]
+        return cls(tuple(one - other for one, other in pairs if one is not None and other is not None))
+
+    def __str__(self) -> str:
+        if not self.values:
+            return "open"
+        figure = Figure.of(self.values)
+        return f"{figure.mean:+.3f}" + ("" if figure.deviation is None else f" ± {figure.deviation:.3f}")
+
+    def verdict(self, sign: float) -> str:
+        """Whether every seed has the sign of the paper's difference, none has it, or some."""
+        alike = [value * sign > 0 for value in self.values]
+        if not alike:
+            return "open"
+        word = "agrees" if all(alike) else "undecided" if any(alike) else "disagrees"
+        return f"{word} ({sum(alike)} of {len(alike)} seed{'s' if len(alike) > 1 else ''})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, help="folder that `python -m trainer ablate --out` wrote")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder to write to (docs)")
+    arguments = parser.parse_args()
+    plan = Plan(arguments.runs)
+    runs = [Run(plan, variant, seed) for variant in plan.variants for seed in range(1, plan.seeds + 1)]
+    results = [result for run in runs if (result := run.result()) is not None]
+    if not results:
+        raise SystemExit(f"error: {arguments.runs} holds no result; run `python -m trainer ablate` first.")
+    (arguments.docs / "images").mkdir(parents=True, exist_ok=True)
+    draw(results).save(arguments.docs / "images" / "ablation.png", optimize=True)
+    text = describe(plan, results)
+    (arguments.docs / "ablation.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def describe(plan: Plan, results: Sequence[Mapping[str, Any]]) -> str:
+    """docs/ablation.md."""
+    settings = plan.settings("rem", 1)
+    stream, (height, width) = settings.streams[0], settings.size
+    missing = len(plan.variants) * plan.seeds - len(results)
+    still_open = f"**{missing} of {len(results) + missing} runs are not done yet;** what they would say is open.\n\n"
+    return PAGE.format(
+        variants="\n".join(f"| `{name}`: {v.title} | {_settings(v.overrides)} |" for name, v in VARIANTS.items()),
+        steps=settings.steps,
+        batch=stream.batch,
+        frames=stream.frames,
+        size=f"{width}x{height}",
+        rate=f"{settings.optim.lr:g}",
+        shots=plan.train_shots,
+        scored=plan.scored_shots,
+        seen=results[0]["scores"]["seen"]["expressions"],
+        unseen=results[0]["scores"]["unseen"]["expressions"],
+        clips=f"{settings.steps * stream.batch:,}",
+        counts=_counts(results),
+        table=table(results),
+        still_open=still_open if missing else "",
+        beside="\n".join(_beside(results, name) for name in PAPER),
+        compared="\n".join(_compared(results, *pair) for pair in COMPARED),
+        own="\n".join(_own(results, *pair) for pair in OWN),
+    )
+
+
+def _settings(overrides: Mapping[str, Any]) -> str:
+    values = (f"`{name.removeprefix('objective.')}: {value}`" for name, value in overrides.items())
+    return ", ".join(values) or "the defaults"
+
+
+def _counts(results: Sequence[Mapping[str, Any]]) -> str:
+    counts = [sum(result["variant"] == name for result in results) for name in VARIANTS]
+    low, high = min(count for count in counts if count), max(counts)
+    number = str(high) if low == high else f"{low} to {high}"
+    return f"{number} a variant" if all(counts) else f"{number} of each variant that is done so far"
+
+
+def _beside(results: Sequence[Mapping[str, Any]], name: str) -> str:
+    side, youtube, processes = PAPER[name]
+    own = [result for result in results if result["variant"] == name]
+    cells = []
+    for measure in ("J, seen", "J, unseen", "J, processes"):
+        split, key = MEASURES[measure]
+        cells.append(str(Figure.of([result["scores"][split][key] for result in own])) if own else "open")
+    return f"| {VARIANTS[name].title} | {side} | {youtube} | {processes} | {' | '.join(cells)} |"
+
+
+def _compared(results: Sequence[Mapping[str, Any]], first: str, second: str) -> str:
+    (_, youtube, processes), (_, other_youtube, other_processes) = PAPER[first], PAPER[second]
+    by = (youtube - other_youtube, processes - other_processes)
+    cells = []
+    for measure, sign in zip(("J, seen", "J, processes"), by):
+        difference = Difference.of(results, first, second, measure)
+        cells += [str(difference), difference.verdict(sign)]
+    return f"| `{first}` less `{second}` | {by[0]:+.1f}, {by[1]:+.1f} | {' | '.join(cells)} |"
+
+
+def _own(results: Sequence[Mapping[str, Any]], first: str, second: str) -> str:
+    cells = (
+        str(Difference.of(results, first, second, measure)) for measure in ("J, seen", "J, unseen", "J, processes")
+    )
+    return f"| `{first}` less `{second}` | {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
