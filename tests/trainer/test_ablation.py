@@ -90,16 +90,16 @@ def test_a_result_of_other_settings_is_refused(plan: Plan, results: list[dict[st
 
 def test_a_failed_run_is_named_with_its_log(plan: Plan, results: list[dict[str, Any]], tmp_path: Path) -> None:
     shots = next((plan.out / "data" / "seen" / "train" / "JPEGImages").iterdir())
-    other = Plan(tmp_path, ("rem",), seeds=1, steps=2, train_shots=3, scored_shots=2)
+    other = Plan(tmp_path, ("features",), seeds=1, steps=2, jobs=2, train_shots=3, scored_shots=2)
     (tmp_path / "data").symlink_to(plan.out / "data", target_is_directory=True)
     aside = shots.with_name("aside")
     shots.rename(aside)
     try:
-        with pytest.raises(RuntimeError, match="rem, seed 1 failed; .*log.txt says why"):
+        with pytest.raises(RuntimeError, match="features, seed 1 failed; .*log.txt says why"):
             ablate(other)
     finally:
         aside.rename(shots)
-    assert shots.name in (tmp_path / "rem" / "seed1" / "log.txt").read_text()
+    assert shots.name in (tmp_path / "features" / "seed1" / "log.txt").read_text()
 
 
 def made_up(variant: str, seed: int, j: float) -> dict[str, Any]:

@@ -118,18 +118,15 @@ def draw(results: Sequence[Mapping[str, Any]]) -> Image.Image:
             figure, middle = figures[measure], upper + bar * (column + 0.5)
             box = (left, middle - bar / 2 + 1, x_of(figure.mean), middle + bar / 2 - 1)
             pen.rectangle([side * scale for side in box], fill=colour)
-            for result in results:
-                if result["variant"] == variant:
-                    split, name = MEASURES[measure]
-                    x = x_of(result["scores"][split][name])
-                    pen.ellipse(
-                        [(x - 2) * scale, (middle - 2) * scale, (x + 2) * scale, (middle + 2) * scale], "#222222"
-                    )
             if figure.deviation is not None:
                 ends = [max(0.0, figure.mean - figure.deviation), figure.mean + figure.deviation]
                 line([(x_of(end), middle) for end in ends], "#222222", 1.5)
                 for end in ends:
                     line([(x_of(end), middle - 4), (x_of(end), middle + 4)], "#222222", 1.5)
+            split, name = MEASURES[measure]
+            for x in (x_of(run["scores"][split][name]) for run in results if run["variant"] == variant):
+                corners = (x - 2.5, middle - 2.5, x + 2.5, middle + 2.5)
+                pen.ellipse([side * scale for side in corners], fill="white", outline="#222222", width=scale)
     return image.resize((width, height), Image.Resampling.LANCZOS)
 
 

@@ -102,12 +102,12 @@ class Run:
         """What was measured, or None if it is not done.
 
         Raises:
-            ValueError: it was done by other settings.
+            ValueError: it was done by other settings, or there is no such variant.
         """
-        path = self.folder / RESULT_FILE
+        path, settings = self.folder / RESULT_FILE, self.plan.settings(self.variant, self.seed)
         if not path.is_file():
             return None
-        if read_settings(self.folder) != self.plan.settings(self.variant, self.seed):
+        if read_settings(self.folder) != settings:
             raise ValueError(
                 f"{self.folder} holds a result of other settings than these; name another --out, or remove it."
             )
