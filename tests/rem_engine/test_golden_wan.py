@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from golden_masks import assert_binary_masks, assert_soft_masks
-from PIL import Image
-from safetensors.torch import load_file
-
-from rem_engine import Result, Segmenter, load_segmenter
+from golden_masks import Run, assert_binary_masks, assert_soft_masks, run_case
 
 LATENT_LIMIT = 2e-4
 MASK_LIMIT = 2e-4
@@ -22,51 +14,9 @@ MASK_LIMIT_FLOAT16 = 6e-4  # where only the float16 file has the masks
 FLIPPED_PIXELS = 20
 
 
-@dataclass(frozen=True)
-class Run:
-    segmenter: Segmenter
-    expected: dict[str, Any]
-    tensors: dict[str, torch.Tensor]
-    folder: Path
-    embeds: torch.Tensor
-    latents: list[torch.Tensor]
-    predicted: list[torch.Tensor]
-    result: Result
-
-
 @pytest.fixture(scope="module")
 def wan_case(request: pytest.FixtureRequest, golden: Path) -> Run:
-    """One run of a case through the public API, with what passed between the backbone's parts."""
-    folder: Path = request.param
-    expected = json.loads((folder / "case.json").read_text())
-    segmenter = load_segmenter(
-        golden / "wan" / "base",
-        checkpoint=golden / "wan" / "rem_wan.pth",
-        protocol="paper",
-        size=tuple(expected["model_size"]),
-        window=expected["num_frames_arg"],
-        device="cpu",
-    )
-    latents = _record(segmenter.backbone, "encode_video")
-    predicted = _record(segmenter.backbone, "predict_mask_latents")
-    files = sorted((golden / "clip" / "frames").glob("*.png"))[: expected["n_frames"]]
-    frames = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
-    prompts = [entry["prompt"] for entry in expected["prompts"]]
-    result = segmenter.segment(frames, prompts)
-    tensors = load_file(folder / "tensors.safetensors")
-    return Run(segmenter, expected, tensors, folder, segmenter.encode_prompts(prompts), latents, predicted, result)
-
-
-def _record(backbone: Any, method: str) -> list[torch.Tensor]:
-    outputs: list[torch.Tensor] = []
-    call = getattr(backbone, method)
-
-    def recorded(*args: torch.Tensor) -> torch.Tensor:
-        outputs.append(call(*args))
-        return outputs[-1]
-
-    setattr(backbone, method, recorded)
-    return outputs
+    return run_case(golden, golden / "wan" / "base", golden / "wan" / "rem_wan.pth", request.param)
 
 
 def test_windows_are_the_authors(wan_case: Run) -> None:
