@@ -52,6 +52,11 @@ def curve(out: Path, name: str = "loss") -> Mapping[int, float]:
     """A figure of every step, from the run's TensorBoard log."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    log = EventAccumulator(str(out / "logs"), size_guidance={"scalars": 0})
-    log.Reload()
-    return {event.step: event.value for event in log.Scalars(name)}
+    figures: dict[int, float] = {}
+    # By time of writing: names count whole seconds, in which a killed run and the one that goes on may both begin.
+    for file in sorted((out / "logs").rglob("*tfevents*"), key=lambda file: file.stat().st_mtime_ns):
+        log = EventAccumulator(str(file), size_guidance={"scalars": 0})
+        log.Reload()
+        if name in log.Tags()["scalars"]:
+            figures |= {event.step: event.value for event in log.Scalars(name)}
+    return figures
