@@ -48,14 +48,11 @@ def load_segmenter(
         RuntimeError: a GPU was asked for and there is none.
     """
     from .model_folder import is_modelscope
-    from .models import missing_model
     from .modelscope import load_modelscope
     from .segmenter import Segmenter, SegmentSettings
     from .wan import load_wan
 
-    folder = MINI_FOLDER if model == "mini" else Path(model)
-    if not folder.is_dir():
-        raise FileNotFoundError(missing_model(model))
+    folder = find_model_folder(model)
     chosen = _device(device)
     load, gpu_dtype = (load_modelscope, "float32") if is_modelscope(folder) else (load_wan, "bfloat16")
     if dtype == "auto":
@@ -68,6 +65,20 @@ def load_segmenter(
         dtype=_dtype(dtype),
     )
     return Segmenter(backbone, SegmentSettings(protocol, size, window, overlap, cuts, keep_aspect, seed))
+
+
+def find_model_folder(model: str | Path) -> Path:
+    """The folder of a model: REM-mini's for "mini", else the path itself.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    from .models import missing_model
+
+    folder = MINI_FOLDER if model == "mini" else Path(model)
+    if not folder.is_dir():
+        raise FileNotFoundError(missing_model(model))
+    return folder
 
 
 def _device(name: str) -> torch.device:

@@ -17,7 +17,7 @@ from rem_engine.checkpoints.convert import DEFAULT_RANK, FORMAT_VERSION, Convers
 from rem_engine.checkpoints.names import name_to_diffusers
 from rem_engine.checkpoints.read import open_state_dict
 from rem_engine.checkpoints.safetensors_file import Writer
-from rem_engine.load import MINI_FOLDER
+from rem_engine.load import find_model_folder
 from rem_engine.model_folder import is_modelscope, open_checkpoint
 from rem_engine.whole_files import written_whole
 
@@ -91,7 +91,7 @@ def export(job: Export, progress: Callable[[int, int], None] = lambda done, tota
             raise ValueError(f"The run trained a LoRA of rank {settings.lora.rank}; leave out --rank.")
         _write_lora(job, _changes(trained, settings), start)
         return checkpoint
-    folder = base_folder(start)
+    folder = find_model_folder(start.model)
     part = folder / ("unet" if is_modelscope(folder) else "transformer")
     job.out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".", dir=job.out.parent) as temporary:
@@ -102,11 +102,6 @@ def export(job: Export, progress: Callable[[int, int], None] = lambda done, tota
         rank = DEFAULT_RANK if job.rank is None else job.rank
         convert(Conversion(whole, job.out, job.names, job.dtype, job.form, base, rank), progress)
     return checkpoint
-
-
-def base_folder(start: Start) -> Path:
-    """The model folder a run started from."""
-    return MINI_FOLDER if start.model == "mini" else Path(start.model)
 
 
 def _trained(checkpoint: Path) -> Mapping[str, Tensor]:

@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rem_engine.load import MINI_FOLDER
+from rem_engine.load import find_model_folder
 from rem_engine.model_folder import is_modelscope
-from rem_engine.models import missing_model
 from rem_engine.modelscope import ModelScopeBackbone, load_modelscope
 from rem_engine.wan import WanBackbone, load_wan
 
@@ -293,9 +292,7 @@ def load_trainable(
         FileNotFoundError: no such model or checkpoint.
         ValueError: weights that do not fit, or a model of the other backbone.
     """
-    folder = MINI_FOLDER if model == "mini" else Path(model)
-    if not folder.is_dir():
-        raise FileNotFoundError(missing_model(model))
+    folder = find_model_folder(model)
     found = "modelscope" if is_modelscope(folder) else "wan"
     if found != settings.backbone:
         raise ValueError(f"{folder} is a model of {found}, and the settings are for {settings.backbone}.")

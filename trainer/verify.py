@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rem_engine.backbone import fit_text_rows
-from rem_engine.load import MINI_FOLDER
+from rem_engine.load import find_model_folder
 from rem_engine.model_folder import is_modelscope
 
 from .data.sample import Sample
@@ -58,7 +58,7 @@ def verify_steps(folder: Path, model: str | Path, checkpoint: Path | None, devic
     Raises:
         FileNotFoundError, ValueError: see `read_recording` and `load_trainable`.
     """
-    folder_of_model = MINI_FOLDER if model == "mini" else Path(model)
+    folder_of_model = find_model_folder(model)
     steps, differs = [], []
     for run in read_recording(folder):
         settings = run_settings(run, is_modelscope(folder_of_model))

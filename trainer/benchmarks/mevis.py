@@ -63,12 +63,7 @@ class MevisBenchmark(Benchmark):
                 targets = tuple(str(number) for number in field(self._listing, entry, "anno_id", list, where))
                 self._check(targets, len(frames), where)
             queries.append(Query(key, field(self._listing, entry, "exp", str, where), "", f"{name}/{key}", targets))
-        return Video(
-            name,
-            tuple(self._folder / "JPEGImages" / name / f"{frame}.jpg" for frame in frames),
-            tuple(f"{frame}.png" for frame in frames),
-            tuple(queries),
-        )
+        return Video.listed(self._folder, name, frames, queries)
 
     def truth(self, video: Video, frame: int) -> Truth:
         size = image_size(video.frames[frame])

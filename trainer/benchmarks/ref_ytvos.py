@@ -64,12 +64,7 @@ class RefYtvosBenchmark(Benchmark):
             target = None if self.submission else _number(self._listing, entry, where)
             text = field(self._listing, entry, "exp", str, where)
             queries.append(Query(key, text, "", f"Annotations/{name}/{key}", target))
-        return Video(
-            name,
-            tuple(self._folder / "JPEGImages" / name / f"{frame}.jpg" for frame in frames),
-            tuple(f"{frame}.png" for frame in frames),
-            tuple(queries),
-        )
+        return Video.listed(self._folder, name, frames, queries)
 
     def truth(self, video: Video, frame: int) -> Truth:
         ids = read_ids(self._folder / "Annotations" / video.name / str(video.masks[frame]))

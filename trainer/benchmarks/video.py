@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,12 @@ class Video:
     frames: tuple[Path, ...]
     masks: tuple[str | None, ...]
     queries: tuple[Query, ...]
+
+    @classmethod
+    def listed(cls, folder: Path, name: str, frames: Sequence[str], queries: Sequence[Query]) -> Video:
+        """One whose frames are listed as Refer-YouTube-VOS does it: `folder`/JPEGImages/`name`/<frame>.jpg."""
+        pictures = tuple(folder / "JPEGImages" / name / f"{frame}.jpg" for frame in frames)
+        return cls(name, pictures, tuple(f"{frame}.png" for frame in frames), tuple(queries))
 
 
 @dataclass(frozen=True)
