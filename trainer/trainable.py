@@ -325,8 +325,7 @@ def freeze(trainable: Trainable, settings: TrainSettings) -> list[str]:
     if settings.lora is not None:
         _add_lora(denoiser, settings.lora, settings.seed)
     elif settings.objective.features is None:
-        for name, parameter in denoiser.named_parameters():
-            parameter.requires_grad_(not any(part in name for part in settings.frozen))
+        freeze_parts(denoiser, settings.frozen)
     if hasattr(denoiser, DECODER):
         getattr(denoiser, DECODER).requires_grad_(True)
     if settings.gradient_checkpointing:
@@ -335,6 +334,12 @@ def freeze(trainable: Trainable, settings: TrainSettings) -> list[str]:
     if not names:
         raise ValueError("No weight of the model is trainable; shorten the setting frozen.")
     return names
+
+
+def freeze_parts(denoiser: nn.Module, parts: Sequence[str]) -> None:
+    """Make all of a denoiser trainable but the parameters whose name holds one of `parts`."""
+    for name, parameter in denoiser.named_parameters():
+        parameter.requires_grad_(not any(part in name for part in parts))
 
 
 def _add_lora(denoiser: nn.Module, lora: LoraSettings, seed: int) -> None:

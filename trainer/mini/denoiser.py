@@ -13,8 +13,10 @@ from rem_engine.backbone import TEXT_ROWS, TEXT_WIDTH
 
 from ..clip_vae import ClipVAE
 from ..loop import train
-from ..muon import Muon
+from ..optim import build_optimizer
+from ..settings import load_settings
 from ..synth.scene import caption, describe, describe_absent
+from ..trainable import freeze_parts
 from .latents import Latents
 from .pool import Pool
 from .settings import MiniSettings
@@ -23,8 +25,8 @@ from .text import CAPITALISED
 BATCH = 24
 ABSENT = 0.15
 """Share of REM's training expressions that name nothing in the shot."""
-FROZEN = ("patch_embedding.", "condition_embedder.")
-"""Parts of the denoiser that REM's fine-tuning leaves alone (the authors' Wan trainer)."""
+RECIPE = "mini"
+"""Preset whose frozen parts, optimizer, average and clipping REM's fine-tuning follows."""
 
 
 class _NarrowInput(nn.Linear):
@@ -123,11 +125,12 @@ def pretrain(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps
 def fine_tune(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps: int, folder: Path) -> None:
     """REM fine-tuning, in place: clean video latents at timestep 0 in, mask latents out, squared error between latents.
 
-    VAE and text encoder are frozen, and of the denoiser what the authors freeze (`FROZEN`).
+    As `python -m trainer train mini` trains, but that a shot's sentence is drawn anew each time it comes up; here too
+    VAE and text encoder are frozen.
     """
+    recipe = load_settings(RECIPE)
     texts.requires_grad_(False).eval()
-    for name, parameter in transformer.named_parameters():
-        parameter.requires_grad_(not name.startswith(FROZEN))
+    freeze_parts(transformer, recipe.frozen)
 
     def predict(videos: Tensor, sentences: list[str]) -> Tensor:
         with torch.no_grad():
@@ -147,8 +150,9 @@ def fine_tune(pool: Pool, latents: Latents, transformer, texts: Texts, vae, step
         shown = (videos, predict(videos, sentences), _tensor(latents.masks[indices, rows]))
         return torch.cat([decode_row(vae, each) for each in shown], dim=1)
 
-    optimizer = Muon(transformer, 0.02, vector_rate=1e-3, by_adam=("proj_out.",))
-    train("rem", transformer, optimizer, loss, steps, folder, pictures=pictures)
+    optimizer = build_optimizer(transformer, recipe.optim)
+    average, clip = recipe.ema, recipe.optim.clip_norm
+    train("rem", transformer, optimizer, loss, steps, folder, decay=average, clip=clip, pictures=pictures)
 
 
 def _referring_batch(rng: np.random.Generator, pool: Pool) -> tuple[np.ndarray, np.ndarray, list[str]]:
