@@ -9,6 +9,8 @@ from .host import register_model_folder
 from .load_rem import LoadREM
 from .mask_to_alpha import MaskToAlpha
 from .sample_shot import SampleShot
+from .save_matte import SaveMatte
+from .segment_shot import SegmentShot
 from .segment_video import SegmentVideo
 
 
@@ -16,7 +18,7 @@ class ReferEverything(ComfyExtension):
     """The pack as the host sees it."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadREM, EncodeText, SegmentVideo, MaskToAlpha, SampleShot]
+        return [LoadREM, EncodeText, SegmentVideo, SegmentShot, MaskToAlpha, SaveMatte, SampleShot]
 
 
 async def comfy_entrypoint() -> ReferEverything:

@@ -1,25 +1,22 @@
-"""EncodeText: prompts to REM's 77 rows, and back out of any CONDITIONING."""
+"""EncodeText: prompts, one layer a line, to REM's 77 rows of each."""
 
 from __future__ import annotations
 
 import textwrap
-from typing import Any
 
-import torch
 from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..rem_engine.backbone import TEXT_ROWS, TEXT_WIDTH, check_prompt, fit_text_rows, warn_cut_prompt
+from ..rem_engine.backbone import TEXT_ROWS, fit_text_rows, warn_cut_prompt
+from ..rem_engine.prompts import parse_layers, texts_of
+from .conditioning import write_layers
 from .host import node_schema, show_text
-
-Conditioning = list[list[Any]]
 
 _TOKENS = "umt5xxl"  # under this name the host's tokenizer for Wan returns its tokens
 _CLIP_TOKENS = "h"  # and under this one that for ModelScope's CLIP
 _END = 1  # </s> in UMT5's vocabulary
 _SHOWN_CHARACTERS = 120  # of cut words on the node; the log has all of them
-_PROMPT = "refereverything_prompt"  # the prompt's text, for legends
 
 
 class EncodeText(io.ComfyNode):
@@ -28,8 +25,9 @@ class EncodeText(io.ComfyNode):
         return node_schema(
             node_id="EncodeText",
             display_name="Encode Text (REM)",
-            description="Encodes what to segment. One prompt a line; SegmentVideo looks for each of them.",
-            search_aliases=["prompt", "text encode", "referring expression", "clip text encode"],
+            description="Encodes what to segment. One prompt a line, each a layer of its own: 'the smoke', or "
+            "'smoke: the smoke | -the steam' with a name and something to leave out.",
+            search_aliases=["prompt", "negative prompt", "text encode", "referring expression", "clip text encode"],
             inputs=[
                 io.Clip.Input(
                     "clip", tooltip="The model's text encoder: LoadREM's CLIP, or for Wan Load CLIP with the type wan."
@@ -39,12 +37,15 @@ class EncodeText(io.ComfyNode):
                     multiline=True,
                     placeholder="the smoke",
                     tooltip="What to segment, in plain words: 'the smoke', 'the red car on the left'. "
-                    "One prompt a line, each gets a mask of its own. Up to 77 tokens (some 50 words) a line are read.",
+                    "One prompt a line, each gets a mask of its own. 'smoke: the smoke | -the steam from the kettle' "
+                    "names the layer and leaves out what follows '-'. Up to 77 tokens (some 50 words) of each text "
+                    "are read.",
                 ),
             ],
             outputs=[
                 io.Conditioning.Output(
-                    display_name="conditioning", tooltip="One entry a prompt. Conditioning (Combine) joins several."
+                    display_name="conditioning",
+                    tooltip="The layers, one entry for each distinct text. Conditioning (Combine) joins several.",
                 )
             ],
             hidden=[io.Hidden.unique_id],
@@ -52,17 +53,14 @@ class EncodeText(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip: CLIP, text: str) -> io.NodeOutput:
-        prompts = [line.strip() for line in text.splitlines() if line.strip()]
-        if not prompts:
-            check_prompt("")
-        entries = []
-        for prompt in prompts:
-            rows, cut = encode_prompt(clip, prompt)
+        layers = parse_layers(text.splitlines())
+        rows = {}
+        for prompt in texts_of(layers):
+            rows[prompt], cut = encode_prompt(clip, prompt)
             if cut:
                 shown = textwrap.shorten(cut, _SHOWN_CHARACTERS, placeholder=" ...")
                 show_text(f"Longer than {TEXT_ROWS} tokens; not read: {shown}", cls)
-            entries.append([rows[None], {"pooled_output": None, _PROMPT: prompt}])
-        return io.NodeOutput(entries)
+        return io.NodeOutput(write_layers(layers, rows))
 
 
 def encode_prompt(clip: CLIP, prompt: str) -> tuple[Tensor, str]:
@@ -86,33 +84,6 @@ def encode_prompt(clip: CLIP, prompt: str) -> tuple[Tensor, str]:
     if _CLIP_TOKENS in tokens:
         return encoded[0, :TEXT_ROWS].float().cpu(), cut
     return fit_text_rows(encoded[0, : min(token_count, TEXT_ROWS)].cpu()), cut
-
-
-def read_prompts(conditioning: Conditioning, width: int = TEXT_WIDTH) -> tuple[list[str], Tensor]:
-    """Prompts of a CONDITIONING, from EncodeText or from the host's own nodes.
-
-    Args:
-        conditioning: one entry a prompt.
-        width: of the rows that the denoiser reads.
-
-    Returns:
-        P texts for a legend, and float32 rows [P,77,width].
-
-    Raises:
-        ValueError: nothing in it, or made by a text encoder of another width.
-    """
-    if not conditioning:
-        raise ValueError("The CONDITIONING is empty: connect EncodeText.")
-    labels, rows = [], []
-    for number, (embeds, extras) in enumerate(conditioning, start=1):
-        if embeds.shape[-1] != width:
-            raise ValueError(
-                f"The CONDITIONING is {embeds.shape[-1]} wide and the model reads text {width} wide: make it with "
-                "EncodeText and the CLIP of the same LoadREM."
-            )
-        labels.append(extras.get(_PROMPT, f"prompt {number}"))
-        rows.append(fit_text_rows(embeds[0], width))
-    return labels, torch.stack(rows)
 
 
 def _count_tokens(clip: CLIP, text: str) -> int:

@@ -1,63 +1,58 @@
-"""MaskToAlpha: a soft mask to the alpha of an RGBA picture."""
+"""MaskToAlpha: soft masks to the alpha of RGBA pictures."""
 
 from __future__ import annotations
 
-import comfy.model_management
-import numpy as np
+from collections.abc import Iterator
+from functools import partial
+
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..rem_engine import matte
-from .host import node_schema, strip_preview
+from ..rem_engine.cuts import CutFinder
+from ..rem_engine.matte import MatteFrame, matte_frames, merge_alpha
+from .host import node_schema, progress_hook, strip_preview
+from .layers import as_layers, rgb
+from .matte_inputs import NEUTRAL, matte_input, matte_settings
+from .previews import PreviewFrames, over_checker
 
-_CHECKER = 16  # pixels of a square in the preview's background
+_FIRST_WIDGETS = ("black", "white", "gamma", "grow", "feather", "invert")
 
 
 class MaskToAlpha(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        def added(name: str, *, rare: bool = False) -> io.Input:
+            return matte_input(name, NEUTRAL[name], optional=True, rare=rare)
+
         return node_schema(
             node_id="MaskToAlpha",
             display_name="Mask to Alpha",
-            description="Makes a production alpha of a mask and joins it with the picture: levels, then grow or "
-            "shrink, then feather, then invert.",
-            search_aliases=["matte", "alpha", "rgba", "feather", "choke", "premultiply", "join image with alpha"],
+            description="Makes a production alpha of a mask and joins it with the picture: smoothing over time, levels "
+            "or a threshold, holes and specks, edges refined on the picture, grow or shrink, feather, invert, colour.",
+            search_aliases=[
+                "matte",
+                "alpha",
+                "rgba",
+                "feather",
+                "choke",
+                "premultiply",
+                "join image with alpha",
+                "guided filter",
+                "despill",
+                "temporal smoothing",
+            ],
             inputs=[
                 io.Image.Input("image", tooltip="The shot. An alpha it already has is replaced."),
                 io.Mask.Input(
-                    "mask", tooltip="A mask a frame, or one for all; the soft mask of SegmentVideo, for example."
+                    "mask",
+                    tooltip="A mask a frame, or one for all; the soft mask of SegmentVideo, for example. Several "
+                    "layers follow one another: first all masks of the first, then all of the second.",
                 ),
-                io.Float.Input(
-                    "black", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="Values up to this become transparent."
+                *(
+                    matte_input(name, NEUTRAL[name])
+                    for name in ("black", "white", "gamma", "grow", "feather", "invert")
                 ),
-                io.Float.Input(
-                    "white", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Values from this on become opaque."
-                ),
-                io.Float.Input(
-                    "gamma",
-                    default=1.0,
-                    min=0.05,
-                    max=20.0,
-                    step=0.05,
-                    tooltip="Above 1 makes the half-transparent part more opaque, below 1 more transparent.",
-                ),
-                io.Int.Input(
-                    "grow",
-                    default=0,
-                    min=-256,
-                    max=256,
-                    tooltip="Moves the edge outwards by that many pixels; below 0, inwards.",
-                ),
-                io.Float.Input(
-                    "feather",
-                    default=0.0,
-                    min=0.0,
-                    max=256.0,
-                    step=0.5,
-                    tooltip="Softens the edge over about that many pixels to either side.",
-                ),
-                io.Boolean.Input("invert", default=False, tooltip="Keeps the rest of the picture instead."),
                 io.Combo.Input(
                     "colour",
                     options=["straight", "premultiplied"],
@@ -65,10 +60,20 @@ class MaskToAlpha(io.ComfyNode):
                     tooltip="straight leaves the colours as they are (PNG, most hand-overs); premultiplied multiplies "
                     "them by the alpha (EXR, most compositing).",
                 ),
+                # Last, as every input added since: values of saved graphs go by their order.
+                added("threshold"),
+                added("knee", rare=True),
+                added("fill_holes", rare=True),
+                added("remove_islands", rare=True),
+                added("refine"),
+                added("refine_detail", rare=True),
+                added("smooth"),
+                added("decontaminate"),
             ],
             outputs=[
                 io.Image.Output(
-                    display_name="rgba", tooltip="The shot with its alpha. Save Image keeps it, Save Video cannot."
+                    display_name="rgba",
+                    tooltip="The shot with its alpha, a picture a mask. Save Image keeps it, Save Video cannot.",
                 ),
                 io.Mask.Output(display_name="alpha", tooltip="The alpha alone; 1 is opaque."),
             ],
@@ -86,43 +91,57 @@ class MaskToAlpha(io.ComfyNode):
         feather: float,
         invert: bool,
         colour: str,
+        threshold: float = NEUTRAL["threshold"],
+        knee: float = NEUTRAL["knee"],
+        fill_holes: int = NEUTRAL["fill_holes"],
+        remove_islands: int = NEUTRAL["remove_islands"],
+        refine: int = NEUTRAL["refine"],
+        refine_detail: float = NEUTRAL["refine_detail"],
+        smooth: int = NEUTRAL["smooth"],
+        decontaminate: bool = NEUTRAL["decontaminate"],
     ) -> io.NodeOutput:
-        _check(image, mask)
-        count = len(image)
-        alpha = torch.empty(image.shape[:3])
-        rgba = torch.empty(*image.shape[:3], 4)
-        # Frame by frame: a whole shot at once would hold several copies of every mask.
-        for frame in range(count):
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            values = matte.levels(mask[frame if len(mask) > 1 else 0], black, white, gamma)
-            values = matte.feather(matte.grow(values, grow), feather)
-            alpha[frame] = 1.0 - values if invert else values
-            rgba[frame] = matte.merge_alpha(_rgb(image[frame]), alpha[frame], colour == "premultiplied")
-        return io.NodeOutput(rgba, alpha, ui=strip_preview(_over_checker(image, alpha), cls))
-
-
-def _check(image: Tensor, mask: Tensor) -> None:
-    if len(image) == 0:
-        raise ValueError("The IMAGE has no frames; at least one is needed.")
-    if image.shape[1:3] != mask.shape[1:]:
-        raise ValueError(
-            f"The image is {image.shape[2]}x{image.shape[1]} pixels and the mask {mask.shape[2]}x{mask.shape[1]}; "
-            "they must have the same size: resize one of them first."
+        settings = matte_settings(
+            black=black,
+            white=white,
+            gamma=gamma,
+            threshold=threshold,
+            knee=knee,
+            fill_holes=fill_holes,
+            remove_islands=remove_islands,
+            grow=grow,
+            feather=feather,
+            refine=refine,
+            refine_detail=refine_detail,
+            smooth=smooth,
+            decontaminate=decontaminate,
+            invert=invert,
         )
-    if len(mask) not in (1, len(image)):
-        raise ValueError(f"There are {len(image)} images and {len(mask)} masks; as many masks, or one, are needed.")
+        layers = as_layers(image, mask)
+        pictures = rgb(image)
+        progress, preview = progress_hook(), PreviewFrames()
+        count = len(image)
+        alpha = torch.empty(len(layers), *image.shape[:3])
+        rgba = torch.empty(*alpha.shape, 4)
+        cuts = _cuts(pictures) if smooth else ()
+        # Frame by frame: a whole shot at once would hold several copies of every mask.
+        for matte in matte_frames(_frames(pictures, layers), settings, cuts=cuts):
+            plate = pictures[matte.index]
+            colours = plate.expand(len(layers), -1, -1, -1) if matte.foreground is None else matte.foreground
+            alpha[:, matte.index] = matte.alpha
+            rgba[:, matte.index] = merge_alpha(colours, matte.alpha, colour == "premultiplied")
+            preview.add(matte.index, partial(over_checker, plate, matte.alpha.amax(dim=0)))
+            progress(matte.index + 1, count)
+        return io.NodeOutput(rgba.flatten(0, 1), alpha.flatten(0, 1), ui=strip_preview(preview.frames(), cls))
 
 
-def _rgb(image: Tensor) -> Tensor:
-    """A picture [H,W,C], grey, RGB or RGBA, as RGB."""
-    return image[..., :3].expand(*image.shape[:-1], 3)
+def _frames(pictures: Tensor, layers: Tensor) -> Iterator[MatteFrame]:
+    for index, picture in enumerate(pictures):
+        yield MatteFrame(index, layers[:, index].float(), picture.clamp(0.0, 1.0))
 
 
-def _over_checker(image: Tensor, alpha: Tensor) -> np.ndarray:
-    """A few frames over the usual checkerboard, uint8 [n,H,W,3]."""
-    chosen = torch.linspace(0, len(image) - 1, min(len(image), 4)).round().long()
-    rows, columns = (torch.arange(size) // _CHECKER % 2 for size in image.shape[1:3])
-    checker = 0.35 + 0.15 * (rows[:, None] ^ columns[None]).float()
-    coverage = alpha[chosen, ..., None]
-    picture = torch.lerp(checker[..., None].expand(-1, -1, 3), _rgb(image[chosen]), coverage)
-    return (picture.clamp(0.0, 1.0) * 255.0).round().byte().numpy()
+def _cuts(pictures: Tensor) -> list[int]:
+    finder = CutFinder()
+    for picture in pictures:
+        finder.add(picture.clamp(0.0, 1.0).numpy())
+    finder.finish()
+    return finder.cuts

@@ -125,10 +125,17 @@ class _NoConfig:
     """What the host's LoRA loaders ask for, to translate names of its own networks; here is nothing to translate."""
 
     def __init__(self) -> None:
-        self.unet_config: dict[str, Any] = {}
+        self.unet_config: dict[str, Any] = _NoEntries()
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(_foreign(name))
+
+
+class _NoEntries(dict[str, Any]):
+    """The configuration of a network of the host's: none."""
+
+    def __missing__(self, name: str) -> Any:
+        raise ValueError(_foreign(name))
 
 
 def _foreign(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import InputImpl, io
 
 from ..rem_engine.media import open_shot
 from .host import node_schema
@@ -29,6 +29,9 @@ class SampleShot(io.ComfyNode):
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The frames, RGB."),
                 io.Float.Output(display_name="fps", tooltip="Frames per second, for Create Video."),
+                io.Video.Output(
+                    display_name="video", tooltip="The file itself, whole and unread, for Segment Shot: no frame limit."
+                ),
             ],
         )
 
@@ -37,4 +40,4 @@ class SampleShot(io.ComfyNode):
         with open_shot(SAMPLE) as shot:
             count = min(frame_limit or shot.frame_count, shot.frame_count)
             frames = torch.from_numpy(shot.read(0, count)).float() / 255.0
-            return io.NodeOutput(frames, float(shot.fps))
+            return io.NodeOutput(frames, float(shot.fps), InputImpl.VideoFromFile(str(SAMPLE)))

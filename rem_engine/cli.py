@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from . import __version__
-from .commands import convert, models, segment
+from .commands import convert, matte, models, segment
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -30,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     segment.add_parser(commands)
+    matte.add_parser(commands)
     convert.add_parser(commands)
     models.add_parser(commands)
     return parser
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class ProgressBar:
-    """Progress on standard error; satisfies `job.Reporter`."""
+    """Progress on standard error; satisfies the `Reporter` of `deliver` and of `matte_job`."""
 
     def __init__(self) -> None:
         self._bar: tqdm[NoReturn] | None = None
@@ -71,19 +72,17 @@ class ProgressBar:
         tqdm.write(text, file=sys.stderr)
 
     def steps(self, done: int, total: int) -> None:
-        if self._bar is None:
-            self._bar = tqdm(total=total, unit="step", desc="segmenting", dynamic_ncols=True)
-        self._bar.total = total  # more steps come to light where a cut is found
-        self._bar.update(done - self._bar.n)
+        self._move("segmenting", "step", done, total)
 
     def frames(self, done: int, total: int) -> None:
         if self._bar is not None:
             self._bar.set_postfix_str(f"{done} of {total} frames", refresh=False)
 
+    def mattes(self, done: int, total: int) -> None:
+        self._move("matting", "frame", done, total)
+
     def bytes(self, done: int, total: int) -> None:
-        if self._bar is None:
-            self._bar = tqdm(total=total, unit="B", unit_scale=True, desc="converting", dynamic_ncols=True)
-        self._bar.update(done - self._bar.n)
+        self._move("converting", "B", done, total)
 
     def warn(self, message: Warning | str, *_: Any, **__: Any) -> None:
         self.say(f"warning: {message}")
@@ -92,6 +91,12 @@ class ProgressBar:
         self.close()
         self.say(sentence)
         return code
+
+    def _move(self, doing: str, unit: str, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = tqdm(total=total, unit=unit, unit_scale=unit == "B", desc=doing, dynamic_ncols=True)
+        self._bar.total = total  # more steps come to light where a cut is found
+        self._bar.update(done - self._bar.n)
 
 
 def _file_error(error: OSError) -> str:

@@ -32,8 +32,18 @@ class FrameSource(Protocol):
         """
 
 
+class ReopenableFrames(FrameSource, Protocol):
+    """A FrameSource that several readers can read, each at its own place."""
+
+    def reopen(self) -> ReopenableFrames:
+        """Another reader of the same frames, from the first one on; to be closed on its own."""
+
+    def close(self) -> None:
+        """Let go of what is held open."""
+
+
 class ArrayFrames:
-    """A FrameSource over frames in memory, whatever their usual form.
+    """ReopenableFrames over frames in memory, whatever their usual form.
 
     Args:
         frames: array or tensor [T,H,W,3], RGBA [T,H,W,4] (alpha is dropped), or grey [T,H,W] or [T,H,W,1];
@@ -75,6 +85,12 @@ class ArrayFrames:
                 )
             frames = frames.clip(0.0, 1.0)
         return np.broadcast_to(frames, (*frames.shape[:3], 3))
+
+    def reopen(self) -> ArrayFrames:
+        return self  # any range may be read at any time
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
 
 def _to_array(frames: Tensor) -> np.ndarray:

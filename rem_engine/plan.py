@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,12 +95,18 @@ class Plan:
 
     def check_cuts(self, frame_count: int) -> None:
         """Raise ValueError where a given cut is none in a shot of `frame_count` frames."""
-        for cut in self.cuts if self.cuts != "auto" else ():
-            if not 0 < cut < frame_count:
-                raise ValueError(
-                    f"A take cannot begin at frame {cut}: the shot has frames 0 to {frame_count - 1}, and its first "
-                    "take begins at 0 anyway."
-                )
+        if self.cuts != "auto":
+            check_cuts(self.cuts, frame_count)
+
+
+def check_cuts(cuts: Iterable[int], frame_count: int) -> None:
+    """Raise ValueError where a cut is none in a shot of `frame_count` frames."""
+    for cut in cuts:
+        if not 0 < cut < frame_count:
+            raise ValueError(
+                f"A take cannot begin at frame {cut}: the shot has frames 0 to {frame_count - 1}, and its first take "
+                "begins at 0 anyway."
+            )
 
 
 def _shot_window(backbone: Backbone, settings: SegmentSettings) -> tuple[int, int]:

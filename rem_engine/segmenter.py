@@ -18,7 +18,7 @@ from .frames import ArrayFrames, FrameSource, check_source
 from .model_frames import ModelFrames, groups
 from .plan import Plan, SegmentSettings
 from .resize import masks_to_shot
-from .windows import Window
+from .windows import EndOfTake, Window
 
 Progress = Callable[[int, int], None]
 """Called as progress(done, total); an exception it raises ends the run."""
@@ -135,6 +135,7 @@ class Segmenter:
         *,
         first_frame: int = 0,
         progress: Progress | None = None,
+        end_of_take: EndOfTake | None = None,
     ) -> Iterator[Chunk]:
         """Segment a shot frame by frame: each frame from `first_frame` on comes once, in order, when it is final.
 
@@ -144,6 +145,8 @@ class Segmenter:
             first_frame: where to go on after an interrupted run; masks equal those of an uninterrupted one.
             progress: called as progress(done, total) after the encoding, the prediction, and the decoding of each
                 prompt, of every window; `total` grows where a cut is found, which takes more windows.
+            end_of_take: where takes end, if that is known from elsewhere; cuts are then not looked for, nor those of
+                the settings heeded.
 
         Raises:
             ValueError: no frames, frames under 16 pixels, a `first_frame` or a cut outside the shot.
@@ -157,10 +160,10 @@ class Segmenter:
             frames,
             plan.size_for(frames.height, frames.width),
             eight_bit=plan.paper,
-            cuts=plan.cuts,
+            cuts=() if end_of_take else plan.cuts,
             keep_from=first_frame + 1 - plan.window,
         )
-        windows = enumerate(plan.windows(frames.frame_count, pixels.end_of_take))
+        windows = enumerate(plan.windows(frames.frame_count, end_of_take or pixels.end_of_take))
         shot_size = (frames.height, frames.width)
         steps = _Steps(2 + len(prompt_embeds), progress)
         self.prompts_per_pass = 0

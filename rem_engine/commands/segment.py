@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..layout import DELIVERIES
+from .options import (
+    add_delivery_options,
+    add_matte_options,
+    cut_list,
+    delivery_settings,
+    kinds_among,
+    matte_settings,
+)
 
 if TYPE_CHECKING:
     from ..cli import ProgressBar
 
-WRITABLE = ("masks", "soft", "npz", "overlay")
-"""What a run can write: 8-bit masks, 16-bit soft masks, float32 soft masks in one file, the overlay video."""
+WRITABLE = ("masks", "soft", "npz", "overlay", *DELIVERIES)
+"""What a run can write: 8-bit masks, 16-bit soft masks, float32 soft masks in one file, the overlay video; and mattes
+for compositing."""
 
 _DESCRIPTION = """\
 Segment whatever a sentence names in a shot: things, and also processes such as smoke, fire or water.
@@ -23,6 +36,13 @@ examples:
 
   several prompts look at the shot together, at little more than the cost of one
     python -m rem_engine segment frames/ -p "the red car" -p "the dust behind it" -o masks
+
+  layers with names; what another sentence names is taken away; each pixel goes to its strongest layer
+    python -m rem_engine segment shot.mov -p "smoke: the smoke | -the steam from the kettle" -p "car: the red car" \\
+        --combine exclusive -o masks
+
+  for compositing: multilayer EXR from frame 1001 on, and ProRes 4444, with the edge of the shot itself
+    python -m rem_engine segment plate/ -p "smoke: the smoke" -o out --write exr,prores --start 1001 --smooth 2
 
   unclipped float32 masks for further work, and no pictures
     python -m rem_engine segment shot.mov -p "the fire" -o masks --write npz
@@ -39,15 +59,30 @@ examples:
   exactly as in the paper's evaluation
     python -m rem_engine segment frames/ -p "the dog" -o masks --protocol paper --model DIR --checkpoint rem.pth
 
-what OUT holds:
-  run.json                    settings, versions, seconds per stage, and each prompt with its folder and mean area
-  <folder>/masks/00000.png    8-bit, 0 or 255, the shot's own size       (--write masks)
-  <folder>/soft/00000.png     16-bit, the soft mask in 0..1              (--write soft)
-  <folder>/soft.npz           "soft": float32 [T,H,W], not clipped       (--write npz)
-  overlay.mp4                 the shot with every prompt in its colour   (--write overlay)
-  <folder> is made from the prompt: "the smoke" gives the_smoke.
+a prompt is written as
+  the smoke                                             what to segment, in plain words
+  smoke: the smoke                                      with a name for its layer: letters, digits, _ - .
+  smoke: the smoke | -the steam | -the fog              less what other words name
 
-A run stopped with Ctrl-C, or by a full disk, goes on where it stopped when the same command is run again.
+what OUT holds:
+  run.json                      settings, versions, seconds per stage, and each layer with its prompt and mean area
+  masks as the model gives them, after what is left out and --combine, without the matte options:
+  <layer>/masks/00000.png       8-bit, 0 or 255, the shot's own size       (--write masks)
+  <layer>/soft/00000.png        16-bit, the soft mask in 0..1              (--write soft)
+  <layer>/soft.npz              "soft": float32 [T,H,W], not clipped       (--write npz)
+  overlay.mp4                   the shot with every layer in its colour    (--write overlay)
+  ids/00000.png                 8-bit, the number of each pixel's layer    (--combine exclusive)
+  mattes, shaped by the matte options:
+  <layer>/alpha/<shot>.1001.png 16-bit grey                                (--write alpha)
+  <layer>/png16/<shot>.1001.png 16-bit RGBA                                (--write png16)
+  exr/<shot>.1001.exr           RGBA, and A of each layer                  (--write exr)
+  <layer>/<shot>.mov            ProRes 4444                                (--write prores)
+  <layer>/<shot>.webm           VP9 with alpha                             (--write webm)
+  <layer> is the name given, or made from the prompt: "the smoke" gives the_smoke.
+
+A run stopped with Ctrl-C, or by a full disk, goes on where it stopped when the same command is run again. A video
+cannot be gone on with: it is made anew from soft masks on disk (--write soft), without which the run starts at the
+first frame.
 """
 
 
@@ -66,7 +101,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "shot",
         metavar="SHOT",
         type=Path,
-        help="a video file, a folder of PNG, JPEG, TIFF or EXR frames, or one image",
+        help="a video file, a folder of PNG, JPEG, TIFF, DPX or EXR frames, or one image",
     )
     add(
         "-p",
@@ -74,8 +109,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="PROMPT",
         dest="prompts",
         action="append",
-        required=True,
-        help="what to segment, in plain words; give -p several times for several masks",
+        default=[],
+        help="what to segment, as shown below; give -p several times for several layers",
+    )
+    add("--prompts", metavar="FILE", dest="prompts_file", type=Path, help="a text file of prompts, one a line")
+    add(
+        "--combine",
+        choices=("separate", "union", "exclusive"),
+        default="separate",
+        help="layers may overlap, become one, or get each pixel for the strongest alone (separate)",
     )
     add("-o", "--out", metavar="OUT", type=Path, required=True, help="folder to write to; made if it is not there")
     add("--model", default="mini", metavar="mini|DIR", help="REM-mini, or a model folder in diffusers' layout (mini)")
@@ -104,9 +146,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "--cuts",
         metavar="auto|none|N,N",
-        type=_cuts,
+        type=cut_list,
         default="auto",
         help="where takes begin: found (auto), nowhere, or at these frames, counted from 0 (auto)",
+    )
+    add(
+        "--close-up",
+        action="store_true",
+        help="look once more, closer, at where each mask is, for small things in large frames",
     )
     add("--threshold", metavar="X", type=_threshold, default=0.5, help="a pixel is in the mask above this (0.5)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (auto)")
@@ -120,10 +167,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "--write",
         metavar="KINDS",
-        type=_kinds,
+        type=partial(kinds_among, WRITABLE),
         default=("masks", "soft", "overlay"),
         help=f"any of {','.join(WRITABLE)}, joined by commas (masks,soft,overlay)",
     )
+    add_delivery_options(segment)
+    add_matte_options(segment)
 
 
 def run(options: argparse.Namespace, bar: ProgressBar) -> int:
@@ -131,13 +180,40 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     from ..job import Job  # here, so that help is quick
     from ..job import run as run_job
 
-    settings = {name: value for name, value in vars(options).items() if name not in ("command", "run")}
-    job = Job(**{**settings, "prompts": tuple(options.prompts)})
+    matte = matte_settings(options)
+    delivery = delivery_settings(options, tuple(kind for kind in options.write if kind in DELIVERIES))
+    names = {field.name for field in fields(Job)} - {"prompts"}
+    settings = {name: value for name, value in vars(options).items() if name in names}
+    job = Job(**settings, prompts=_prompts(options), matte=matte, delivery=delivery)
     result = run_job(job, bar)
     bar.close()
     for prompt in result["prompts"]:
         print(f"{job.out / prompt['folder']}  {prompt['mean_area']:7.2%} of the picture  {prompt['prompt']}")
+    for file in result["delivery"]["files"]:
+        print(job.out / file)
     return 0
+
+
+def _prompts(options: argparse.Namespace) -> tuple[str, ...]:
+    """Those of -p and of the file, blank lines among the latter."""
+    from ..backbone import check_prompt
+
+    for prompt in options.prompts:
+        check_prompt(prompt)
+    lines = [*options.prompts]
+    if options.prompts_file is not None:
+        try:
+            lines += options.prompts_file.read_text("utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{options.prompts_file} is no text in UTF-8: save it as plain text, one prompt a line."
+            ) from error
+    elif not lines:
+        raise ValueError(
+            "the following arguments are required: -p/--prompt, or --prompts with a file of them "
+            "(see python -m rem_engine segment --help)"
+        )
+    return tuple(lines)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -145,15 +221,6 @@ def _size(text: str) -> tuple[int, int]:
     if not (height.isdecimal() and width.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is no size: give height and width, for example 256x448")
     return int(height), int(width)
-
-
-def _cuts(text: str) -> str | tuple[int, ...]:
-    if text == "auto":
-        return text
-    frames = [] if text == "none" else text.split(",")
-    if not all(frame.strip().isdecimal() for frame in frames):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of cuts: give auto, none, or frames such as 120,305")
-    return tuple(int(frame) for frame in frames)
 
 
 def _threshold(text: str) -> float:
@@ -164,11 +231,3 @@ def _threshold(text: str) -> float:
     if not 0.0 < value < 1.0:
         raise argparse.ArgumentTypeError(f"{text!r} is no threshold: give a number between 0 and 1, for example 0.5")
     return value
-
-
-def _kinds(text: str) -> tuple[str, ...]:
-    chosen = [kind.strip() for kind in text.split(",")]
-    unknown = [kind for kind in chosen if kind not in WRITABLE]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} cannot be written: choose from {','.join(WRITABLE)}")
-    return tuple(kind for kind in WRITABLE if kind in chosen)

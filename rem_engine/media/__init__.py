@@ -1,4 +1,4 @@
-"""Shots and pictures: reading them (`open_shot`), drawing masks over them, writing masks and overlays."""
+"""Shots and pictures: reading them (`open_shot`), drawing masks over them, writing masks, overlays and deliveries."""
 
 from __future__ import annotations
 

@@ -1,57 +1,114 @@
-"""OpenEXR frames."""
+"""Reading OpenEXR frames."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import OpenEXR
 
+from .colour import LARGEST_HALF, ColourTags
+from .shot import ShotInfo
+from .timecode import exact_rate, from_exr
+
 _ADVICE = "the file is truncated or damaged, render or export it again."
 
 
-def exr_size(file: Path) -> tuple[int, int]:
-    """(height, width) of an EXR's display window.
+def exr_info(file: Path) -> ShotInfo:
+    """What an EXR's header says of its first part; the size is that of the display window.
 
     Raises:
         ValueError: not an EXR.
     """
-    return _window(_open(file, header_only=True).header()["displayWindow"])[2:]
+    header = _open(file, header_only=True).header()
+    _, _, height, width = _window(header["displayWindow"])
+    rate, code, xy = (header.get(name) for name in ("framesPerSecond", "timeCode", "chromaticities"))
+    fps = exact_rate(rate) if isinstance(rate, Fraction) and rate > 0 else None
+    aspect = Fraction(header.get("pixelAspectRatio", 1.0)).limit_denominator(1000)
+    return ShotInfo(
+        height,
+        width,
+        fps,
+        None if code is None else str(from_exr(code, fps)),
+        ColourTags(chromaticities=None if xy is None else tuple(float(value) for value in xy)),
+        aspect if aspect > 0 else Fraction(1),
+    )
 
 
 def read_exr(file: Path) -> np.ndarray:
-    """RGB of an EXR's first part, over its display window, as display sRGB.
+    """RGB of an EXR's first part over its display window, scene-linear and unclipped.
 
-    R, G, B (or Y) are scene-linear with Rec. 709 primaries; alpha is dropped, which leaves premultiplied colour over
-    black. What the data window does not cover is black; what it holds beyond the display window is cut off.
+    Taken are the unnamed channels R, G, B (or Y); where there are none, those of the only layer that has them
+    (`beauty.R`, ...). Alpha is dropped, which leaves premultiplied colour over black. What the data window does not
+    cover is black; what it holds beyond the display window is cut off.
 
     Returns:
-        float32 [H,W,3] in 0..1.
+        float32 [H,W,3]. Values above 1 and below 0 stay; NaN is 0, infinities are the largest 16-bit float, 65504.
 
     Raises:
-        ValueError: a damaged file, deep data, or no R, G, B or Y channel.
+        ValueError: a damaged file, deep data, no R, G, B or Y channel, or several layers that have them.
     """
+    return _read(file, _colour_channels)
+
+
+def read_exr_mask(file: Path) -> np.ndarray:
+    """A mask of an EXR's first part over its display window, as stored: A where there is one, else Y, R, or the only
+    channel.
+
+    Returns:
+        float32 [H,W]. NaN is 0; 0 beyond the data window.
+
+    Raises:
+        ValueError: a damaged file, deep data, or none of these channels.
+    """
+    return _read(file, _mask_channels)[..., 0]
+
+
+def _read(file: Path, choose: Callable[[Path, Collection[str]], Sequence[str]]) -> np.ndarray:
+    """Chosen channels, float32 [H,W,3]."""
     image = _open(file, header_only=False)
     if not image.parts:  # how OpenEXR reports pixel data it cannot decode
         raise ValueError(f"{file.name} cannot be decoded: {_ADVICE}")
     header, channels = image.header(), image.channels()
-    names = [name for name in ("R", "G", "B") if name in channels]
-    if len(names) < 3:
-        names = ["Y"] * 3 if "Y" in channels else []
-    if not names or any(channels[name].pixels.dtype == object for name in names):
-        raise ValueError(
-            f"{file.name} holds no flat RGB picture but the channels {', '.join(sorted(channels))}: "
-            "save the beauty pass as R, G, B."
-        )
+    names = choose(file, channels)
+    if any(channels[name].pixels.dtype == object for name in names):
+        raise ValueError(f"{file.name} holds deep data: flatten it before it is read.")
     linear = np.stack([channels[name].pixels.astype(np.float32) for name in names], axis=-1)
-    return linear_to_srgb(_in_display_window(linear, header))
+    linear = np.nan_to_num(linear, copy=False, nan=0.0, posinf=LARGEST_HALF, neginf=-LARGEST_HALF)
+    return _in_display_window(linear, header)
 
 
-def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
-    """Scene-linear values -> display sRGB in 0..1 (IEC 61966-2-1); clipped, NaN is 0. float32, any shape."""
-    clipped = np.nan_to_num(linear.astype(np.float32), nan=0.0).clip(0.0, 1.0)
-    return np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055).astype(np.float32)
+def _colour_channels(file: Path, channels: Collection[str]) -> tuple[str, str, str]:
+    """Names of the three channels to read."""
+    if {"R", "G", "B"} <= set(channels):
+        return "R", "G", "B"
+    if "Y" in channels:
+        return "Y", "Y", "Y"
+    layers = [name[:-2] for name in sorted(channels) if name.endswith(".R")]
+    layers = [layer for layer in layers if f"{layer}.G" in channels and f"{layer}.B" in channels]
+    if len(layers) == 1:
+        return f"{layers[0]}.R", f"{layers[0]}.G", f"{layers[0]}.B"
+    if layers:
+        raise ValueError(
+            f"{file.name} holds no unnamed R, G, B, but the layers {', '.join(layers)}: "
+            "save the one to be read as R, G, B."
+        )
+    raise ValueError(
+        f"{file.name} holds no flat RGB picture but the channels {', '.join(sorted(channels))}: "
+        "save the beauty pass as R, G, B."
+    )
+
+
+def _mask_channels(file: Path, channels: Collection[str]) -> tuple[str, str, str]:
+    names = [name for name in ("A", "Y", "R") if name in channels] or (list(channels) if len(channels) == 1 else [])
+    if not names:
+        raise ValueError(
+            f"{file.name} holds no mask but the channels {', '.join(sorted(channels))}: save the mask as A or Y."
+        )
+    return names[0], names[0], names[0]
 
 
 def _open(file: Path, header_only: bool) -> Any:

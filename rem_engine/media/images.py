@@ -1,7 +1,8 @@
-"""Still images and image sequences: PNG, JPEG, TIFF, EXR."""
+"""Still images and image sequences: PNG, JPEG, TIFF, DPX, EXR."""
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 from collections.abc import Sequence
@@ -12,8 +13,10 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from .exr import exr_size, read_exr
-from .shot import Shot, check_frame_size
+from .colour import linear_to_srgb
+from .dpx import dpx_info, read_dpx
+from .exr import exr_info, read_exr
+from .shot import Shot, ShotInfo, check_frame_size
 
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_ORIENTATION = 256, 257, 258, 274
 _ADVICE = "the file is truncated or damaged, export it again."
@@ -22,17 +25,20 @@ _ADVICE = "the file is truncated or damaged, export it again."
 class ImageShot(Shot):
     """Images on disk as the frames of a shot, in the order given; every header is read on opening.
 
-    8-bit images are read as uint8, 16-bit and floating-point ones as float32 0..1.
+    8-bit images are read as uint8, 10-bit to 16-bit and floating-point ones as float32 0..1. Frame rate and timecode
+    are those an EXR's or a DPX's first frame states, chromaticities an EXR's.
     """
-
-    fps = None
 
     def __init__(self, name: str, files: Sequence[Path]) -> None:
         """Raises ValueError for an unreadable file, for frames of different sizes, or under 16 pixels."""
         super().__init__()
         self.name = name
         self._files = tuple(files)
-        self.height, self.width = image_size(self._files[0])
+        stated = image_info(self._files[0])
+        self.height, self.width, self.fps = stated.height, stated.width, stated.fps
+        self.timecode, self.colour, self.pixel_aspect = stated.timecode, stated.colour, stated.pixel_aspect
+        number = re.search(r"(\d+)\D*$", self._files[0].stem)
+        self.first_number = int(number[1]) if number and len(self._files) > 1 else None
         check_frame_size(self._files[0].name, self.height, self.width)
         for file in self._files[1:]:
             height, width = image_size(file)
@@ -46,11 +52,17 @@ class ImageShot(Shot):
     def frame_count(self) -> int:
         return len(self._files)
 
+    def reopen(self) -> ImageShot:
+        return ImageShot(self.name, self._files)
+
     def _frame(self, index: int) -> np.ndarray:
-        pixels = read_image(self._files[index])
+        pixels = read_exr(self._files[index]) if self._is_linear(index) else read_image(self._files[index])
         if pixels.shape[:2] != (self.height, self.width):
             raise ValueError(f"{self._files[index].name} changed while the shot was read: start again.")
         return pixels
+
+    def _is_linear(self, index: int) -> bool:
+        return self._files[index].suffix.lower() == ".exr"
 
 
 def image_size(file: Path) -> tuple[int, int]:
@@ -59,9 +71,21 @@ def image_size(file: Path) -> tuple[int, int]:
     Raises:
         ValueError: not an image.
     """
+    info = image_info(file)
+    return info.height, info.width
+
+
+def image_info(file: Path) -> ShotInfo:
+    """What an image's header says; only those of EXR and DPX say more here than the size as displayed.
+
+    Raises:
+        ValueError: not an image.
+    """
     suffix = file.suffix.lower()
     if suffix == ".exr":
-        return exr_size(file)
+        return exr_info(file)
+    if suffix == ".dpx":
+        return dpx_info(file)
     if suffix in (".tif", ".tiff"):
         tags = _tiff_tags(file)
         height, width = int(tags[_TIFF_HEIGHT]), int(tags[_TIFF_WIDTH])
@@ -73,20 +97,23 @@ def image_size(file: Path) -> tuple[int, int]:
                 turned = suffix != ".png" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
         except OSError as error:
             raise ValueError(f"{file.name} cannot be read as an image: {_ADVICE}") from error
-    return (width, height) if turned else (height, width)
+    return ShotInfo(width, height) if turned else ShotInfo(height, width)
 
 
 def read_image(file: Path) -> np.ndarray:
     """RGB [H,W,3] of an image: uint8, or float32 0..1 where it holds more than 8 bits a channel. Alpha is dropped.
 
-    Floating-point TIFF is taken as display-referred and clipped; EXR as scene-linear (see `read_exr`).
+    Floating-point TIFF is taken as display-referred and clipped; EXR as scene-linear (see `read_exr`) and brought to
+    display sRGB; DPX as display-referred, logarithmic ones too.
 
     Raises:
         ValueError: a damaged file.
     """
     suffix = file.suffix.lower()
     if suffix == ".exr":
-        return read_exr(file)
+        return linear_to_srgb(read_exr(file))
+    if suffix == ".dpx":
+        return read_dpx(file)
     try:
         if suffix in (".tif", ".tiff") and _is_deep(_tiff_tags(file)):
             return _read_deep(file)

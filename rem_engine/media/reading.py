@@ -8,18 +8,19 @@ from pathlib import Path
 
 from .shot import Shot
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".exr")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dpx", ".exr")
 
 
 def open_shot(path: str | PathLike[str]) -> Shot:
     """Open a shot for reading.
 
     Args:
-        path: a video file; a folder of PNG, JPEG, TIFF or EXR frames, taken in natural order (frame2 before frame10;
-            other files and sub-folders are left aside); or a single image, a shot of one frame.
+        path: a video file; a folder of PNG, JPEG, TIFF, DPX or EXR frames, taken in natural order (frame2 before
+            frame10; other files and sub-folders are left aside); or a single image, a shot of one frame.
 
-    Alpha is dropped. EXR is taken as scene-linear (Rec. 709 primaries) and brought to display sRGB, clipped to 0..1.
-    Rotation asked for by a phone's metadata is applied.
+    Alpha is dropped. EXR is taken as scene-linear; `Shot.read` brings it to display sRGB, clipped to 0..1, and
+    `Shot.read_linear` gives it as stored. Primaries are left as they are, and so are the transfer functions of videos
+    and DPX (log, PQ, HLG), which are taken as display-referred. Rotation asked for by a phone's metadata is applied.
 
     Raises:
         FileNotFoundError: nothing at `path`.
@@ -51,7 +52,7 @@ def shot_files(path: Path) -> list[Path]:
         if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
     ]
     if not files:
-        raise ValueError(f"The folder {path} holds no frames: PNG, JPEG, TIFF or EXR files are expected in it.")
+        raise ValueError(f"The folder {path} holds no frames: PNG, JPEG, TIFF, DPX or EXR files are expected in it.")
     files.sort(key=lambda file: natural_key(file.name))
     by_stem: dict[str, Path] = {}
     for file in files:

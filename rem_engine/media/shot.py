@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from fractions import Fraction
 from types import TracebackType
 
 import numpy as np
+
+from .colour import ColourTags, linear_to_srgb, srgb_to_linear
+from .timecode import STILLS_FPS, is_timecode
+
+
+@dataclass(frozen=True)
+class ShotInfo:
+    """What a delivery takes over from its shot.
+
+    Attributes:
+        height, width: pixels.
+        fps: frames per second, None for stills.
+        timecode: of the first frame, HH:MM:SS:FF, or HH:MM:SS;FF for drop frame; None where there is none.
+        colour: tags of its colours.
+        pixel_aspect: width of a pixel over its height, 1 unless it is anamorphic.
+    """
+
+    height: int
+    width: int
+    fps: Fraction | None = None
+    timecode: str | None = None
+    colour: ColourTags = field(default_factory=ColourTags)
+    pixel_aspect: Fraction = Fraction(1)
 
 
 class Shot(ABC):
@@ -17,13 +41,21 @@ class Shot(ABC):
     Attributes:
         name: file name without its suffix, or the folder's name.
         height, width: size of every frame as displayed (after rotation), pixels.
-        fps: frames per second, None for stills.
+        fps: frames per second, None for stills that do not say.
+        timecode: of the first frame, HH:MM:SS:FF, or HH:MM:SS;FF for drop frame; None where there is none.
+        first_number: of a folder's first frame by its name (1001 of plate.1001.exr), None for anything else.
+        colour: the file's own colour tags.
+        pixel_aspect: width of a pixel over its height, as displayed.
     """
 
     name: str
     height: int
     width: int
     fps: Fraction | None
+    timecode: str | None = None
+    first_number: int | None = None
+    colour: ColourTags
+    pixel_aspect: Fraction = Fraction(1)
 
     def __init__(self) -> None:
         self._recent: list[np.ndarray] = []
@@ -38,9 +70,28 @@ class Shot(ABC):
             ValueError: a damaged or truncated file.
         """
 
+    @property
+    def info(self) -> ShotInfo:
+        """What a delivery of this shot takes over from it.
+
+        A timecode that does not exist at the shot's rate (headers are often wrong) is left out.
+        """
+        timecode = self.timecode
+        if timecode is not None and not is_timecode(timecode, self.fps or STILLS_FPS):
+            timecode = None
+        return ShotInfo(self.height, self.width, self.fps, timecode, self.colour, self.pixel_aspect)
+
+    @abstractmethod
+    def reopen(self) -> Shot:
+        """Another reader of the same shot, to be closed on its own."""
+
     @abstractmethod
     def _frame(self, index: int) -> np.ndarray:
-        """Frame `index` as [H,W,3], uint8 or float32; calls with rising indices are cheap."""
+        """Frame `index` as [H,W,3], uint8 or float32, as `_is_linear` says; calls with rising indices are cheap."""
+
+    def _is_linear(self, index: int) -> bool:
+        """Whether `_frame` gives scene-linear float32 instead of display-referred values."""
+        return False
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Frames `start`..`stop` (half-open).
@@ -55,16 +106,43 @@ class Shot(ABC):
         Raises:
             ValueError: an empty range or one outside the shot, or a frame that cannot be decoded.
         """
+        frames = [
+            linear_to_srgb(frame) if self._is_linear(index) else frame
+            for index, frame in enumerate(self._kept(start, stop), start)
+        ]
+        if any(frame.dtype != np.uint8 for frame in frames):
+            frames = [_display(frame) for frame in frames]
+        return np.stack(frames)
+
+    def read_linear(self, start: int, stop: int) -> np.ndarray:
+        """Frames `start`..`stop` (half-open) in scene-linear light; decodes no frame that `read` has just decoded.
+
+        EXR is given as it is stored, values above 1 and below 0 with it. Everything else is taken as display sRGB,
+        whatever its transfer tag says, and its curve undone.
+
+        Returns:
+            float32 [stop-start,H,W,3] RGB, with the file's own primaries.
+
+        Raises:
+            ValueError: as `read`.
+        """
+        return np.stack(
+            [
+                frame if self._is_linear(index) else srgb_to_linear(_display(frame))
+                for index, frame in enumerate(self._kept(start, stop), start)
+            ]
+        )
+
+    def _kept(self, start: int, stop: int) -> list[np.ndarray]:
+        """The frames as stored; those of the last range are at hand."""
         if not 0 <= start < stop <= self.frame_count:
             raise ValueError(
                 f"{self.name} has frames 0 to {self.frame_count - 1}; the range {start}..{stop} cannot be read."
             )
         held = {self._recent_start + offset: frame for offset, frame in enumerate(self._recent)}
-        frames = [held[index] if index in held else self._frame(index) for index in range(start, stop)]
-        self._recent, self._recent_start = frames, start
-        if any(frame.dtype != np.uint8 for frame in frames):
-            frames = [frame.astype(np.float32) / 255.0 if frame.dtype == np.uint8 else frame for frame in frames]
-        return np.stack(frames)
+        self._recent = [held[index] if index in held else self._frame(index) for index in range(start, stop)]
+        self._recent_start = start
+        return self._recent
 
     def close(self) -> None:
         """Let go of open files and kept frames."""
@@ -77,6 +155,10 @@ class Shot(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _display(frame: np.ndarray) -> np.ndarray:
+    return frame.astype(np.float32) / 255.0 if frame.dtype == np.uint8 else frame
 
 
 def check_frame_size(name: str, height: int, width: int) -> None:

@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from .colour import video_tags
 from .shot import Shot, check_frame_size
 
 # Containers whose header tells how long the shot should be, and how.
@@ -45,6 +46,7 @@ class VideoShot(Shot):
         self._first: VideoFrame | None = first
         turned = round(first.rotation / 90) % 2 == 1
         self.height, self.width = (first.width, first.height) if turned else (first.height, first.width)
+        self.pixel_aspect = 1 / self._stored_aspect if turned else self._stored_aspect
         check_frame_size(path.name, self.height, self.width)
 
     @cached_property
@@ -63,6 +65,12 @@ class VideoShot(Shot):
                 raise ValueError(f"{self._path.name} cannot be decoded to its end: {_ADVICE}") from error
             except _TooShort as error:
                 raise ValueError(f"{self._path.name} ends {error} its header announces: {_ADVICE}") from None
+
+    def reopen(self) -> VideoShot:
+        again = VideoShot(self._path)
+        if "frame_count" in vars(self):  # counting decodes the whole file
+            again.frame_count = self.frame_count
+        return again
 
     def close(self) -> None:
         super().close()
@@ -88,6 +96,10 @@ class VideoShot(Shot):
         self._container, stream = _open(self._path)
         stream.thread_type = "AUTO"
         self.fps = stream.average_rate or stream.guessed_rate
+        self.timecode = _timecode(self._container)
+        self._stored_aspect = stream.sample_aspect_ratio or Fraction(1)
+        codec = stream.codec_context
+        self.colour = video_tags(codec.color_primaries, codec.color_trc, codec.colorspace)
         self._frames = self._container.decode(stream)
         self._next = 0
 
@@ -128,6 +140,15 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
         container.close()
         raise ValueError(f"{path.name} holds no pictures: it is no video, or the file is truncated.")
     return container, container.streams.video[0]
+
+
+def _timecode(container: InputContainer) -> str | None:
+    """The file's timecode: a track of its own (QuickTime), or a tag of the picture or of the file (Matroska, MXF)."""
+    for tags in (*(stream.metadata for stream in container.streams), container.metadata):
+        for name, value in tags.items():
+            if name.lower() == "timecode":
+                return value
+    return None
 
 
 def _count_frames(container: InputContainer, stream: VideoStream) -> int:

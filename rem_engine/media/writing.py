@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -9,12 +10,12 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorRange, Colorspace
 
 from ..whole_files import written_whole
-
-STILLS_FPS = Fraction(24)
-"""Frame rate of an overlay over stills, which have none of their own."""
+from .colour import REC_709
+from .shot import ShotInfo
+from .timecode import STILLS_FPS
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -28,9 +29,26 @@ def mask_png(mask: np.ndarray) -> bytes:
     return _png(mask.astype(np.uint8) * 255)
 
 
+def sixteen_bit(values: np.ndarray) -> np.ndarray:
+    """float, nominally 0..1, any shape -> uint16: round(clip(values, 0, 1) * 65535)."""
+    scaled = np.multiply(values, 65535.0, dtype=np.float64)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, 0.0, 65535.0, out=scaled).astype(np.uint16)
+
+
 def soft_png(soft: np.ndarray) -> bytes:
-    """A soft mask, float [H,W], as a 16-bit grey PNG: round(clip(soft, 0, 1) * 65535)."""
-    return _png(np.rint(soft.astype(np.float64).clip(0.0, 1.0) * 65535.0).astype(np.uint16))
+    """A soft mask, float [H,W], as a 16-bit grey PNG; see `sixteen_bit`."""
+    return _png(sixteen_bit(soft))
+
+
+def ids_png(ids: np.ndarray) -> bytes:
+    """An id map, uint8 [H,W], as an 8-bit grey PNG of its numbers."""
+    return _png(ids)
+
+
+def rgba_png(rgb: np.ndarray, alpha: np.ndarray) -> bytes:
+    """Straight colour, float [H,W,3], and alpha, float [H,W], as a 16-bit RGBA PNG; see `sixteen_bit`."""
+    return _png(sixteen_bit(np.dstack([rgb[..., ::-1], alpha])))  # OpenCV's order is BGRA
 
 
 def _png(pixels: np.ndarray) -> bytes:
@@ -40,38 +58,67 @@ def _png(pixels: np.ndarray) -> bytes:
     return data.tobytes()
 
 
-class VideoWriter:
-    """An MP4 file of 8-bit frames, for looking at: H.264 where PyAV's FFmpeg has libx264, else MPEG-4.
+class VideoFile:
+    """A video file that grows frame by frame, written to the path given and whole after `close`."""
 
-    yuv420p, Rec. 709; a frame with an odd side is padded by repeating its last row or column, since yuv420p halves
-    both. The file is written to the path given, and is whole after `close`.
-    """
+    def __init__(
+        self,
+        path: Path,
+        container: str,
+        codec: str,
+        options: Mapping[str, str],
+        pix_fmt: str,
+        size: tuple[int, int],
+        info: ShotInfo,
+    ) -> None:
+        """Open a file for writing.
 
-    def __init__(self, path: Path, height: int, width: int, fps: Fraction | None) -> None:
-        """Args: frame size in pixels; fps None for stills (24 frames per second)."""
+        Args:
+            path: where it is written.
+            container, codec, options, pix_fmt: FFmpeg's names.
+            size: (height, width) in pixels, as stored.
+            info: of the shot: its rate (stills: 24 frames per second), timecode, shape of pixels, and colour tags; Rec.
+                709 for what they leave open. The range is always limited.
+
+        Raises:
+            RuntimeError: PyAV's FFmpeg lacks the encoder.
+        """
+        if codec not in av.codecs_available:
+            raise RuntimeError(f"This PyAV has no encoder {codec}: install the one from PyPI (pip install av).")
         # Through a Python file, so that a full disk shows as the OSError it is.
         self._file = open(path, "wb")  # noqa: SIM115
-        self._container = av.open(self._file, "w", format="mp4")
-        codec, options = "mpeg4", {"qscale": "3", "flags": "+qscale"}
-        if "libx264" in av.codecs_available:
-            codec, options = "libx264", {"crf": "18", "preset": "veryfast"}
+        self._container = av.open(self._file, "w", format=container)
         # MPEG-4 cannot hold a rate whose parts are above 65535.
-        self._stream = self._container.add_stream(codec, rate=(fps or STILLS_FPS).limit_denominator(1001))
-        self._stream.options = options
-        self._stream.pix_fmt = "yuv420p"
-        self._padding = ((0, height % 2), (0, width % 2), (0, 0))
-        self._stream.height, self._stream.width = height + height % 2, width + width % 2
-        context = self._stream.codec_context
-        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        self._stream = self._container.add_stream(codec, rate=(info.fps or STILLS_FPS).limit_denominator(1001))
+        self._stream.options = dict(options)
+        self._stream.pix_fmt = pix_fmt
+        self._stream.height, self._stream.width = size
+        self._stream.thread_type = "AUTO"
+        self._stream.codec_context.sample_aspect_ratio = info.pixel_aspect
+        if info.timecode:
+            self._stream.metadata["timecode"] = info.timecode
+        colour = info.colour
+        self._tags = {
+            "color_primaries": colour.primaries or REC_709,
+            "color_trc": colour.transfer or REC_709,
+            "colorspace": colour.matrix or REC_709,
+            "color_range": ColorRange.MPEG,
+        }
+        for name, value in self._tags.items():
+            setattr(self._stream.codec_context, name, value)
 
-    def write(self, frame: np.ndarray) -> None:
-        """Append a frame, uint8 [H,W,3]."""
-        padded = np.pad(frame, self._padding, mode="edge")
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24").reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-        )
+    def _encode(self, picture: av.VideoFrame) -> None:
+        for name, value in self._tags.items():
+            setattr(picture, name, value)  # ProRes repeats the frame's own tags in each frame
         self._container.mux(self._stream.encode(picture))
+
+    def _encode_planes(self, pix_fmt: str, planes: Sequence[np.ndarray]) -> None:
+        """Append a frame whose planes [h,w] are as stored, uint8 or little-endian uint16."""
+        picture = av.VideoFrame(self._stream.width, self._stream.height, pix_fmt)
+        for stored, plane in zip(picture.planes, planes, strict=True):
+            rows = np.frombuffer(stored, plane.dtype).reshape(stored.height, -1)
+            rows[:, : plane.shape[1]] = plane
+        self._encode(picture)
 
     def close(self) -> None:
         """Write what the encoder still holds and the index."""
@@ -85,3 +132,28 @@ class VideoWriter:
         """Let go of the file without making it whole."""
         with suppress(OSError):  # on a full disk closing still tries to write what is buffered, which nobody wants
             self._file.close()
+
+
+class VideoWriter(VideoFile):
+    """An MP4 file of 8-bit frames, for looking at: H.264 where PyAV's FFmpeg has libx264, else MPEG-4.
+
+    yuv420p, Rec. 709; a frame with an odd side is padded by repeating its last row or column, since yuv420p halves
+    both.
+    """
+
+    def __init__(self, path: Path, height: int, width: int, fps: Fraction | None) -> None:
+        """Args: frame size in pixels; fps None for stills (24 frames per second)."""
+        codec, options = "mpeg4", {"qscale": "3", "flags": "+qscale"}
+        if "libx264" in av.codecs_available:
+            codec, options = "libx264", {"crf": "18", "preset": "veryfast"}
+        self._padding = ((0, height % 2), (0, width % 2), (0, 0))
+        size = (height + height % 2, width + width % 2)
+        super().__init__(path, "mp4", codec, options, "yuv420p", size, ShotInfo(height, width, fps))
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append a frame, uint8 [H,W,3]."""
+        padded = np.pad(frame, self._padding, mode="edge")
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
+        self._encode(
+            picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        )

@@ -11,8 +11,15 @@ import pytest
 from comfy_hosts import PACK
 from comfy_server import ComfyServer
 
-TEMPLATES = ("segment_a_shot", "segment_your_video", "segment_with_wan_14b", "segment_with_modelscope")
-NODES = ("LoadREM", "EncodeText", "SegmentVideo", "MaskToAlpha", "SampleShot")
+TEMPLATES = (
+    "segment_a_shot",
+    "segment_your_video",
+    "segment_with_wan_14b",
+    "segment_with_modelscope",
+    "roto_named_layers",
+    "deliver_a_shot",
+)
+NODES = ("LoadREM", "EncodeText", "SegmentVideo", "SegmentShot", "MaskToAlpha", "SaveMatte", "SampleShot")
 PACK_NAME = "ComfyUI-ReferEverything"
 
 

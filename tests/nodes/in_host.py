@@ -17,6 +17,7 @@ from typing import Any
 from host_session import start
 
 PROMPTS = ["the (red:1.5) square", "smoke"]
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 LONG = "smoke rising from the table " * 40
 
 
@@ -46,6 +47,7 @@ def _schema(node: Any) -> dict[str, Any]:
         "outputs": info["output"],
         "optional": list(info["input"].get("optional", {})),
         "types": {name: spec[0] for name, spec in inputs.items()},
+        "widgets": [name for name, spec in inputs.items() if spec[0] in WIDGETS],
         "without_tooltip": [name for name, option in options.items() if not option.get("tooltip")],
         "advanced": [name for name, option in options.items() if option.get("advanced")],
         # The front end gives these a control that changes them after every run.
@@ -122,6 +124,8 @@ def _backbone(nodes: dict[str, Any]) -> dict[str, Any]:
 
 def _text(nodes: dict[str, Any]) -> dict[str, Any]:
     from refereverything_pack.nodes import encode_text
+    from refereverything_pack.nodes.conditioning import read_layers
+    from refereverything_pack.rem_engine.prompts import layer_label
 
     shown: list[str] = []
     encode_text.show_text = lambda text, node: shown.append(text)
@@ -137,11 +141,39 @@ def _text(nodes: dict[str, Any]) -> dict[str, Any]:
         ],
         "long_difference": _difference(long[0][0][0], engine.encode_text(LONG)),
         "shown": shown,
-        "labels": encode_text.read_prompts(entries)[0],
-        "foreign_label": encode_text.read_prompts([[entries[0][0], {}]])[0],
-        "cropped": _difference(
-            encode_text.read_prompts([[_padded(entries[0][0]), {}]])[1][0], engine.encode_text(PROMPTS[0])
-        ),
+        "labels": [layer_label(layer) for layer in read_layers(entries)[0]],
+        "foreign_label": [layer_label(layer) for layer in read_layers([[entries[0][0], {}]])[0]],
+        "cropped": _difference(read_layers([[_padded(entries[0][0]), {}]])[1][0], engine.encode_text(PROMPTS[0])),
+        "layers": _layers(nodes, clip, engine),
+    }
+
+
+def _layers(nodes: dict[str, Any], clip: Any, engine: Any) -> dict[str, Any]:
+    """Named and negative prompts of two nodes and an entry of a stock one, joined by Conditioning (Combine)."""
+    import torch
+    from refereverything_pack.nodes.conditioning import read_layers
+    from refereverything_pack.rem_engine.prompts import texts_of
+
+    import nodes as host_nodes
+
+    def join(one: Any, other: Any) -> Any:
+        return host_nodes.ConditioningCombine().combine(one, other)[0]
+
+    named = nodes["EncodeText"].execute(clip, "haze: smoke | -steam\nfire\nwet: steam").args[0]
+    more = nodes["EncodeText"].execute(clip, "haze: smoke | -dust").args[0]
+    stock = [[_padded(named[0][0]), {"pooled_output": None}]]
+    other_encoder = [[rows + 1.0, dict(extras)] for rows, extras in more]
+    layers, rows = read_layers(join(join(named, stock), more))
+    texts = texts_of(layers)
+    expected = torch.stack([engine.encode_text("smoke" if text.startswith("prompt") else text) for text in texts])
+    changed = read_layers(join(named, other_encoder))[0]
+    return {
+        "entries": [len(named), len(more)],
+        "is_list": type(named) is list and all(type(entry) is list for entry in named),
+        "found": [[layer.name, layer.text, list(layer.without)] for layer in layers],
+        "rows": _difference(rows, expected),
+        "part": [[layer.name, layer.text] for layer in read_layers(named[1:])[0]],
+        "other_encoder": [changed[-1].text, list(changed[-1].without)],
     }
 
 
@@ -160,22 +192,52 @@ def _segment(nodes: dict[str, Any]) -> dict[str, Any]:
     frames = _random(7, 40, 50, 3)
     reference = Segmenter(_engine(), SegmentSettings("shot", (32, 48), 5, 2)).segment(frames, PROMPTS).soft
 
-    def run(image: Any, prompt: int) -> Any:
+    def run(image: Any, prompt: int, conds: Any = conditioning, threshold: float = 0.5, **optional: Any) -> Any:
         return nodes["SegmentVideo"].execute(
-            model, vae, conditioning, image, prompt, 0.5, "shot", height=32, width=48, window=5, overlap=2
+            model, vae, conds, image, prompt, threshold, "shot", height=32, width=48, window=5, overlap=2, **optional
         )
 
     union, second = run(frames, 0), run(frames, 2)
     from_four_channels = run(_random(7, 40, 50, 4), 2)
+    without = nodes["EncodeText"].execute(clip, f"a: {PROMPTS[0]} | -{PROMPTS[1]}\nb: {PROMPTS[1]}").args[0]
+    subtracted = run(frames, -1, without)
+    level = reference.amax(dim=0).median().item()  # so that half of the pixels belong to a layer
+    exclusive = run(frames, -1, threshold=level, combine="exclusive")
     return {
-        "shapes": [list(value.shape) for value in union.args],
-        "four_channels": [list(value.shape) for value in from_four_channels.args],
-        "one_frame": [list(value.shape) for value in run(frames[:1], 1).args],
+        "shapes": [list(value.shape) for value in union.args[:3]],
+        "four_channels": [list(value.shape) for value in from_four_channels.args[:3]],
+        "one_frame": [list(value.shape) for value in run(frames[:1], 1).args[:3]],
         "union": _difference(union.args[0], reference.amax(dim=0).clamp(0, 1)),
+        "one_of_all": _difference(run(frames, 1, combine="union").args[0], union.args[0]),
         "second": _difference(second.args[0], reference[1].clamp(0, 1)),
         "binary": bool(((second.args[0] > 0.5).float() == second.args[1]).all()),
         "preview_images": len(union.ui.as_dict()["images"]),
         "overlay_range": [union.args[2].min().item(), union.args[2].max().item()],
+        "names": [union.args[3], subtracted.args[3]],
+        "each": _difference(run(frames, -1).args[0].view(2, 7, 40, 50), reference.clamp(0, 1)),
+        "without": _difference(
+            subtracted.args[0].view(2, 7, 40, 50)[0], (reference[0] * (1 - reference[1].clamp(0, 1))).clamp(0, 1)
+        ),
+        "exclusive": _exclusive(exclusive.args, reference, level),
+    }
+
+
+def _exclusive(outputs: Any, reference: Any, level: float) -> dict[str, Any]:
+    """The id map, and masks that share no pixel, against the strongest of the soft masks of each pixel."""
+    first, second = reference
+    # Rounding may decide otherwise where values are as good as equal.
+    sure = ((first - second).abs() > 1e-5) & ((reference.amax(dim=0) - level).abs() > 1e-5)
+    ids = (outputs[4][..., 0] * 255.0).byte()
+    expected = (reference.amax(dim=0) > level) * (1 + (second > first).int())
+    masks = outputs[0].view(2, *first.shape)
+    return {
+        "shape": list(outputs[4].shape),
+        "grey": bool((outputs[4][..., 0] == outputs[4][..., 2]).all()),
+        "ids": sorted(set(ids.flatten().tolist())),
+        "sure": sure.float().mean().item(),
+        "wrong_ids": int(((ids != expected) & sure).sum()),
+        "shared": int(((masks[0] > 0) & (masks[1] > 0)).sum()),
+        "kept": _difference(masks.amax(dim=0), reference.amax(dim=0).clamp(0, 1)),
     }
 
 
@@ -207,6 +269,47 @@ def _alpha(nodes: dict[str, Any]) -> dict[str, Any]:
         "inverted": _difference(run(mask, invert=True)[1], 1.0 - mask),
         "grown_area": run(mask, grow=1)[1][0].sum().item(),
         "one_mask_for_all": bool(torch.equal(run(mask[:1])[1], mask)),
+        "layers": _alpha_of_layers(run, mask),
+        **_matte_stage(nodes),
+    }
+
+
+def _alpha_of_layers(run: Callable[..., Any], mask: Any) -> dict[str, Any]:
+    import torch
+
+    layers = torch.cat([mask, mask.flip(2) * 0.5])
+    rgba, alpha = run(layers)
+    return {"shapes": [list(rgba.shape), list(alpha.shape)], "unchanged": bool(torch.equal(alpha, layers))}
+
+
+def _matte_stage(nodes: dict[str, Any]) -> dict[str, Any]:
+    """Each later widget where its result is known beforehand."""
+    import torch
+
+    def run(image: Any, mask: Any, **later: Any) -> Any:
+        return nodes["MaskToAlpha"].execute(image, mask, 0.0, 1.0, 1.0, 0, 0.0, False, "straight", **later).args
+
+    texture = _random(1, 64, 64, 3).expand(5, -1, -1, -1)
+    square = torch.zeros(5, 64, 64)
+    square[:, 16:48, 16:48] = 1.0
+    holed = square.clone()
+    holed[:, 30:32, 30:32] = 0.0
+    holed[:, 4:6, 4:6] = 1.0
+    flicker = square * torch.tensor([1.0, 0.4, 1.0, 0.4, 1.0]).view(5, 1, 1)
+    red, green = torch.tensor([0.8, 0.1, 0.1]), torch.tensor([0.1, 0.8, 0.1])
+    ramp = torch.linspace(0.0, 1.0, 64).expand(1, 64, 64)
+    soft_edge = torch.lerp(green.expand(1, 64, 64, 3), red.expand(1, 64, 64, 3), ramp[..., None])
+    half = (ramp[0] > 0.4) & (ramp[0] < 0.6)
+    spill, clean = (run(soft_edge, ramp, decontaminate=on)[0][0][half][:, 1].mean().item() for on in (False, True))
+    step = (torch.arange(64) >= 32).float().expand(1, 64, 64)
+    blurred = ((torch.arange(64) - 26) / 12).clamp(0.0, 1.0).expand(1, 64, 64)
+    refined = run(step[..., None].expand(-1, -1, -1, 3), blurred, refine=8)[1]
+    return {
+        "threshold": _difference(run(texture, square * 0.6, threshold=0.5, knee=0.0)[1], square),
+        "regions": _difference(run(texture, holed, fill_holes=10, remove_islands=10)[1], square),
+        "smoothed": run(texture, flicker, smooth=1)[1][1:4, 24:40, 24:40].mean(dim=(1, 2)).tolist(),
+        "spill": [spill, clean],
+        "refined": [(blurred - step).abs().mean().item(), (refined - step).abs().mean().item()],
     }
 
 
@@ -271,6 +374,9 @@ def _sentences(nodes: dict[str, Any], folder: Path) -> dict[str, str]:
     def alpha(image: Any, mask: Any, white: float = 1.0) -> None:
         nodes["MaskToAlpha"].execute(image, mask, 0.0, white, 1.0, 0, 0.0, False, "straight")
 
+    def prompts(text: str) -> None:
+        nodes["EncodeText"].execute(clip, text)
+
     narrow = [[conditioning[0][0][..., :768], {}]]
     calls: dict[str, Callable[[], Any]] = {
         "no file": lambda: _load(nodes, "absent.safetensors"),
@@ -278,7 +384,11 @@ def _sentences(nodes: dict[str, Any], folder: Path) -> dict[str, str]:
         "other weights": lambda: _load(nodes, "other.safetensors", clip=clip, vae=vae),
         "no clip": lambda: _load(nodes, "whole.safetensors", vae=vae),
         "no vae": lambda: _load(nodes, "whole.safetensors", clip=clip),
-        "empty prompt": lambda: nodes["EncodeText"].execute(clip, " \n "),
+        "empty prompt": lambda: prompts(" \n "),
+        "nothing left": lambda: prompts("smoke\n-the steam"),
+        "name twice": lambda: prompts("a: smoke\na: fire"),
+        "no such mode": lambda: segment(combine="intersection"),
+        "no second union": lambda: segment(conds=conditioning * 2, prompt=2, combine="union"),
         "no frames": lambda: segment(image=frames[:0]),
         "small frames": lambda: segment(image=frames[:, :8]),
         "no such prompt": lambda: segment(prompt=3),

@@ -182,7 +182,15 @@ def changes(nodes: dict[str, Any], models: Path, golden: Path, rem: Any) -> dict
         "half a stock LoRA": largest_difference(weights_of(stock(base, lora, 0.5)), of_engine(lora, 0.5)),
         "base afterwards": largest_difference(weights_of(base), of_base),
         "sampler": sentence(lambda: sample(host_nodes, rem)),
+        "FreeU": sentence(lambda: free_u(rem)),
     }
+
+
+def free_u(model: Any) -> None:
+    from comfy_extras.nodes_freelunch import FreeU
+
+    patch = getattr(FreeU, "execute", None) or FreeU().patch  # as later, and as earlier hosts have it
+    patch(model, 1.1, 1.2, 0.9, 0.2)
 
 
 def sample(host_nodes: Any, model: Any) -> None:

@@ -52,9 +52,10 @@ def test_the_hosts_own_lora_loader_gives_the_same_weights(report: dict[str, Any]
 
 
 def test_a_node_for_the_hosts_own_models_says_what_the_model_is(report: dict[str, Any]) -> None:
-    answer = report["changes"]["sampler"]
-    assert answer.startswith("AttributeError: The MODEL is REM on ModelScope, which has no latent_format:")
-    assert answer.endswith("Connect it to SegmentVideo; only LoRA loaders may come between.")
+    for node, missing in (("sampler", "latent_format"), ("FreeU", "model_channels")):
+        _, _, said = report["changes"][node].partition(": ")
+        assert said.startswith(f"The MODEL is REM on ModelScope, which has no {missing}:")
+        assert said.endswith("Connect it to SegmentVideo; only LoRA loaders may come between.")
 
 
 def test_a_cancel_inside_a_pass_ends_it_and_leaves_the_model_usable(report: dict[str, Any]) -> None:

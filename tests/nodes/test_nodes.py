@@ -8,7 +8,17 @@ import pytest
 from comfy_hosts import host_params
 from in_comfyui import report_of
 
-NODES = {"LoadREM", "EncodeText", "SegmentVideo", "MaskToAlpha", "SampleShot"}
+NODES = {"LoadREM", "EncodeText", "SegmentVideo", "MaskToAlpha", "SampleShot", "SaveMatte", "SegmentShot"}
+
+# Values of a saved graph go by the order of its widgets: these stay as they are, and new ones follow them.
+SEGMENT_VIDEO_WIDGETS = [
+    "prompt", "threshold", "protocol", "height", "width", "window", "overlap", "keep_aspect", "seed",
+    "combine", "close_up",
+]  # fmt: skip
+MASK_TO_ALPHA_WIDGETS = [
+    "black", "white", "gamma", "grow", "feather", "invert", "colour",
+    "threshold", "knee", "fill_holes", "remove_islands", "refine", "refine_detail", "smooth", "decontaminate",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=host_params())
@@ -17,7 +27,7 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return report_of("in_host.py", request.param, tmp_path_factory.mktemp("nodes"))
 
 
-def test_the_pack_has_its_five_nodes_each_input_explained(report: dict[str, Any]) -> None:
+def test_the_pack_has_its_nodes_each_input_explained(report: dict[str, Any]) -> None:
     schemas = report["schemas"]
     assert set(schemas) == NODES
     for name, schema in schemas.items():
@@ -32,9 +42,11 @@ def test_sockets_are_the_hosts_own_types(report: dict[str, Any]) -> None:
     assert schemas["LoadREM"]["outputs"] == ["MODEL", "CLIP", "VAE"]
     assert schemas["LoadREM"]["optional"] == ["model", "clip", "vae", "strength"]
     assert schemas["EncodeText"]["outputs"] == ["CONDITIONING"]
-    assert schemas["SegmentVideo"]["outputs"] == ["MASK", "MASK", "IMAGE"]
+    assert schemas["SegmentVideo"]["outputs"] == ["MASK", "MASK", "IMAGE", "STRING", "IMAGE"]
     assert schemas["MaskToAlpha"]["outputs"] == ["IMAGE", "MASK"]
-    assert schemas["SampleShot"]["outputs"] == ["IMAGE", "FLOAT"]
+    assert schemas["SampleShot"]["outputs"] == ["IMAGE", "FLOAT", "VIDEO"]
+    assert schemas["SaveMatte"]["outputs"] == schemas["SegmentShot"]["outputs"] == ["STRING", "STRING"]
+    assert schemas["SegmentShot"]["types"]["video"] == "VIDEO"
     types = schemas["SegmentVideo"]["types"]
     assert [types[name] for name in ("model", "vae", "conditioning", "image")] == [
         "MODEL",
@@ -42,8 +54,16 @@ def test_sockets_are_the_hosts_own_types(report: dict[str, Any]) -> None:
         "CONDITIONING",
         "IMAGE",
     ]
-    assert schemas["SegmentVideo"]["optional"] == ["keep_aspect", "seed", "decode_vae"]
-    assert schemas["SegmentVideo"]["advanced"] == ["height", "width", "window", "overlap", "keep_aspect", "seed"]
+    advanced = ["height", "width", "window", "overlap", "keep_aspect", "seed", "close_up"]
+    assert schemas["SegmentVideo"]["advanced"] == advanced
+
+
+def test_new_inputs_come_last_and_may_be_missing(report: dict[str, Any]) -> None:
+    schemas = report["schemas"]
+    assert schemas["SegmentVideo"]["widgets"] == SEGMENT_VIDEO_WIDGETS
+    assert schemas["SegmentVideo"]["optional"] == ["keep_aspect", "seed", "decode_vae", "combine", "close_up"]
+    assert schemas["MaskToAlpha"]["widgets"] == MASK_TO_ALPHA_WIDGETS
+    assert schemas["MaskToAlpha"]["optional"] == MASK_TO_ALPHA_WIDGETS[7:]
 
 
 def test_the_hosts_classes_compute_what_diffusers_computes(report: dict[str, Any]) -> None:
@@ -71,6 +91,28 @@ def test_prompts_become_77_rows_each_as_in_the_engine(report: dict[str, Any]) ->
     assert text["foreign_label"] == ["prompt 1"]
 
 
+def test_named_and_negative_prompts_survive_being_combined(report: dict[str, Any]) -> None:
+    layers = report["text"]["layers"]
+    assert layers["is_list"]
+    assert layers["entries"] == [3, 2]  # each distinct text once
+    assert layers["found"] == [
+        ["haze", "smoke", ["steam"]],
+        ["fire", "fire", []],
+        ["wet", "steam", []],
+        ["prompt_4", "prompt 4", []],
+        ["haze_2", "smoke", ["dust"]],
+    ]
+    assert layers["rows"] < 1e-4
+
+
+def test_entries_left_over_from_a_set_of_layers_are_layers_themselves(report: dict[str, Any]) -> None:
+    assert report["text"]["layers"]["part"] == [["steam", "steam"], ["fire", "fire"]]
+
+
+def test_one_text_of_two_text_encoders_stays_two(report: dict[str, Any]) -> None:
+    assert report["text"]["layers"]["other_encoder"] == ["smoke (2)", ["dust"]]
+
+
 def test_words_past_77_tokens_are_named_on_the_node(report: dict[str, Any]) -> None:
     (shown,) = report["text"]["shown"]
     assert "77 tokens" in shown and "table" in shown and len(shown) < 200
@@ -87,6 +129,29 @@ def test_masks_equal_the_engines_at_the_shots_own_size(report: dict[str, Any]) -
     assert 0.0 <= segment["overlay_range"][0] <= segment["overlay_range"][1] <= 1.0
 
 
+def test_all_layers_can_be_handed_out_at_once_with_their_names(report: dict[str, Any]) -> None:
+    segment = report["segment"]
+    assert segment["names"] == ["the_red_1_5_square\nsmoke", "a\nb"]
+    assert segment["each"] < 1e-3
+
+
+def test_a_negative_prompt_is_subtracted_softly(report: dict[str, Any]) -> None:
+    assert report["segment"]["without"] < 1e-3
+
+
+def test_union_is_one_mask_of_all(report: dict[str, Any]) -> None:
+    assert report["segment"]["one_of_all"] == 0.0
+
+
+def test_exclusive_layers_share_no_pixel_and_the_id_map_says_whose_it_is(report: dict[str, Any]) -> None:
+    exclusive = report["segment"]["exclusive"]
+    assert exclusive["shape"] == [7, 40, 50, 3] and exclusive["grey"]
+    assert exclusive["ids"] == [0, 1, 2]
+    assert exclusive["sure"] > 0.9 and exclusive["wrong_ids"] == 0
+    assert exclusive["shared"] == 0
+    assert exclusive["kept"] < 1e-3
+
+
 def test_a_preview_is_one_picture_however_long_the_shot(report: dict[str, Any]) -> None:
     assert report["segment"]["preview_images"] == 1
 
@@ -99,6 +164,25 @@ def test_alpha_is_what_the_settings_say(report: dict[str, Any]) -> None:
     assert alpha["inverted"] == 0.0
     assert alpha["grown_area"] == 4 * 10 + 2 * 4 + 2 * 10  # a disk of radius 1 adds one pixel on each side, no corners
     assert alpha["one_mask_for_all"]
+
+
+def test_layers_keep_their_places(report: dict[str, Any]) -> None:
+    layers = report["alpha"]["layers"]
+    assert layers["shapes"] == [[6, 20, 30, 4], [6, 20, 30]]
+    assert layers["unchanged"]
+
+
+def test_the_matte_stage_is_behind_the_widgets(report: dict[str, Any]) -> None:
+    alpha = report["alpha"]
+    assert alpha["threshold"] == 0.0
+    assert alpha["regions"] == 0.0
+    # Still pictures: each frame is the mean of itself and its neighbours.
+    assert alpha["smoothed"] == pytest.approx([0.8, 0.6, 0.8], abs=0.02)
+    spill, clean = alpha["spill"]
+    assert spill == pytest.approx(0.45, abs=0.03)
+    assert clean < 0.25  # the red's own green is 0.1, the ground's 0.8
+    blurred, refined = alpha["refined"]
+    assert refined < 0.5 * blurred
 
 
 def test_a_file_of_whole_weights_takes_effect_and_keeps_loras(report: dict[str, Any]) -> None:
@@ -118,6 +202,10 @@ def test_a_file_of_whole_weights_takes_effect_and_keeps_loras(report: dict[str, 
         ("no clip", "ValueError", "without a text encoder"),
         ("no vae", "ValueError", "without a VAE"),
         ("empty prompt", "ValueError", "prompt is empty"),
+        ("nothing left", "ValueError", "line 2"),
+        ("name twice", "ValueError", "name of its own"),
+        ("no such mode", "ValueError", "separate, union, exclusive"),
+        ("no second union", "ValueError", "joined into 1"),
         ("no frames", "ValueError", "no frames"),
         ("small frames", "ValueError", "32x8"),
         ("no such prompt", "ValueError", "Prompt 3 was asked for, and the CONDITIONING holds 1"),

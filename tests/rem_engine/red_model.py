@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,6 +55,19 @@ class RedBackbone:
         return mask_latents[0, :1].transpose(0, 1).repeat(1, 3, 1, 1)
 
 
+class StopAt:
+    """Wraps a function; its call number `call` fails instead."""
+
+    def __init__(self, function: Callable[..., Any], call: int, stop: BaseException) -> None:
+        self.function, self.left, self.stop = function, call, stop
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            raise self.stop
+        return self.function(*arguments)
+
+
 def segment(shot: Path, out: Path, *options: str) -> int:
     prompts = [argument for prompt in PROMPTS for argument in ("-p", prompt)]
     return main(["segment", str(shot), *prompts, "-o", str(out), *options])
@@ -74,3 +89,12 @@ def pictures_of(out: Path) -> dict[str, bytes]:
 
 def read(file: Path) -> np.ndarray:
     return cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+
+
+NEUTRAL = ("--black", "0", "--white", "1", "--refine", "0")
+"""Matte options that leave the model's soft mask as it is."""
+
+
+def deliver(shot: Path, out: Path, *options: str, prompts: tuple[str, ...] = ("smoke: the smoke",)) -> int:
+    given = [argument for prompt in prompts for argument in ("-p", prompt)]
+    return main(["segment", str(shot), *given, "-o", str(out), *options])

@@ -139,7 +139,7 @@ def test_folders_are_safe_and_unique() -> None:
         (["plate", "-p", "x", "-o", "plate/f0.png"], "f0.png is a file: name a folder to write to"),
         (["plate", "-p", "x", "-o", "out", "--size", "big"], "'big' is no size: give height and width"),
         (["plate", "-p", "x", "-o", "out", "--threshold", "50"], "'50' is no threshold"),
-        (["plate", "-p", "x", "-o", "out", "--write", "masks,exr"], "'exr' cannot be written: choose from masks,soft"),
+        (["plate", "-p", "x", "-o", "out", "--write", "masks,tga"], "'tga' cannot be written: choose from masks,soft"),
         (["plate", "-p", "x", "-o", "out", "--window", "6"], "cannot take windows of 6 frames"),
         (["plate", "-p", "x", "-o", "out", "--size", "30x30"], "multiples of 16"),
     ],

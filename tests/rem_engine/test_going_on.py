@@ -10,14 +10,13 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from red_model import FRAMES, HEIGHT, PROMPTS, WIDTH, files_of, pictures_of, segment
+from red_model import FRAMES, HEIGHT, PROMPTS, WIDTH, StopAt, files_of, pictures_of, segment
 
 import rem_engine.output
 from rem_engine import Segmenter
@@ -26,19 +25,6 @@ from rem_engine.media import open_shot
 from rem_engine.output import RunFolder, folder_names
 
 ROOT = Path(__file__).parents[2]
-
-
-class StopAt:
-    """Wraps a function; its call number `call` fails instead."""
-
-    def __init__(self, function: Callable[..., Any], call: int, stop: BaseException) -> None:
-        self.function, self.left, self.stop = function, call, stop
-
-    def __call__(self, *arguments: Any) -> Any:
-        self.left -= 1
-        if self.left == 0:
-            raise self.stop
-        return self.function(*arguments)
 
 
 @pytest.mark.parametrize("write", ["masks,soft,overlay", "masks,overlay", "npz,overlay", "masks,soft,npz,overlay"])

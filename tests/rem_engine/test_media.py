@@ -16,7 +16,7 @@ from PIL import Image
 
 from rem_engine.media import images as images_module
 from rem_engine.media import open_shot
-from rem_engine.media.exr import linear_to_srgb
+from rem_engine.media.colour import linear_to_srgb
 from rem_engine.media.reading import natural_key
 
 
@@ -324,7 +324,7 @@ def test_nothing_at_the_path_is_said_so(tmp_path: Path) -> None:
 
 def test_a_folder_without_frames_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
-    with pytest.raises(ValueError, match="holds no frames: PNG, JPEG, TIFF or EXR"):
+    with pytest.raises(ValueError, match="holds no frames: PNG, JPEG, TIFF, DPX or EXR"):
         open_shot(tmp_path)
 
 

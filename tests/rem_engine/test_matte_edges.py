@@ -1,4 +1,4 @@
-"""Production alpha: each operation against its closed form."""
+"""Levels, threshold, grow and feather, each against its closed form."""
 
 from __future__ import annotations
 
@@ -23,6 +23,28 @@ def test_levels_stretch_clip_and_bend() -> None:
 def test_impossible_levels_are_refused(black: float, white: float, gamma: float) -> None:
     with pytest.raises(ValueError, match="level|Gamma"):
         matte.levels(torch.zeros(2, 2), black, white, gamma)
+
+
+def test_neutral_levels_only_clip() -> None:
+    mask = torch.tensor([[-0.2, 0.0, 0.123, 1.0, 1.4]])
+    assert torch.equal(matte.levels(mask), torch.tensor([[0.0, 0.0, 0.123, 1.0, 1.0]]))
+
+
+def test_a_threshold_is_a_smoothstep_of_the_knees_width() -> None:
+    mask = torch.tensor([[0.0, 0.4, 0.45, 0.5, 0.55, 0.6, 1.0]], dtype=torch.float64)
+    expected = [0.0, 0.0, 0.15625, 0.5, 0.84375, 1.0, 1.0]  # 3 t^2 - 2 t^3 at t = 0, 1/4, 1/2, 3/4, 1
+    assert matte.threshold(mask, 0.5, knee=0.1)[0].tolist() == pytest.approx(expected)
+
+
+def test_without_a_knee_the_threshold_cuts_hard_and_leaves_its_own_value_outside() -> None:
+    cut = matte.threshold(torch.tensor([[0.49, 0.5, 0.51]]), 0.5)
+    assert cut[0].tolist() == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(("at", "knee", "named"), [(0.0, 0.1, "threshold of 0"), (0.5, -0.1, "knee of -0.1")])
+def test_impossible_thresholds_are_refused(at: float, knee: float, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        matte.threshold(torch.zeros(2, 2), at, knee)
 
 
 @pytest.mark.parametrize("radius", [1, 2, 5, 9])
@@ -78,20 +100,3 @@ def test_feathering_keeps_flat_masks_and_the_amount_of_matter() -> None:
 def test_a_negative_feather_is_refused() -> None:
     with pytest.raises(ValueError, match="feather of -1"):
         matte.feather(torch.zeros(2, 2), -1.0)
-
-
-def test_straight_and_premultiplied_colour() -> None:
-    rgb = torch.rand(2, 4, 5, 3)
-    alpha = torch.rand(2, 4, 5)
-    straight = matte.merge_alpha(rgb, alpha)
-    premultiplied = matte.merge_alpha(rgb, alpha, premultiplied=True)
-    assert torch.equal(straight[..., :3], rgb) and torch.equal(straight[..., 3], alpha)
-    assert torch.equal(premultiplied[..., 3], alpha)
-    background = torch.rand(2, 4, 5, 3)
-    over = premultiplied[..., :3] + (1.0 - alpha[..., None]) * background
-    assert torch.allclose(over, torch.lerp(background, rgb, alpha[..., None]), atol=1e-6)
-
-
-def test_sizes_that_differ_are_both_named() -> None:
-    with pytest.raises(ValueError, match="5x4 and its alpha 6x4"):
-        matte.merge_alpha(torch.rand(1, 4, 5, 3), torch.rand(1, 4, 6))

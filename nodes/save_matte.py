@@ -1,0 +1,125 @@
+"""SaveMatte: pictures and the alphas of their layers to files that compositing takes."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..rem_engine.frames import ArrayFrames
+from ..rem_engine.matte import Matte
+from ..rem_engine.matte.checks import check_finite
+from ..rem_engine.matte_files import Finished, MatteFiles, whole_or_abandoned
+from ..rem_engine.media.colour import srgb_to_linear
+from ..rem_engine.media.shot import ShotInfo
+from .delivery_inputs import (
+    NOTHING,
+    delivery_settings,
+    filename_input,
+    folder_outputs,
+    format_inputs,
+    fps_input,
+    frame_rate,
+    further_format_inputs,
+)
+from .host import node_schema, progress_hook
+from .layers import as_foregrounds, as_layers, layer_names
+from .output_files import disk_full_sentence, new_output_folder, written_output
+from .previews import PreviewFrames, over_checker
+
+
+class SaveMatte(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return node_schema(
+            node_id="SaveMatte",
+            display_name="Save Matte",
+            description="Writes pictures and the alphas of one or more layers for compositing: multilayer EXR, ProRes "
+            "4444 or WebM with alpha, 16-bit PNG.",
+            search_aliases=["exr", "prores", "openexr", "multilayer", "save alpha", "write", "webm", "png16", "export"],
+            inputs=[
+                io.Image.Input("image", tooltip="The shot, straight colours in 0..1; an alpha it has is left aside."),
+                io.Mask.Input(
+                    "mask",
+                    tooltip="The alpha, a mask a frame. Several layers follow one another, as Segment Video with "
+                    "prompt -1 and Mask to Alpha give them.",
+                ),
+                filename_input(),
+                *format_inputs(),
+                fps_input("Frames per second of a video; an EXR notes it too."),
+                io.Image.Input(
+                    "foreground",
+                    optional=True,
+                    tooltip="Colours of the layers without the ground, a picture a mask: the rgba of Mask to Alpha "
+                    "with decontaminate and colour straight. Not connected: the shot's.",
+                ),
+                *(
+                    io.Mask.Input(f"mask_{number}", optional=True, tooltip="Further layers, after those above.")
+                    for number in (2, 3, 4)
+                ),
+                *further_format_inputs(),
+                io.String.Input(
+                    "names",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    placeholder="smoke\nfire",
+                    tooltip="A name for each layer, one a line, in the order of the masks: an EXR's channels are "
+                    "smoke.A, fire.A, ... Segment Video's 'layer names' fits here. Empty: matte, matte_2, ...",
+                ),
+            ],
+            outputs=folder_outputs(),
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        mask: Tensor,
+        filename_prefix: str,
+        format: str,
+        start: int,
+        colour: str,
+        fps: float,
+        foreground: Tensor | None = None,
+        mask_2: Tensor | None = None,
+        mask_3: Tensor | None = None,
+        mask_4: Tensor | None = None,
+        also: str = NOTHING,
+        padding: int = 4,
+        exr_type: str = "half",
+        exr_compression: str = "zip",
+        exr_linear: bool = True,
+        names: str = "",
+    ) -> io.NodeOutput:
+        settings = delivery_settings(format, start, colour, also, padding, exr_type, exr_compression, exr_linear)
+        masks = [given for given in (mask, mask_2, mask_3, mask_4) if given is not None]
+        layers = [layer for given in masks for layer in as_layers(image, given)]
+        named = layer_names(names, len(layers))
+        colours = None if foreground is None else as_foregrounds(image, foreground, len(layers))
+        frames = ArrayFrames(image)
+        info = ShotInfo(frames.height, frames.width, frame_rate(fps))
+        folder, name = new_output_folder(filename_prefix, frames.height, frames.width)
+        progress, preview = progress_hook(), PreviewFrames()
+        files = MatteFiles(folder, name, named, info, settings)
+        with disk_full_sentence(folder), whole_or_abandoned(files):
+            for index in range(frames.frame_count):
+                plate = frames.read(index, index + 1)[0]
+                alpha = torch.stack([layer[index] for layer in layers]).float().clamp(0.0, 1.0)
+                check_finite(alpha, f"mask of frame {index}")
+                straight = None if colours is None else colours[:, index].float().clamp(0.0, 1.0)
+                linear = srgb_to_linear(plate) if "exr" in settings.kinds else None
+                files.write(Finished(Matte(index, alpha, straight), display=plate, linear=linear))
+                preview.add(index, partial(_preview, plate, alpha))
+                progress(index + 1, frames.frame_count)
+        return written_output(folder, preview, cls)
+
+
+def _preview(plate: np.ndarray, alpha: Tensor) -> np.ndarray:
+    """All layers [L,H,W] together over a checkerboard."""
+    return over_checker(torch.tensor(plate), alpha.amax(dim=0))

@@ -1,0 +1,208 @@
+"""SegmentShot: a shot of any length and prompts straight to files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+import comfy.model_management
+import comfy.utils
+import numpy as np
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
+from comfy_api.latest import Input, io
+
+from ..rem_engine.deliver import Order, segment_to_files
+from ..rem_engine.matte import MatteSettings
+from ..rem_engine.media import draw_overlay
+from ..rem_engine.prompts import combined_layers
+from .conditioning import Conditioning, read_layers
+from .delivery_inputs import (
+    NOTHING,
+    delivery_settings,
+    filename_input,
+    folder_outputs,
+    format_inputs,
+    fps_input,
+    frame_rate,
+    further_format_inputs,
+)
+from .host import node_schema, show_text
+from .input_shots import StreamedShot, file_shot, input_shot_path, list_input_shots, shot_stamp, video_shot
+from .matte_inputs import matte_input, matte_settings
+from .output_files import new_output_folder, written_output
+from .previews import PreviewFrames
+from .segmenting import Seen, layer_inputs, legend, make_segmenter, model_inputs, window_inputs
+
+CONNECTED = "connected video"
+
+_DEFAULTS = MatteSettings()
+_MATTE_WIDGETS = ("black", "white", "grow", "feather", "refine", "smooth")
+_RARE_MATTE_WIDGETS = ("fill_holes", "remove_islands", "decontaminate")
+
+
+class SegmentShot(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return node_schema(
+            node_id="SegmentShot",
+            display_name="Segment Shot (REM)",
+            description="Finds what the prompts describe in a shot of any length and writes mattes straight to files, "
+            "window by window: the shot is never in memory as a whole.",
+            search_aliases=["segment", "roto", "long video", "stream", "exr", "prores", "batch", "deliver", "matte"],
+            inputs=[
+                *model_inputs(),
+                io.Video.Input(
+                    "video",
+                    optional=True,
+                    tooltip="The shot, from Load Video; it is read as a stream. Or choose one at path.",
+                ),
+                io.Combo.Input(
+                    "path",
+                    options=[CONNECTED, *list_input_shots()],
+                    default=CONNECTED,
+                    tooltip="A video, or a folder of frames (PNG, TIFF, EXR, DPX, ...), in ComfyUI's input folder; or "
+                    "the video that is connected.",
+                ),
+                filename_input(),
+                *format_inputs(),
+                fps_input("Frames per second of a folder of frames; a video keeps its own."),
+                *(matte_input(name, getattr(_DEFAULTS, name)) for name in _MATTE_WIDGETS),
+                *window_inputs(),
+                *layer_inputs(),
+                *further_format_inputs(),
+                *(
+                    matte_input(name, getattr(_DEFAULTS, name), optional=True, rare=True)
+                    for name in _RARE_MATTE_WIDGETS
+                ),
+            ],
+            outputs=folder_outputs(),
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(cls, path: str | None) -> bool | str:
+        # ComfyUI 0.3.64 does not check choices; and where it is linked, the value is not known yet.
+        if path in (None, CONNECTED):
+            return True
+        try:
+            input_shot_path(path)
+        except (FileNotFoundError, ValueError) as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, path: str | None, **_: object) -> object:
+        # A shot rendered anew under the same name is segmented again.
+        return (path, None if path in (None, CONNECTED) else shot_stamp(input_shot_path(path)))
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        vae: VAE,
+        conditioning: Conditioning,
+        path: str,
+        filename_prefix: str,
+        format: str,
+        start: int,
+        colour: str,
+        fps: float,
+        black: float,
+        white: float,
+        grow: int,
+        feather: float,
+        refine: int,
+        smooth: int,
+        height: int,
+        width: int,
+        window: int,
+        overlap: int,
+        video: Input.Video | None = None,
+        keep_aspect: bool = False,
+        seed: int = 0,
+        decode_vae: VAE | None = None,
+        combine: str = "separate",
+        close_up: bool = False,
+        also: str = NOTHING,
+        padding: int = 4,
+        exr_type: str = "half",
+        exr_compression: str = "zip",
+        exr_linear: bool = True,
+        fill_holes: int = _DEFAULTS.fill_holes,
+        remove_islands: int = _DEFAULTS.remove_islands,
+        decontaminate: bool = _DEFAULTS.decontaminate,
+    ) -> io.NodeOutput:
+        delivery = delivery_settings(format, start, colour, also, padding, exr_type, exr_compression, exr_linear)
+        matte = matte_settings(
+            black=black,
+            white=white,
+            grow=grow,
+            feather=feather,
+            refine=refine,
+            smooth=smooth,
+            fill_holes=fill_holes,
+            remove_islands=remove_islands,
+            decontaminate=decontaminate,
+        )
+        seen = Seen(height, width, window, overlap, keep_aspect, seed, close_up)
+        segmenter = make_segmenter(model, vae, decode_vae, "shot", seen)
+        layers, embeds = read_layers(conditioning, segmenter.backbone.text_width)
+        labels, preview = legend(combined_layers(layers, combine)), PreviewFrames()
+        with _shot(video, path) as shot:
+            info = replace(shot.info, fps=shot.info.fps or frame_rate(fps))
+            folder, name = new_output_folder(filename_prefix, info.height, info.width)
+            order = Order(folder, layers, name, delivery.kinds, combine, matte=matte, delivery=delivery)
+
+            def watch(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
+                preview.add(index, partial(draw_overlay, plate, soft, labels))
+
+            reporter = _Reporter(cls)
+            segment_to_files(segmenter, shot.open, info, embeds, order, reporter, source=shot.source, watch=watch)
+        return written_output(folder, preview, cls)
+
+
+@contextmanager
+def _shot(video: Input.Video | None, path: str) -> Iterator[StreamedShot]:
+    """The shot that was connected or chosen."""
+    if video is not None and path != CONNECTED:
+        raise ValueError(
+            f"A video is connected and {path!r} is chosen at path: disconnect the one, or set path to '{CONNECTED}'."
+        )
+    if video is not None:
+        with video_shot(video) as shot:
+            yield shot
+    elif path == CONNECTED:
+        raise ValueError("There is no shot: connect a video, or choose one of ComfyUI's input folder at path.")
+    else:
+        yield file_shot(input_shot_path(path))
+
+
+class _Reporter:
+    """Moves the node's bar, half of it for what the model has seen and half for what is written, and ends the run when
+    it was cancelled."""
+
+    _PARTS = 1000
+
+    def __init__(self, node: type[io.ComfyNode]) -> None:
+        self._node = node
+        self._bar = comfy.utils.ProgressBar(self._PARTS)
+        self._seen = self._written = 0.0
+
+    def say(self, text: str) -> None:
+        show_text(text, self._node)
+
+    def steps(self, done: int, total: int) -> None:
+        self._seen = done / total
+        self._update()
+
+    def frames(self, done: int, total: int) -> None:
+        self._written = done / total
+        self._update()
+
+    def _update(self) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        self._bar.update_absolute(round(self._PARTS * (self._seen + self._written) / 2))

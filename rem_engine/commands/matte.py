@@ -1,0 +1,108 @@
+"""`python -m rem_engine matte SHOT --masks MASKS -o OUT`."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..layout import DELIVERIES
+from .options import (
+    add_delivery_options,
+    add_matte_options,
+    cut_list,
+    delivery_settings,
+    kinds_among,
+    matte_settings,
+)
+
+if TYPE_CHECKING:
+    from ..cli import ProgressBar
+
+_DESCRIPTION = """\
+Make mattes for compositing from masks that are there already: levels, edges, regions, smoothing over time.
+"""
+
+_EXAMPLES = """\
+examples:
+  all layers of an earlier run, as multilayer EXR from frame 1001 on
+    python -m rem_engine matte shot.mov --masks out -o mattes --write exr
+
+  one layer, solid, its specks removed, its edge softened, as ProRes 4444
+    python -m rem_engine matte shot.mov --masks out/the_car/soft -o mattes --write prores \\
+        --threshold 0.5 --remove-islands 200 --feather 1.5
+
+  masks of another program, with names for their layers
+    python -m rem_engine matte plate/ --masks car=roto/car --masks dust=dust_matte.mov -o mattes --write exr,alpha
+
+what OUT holds:
+  <layer>/alpha/<shot>.1001.png 16-bit grey                  (--write alpha)
+  <layer>/png16/<shot>.1001.png 16-bit RGBA                  (--write png16)
+  exr/<shot>.1001.exr           RGBA, and A of each layer    (--write exr)
+  <layer>/<shot>.mov            ProRes 4444                  (--write prores)
+  <layer>/<shot>.webm           VP9 with alpha               (--write webm)
+
+Files of an earlier delivery of the same shot, layers and kinds are replaced. After Ctrl-C or on a full disk whole
+frames of image sequences are left, and no half video.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add `matte` to the command line."""
+    matte = commands.add_parser(
+        "matte",
+        help="make mattes for compositing from masks",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    matte.set_defaults(run=run)
+    add = matte.add_argument
+    add(
+        "shot",
+        metavar="SHOT",
+        type=Path,
+        help="what the masks were made of: a video file, a folder of PNG, JPEG, TIFF, DPX or EXR frames, or one image",
+    )
+    add(
+        "--masks",
+        metavar="[NAME=]MASKS",
+        action="append",
+        required=True,
+        help="a folder of grey pictures (8- or 16-bit PNG, EXR, ...), a video of them, a run's soft.npz, or the folder "
+        "of a run for all of its layers; one for each frame, of its size. Several times for several layers",
+    )
+    add("-o", "--out", metavar="OUT", type=Path, required=True, help="folder to write to; made if it is not there")
+    add(
+        "--write",
+        metavar="KINDS",
+        type=partial(kinds_among, DELIVERIES),
+        default=("alpha",),
+        help=f"any of {','.join(DELIVERIES)}, joined by commas (alpha)",
+    )
+    add(
+        "--cuts",
+        metavar="auto|none|N,N",
+        type=cut_list,
+        default="auto",
+        help="where takes begin, for --smooth: found (auto), nowhere, or at these frames, counted from 0 (auto)",
+    )
+    add_delivery_options(matte)
+    add_matte_options(matte, threshold=("--threshold", "--matte-threshold"))
+
+
+def run(options: argparse.Namespace, bar: ProgressBar) -> int:
+    """Make mattes; returns the exit code."""
+    matte = matte_settings(options)
+
+    from ..matte_job import MatteJob  # here, so that help is quick
+    from ..matte_job import run as run_job
+
+    delivery = delivery_settings(options, options.write)
+    job = MatteJob(options.shot, tuple(options.masks), options.out, options.cuts, matte, delivery)
+    written = run_job(job, bar)
+    bar.close()
+    for file in written:
+        print(job.out / file)
+    return 0

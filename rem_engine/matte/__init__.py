@@ -1,0 +1,41 @@
+"""From a soft mask to a production matte: levels, edges, regions, refinement, smoothing in time, colour.
+
+Masks are float tensors [..., H, W] in 0..1, on any device; results have the same shape, type and device. Lengths are in
+pixels of the mask. Colours are [..., H, W, 3], display-referred, 0..1.
+
+>>> from rem_engine import matte
+>>> alpha = matte.feather(matte.grow(matte.levels(mask, 0.1, 0.9), -2), 4.0)
+>>> for result in matte.matte_frames(frames, matte.MatteSettings(fill_holes=400)):    # a whole shot, as a stream
+...     result.alpha
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Matte": ".chain",
+    "MatteFrame": ".chain",
+    "MatteSettings": ".settings",
+    "composite": ".colour",
+    "decontaminate": ".colour",
+    "feather": ".edges",
+    "fill_holes": ".regions",
+    "grow": ".edges",
+    "levels": ".edges",
+    "matte_frames": ".chain",
+    "merge_alpha": ".colour",
+    "refine": ".refinement",
+    "remove_islands": ".regions",
+    "threshold": ".edges",
+    "unpremultiply": ".colour",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that a command line that only asks for the settings' defaults does not wait for torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)

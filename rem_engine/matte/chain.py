@@ -1,0 +1,123 @@
+"""The matte stage as a stream: soft masks of a shot in, finished mattes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .checks import check_finite, check_plate
+from .colour import decontaminate
+from .edges import feather, grow, levels, threshold
+from .refinement import refine
+from .regions import fill_holes, remove_islands
+from .settings import MatteSettings
+
+
+@dataclass(frozen=True)
+class MatteFrame:
+    """A frame of a shot on its way to a matte.
+
+    Attributes:
+        index: its place in the shot.
+        soft: soft masks, float32 [L,H,W], one a layer; nominally 0..1, not clipped.
+        plate: the frame, float32 [H,W,3] in 0..1, display-referred; None where no setting needs it.
+    """
+
+    index: int
+    soft: Tensor
+    plate: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Matte:
+    """A finished frame, on the CPU.
+
+    Attributes:
+        index: its place in the shot.
+        alpha: float32 [L,H,W] in 0..1.
+        foreground: straight colour without the ground, float32 [L,H,W,3] in 0..1, display-referred; None unless the
+            settings ask for decontamination.
+    """
+
+    index: int
+    alpha: Tensor
+    foreground: Tensor | None = None
+
+
+def matte_frames(
+    frames: Iterable[MatteFrame],
+    settings: MatteSettings,
+    *,
+    device: str | torch.device = "cpu",
+    cuts: Collection[int] | Callable[[], Collection[int]] = (),
+) -> Iterator[Matte]:
+    """Make mattes of a shot's soft masks, frame by frame, in the order they come.
+
+    The order of the operations, each of which its neutral value leaves out:
+
+    1. `smooth`, while the mask still holds all that the model said; what flickers around a threshold flickers more
+       behind it.
+    2. levels or threshold (levels first), which say what is solid and what is empty,
+    3. so that holes and islands are such,
+    4. and so that refinement knows what is sure. It needs the edge where the plate has it, so it comes before
+    5. grow and 6. feather, which move and soften it on purpose.
+    7. `invert`; 8. the colour of what the finished alpha keeps.
+
+    A frame depends on those up to `smooth` frames to either side of it in the same take, and on nothing else: a run
+    that is fed from frame n - `smooth` on gives the same mattes from n on as an uninterrupted one. As many are in
+    memory.
+
+    Args:
+        frames: in order; all of one size.
+        settings: what to do.
+        device: where to compute; regions, smoothing and decontamination use the CPU.
+        cuts: frames at which a take begins, or a function that gives those known so far, for shots whose cuts are found
+            while they are read; smoothing does not cross them.
+
+    Raises:
+        ValueError: a plate that is missing or of another size, or masks that are not finite.
+    """
+    frames = _checked(frames, settings)
+    if settings.smooth:
+        from .temporal import FlowSmoother
+
+        frames = FlowSmoother(settings.smooth).stream(frames, cuts)
+    for frame in frames:
+        yield _matte(frame, settings, torch.device(device))
+
+
+def _checked(frames: Iterable[MatteFrame], settings: MatteSettings) -> Iterator[MatteFrame]:
+    for frame in frames:
+        if frame.soft.ndim != 3:
+            raise ValueError(
+                f"Masks of shape {list(frame.soft.shape)} cannot be used; [L,H,W], one mask a layer, is expected."
+            )
+        check_finite(frame.soft, f"mask of frame {frame.index}")
+        if frame.plate is not None:
+            check_plate(frame.soft, frame.plate)
+            check_finite(frame.plate, f"plate of frame {frame.index}")
+        elif settings.needs_plate:
+            raise ValueError(
+                f"Frame {frame.index} comes without its plate, which smoothing, refinement and decontamination need: "
+                "give the plate, or turn them off (smooth=0, refine=0, decontaminate=False)."
+            )
+        yield frame
+
+
+def _matte(frame: MatteFrame, settings: MatteSettings, device: torch.device) -> Matte:
+    mask = frame.soft.to(device, torch.float32)
+    plate = None if frame.plate is None else frame.plate.to(device, torch.float32)
+    mask = levels(mask, settings.black, settings.white, settings.gamma)
+    if settings.threshold is not None:
+        mask = threshold(mask, settings.threshold, settings.knee)
+    mask = remove_islands(fill_holes(mask, settings.fill_holes), settings.remove_islands)
+    if settings.refine:
+        mask = refine(mask, plate, settings.refine, settings.refine_detail)
+    mask = feather(grow(mask, settings.grow), settings.feather)
+    if settings.invert:
+        mask = 1.0 - mask
+    foreground = decontaminate(plate, mask).cpu() if settings.decontaminate else None
+    return Matte(frame.index, mask.cpu(), foreground)

@@ -1,0 +1,60 @@
+"""Reading DPX frames (SMPTE ST 268-1)."""
+
+from __future__ import annotations
+
+import math
+import struct
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from .shot import ShotInfo
+from .timecode import exact_rate
+
+_ADVICE = "the file is truncated or damaged, export it again."
+_HEADER = 2048  # bytes: file, image, orientation, film and television headers
+_UNDEFINED = 0xFFFFFFFF
+
+
+def dpx_info(file: Path) -> ShotInfo:
+    """What a DPX's header says.
+
+    Raises:
+        ValueError: not a DPX.
+    """
+    with open(file, "rb") as stream:
+        data = stream.read(_HEADER)
+    order = {b"SDPX": ">", b"XPDS": "<"}.get(data[:4])
+    if order is None or len(data) < _HEADER:
+        raise ValueError(f"{file.name} cannot be read as a DPX: {_ADVICE}")
+    width, height = struct.unpack_from(f"{order}II", data, 772)
+    rates = [struct.unpack_from(f"{order}f", data, offset)[0] for offset in (1940, 1724)]  # television's, film's
+    fps = next((exact_rate(rate) for rate in rates if math.isfinite(rate) and rate > 0), None)
+    digits = f"{struct.unpack_from(f'{order}I', data, 1920)[0]:08x}"  # binary-coded decimals, as ST 12-1 packs them
+    timecode = ":".join(digits[i : i + 2] for i in range(0, 8, 2)) if digits.isdecimal() else None
+    aspect = struct.unpack_from(f"{order}II", data, 1628)
+    stated = all(0 < side < _UNDEFINED for side in aspect)
+    return ShotInfo(height, width, fps, timecode, pixel_aspect=Fraction(*aspect) if stated else Fraction(1))
+
+
+def read_dpx(file: Path) -> np.ndarray:
+    """RGB [H,W,3] of a DPX as its code values over their largest: uint8, or float32 0..1 above 8 bits.
+
+    Logarithmic and linear ones are not told apart: both are taken as display-referred. Alpha is dropped.
+
+    Raises:
+        ValueError: a damaged file, or a kind of DPX that FFmpeg does not decode.
+    """
+    import av
+
+    try:
+        # As bytes: FFmpeg would take a % or a digit pattern in the name for a sequence.
+        with av.open(BytesIO(file.read_bytes()), format="dpx_pipe") as container:
+            frame = next(container.decode(video=0))
+    except (av.FFmpegError, StopIteration) as error:
+        raise ValueError(f"{file.name} cannot be decoded: {_ADVICE}") from error
+    if max(component.bits for component in frame.format.components) > 8:
+        return frame.to_ndarray(format="rgb48le").astype(np.float32) / 65535.0
+    return frame.to_ndarray(format="rgb24")

@@ -1,0 +1,121 @@
+"""Writing OpenEXR frames: one multilayer file a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any, Literal
+
+import numpy as np
+import OpenEXR
+
+from .colour import LARGEST_HALF
+from .shot import ShotInfo
+
+ExrType = Literal["half", "float"]
+ExrCompression = Literal["zip", "zips", "piz", "dwaa", "none"]
+
+# Names of linear spaces as the Color Interop Forum gives them, and their primaries for people.
+_PRIMARIES = {
+    "lin_rec709_scene": "Rec. 709 primaries",
+    "lin_rec2020_scene": "Rec. 2020 primaries",
+    "lin_p3d65_scene": "P3 D65 primaries",
+    "lin_adobergb_scene": "Adobe RGB primaries",
+    "lin_ap0_scene": "ACES AP0 primaries",
+    "lin_ap1_scene": "ACES AP1 primaries (ACEScg)",
+}
+# Transfer functions that are far from sRGB, by their codes in H.273: linear, logarithmic, PQ, ST 428-1, HLG.
+_OTHER_CURVES = (8, 9, 10, 16, 17, 18)
+_TYPES = {"half": np.float16, "float": np.float32}
+_COMPRESSIONS = {
+    "zip": OpenEXR.ZIP_COMPRESSION,
+    "zips": OpenEXR.ZIPS_COMPRESSION,
+    "piz": OpenEXR.PIZ_COMPRESSION,
+    "dwaa": OpenEXR.DWAA_COMPRESSION,
+    "none": OpenEXR.NO_COMPRESSION,
+}
+
+
+def exr_bytes(
+    channels: dict[str, np.ndarray], header: dict[str, Any], exr_type: ExrType, compression: ExrCompression
+) -> bytes:
+    """A scan-line EXR.
+
+    Args:
+        channels: float [H,W] by the channel's name.
+        header: further attributes, as OpenEXR's Python binding takes them.
+        exr_type: "half" brings values beyond 65504, the largest of its type, to it.
+        compression: all but "dwaa" are lossless; "dwaa" loses in channels R, G, B, and none in A.
+    """
+    if exr_type == "half":
+        channels = {name: values.clip(-LARGEST_HALF, LARGEST_HALF) for name, values in channels.items()}
+    stored = {name: np.ascontiguousarray(values, _TYPES[exr_type]) for name, values in channels.items()}
+    attributes = {"compression": _COMPRESSIONS[compression], "type": OpenEXR.scanlineimage, **header}
+    # Into memory: when OpenEXR itself writes to a full disk, it loses the last block without a word.
+    data = BytesIO()
+    OpenEXR.File(attributes, stored).write(data)
+    return data.getvalue()
+
+
+def exr_channels(
+    plate: np.ndarray, alpha: np.ndarray, layers: Sequence[str], colours: np.ndarray | None, premultiplied: bool
+) -> dict[str, np.ndarray]:
+    """Channels of a frame with its layers: R, G, B, A, `<layer>.A`, and `<layer>.R`, `.G`, `.B` where a layer has
+    colours of its own.
+
+    Args:
+        plate: float32 [H,W,3].
+        alpha: float32 [L,H,W].
+        layers: L names.
+        colours: straight colours of the layers, float32 [L,H,W,3]; None: the plate's. R, G, B are then those of the
+            strongest layer.
+        premultiplied: multiply colours by their alpha; each layer then has its own.
+    """
+    union = alpha.max(axis=0)
+    rgb = plate if colours is None else np.take_along_axis(colours, alpha.argmax(axis=0)[None, ..., None], axis=0)[0]
+    channels = _with_colour("", rgb, union, premultiplied)
+    for number, layer in enumerate(layers):
+        if premultiplied or colours is not None:
+            rgb = plate if colours is None else colours[number]
+            channels |= _with_colour(f"{layer}.", rgb, alpha[number], premultiplied)
+        else:
+            channels[f"{layer}.A"] = alpha[number]
+    return channels
+
+
+def _with_colour(prefix: str, rgb: np.ndarray, alpha: np.ndarray, premultiplied: bool) -> dict[str, np.ndarray]:
+    if premultiplied:
+        rgb = rgb * alpha[..., None]
+    return {**{f"{prefix}{name}": rgb[..., place] for place, name in enumerate("RGB")}, f"{prefix}A": alpha}
+
+
+def exr_header(info: ShotInfo, *, linear: bool, premultiplied: bool) -> dict[str, Any]:
+    """Attributes that say what the numbers of a frame mean.
+
+    Args:
+        info: of the shot, whose primaries, rate and shape of pixels the file keeps.
+        linear: scene-linear light, else display sRGB.
+        premultiplied: colour is multiplied by its alpha, else straight.
+    """
+    chromaticities = info.colour.xy()
+    space = OpenEXR.chromaticitiesToColorInteropID(chromaticities)
+    primaries = _PRIMARIES.get(space, "chromaticities as stated")
+    light = f"Scene-linear, {primaries}" if linear else f"Display-referred with the sRGB curve, {primaries}"
+    alpha = "premultiplied" if premultiplied else "straight (unpremultiplied)"
+    header = {
+        "chromaticities": chromaticities,
+        "pixelAspectRatio": float(info.pixel_aspect),
+        "comments": f"{light}; {alpha} alpha. A is the union of the layers' alphas.",
+    }
+    if info.colour.transfer in _OTHER_CURVES:
+        header["comments"] += (
+            f" The shot's transfer function, code {info.colour.transfer} of ITU-T H.273, was taken as sRGB."
+        )
+        space = None
+    elif not linear:
+        space = "srgb_rec709_display" if space == "lin_rec709_scene" else None
+    if space:
+        header["colorInteropID"] = space
+    if info.fps:
+        header["framesPerSecond"] = info.fps
+    return header

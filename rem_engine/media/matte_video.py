@@ -1,0 +1,92 @@
+"""Videos with alpha: ProRes 4444 and WebM."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .colour import REC_709
+from .shot import ShotInfo
+from .writing import VideoFile
+
+# Weights of red and blue in luma by the matrix' code in ITU-T H.273 (its table 4): Rec. 709, 601, SMPTE 240M,
+# Rec. 2020 with non-constant luminance.
+_LUMA = {REC_709: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
+
+
+class ProResWriter(VideoFile):
+    """ProRes 4444 in a QuickTime file: 10-bit limited-range colour in 4:4:4, alpha of 10 bits stored as 16.
+
+    Colours go from float straight to 10 bits by the matrix that the file is tagged with (Rec. 709 unless the shot has
+    another), its transfer and primaries untouched. The alpha loses nothing but its rounding to 10 bits: 0.0005 at
+    most, and 0 and 1 are exact. Any size; no pixel is added.
+    """
+
+    # A fixed quantiser: five times as quick as the search for a bit rate, and the quality is the same in every frame.
+    # Of FFmpeg's two encoders, prores_aw stores an opaque alpha as 0.9990.
+    _OPTIONS = {"profile": "4444", "alpha_bits": "16", "flags": "+qscale", "global_quality": str(2 * 118)}
+
+    def __init__(self, path: Path, info: ShotInfo) -> None:
+        """Args: where it is written; what is known of the shot, of which the timecode must exist at its rate."""
+        info, self._to_yuv = _encodable(info, bits=10)
+        super().__init__(path, "mov", "prores_ks", self._OPTIONS, "yuva444p10le", (info.height, info.width), info)
+
+    def write(self, rgb: np.ndarray, alpha: np.ndarray) -> None:
+        """Append a frame: float32 [H,W,3] and [H,W] in 0..1."""
+        yuv = cv2.transform(_in_range(rgb), self._to_yuv).astype(np.uint16)
+        self._encode_planes("yuva444p10le", [*cv2.split(yuv), _rounded(alpha, 1023, np.uint16)])
+
+
+class WebMWriter(VideoFile):
+    """VP9 with alpha in a WebM file: 8-bit limited-range colour in 4:2:0, alpha of 8 bits at full size.
+
+    Encoded without loss, so that the alpha is off by its rounding to 8 bits and no more (0.002 at most, 0.001 on
+    average). A frame with an odd side is padded by repeating its last row or column, since 4:2:0 halves both.
+    """
+
+    # The alpha has no quality of its own: a lossy one that stays within 0.002 on grain is hardly smaller.
+    # Without alternate references, since FFmpeg refuses them beside an alpha. "realtime" is the quick search.
+    _OPTIONS = {"lossless": "1", "auto-alt-ref": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"}
+
+    def __init__(self, path: Path, info: ShotInfo) -> None:
+        """Args: where it is written; what is known of the shot, of which the timecode must exist at its rate."""
+        info, self._to_yuv = _encodable(info, bits=8)
+        self._padding = (0, info.height % 2, 0, info.width % 2)
+        size = (info.height + info.height % 2, info.width + info.width % 2)
+        super().__init__(path, "webm", "libvpx-vp9", self._OPTIONS, "yuva420p", size, info)
+
+    def write(self, rgb: np.ndarray, alpha: np.ndarray) -> None:
+        """Append a frame: float32 [H,W,3] and [H,W] in 0..1."""
+        rgb = cv2.copyMakeBorder(_in_range(rgb), *self._padding, cv2.BORDER_REPLICATE)
+        alpha = cv2.copyMakeBorder(alpha, *self._padding, cv2.BORDER_REPLICATE)
+        half = cv2.resize(rgb, (rgb.shape[1] // 2, rgb.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        luma = cv2.transform(rgb, self._to_yuv[:1]).astype(np.uint8)
+        chroma = cv2.transform(half, self._to_yuv[1:]).astype(np.uint8)
+        self._encode_planes("yuva420p", [luma, *cv2.split(chroma), _rounded(alpha, 255, np.uint8)])
+
+
+def _encodable(info: ShotInfo, bits: int) -> tuple[ShotInfo, np.ndarray]:
+    """Tags with a matrix of ours, and that matrix: float32 [3,4] from R'G'B' in 0..1 to limited-range Y'CbCr of so
+    many bits (ITU-T H.273, 8.3), half a step higher, so that cutting off rounds."""
+    matrix = info.colour.matrix if info.colour.matrix in _LUMA else REC_709
+    red, blue = _LUMA[matrix]
+    luma = np.array([red, 1.0 - red - blue, blue])
+    cb = (np.array([0.0, 0.0, 1.0]) - luma) / (2.0 * (1.0 - blue))
+    cr = (np.array([1.0, 0.0, 0.0]) - luma) / (2.0 * (1.0 - red))
+    step = 2.0 ** (bits - 8)
+    rows = [[*(219.0 * step * luma), 16.0 * step + 0.5]]
+    rows += [[*(224.0 * step * chroma), 128.0 * step + 0.5] for chroma in (cb, cr)]
+    return replace(info, colour=replace(info.colour, matrix=matrix)), np.array(rows, np.float32)
+
+
+def _in_range(rgb: np.ndarray) -> np.ndarray:
+    if rgb.min() < 0.0 or rgb.max() > 1.0:  # to look costs a tenth of a copy
+        rgb = rgb.clip(0.0, 1.0)
+    return np.ascontiguousarray(rgb, np.float32)
+
+
+def _rounded(values: np.ndarray, white: int, dtype: type) -> np.ndarray:
+    return (values.clip(0.0, 1.0) * np.float32(white) + np.float32(0.5)).astype(dtype)

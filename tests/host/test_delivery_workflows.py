@@ -1,0 +1,153 @@
+"""`roto_named_layers` and `deliver_a_shot` in a running ComfyUI, their files read back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import OpenEXR
+import pytest
+from comfy_hosts import PACK
+from comfy_server import ComfyServer, Graph, Refused
+from PIL import Image
+from small_video import FRAMES, SIZE, disc_video, write_lossless
+from test_server import api_workflow
+
+ROTO_FRAMES = 3
+TEXT = "disc: the orange disc | -the dark ground\nground: the dark ground"
+LAYERS = ("disc", "ground")
+
+
+def exr_channels(files: list[Path]) -> list[dict[str, np.ndarray]]:
+    frames = []
+    for file in files:
+        with OpenEXR.File(str(file), separate_channels=True) as image:
+            frames.append({name: np.array(channel.pixels) for name, channel in image.channels().items()})
+    return frames
+
+
+def ended_well(server: ComfyServer, graph: Graph) -> dict[str, Any]:
+    entry = server.run(graph)
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    return entry
+
+
+def folder_of(entry: dict[str, Any], node: str) -> Path:
+    """Where a node wrote its files, by what it showed."""
+    return Path(entry["outputs"][node]["text"][0])
+
+
+@pytest.fixture(scope="module")
+def video(comfy: ComfyServer) -> str:
+    """A small shot in the input folder."""
+    name = "disc.mp4"
+    write_lossless(comfy.base / "input" / name, disc_video())
+    return name
+
+
+@pytest.fixture(scope="module")
+def command_line_alpha(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """Alphas [L,T,H,W] of the same shot from the command line."""
+    folder = tmp_path_factory.mktemp("delivery")
+    write_lossless(folder / "disc.mp4", disc_video())
+    prompts = [argument for line in TEXT.splitlines() for argument in ("-p", line)]
+    subprocess.run(
+        [sys.executable, "-m", "rem_engine", "segment", str(folder / "disc.mp4"), *prompts, "--smooth", "2",
+         "-o", str(folder / "out"), "--write", "exr", "--start", "1001", "--device", "cpu"],
+        cwd=PACK,
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    files = sorted((folder / "out" / "exr").glob("*.exr"))
+    frames = exr_channels(files)
+    assert files[0].name.endswith(".1001.exr") and len(files) == FRAMES
+    return np.stack([[frame[f"{name}.A"] for frame in frames] for name in LAYERS]).astype(np.float64)
+
+
+def shot_graph(name: str, **inputs: Any) -> Graph:
+    graph = api_workflow("deliver_a_shot")
+    graph["3"]["inputs"]["text"] = TEXT
+    graph["4"]["inputs"] |= {"filename_prefix": f"tests/{name}"} | inputs
+    return graph
+
+
+@pytest.fixture(scope="module")
+def from_path(comfy: ComfyServer, video: str) -> Path:
+    """Folder that the twin wrote for a shot of the input folder."""
+    graph = shot_graph("path", path=video)
+    del graph["4"]["inputs"]["video"], graph["1"]
+    return folder_of(ended_well(comfy, graph), "4")
+
+
+def test_segment_shot_writes_the_command_lines_alphas(from_path: Path, command_line_alpha: np.ndarray) -> None:
+    files = sorted((from_path / "exr").iterdir())
+    assert [file.name for file in files] == [f"path.{number}.exr" for number in range(1001, 1001 + FRAMES)]
+    frames = exr_channels(files)
+    found = np.stack([[frame[f"{name}.A"] for frame in frames] for name in LAYERS]).astype(np.float64)
+    assert command_line_alpha.std() > 0.01
+    # Two implementations of one network, then rounding to half floats.
+    assert np.abs(found - command_line_alpha).max() < 2e-3
+
+
+def test_segment_shot_keeps_the_picture_rate_and_length(from_path: Path) -> None:
+    first = exr_channels([from_path / "exr" / "path.1001.exr"])[0]
+    display = disc_video()[0] / 255.0
+    linear = np.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)
+    assert np.abs(np.stack([first[name] for name in "RGB"], axis=-1) - linear).max() < 1e-3
+    for layer in LAYERS:
+        with av.open(str(from_path / layer / "path.mov")) as movie:
+            stream = movie.streams.video[0]
+            assert (stream.height, stream.width) == SIZE and stream.average_rate == 24
+            assert sum(1 for _ in movie.decode(stream)) == FRAMES
+
+
+def test_segment_shot_streams_a_loaded_video(comfy: ComfyServer, video: str, from_path: Path) -> None:
+    graph = shot_graph("video", also="none")
+    graph["1"] = {"class_type": "LoadVideo", "inputs": {"file": video}}
+    graph["4"]["inputs"]["video"] = ["1", 0]
+    files = sorted((folder_of(ended_well(comfy, graph), "4") / "exr").iterdir())
+    for one, other in zip(exr_channels(files), exr_channels(sorted((from_path / "exr").iterdir())), strict=True):
+        assert one.keys() == other.keys()
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_a_shot_outside_the_input_folder_is_refused(comfy: ComfyServer) -> None:
+    graph = shot_graph("outside", path="../models")
+    with pytest.raises(Refused) as refused:
+        comfy.submit(graph)
+    (error,) = refused.value.answer["node_errors"]["4"]["errors"]
+    assert "leads out of ComfyUI's input folder" in error["details"]
+
+
+@pytest.fixture(scope="module")
+def roto(comfy: ComfyServer) -> dict[str, Any]:
+    """The roto workflow on a few frames."""
+    graph = api_workflow("roto_named_layers")
+    graph["1"]["inputs"]["frame_limit"] = ROTO_FRAMES
+    return ended_well(comfy, graph)
+
+
+def test_roto_layers_lie_in_one_exr_by_their_names(comfy: ComfyServer, roto: dict[str, Any]) -> None:
+    folder = folder_of(roto, "6")
+    assert folder.parent == comfy.base / "output" / "ReferEverything"
+    files = sorted((folder / "exr").iterdir())
+    assert [file.name for file in files] == [f"roto.{number}.exr" for number in range(1001, 1001 + ROTO_FRAMES)]
+    for frame in exr_channels(files):
+        layers = [frame[f"{name}.A"] for name in ("smoke", "star", "circle")]
+        assert all(layer.max() > 0.5 for layer in layers)
+        assert np.array_equal(frame["A"], np.maximum.reduce(layers))
+
+
+def test_the_id_map_numbers_the_layers(comfy: ComfyServer, roto: dict[str, Any]) -> None:
+    files = comfy.saved(roto, "7")
+    assert len(files) == ROTO_FRAMES
+    masks = exr_channels(sorted((folder_of(roto, "6") / "exr").iterdir()))
+    for file, frame in zip(files, masks, strict=True):
+        ids = np.asarray(Image.open(file))[..., 0]
+        assert set(np.unique(ids)) == {0, 1, 2, 3}
+        for number, name in enumerate(("smoke", "star", "circle"), start=1):
+            assert frame[f"{name}.A"][ids == number].mean() > 0.5

@@ -1,0 +1,88 @@
+"""Straight and premultiplied colour, compositing, and the colour of a soft edge."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from rem_engine import matte
+
+GREEN, ORANGE, BLUE = ((0.1, 0.75, 0.15), (0.85, 0.4, 0.1), (0.1, 0.2, 0.8))
+
+
+def test_straight_and_premultiplied_colour() -> None:
+    rgb = torch.rand(2, 4, 5, 3)
+    alpha = torch.rand(2, 4, 5)
+    straight = matte.merge_alpha(rgb, alpha)
+    premultiplied = matte.merge_alpha(rgb, alpha, premultiplied=True)
+    assert torch.equal(straight[..., :3], rgb) and torch.equal(straight[..., 3], alpha)
+    assert torch.equal(premultiplied[..., 3], alpha)
+    background = torch.rand(2, 4, 5, 3)
+    over = premultiplied[..., :3] + (1.0 - alpha[..., None]) * background
+    assert torch.allclose(over, torch.lerp(background, rgb, alpha[..., None]), atol=1e-6)
+
+
+def test_sizes_that_differ_are_both_named() -> None:
+    with pytest.raises(ValueError, match="5x4 and its alpha 6x4"):
+        matte.merge_alpha(torch.rand(1, 4, 5, 3), torch.rand(1, 4, 6))
+
+
+def test_straight_and_premultiplied_colour_composite_alike() -> None:
+    rgb, background = torch.rand(2, 4, 5, 3), torch.rand(2, 4, 5, 3)
+    alpha = torch.rand(2, 4, 5)
+    premultiplied = matte.merge_alpha(rgb, alpha, premultiplied=True)[..., :3]
+    over = torch.lerp(background, rgb, alpha[..., None])
+    assert torch.allclose(matte.composite(rgb, alpha, background), over, atol=1e-6)
+    assert torch.allclose(matte.composite(premultiplied, alpha, background, premultiplied=True), over, atol=1e-6)
+
+
+def test_unpremultiplying_gives_the_straight_colour_back() -> None:
+    rgb, alpha = torch.rand(3, 4, 3), torch.rand(3, 4).clamp(min=0.05)
+    premultiplied = matte.merge_alpha(rgb, alpha, premultiplied=True)[..., :3]
+    assert torch.allclose(matte.unpremultiply(premultiplied, alpha), rgb, atol=1e-6)
+    empty = torch.zeros(3, 4)
+    assert torch.equal(matte.unpremultiply(torch.zeros(3, 4, 3), empty), torch.zeros(3, 4, 3))
+
+
+def test_composites_of_sizes_that_differ_are_refused() -> None:
+    with pytest.raises(ValueError, match="7x4 and its alpha 5x4"):
+        matte.composite(torch.rand(4, 5, 3), torch.rand(4, 5), torch.rand(4, 7, 3))
+
+
+def test_the_ground_is_taken_out_of_a_soft_edge() -> None:
+    plate, alpha, colour = _soft_disk_on_green()
+    foreground = matte.decontaminate(plate, alpha)
+    edge = (alpha > 0.1) & (alpha < 0.9)
+    before = (plate - colour).abs()[edge].mean()
+    after = (foreground - colour).abs()[edge].mean()
+    assert after < 0.1 * before
+
+    ground = torch.tensor(BLUE).expand(plate.shape)
+    truth = matte.composite(colour.expand(plate.shape), alpha, ground)
+    spill = (matte.composite(plate, alpha, ground) - truth)[..., 1][edge].mean()
+    assert spill > 0.05
+    assert (matte.composite(foreground, alpha, ground) - truth)[..., 1][edge].abs().mean() < 0.1 * spill
+
+
+def test_opaque_pixels_and_the_ground_keep_the_plates_colour() -> None:
+    plate, alpha, _ = _soft_disk_on_green()
+    foreground = matte.decontaminate(plate, torch.stack([alpha, (alpha > 0.5).float()]))
+    sure = (alpha == 0.0) | (alpha == 1.0)
+    assert foreground.shape == (2, *plate.shape)
+    assert torch.equal(foreground[0][sure], plate[sure]) and torch.equal(foreground[1], plate)
+
+
+def test_a_plate_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="5x4 and its alpha 6x4"):
+        matte.decontaminate(torch.rand(4, 5, 3), torch.rand(4, 6))
+
+
+def _soft_disk_on_green() -> tuple[Tensor, Tensor, Tensor]:
+    """Plate [H,W,3], alpha [H,W] and the disk's colour."""
+    y, x = np.mgrid[:96, :96]
+    alpha = torch.from_numpy(np.clip((30.0 - np.hypot(y - 47.5, x - 50.0)) / 12.0 + 0.5, 0.0, 1.0).astype(np.float32))
+    colour = torch.tensor(ORANGE)
+    plate = alpha[..., None] * colour + (1.0 - alpha[..., None]) * torch.tensor(GREEN)
+    return plate, alpha, colour

@@ -1,0 +1,73 @@
+"""Soft processes stay soft: default mattes of smoke and fire are nearer to the exact ones than hard masks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from rem_engine import load_segmenter
+from rem_engine.matte import MatteFrame, MatteSettings, matte_frames
+from trainer.synth.backgrounds import procedural
+from trainer.synth.scene import Shot, sample_shot, sample_things
+
+SIDE, FRAMES, SHOTS = 288, 9, 6
+KINDS = ("smoke", "fire")
+Masker = Callable[[Shot, int, str], np.ndarray]
+"""(shot, place of a thing in it, a sentence that names it) -> soft masks float32 [T,H,W]."""
+
+
+@pytest.fixture(scope="module")
+def shots() -> list[Shot]:
+    """Shots of combinations that REM-mini was trained on, each with smoke or fire and its exact matte."""
+    found: list[Shot] = []
+    seed = 0
+    while len(found) < SHOTS:
+        seed += 1
+        if any(thing.kind in KINDS for thing in sample_things(np.random.default_rng((777, seed)))):
+            found.append(sample_shot(np.random.default_rng((777, seed)), procedural, FRAMES, SIDE, SIDE, absent=0))
+    return found
+
+
+def errors(shots: list[Shot], masker: Masker) -> dict[str, np.ndarray]:
+    """Mean absolute alpha error, by kind: (of the default mattes, of the thresholded masks)."""
+    measured = defaultdict(list)
+    for shot in shots:
+        for text, index in ((expression.text, expression.target) for expression in shot.expressions):
+            if shot.things[index].kind not in KINDS:
+                continue
+            soft = masker(shot, index, text)
+            frames = (
+                MatteFrame(t, torch.from_numpy(soft[t : t + 1]), torch.from_numpy(shot.frames[t].clip(0.0, 1.0)))
+                for t in range(FRAMES)
+            )
+            alpha = torch.cat([result.alpha for result in matte_frames(frames, MatteSettings())]).numpy()
+            exact = shot.mattes[index]
+            measured[shot.things[index].kind].append([np.abs(values - exact).mean() for values in (alpha, soft > 0.5)])
+    return {kind: np.mean(measured[kind], axis=0) for kind in KINDS}
+
+
+def test_they_stay_soft_when_a_mask_is_coarse_and_noisy(shots: list[Shot]) -> None:
+    rng = np.random.default_rng(0)
+
+    def coarse(shot: Shot, index: int, text: str) -> np.ndarray:
+        small = (cv2.resize(matte, (36, 36), interpolation=cv2.INTER_AREA) for matte in shot.mattes[index])
+        noisy = ((matte + rng.normal(0.0, 0.05, matte.shape)).astype(np.float32) for matte in small)
+        return np.stack([cv2.resize(matte, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR) for matte in noisy])
+
+    for default, thresholded in errors(shots, coarse).values():
+        assert default < 0.7 * thresholded
+
+
+def test_they_stay_soft_when_rem_mini_finds_them(shots: list[Shot]) -> None:
+    segmenter = load_segmenter("mini")
+
+    def found(shot: Shot, index: int, text: str) -> np.ndarray:
+        return segmenter.segment(shot.frames, [text]).soft[0].numpy()
+
+    for default, thresholded in errors(shots, found).values():
+        assert default < 0.7 * thresholded
