@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "FlowSmoother": ".temporal",
     "Matte": ".chain",
     "MatteFrame": ".chain",
     "MatteSettings": ".settings",
@@ -22,6 +23,7 @@ _HOMES = {
     "decontaminate": ".colour",
     "feather": ".edges",
     "fill_holes": ".regions",
+    "flicker": ".temporal",
     "grow": ".edges",
     "levels": ".edges",
     "matte_frames": ".chain",

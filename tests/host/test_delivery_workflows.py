@@ -8,18 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import OpenEXR
 import pytest
 from comfy_hosts import PACK
 from comfy_server import ComfyServer, Graph, Refused
 from PIL import Image
-from small_video import FRAMES, SIZE, disc_video, write_lossless
-from test_server import api_workflow
+from small_video import FRAMES, SIZE, write_lossless
+from test_server import SAMPLE, api_workflow
+
+from rem_engine.media import open_shot
 
 ROTO_FRAMES = 3
-TEXT = "disc: the orange disc | -the dark ground\nground: the dark ground"
-LAYERS = ("disc", "ground")
+TEXT = "smoke: the smoke | -the red star\ncircle: the orange circle"
+LAYERS = ("smoke", "circle")
+
+
+def small_shot() -> np.ndarray:
+    """The first frames of the sample shot, small, uint8 [T,H,W,3]."""
+    with open_shot(SAMPLE) as shot:
+        return np.stack([cv2.resize(frame, SIZE[::-1], interpolation=cv2.INTER_AREA) for frame in shot.read(0, FRAMES)])
 
 
 def exr_channels(files: list[Path]) -> list[dict[str, np.ndarray]]:
@@ -44,8 +53,8 @@ def folder_of(entry: dict[str, Any], node: str) -> Path:
 @pytest.fixture(scope="module")
 def video(comfy: ComfyServer) -> str:
     """A small shot in the input folder."""
-    name = "disc.mp4"
-    write_lossless(comfy.base / "input" / name, disc_video())
+    name = "small.mp4"
+    write_lossless(comfy.base / "input" / name, small_shot())
     return name
 
 
@@ -53,10 +62,10 @@ def video(comfy: ComfyServer) -> str:
 def command_line_alpha(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     """Alphas [L,T,H,W] of the same shot from the command line."""
     folder = tmp_path_factory.mktemp("delivery")
-    write_lossless(folder / "disc.mp4", disc_video())
+    write_lossless(folder / "small.mp4", small_shot())
     prompts = [argument for line in TEXT.splitlines() for argument in ("-p", line)]
     subprocess.run(
-        [sys.executable, "-m", "rem_engine", "segment", str(folder / "disc.mp4"), *prompts, "--smooth", "2",
+        [sys.executable, "-m", "rem_engine", "segment", str(folder / "small.mp4"), *prompts, "--smooth", "2",
          "-o", str(folder / "out"), "--write", "exr", "--start", "1001", "--device", "cpu"],
         cwd=PACK,
         check=True,
@@ -88,14 +97,14 @@ def test_segment_shot_writes_the_command_lines_alphas(from_path: Path, command_l
     assert [file.name for file in files] == [f"path.{number}.exr" for number in range(1001, 1001 + FRAMES)]
     frames = exr_channels(files)
     found = np.stack([[frame[f"{name}.A"] for frame in frames] for name in LAYERS]).astype(np.float64)
-    assert command_line_alpha.std() > 0.01
+    assert command_line_alpha.std() > 0.05
     # Two implementations of one network, then rounding to half floats.
     assert np.abs(found - command_line_alpha).max() < 2e-3
 
 
 def test_segment_shot_keeps_the_picture_rate_and_length(from_path: Path) -> None:
     first = exr_channels([from_path / "exr" / "path.1001.exr"])[0]
-    display = disc_video()[0] / 255.0
+    display = small_shot()[0] / 255.0
     linear = np.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)
     assert np.abs(np.stack([first[name] for name in "RGB"], axis=-1) - linear).max() < 1e-3
     for layer in LAYERS:
@@ -128,6 +137,7 @@ def roto(comfy: ComfyServer) -> dict[str, Any]:
     """The roto workflow on a few frames."""
     graph = api_workflow("roto_named_layers")
     graph["1"]["inputs"]["frame_limit"] = ROTO_FRAMES
+    graph["4"]["inputs"]["threshold"] = 0.3  # so few frames give faint masks
     return ended_well(comfy, graph)
 
 
@@ -150,4 +160,4 @@ def test_the_id_map_numbers_the_layers(comfy: ComfyServer, roto: dict[str, Any])
         ids = np.asarray(Image.open(file))[..., 0]
         assert set(np.unique(ids)) == {0, 1, 2, 3}
         for number, name in enumerate(("smoke", "star", "circle"), start=1):
-            assert frame[f"{name}.A"][ids == number].mean() > 0.5
+            assert frame[f"{name}.A"][ids == number].mean() > 0.3
