@@ -61,7 +61,8 @@ what is done is kept.
 
 ## Results
 
-Mean and sample standard deviation over seeds ({counts}).
+Mean and sample standard deviation over seeds ({counts}). A mask is where the soft mask passes 0.5; a J of 0 says
+that it did nowhere within the budget, not that nothing was learned.
 
 ![J of every variant](images/ablation.png)
 
