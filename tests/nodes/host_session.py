@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,3 +44,12 @@ def start(host: Path, base: Path, pack: Path) -> dict[str, Any]:
     for node in nodes.values():
         node.hidden = SimpleNamespace(unique_id="1", prompt=None, extra_pnginfo=None)
     return nodes
+
+
+def sentence(call: Callable[[], Any]) -> str:
+    """What a call is answered with: type and text of its error, or "no error"."""
+    try:
+        call()
+    except (ValueError, FileNotFoundError, RuntimeError, AttributeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from host_session import start
+from host_session import sentence, start
 from wan_bench import LATENTS, Bench, difference, differences, digest, new_network, seen_weights, write_zeros
 
 
@@ -367,15 +367,7 @@ def sentences(bench: Bench) -> dict[str, str]:
         "whole over delta": lambda: bench.load("rem.safetensors", bench.load("delta.safetensors", bench.wan())),
         "compiled fp8": lambda: bench.load("rem.safetensors", compiled),
     }
-    answers = {}
-    for name, call in calls.items():
-        try:
-            call()
-        except (ValueError, FileNotFoundError, RuntimeError) as error:
-            answers[name] = f"{type(error).__name__}: {error}"
-        else:
-            answers[name] = "no error"
-    return answers
+    return {name: sentence(call) for name, call in calls.items()}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from host_session import start
+from host_session import sentence, start
 from node_runs import difference, encode, golden_frames
 
 PROMPTS = ("the red square moving right", "smoke rising from the table")
@@ -293,14 +293,6 @@ def sentences(nodes: dict[str, Any], parts: Any, frames: Any) -> dict[str, str]:
         "Wan's CLIP": sentence(lambda: segment(nodes, (parts[0], mini[1], parts[2]), frames, "shot")),
         "its VAE for Wan": sentence(lambda: segment(nodes, (mini[0], mini[1], parts[2]), frames, "shot")),
     }
-
-
-def sentence(call: Any) -> str:
-    try:
-        call()
-    except (ValueError, FileNotFoundError, RuntimeError, AttributeError) as error:
-        return f"{type(error).__name__}: {error}"
-    return "no error"
 
 
 if __name__ == "__main__":
