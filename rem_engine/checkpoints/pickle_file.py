@@ -6,7 +6,8 @@ import pickle
 import re
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,8 @@ def read_index(path: Path) -> dict[str, StoredTensor]:
 
 
 def _load(path: Path, map_location: str, mmap: bool = False) -> Any:
-    allowed = [(_Inert, name) for name in _INERT_GLOBALS]
     try:
-        with torch.serialization.safe_globals(allowed):
+        with _inert_globals_alone():
             return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except Exception as error:  # a damaged pickle can fail in any way
         asked = re.search(r"GLOBAL ([\w.]+)|function <?(?:built-in )?([\w. ]+)", str(error))
@@ -78,6 +78,21 @@ def _load(path: Path, map_location: str, mmap: bool = False) -> Any:
             f"{path.name} was not read: beyond weights it asks for {asked[1] or asked[2]}, which could run code when "
             "loaded. Use safetensors, or a checkpoint as REM's authors publish it."
         ) from error
+
+
+@contextmanager
+def _inert_globals_alone() -> Iterator[None]:
+    """Allow the inert globals, and none that others have allowed in this process meanwhile.
+
+    ComfyUI allows some of the same names; which of the two torch would take is left to the order of a set.
+    """
+    others = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        with torch.serialization.safe_globals([(_Inert, name) for name in _INERT_GLOBALS]):
+            yield
+    finally:
+        torch.serialization.add_safe_globals(others)
 
 
 def _weights(content: Any) -> dict[str, Tensor]:
