@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -98,3 +99,15 @@ NEUTRAL = ("--black", "0", "--white", "1", "--refine", "0")
 def deliver(shot: Path, out: Path, *options: str, prompts: tuple[str, ...] = ("smoke: the smoke",)) -> int:
     given = [argument for prompt in prompts for argument in ("-p", prompt)]
     return main(["segment", str(shot), *given, "-o", str(out), *options])
+
+
+def check_refused(arguments: Sequence[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run a command line that is wrong: exit code 2, and one line on standard error, with the sentence in it."""
+    try:
+        code = main(arguments)
+    except SystemExit as stop:  # how argparse leaves
+        code = stop.code
+    captured = capsys.readouterr()
+    assert code == 2 and captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert captured.err.startswith("error: ") and sentence in captured.err

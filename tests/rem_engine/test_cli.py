@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from red_model import FRAMES, HEIGHT, PROMPTS, WIDTH, RedBackbone, expected_soft, files_of, read, segment
+from red_model import FRAMES, HEIGHT, PROMPTS, WIDTH, RedBackbone, check_refused, expected_soft, files_of, read, segment
 
-from rem_engine.cli import main
 from rem_engine.media import open_shot
 from rem_engine.output import folder_names
 
@@ -153,15 +152,7 @@ def test_bad_input_gets_one_sentence_and_exit_code_2(
     sentence: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    try:
-        code = main(["segment", *arguments])
-    except SystemExit as stop:  # how argparse leaves
-        code = stop.code
-    captured = capsys.readouterr()
-    assert code == 2
-    assert captured.out == ""
-    assert len(captured.err.splitlines()) == 1
-    assert captured.err.startswith("error: ") and sentence in captured.err
+    check_refused(["segment", *arguments], sentence, capsys)
     assert not (tmp_path / "out").exists()
 
 

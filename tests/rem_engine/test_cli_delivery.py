@@ -11,7 +11,7 @@ import pytest
 import torch
 from delivered import openexr_channels, video_alpha
 from PIL import Image
-from red_model import FRAMES, HEIGHT, NEUTRAL, WIDTH, RedBackbone, deliver, files_of, pictures_of, read
+from red_model import FRAMES, HEIGHT, NEUTRAL, WIDTH, RedBackbone, check_refused, deliver, files_of, pictures_of, read
 
 from rem_engine import Segmenter
 from rem_engine.cli import main
@@ -322,12 +322,5 @@ def test_bad_input_gets_one_sentence(
     sentence: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    try:
-        code = main(["segment", "plate", "-o", "out", *arguments])
-    except SystemExit as stop:  # how argparse leaves
-        code = stop.code
-    captured = capsys.readouterr()
-    assert code == 2 and captured.out == ""
-    assert len(captured.err.splitlines()) == 1
-    assert captured.err.startswith("error: ") and sentence in captured.err
+    check_refused(["segment", "plate", "-o", "out", *arguments], sentence, capsys)
     assert not (tmp_path / "out").exists()

@@ -14,7 +14,7 @@ import numpy as np
 import OpenEXR
 import pytest
 from PIL import Image
-from red_model import FRAMES, HEIGHT, NEUTRAL, PROMPTS, WIDTH, files_of, read, segment
+from red_model import FRAMES, HEIGHT, NEUTRAL, PROMPTS, WIDTH, check_refused, files_of, read, segment
 
 from rem_engine.cli import main
 from rem_engine.matte_job import find_masks
@@ -220,14 +220,7 @@ def test_bad_input_gets_one_sentence(
         (tmp_path / name / "run.json").write_text(json.dumps(run))
     np.savez(tmp_path / "bad.npz", other=np.zeros(3))
     shutil.copytree(masks, tmp_path / "car" / "alpha")
-    try:
-        code = main(["matte", "plate", "-o", "out", *arguments])
-    except SystemExit as stop:  # how argparse leaves
-        code = stop.code
-    captured = capsys.readouterr()
-    assert code == 2 and captured.out == ""
-    assert len(captured.err.splitlines()) == 1
-    assert captured.err.startswith("error: ") and sentence in captured.err
+    check_refused(["matte", "plate", "-o", "out", *arguments], sentence, capsys)
     assert not list((tmp_path / "out").rglob("*.*"))
     assert len(list((tmp_path / "car" / "alpha").iterdir())) == FRAMES
 
