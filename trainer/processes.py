@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -38,17 +39,10 @@ def new_accelerator(settings: TrainSettings) -> Accelerator:
 
         # As REM's released code has it, gradients are added up in float32; accelerate's own policy adds in bfloat16.
         accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
-            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.float32
+            param_dtype=torch.bfloat16, reduce_dtype=torch.float32
         )
     if kind == DistributedType.DEEPSPEED:
-        if settings.optim.clip_value is not None:
-            raise ValueError("DeepSpeed does not clamp gradients (optim.clip_value); use DDP or FSDP.")
-        # It clips and accumulates by itself, and wants to know the batch, which no loader tells it here.
-        accelerator.state.deepspeed_plugin.deepspeed_config.update(
-            train_micro_batch_size_per_gpu=settings.streams[0].batch,
-            gradient_accumulation_steps=settings.optim.accumulate,
-            gradient_clipping=settings.optim.clip_norm or 0.0,
-        )
+        accelerator.state.deepspeed_plugin.deepspeed_config.update(_deepspeed_config(settings))
     return accelerator
 
 
@@ -61,6 +55,26 @@ def clip(accelerator: Accelerator, denoiser: nn.Module, optim: OptimSettings) ->
     norm = clip_gradients(denoiser.parameters(), optim)
     # FSDP gives each process its part of the norm
     return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+
+
+def _deepspeed_config(settings: TrainSettings) -> dict[str, Any]:
+    """What DeepSpeed does by itself, clipping, accumulation and precision, as the settings have it.
+
+    Its own bf16 mode would have float32 latents meet bfloat16 weights. Autocast leaves the weights in float32, and so,
+    with no kind of module named as safe for less, is what processes send one another.
+    """
+    in_bfloat16 = settings.precision == "bf16"
+    if settings.optim.clip_value is not None:
+        raise ValueError("DeepSpeed does not clamp gradients (optim.clip_value); use DDP or FSDP.")
+    if in_bfloat16 and find_spec("deepspeed.runtime.torch_autocast") is None:
+        raise ValueError("precision bf16 needs DeepSpeed 0.17.2 or newer; update it, or use FSDP.")
+    return {
+        "train_micro_batch_size_per_gpu": settings.streams[0].batch,  # no loader tells it here
+        "gradient_accumulation_steps": settings.optim.accumulate,
+        "gradient_clipping": settings.optim.clip_norm or 0.0,
+        "bf16": {"enabled": False},
+        "torch_autocast": {"enabled": in_bfloat16, "dtype": "bfloat16", "lower_precision_safe_modules": []},
+    }
 
 
 def _check_sharded(settings: TrainSettings, name: str) -> None:

@@ -1,7 +1,9 @@
-"""The trainer's command line with FSDP over CPU processes; run it under torchrun.
+"""The trainer's command line with a model sharded over CPU processes; run it under torchrun.
 
-accelerate shards over accelerators alone. Told that the processes are such, it shards over CPUs as well, since FSDP and
-gloo can.
+    sharded_on_cpus.py fsdp|zero2|zero3 ARGUMENTS...
+
+accelerate shards over accelerators alone. Told that the processes are such, it shards over CPUs as well, since FSDP,
+DeepSpeed and gloo can.
 """
 
 from __future__ import annotations
@@ -9,11 +11,13 @@ from __future__ import annotations
 import os
 import sys
 
+import accelerate
 from accelerate.state import DistributedType, PartialState
 
 from trainer.__main__ import main
 
-if __name__ == "__main__":
+
+def _set_up_fsdp() -> None:
     os.environ |= {
         "ACCELERATE_USE_FSDP": "true",
         "FSDP_VERSION": "2",
@@ -24,4 +28,28 @@ if __name__ == "__main__":
     }
     PartialState(cpu=True)
     PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
-    sys.exit(main(sys.argv[1:]))
+
+
+def _set_up_deepspeed(stage: str) -> None:
+    os.environ |= {
+        "ACCELERATE_USE_DEEPSPEED": "true",
+        "ACCELERATE_DEEPSPEED_ZERO_STAGE": stage,
+        "DS_ACCELERATOR": "cpu",
+    }
+    from deepspeed import comm
+
+    comm.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
+    PartialState(cpu=True)
+    PartialState._shared_state["distributed_type"] = DistributedType.DEEPSPEED
+    # DeepSpeed is set up where the processes are not said to be on CPUs
+    set_up = accelerate.Accelerator.__init__
+    accelerate.Accelerator.__init__ = lambda self, cpu, **others: set_up(self, **others)
+
+
+if __name__ == "__main__":
+    kind, *arguments = sys.argv[1:]
+    if kind == "fsdp":
+        _set_up_fsdp()
+    else:
+        _set_up_deepspeed(kind.removeprefix("zero"))
+    sys.exit(main(arguments))
