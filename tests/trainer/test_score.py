@@ -59,3 +59,28 @@ def test_masking_all_of_the_frame_overlaps_but_does_not_pass_for_absent(folder: 
         if e.target is not None
     ]
     assert figures["J"] == pytest.approx(np.mean(areas)) and figures["absent_area"] == 1.0
+
+
+def test_the_best_threshold_is_one_for_all_sentences(folder: Path) -> None:
+    """Masks of half the strength for objects: at 0.5 they vanish, below they are right, but then smoke spills."""
+
+    def unsure(entry, expression) -> np.ndarray:
+        if expression.target is None:
+            return np.zeros(entry.ids.shape, np.float32)
+        own = entry.ids == expression.target + 1
+        if entry.things[expression.target].is_process:
+            return np.where(own, 0.92, 0.62)
+        return np.where(own, 0.42, 0.12)
+
+    figures = score(Oracle(folder, unsure), folder)
+    shares = [
+        np.mean((entry.ids == e.target + 1).mean(axis=(1, 2)))
+        for entry in read_split(folder)
+        for e in entry.expressions
+        if e.target is not None and entry.things[e.target].is_process
+    ]
+    objects, count = figures["expressions"] - len(shares), figures["expressions"]
+    assert objects > len(shares) > 0
+    assert figures["J_objects"] == 0.0 and figures["best_threshold"] == 0.15
+    assert figures["J_best"] == pytest.approx((objects + sum(shares)) / count)
+    assert figures["J_processes_best"] == pytest.approx(np.mean(shares))

@@ -20,9 +20,16 @@ MEASURES: Mapping[str, tuple[str, str]] = {
     "J, unseen": ("unseen", "J"),
     "J, processes": ("seen", "J_processes"),
     "referring accuracy": ("seen", "referring_accuracy"),
+    "J, seen, best threshold": ("seen", "J_best"),
+    "J, processes, best threshold": ("seen", "J_processes_best"),
 }
 """Columns of the table: the split, and the name in `trainer.score`."""
-_DRAWN = {"J, seen": "#1f5fa8", "J, unseen": "#e08a1e", "J, processes": "#4b9b57"}
+_DRAWN = {
+    "J, seen": "#1f5fa8",
+    "J, seen, best threshold": "#8fb4dd",
+    "J, unseen": "#e08a1e",
+    "J, processes": "#4b9b57",
+}
 
 
 @dataclass(frozen=True)
@@ -107,8 +114,10 @@ def draw(results: Sequence[Mapping[str, Any]]) -> Image.Image:
         x = x_of(tenth / 10)
         line([(x, top - 6), (x, bottom)], "#e3e3e3")
         text(x, bottom + 8, f"{tenth / 10:.1f}", "mt")
-    for column, (measure, colour) in enumerate(_DRAWN.items()):
-        text(left + 110 * column, 12, measure, "lt", colour)
+    legend = float(left)
+    for measure, colour in _DRAWN.items():
+        text(legend, 12, measure, "lt", colour)
+        legend += font.getlength(measure) / scale + 24
     for number, (variant, figures) in enumerate(summary.items()):
         upper = top + group * number
         text(left - 12, upper + (group - gap) / 2, VARIANTS[variant].title, "rm")
