@@ -32,15 +32,8 @@ def new_accelerator(settings: TrainSettings) -> Accelerator:
     kind = accelerator.distributed_type
     if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         _check_sharded(settings, "FSDP" if kind == DistributedType.FSDP else "DeepSpeed")
-    if kind == DistributedType.FSDP and not accelerator.is_fsdp2:
-        raise ValueError("FSDP's first version is not supported; set fsdp_version: 2 in accelerate's configuration.")
-    if kind == DistributedType.FSDP and settings.precision == "bf16":
-        from torch.distributed.fsdp import MixedPrecisionPolicy
-
-        # As REM's released code has it, gradients are added up in float32; accelerate's own policy adds in bfloat16.
-        accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
-            param_dtype=torch.bfloat16, reduce_dtype=torch.float32
-        )
+    if kind == DistributedType.FSDP:
+        _set_up_fsdp(accelerator, settings)
     if kind == DistributedType.DEEPSPEED:
         accelerator.state.deepspeed_plugin.deepspeed_config.update(_deepspeed_config(settings))
     return accelerator
@@ -55,6 +48,20 @@ def clip(accelerator: Accelerator, denoiser: nn.Module, optim: OptimSettings) ->
     norm = clip_gradients(denoiser.parameters(), optim)
     # FSDP gives each process its part of the norm
     return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+
+
+def _set_up_fsdp(accelerator: Accelerator, settings: TrainSettings) -> None:
+    if not accelerator.is_fsdp2:
+        raise ValueError("FSDP's first version is not supported; set fsdp_version: 2 in accelerate's configuration.")
+    plugin = accelerator.state.fsdp_plugin
+    # Every process has read the weights. Sending the first one's, the launcher's default, fails in accelerate 1.15 for
+    # a parameter of the model itself, such as Wan's scale_shift_table.
+    plugin.cpu_ram_efficient_loading = False
+    if settings.precision == "bf16":
+        from torch.distributed.fsdp import MixedPrecisionPolicy
+
+        # As REM's released code has it, gradients are added up in float32; accelerate's own policy adds in bfloat16.
+        plugin.mixed_precision_policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
 
 
 def _deepspeed_config(settings: TrainSettings) -> dict[str, Any]:

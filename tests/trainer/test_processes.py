@@ -23,22 +23,46 @@ from trainer.export import Export, export
 REPOSITORY = Path(__file__).parents[2]
 # Adam divides gradients by their size; with so large an eps the rounding of small ones does not show.
 CHANGES = {"steps": 4, "optim__eps": 1e-4, "optim__clip_norm": 0.5, "optim__accumulate": 2}
-SHARDED = Path(__file__).with_name("sharded_on_cpus.py")
-WITH_DEEPSPEED = pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs DeepSpeed: pip install deepspeed")
-ZERO2, ZERO3 = (pytest.param(stage, marks=WITH_DEEPSPEED) for stage in ("zero2", "zero3"))
+SHARDED_ON_CPUS = Path(__file__).with_name("sharded_on_cpus.py")
+LAUNCHER = {
+    "fsdp": "--use_fsdp --fsdp_version 2 --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP "
+    "--fsdp_transformer_layer_cls_to_wrap WanTransformerBlock",
+    "zero2": "--use_deepspeed --zero_stage 2",
+    "zero3": "--use_deepspeed --zero_stage 3",
+}
+"""What docs/training-runs.md says to give accelerate's launcher."""
+NEEDS_DEEPSPEED = pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs DeepSpeed: pip install deepspeed")
+SHARDED = pytest.mark.parametrize(
+    "kind", ["fsdp", pytest.param("zero2", marks=NEEDS_DEEPSPEED), pytest.param("zero3", marks=NEEDS_DEEPSPEED)]
+)
 
 
 def launch(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    """Two processes of a command by torchrun, as accelerate's launcher starts them on GPUs."""
+    """Two processes of a command by torchrun."""
+    port = ("--master_port", str(free_port()))
+    return finished("-m", "torch.distributed.run", "--nproc_per_node", "2", *port, *command)
+
+
+def launch_sharded(kind: str, *arguments: str | Path) -> None:
+    """Two processes of the trainer's command line that share its model, by accelerate's launcher."""
+    port = ("--num_processes", "2", "--main_process_port", str(free_port()))
+    finished("-m", "accelerate.commands.launch", *port, *LAUNCHER[kind].split(), SHARDED_ON_CPUS, *arguments)
+
+
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    arguments = [*torchrun, *map(str, command)]
-    launched = subprocess.run(arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
-    assert launched.returncode == 0, launched.stderr
-    return launched
+        return listener.getsockname()[1]
+
+
+def finished(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """What Python ran to a good end."""
+    paths = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+    command = [sys.executable, *map(str, arguments)]
+    ended = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return ended
 
 
 def largest_difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
@@ -84,7 +108,7 @@ def test_two_processes_train_a_head_on_features_as_one_does(
     assert largest_difference(load_file(last / DENOISER_FILE), expected) < 1e-6
 
 
-@pytest.mark.parametrize("kind", ["fsdp", ZERO2, ZERO3])
+@SHARDED
 def test_two_processes_that_shard_the_model_take_the_same_steps(
     kind: str, tiny_wan: Path, one: tuple[Path, dict], tmp_path: Path
 ) -> None:
@@ -93,14 +117,14 @@ def test_two_processes_that_shard_the_model_take_the_same_steps(
     settings = write_settings(tmp_path / "s.yaml", folder / "shots", streams__0__batch=1, **CHANGES)
     out = tmp_path / "run"
     for resume in ((), ("--resume",)):
-        launch(SHARDED, kind, "train", settings, "--model", tiny_wan, "--out", out, *resume)
+        launch_sharded(kind, "train", settings, "--model", tiny_wan, "--out", out, *resume)
         assert curve(out) == pytest.approx(curve(folder / "run"), rel=1e-5)
         assert curve(out, "grad_norm") == pytest.approx(curve(folder / "run", "grad_norm"), rel=1e-4)
         assert largest_difference(exported(out), expected) < 1e-6
         shutil.rmtree(out / "checkpoints" / "00000004")
 
 
-@pytest.mark.parametrize("kind", ["fsdp", ZERO2, ZERO3])
+@SHARDED
 def test_two_processes_that_shard_the_model_compute_in_bfloat16_and_keep_float32(
     kind: str, tiny_wan: Path, one: tuple[Path, dict], tmp_path: Path
 ) -> None:
@@ -121,7 +145,7 @@ def test_two_processes_that_shard_the_model_compute_in_bfloat16_and_keep_float32
         if name == "whole":
             run(tiny_wan, settings, tmp_path / name)
         else:
-            launch(SHARDED, kind, "train", settings, "--model", tiny_wan, "--out", tmp_path / name)
+            launch_sharded(kind, "train", settings, "--model", tiny_wan, "--out", tmp_path / name)
         curves[name], weights[name] = curve(tmp_path / name), exported(tmp_path / name)
     assert curves["sharded"] == pytest.approx(curves["whole"], rel=4e-3)
     assert curves["sharded"] != pytest.approx(curves["whole"], rel=1e-6)
