@@ -1,14 +1,16 @@
 """The ablation beside the paper's: writes docs/ablation.md and docs/images/ablation.png.
 
     python -m trainer ablate --preset mini --out runs/ablation --jobs 2
-    python -m benchmarks.ablation runs/ablation
+    python -m trainer ablate --preset mini --variants rem,cnn,mlp --steps 1000 --out runs/longer --jobs 2
+    python -m benchmarks.ablation runs/ablation --longer runs/longer
 
-Takes what is done of the runs in the folder, also while others are under way.
+Takes what is done of the runs in the first folder, also while others are under way.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,9 @@ OWN = (("rem", "features"), ("rem", "scratch"), ("rem", "timestep"))
 """Pairs of which the second has none."""
 
 
+STEP_SECONDS: Mapping[str, float] = {"rem": 0.57, "rgb": 1.6, "rgb_tuned": 1.9}
+"""Seconds a step on a core of its own, 2.4 GHz without matrix units; means of two rounds of 20 steps each."""
+
 PAGE = """\
 # The ablation, in miniature
 
@@ -44,7 +49,8 @@ one objective (`objective` in the settings, for `python -m trainer train` too), 
 
 ```
 python -m trainer ablate --preset mini --out runs/ablation --jobs 2
-python -m benchmarks.ablation runs/ablation      # writes this page
+python -m trainer ablate --preset mini --variants {longer} --steps {longer_steps} --out runs/longer --jobs 2
+python -m benchmarks.ablation runs/ablation --longer runs/longer      # writes this page
 ```
 
 | variant | settings |
@@ -101,6 +107,19 @@ Variants without a row in that table:
 |---|---|---|---|---|
 {own}
 
+### At about equal time
+
+On a core of its own a step takes {seconds}. Those that
+need no pass through the VAE's decoder, with {longer_steps:,} steps, are done before the two others with {steps}:
+
+| | steps | J, seen | J, unseen | J, processes | J, seen, best threshold | J, processes, best threshold |
+|---|---|---|---|---|---|---|
+{by_time}
+
+| | paper: Ref-YTVOS, Ref-VPS | here: J, seen | | J, processes | |
+|---|---|---|---|---|---|
+{compared_by_time}
+
 ## What the miniature cannot tell
 
 - **How large a difference is.** The model has 7 million parameters, the world eight shapes and six processes,
@@ -151,6 +170,9 @@ class Difference:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="folder that `python -m trainer ablate --out` wrote")
+    parser.add_argument(
+        "--longer", type=Path, required=True, help="folder of the variants rem, cnn and mlp with more steps"
+    )
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder to write to (docs)")
     arguments = parser.parse_args()
     plan = Plan(arguments.runs)
@@ -160,16 +182,17 @@ def main() -> None:
         raise SystemExit(f"error: {arguments.runs} holds no result; run `python -m trainer ablate` first.")
     (arguments.docs / "images").mkdir(parents=True, exist_ok=True)
     draw(results).save(arguments.docs / "images" / "ablation.png", optimize=True)
-    text = describe(plan, results)
+    text = describe(plan, results, json.loads((arguments.longer / "results.json").read_text(encoding="utf-8")))
     (arguments.docs / "ablation.md").write_text(text, encoding="utf-8")
     print(text)
 
 
-def describe(plan: Plan, results: Sequence[Mapping[str, Any]]) -> str:
-    """docs/ablation.md."""
+def describe(plan: Plan, results: Sequence[Mapping[str, Any]], longer: Sequence[Mapping[str, Any]]) -> str:
+    """docs/ablation.md, of results of all variants, and of some with more steps."""
     settings = plan.settings("rem", 1)
     stream, (height, width) = settings.streams[0], settings.size
     missing = len(plan.variants) * plan.seeds - len(results)
+    by_time = [*longer, *_of(results, "rgb"), *_of(results, "rgb_tuned")]
     still_open = f"**{missing} of {len(results) + missing} runs are not done yet;** what they would say is open.\n\n"
     return PAGE.format(
         variants="\n".join(f"| `{name}`: {v.title} | {_settings(v.overrides)} |" for name, v in VARIANTS.items()),
@@ -190,6 +213,11 @@ def describe(plan: Plan, results: Sequence[Mapping[str, Any]]) -> str:
         compared="\n".join(_compared(results, *pair) for pair in COMPARED),
         compared_best="\n".join(_compared(results, *pair, at=", best threshold") for pair in COMPARED),
         own="\n".join(_own(results, *pair) for pair in OWN),
+        longer=",".join(dict.fromkeys(result["variant"] for result in longer)),
+        longer_steps=longer[0]["steps"],
+        seconds=", ".join(f"{seconds} s (`{name}`)" for name, seconds in STEP_SECONDS.items()),
+        by_time="\n".join(_by_time(_of(by_time, name)) for name in PAPER),
+        compared_by_time="\n".join(_compared(by_time, *pair) for pair in COMPARED if pair != ("rgb_tuned", "rgb")),
     )
 
 
@@ -207,7 +235,7 @@ def _counts(results: Sequence[Mapping[str, Any]]) -> str:
 
 def _beside(results: Sequence[Mapping[str, Any]], name: str) -> str:
     side, youtube, processes = PAPER[name]
-    own = [result for result in results if result["variant"] == name]
+    own = _of(results, name)
     cells = []
     for measure in ("J, seen", "J, unseen", "J, processes"):
         split, key = MEASURES[measure]
@@ -223,6 +251,18 @@ def _compared(results: Sequence[Mapping[str, Any]], first: str, second: str, at:
         difference = Difference.of(results, first, second, measure + at)
         cells += [str(difference), difference.verdict(sign)]
     return f"| `{first}` less `{second}` | {by[0]:+.1f}, {by[1]:+.1f} | {' | '.join(cells)} |"
+
+
+def _of(results: Sequence[Mapping[str, Any]], variant: str) -> list[Mapping[str, Any]]:
+    return [result for result in results if result["variant"] == variant]
+
+
+def _by_time(runs: Sequence[Mapping[str, Any]]) -> str:
+    measures = ("J, seen", "J, unseen", "J, processes", "J, seen, best threshold", "J, processes, best threshold")
+    cells = [
+        str(Figure.of([run["scores"][split][name] for run in runs])) for split, name in map(MEASURES.get, measures)
+    ]
+    return f"| `{runs[0]['variant']}` | {runs[0]['steps']:,} | {' | '.join(cells)} |"
 
 
 def _own(results: Sequence[Mapping[str, Any]], first: str, second: str) -> str:
