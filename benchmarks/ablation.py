@@ -70,12 +70,13 @@ what is done is kept.
 
 - **By equal steps the paper's order hardly shows.** REM is ahead of the MLP head on seen sentences, level with the CNN
   head, and level with or a little behind supervision in pixels, which gets more out of a step.
-- **By equal time it shows.** A step in latent space needs no decoder, and takes a third of the time. With as much
+- **By equal time it shows.** A step in latent space needs no decoder, and takes about a third of the time. With as much
   time or less, REM is ahead of both RGB rows and of both heads, on all sentences with every seed, and on processes with
   every seed but one against the CNN head.
 - **One place disagrees either way:** on processes the paper has the MLP head above the CNN head, and here it is below.
 - Timestep 0 is far ahead of 500. Text-to-video weights, which are weak here, gain 0.02 over random ones on seen
-  sentences and nothing on processes. Frozen features with a new head learn least, and are nowhere sure.
+  sentences and nothing on processes. Frozen features with a new head are nowhere sure, and at their best threshold
+  behind all but timestep 500.
 
 ## Results
 
