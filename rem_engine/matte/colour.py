@@ -94,12 +94,20 @@ def _foreground(plate: Tensor, alpha: Tensor) -> Tensor:
     box = bounding_box(partial, _MARGIN)
     if box is None:
         return plate
-    from pymatting import estimate_foreground_ml  # here, since it brings a compiler, which takes seconds
-
-    estimated = estimate_foreground_ml(plate[box].contiguous().numpy(), alpha[box].contiguous().numpy())
     result = plate.clone()
-    result[box] = torch.where(partial[box].unsqueeze(-1), torch.from_numpy(estimated).clamp_(0.0, 1.0), plate[box])
+    estimated = _estimated(plate[box].contiguous(), alpha[box].contiguous()).clamp_(0.0, 1.0)
+    result[box] = torch.where(partial[box].unsqueeze(-1), estimated, plate[box])
     return result
+
+
+def _estimated(plate: Tensor, alpha: Tensor) -> Tensor:
+    threads = torch.get_num_threads()
+    try:
+        from pymatting import estimate_foreground_ml  # here, since it brings a compiler, which takes seconds
+
+        return torch.from_numpy(estimate_foreground_ml(plate.numpy(), alpha.numpy()))
+    finally:
+        torch.set_num_threads(threads)  # numba raises the number, which it shares with torch, to that of all cores
 
 
 def _check_sizes(rgb: Tensor, alpha: Tensor) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -86,3 +89,19 @@ def _soft_disk_on_green() -> tuple[Tensor, Tensor, Tensor]:
     colour = torch.tensor(ORANGE)
     plate = alpha[..., None] * colour + (1.0 - alpha[..., None]) * torch.tensor(GREEN)
     return plate, alpha, colour
+
+
+_DECONTAMINATED_WITH_THREE_THREADS = """
+import torch
+from rem_engine.matte.colour import decontaminate
+
+torch.set_num_threads(3)
+decontaminate(torch.rand(48, 48, 3), torch.linspace(0.0, 1.0, 48).expand(48, 48))
+print(torch.get_num_threads())
+"""
+
+
+def test_the_number_of_threads_is_left_as_it_was() -> None:
+    """In a process of its own: what changes it does so once, when it is first used."""
+    command = [sys.executable, "-c", _DECONTAMINATED_WITH_THREE_THREADS]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "3\n"
