@@ -37,7 +37,6 @@ COMPARED = (("rem", "rgb"), ("rem", "rgb_tuned"), ("rem", "cnn"), ("rem", "mlp")
 OWN = (("rem", "features"), ("rem", "scratch"), ("rem", "timestep"))
 """Pairs of which the second has none."""
 
-
 STEP_SECONDS: Mapping[str, float] = {"rem": 0.56, "cnn": 0.89, "mlp": 0.57, "rgb": 1.57, "rgb_tuned": 1.87}
 """Seconds a step on a core of its own, 2.4 GHz without matrix units; means of two to four rounds of 20 steps."""
 
@@ -71,8 +70,8 @@ what is done is kept.
 - **By equal steps the paper's order hardly shows.** REM is ahead of the MLP head on seen sentences, level with the CNN
   head, and level with or a little behind supervision in pixels, which gets more out of a step.
 - **By equal time it shows.** A step in latent space needs no decoder, and takes about a third of the time. With as much
-  time or less, REM is ahead of both RGB rows and of both heads, on all sentences with every seed, and on processes with
-  every seed but one against the CNN head.
+  time or less, REM is ahead of both RGB rows and of both heads, on seen sentences with every seed, and on processes
+  with every seed but one against the CNN head.
 - **One place disagrees either way:** on processes the paper has the MLP head above the CNN head, and here it is below.
 - Timestep 0 is far ahead of 500. Text-to-video weights, which are weak here, gain 0.02 over random ones on seen
   sentences and nothing on processes. Frozen features with a new head are nowhere sure, and at their best threshold
@@ -206,7 +205,9 @@ def describe(plan: Plan, results: Sequence[Mapping[str, Any]], longer: Sequence[
     settings = plan.settings("rem", 1)
     stream, (height, width) = settings.streams[0], settings.size
     missing = len(plan.variants) * plan.seeds - len(results)
-    by_time = [*longer, *_of(results, "rgb"), *_of(results, "rgb_tuned")]
+    names = tuple(dict.fromkeys(result["variant"] for result in longer))
+    others = tuple(name for name in PAPER if name not in names)
+    by_time = [*longer, *(result for name in others for result in _of(results, name))]
     still_open = f"**{missing} of {len(results) + missing} runs are not done yet;** what they would say is open.\n\n"
     return PAGE.format(
         variants="\n".join(f"| `{name}`: {v.title} | {_settings(v.overrides)} |" for name, v in VARIANTS.items()),
@@ -227,13 +228,13 @@ def describe(plan: Plan, results: Sequence[Mapping[str, Any]], longer: Sequence[
         compared="\n".join(_compared(results, *pair) for pair in COMPARED),
         compared_best="\n".join(_compared(results, *pair, at=", best threshold") for pair in COMPARED),
         own="\n".join(_own(results, *pair) for pair in OWN),
-        longer=",".join(dict.fromkeys(result["variant"] for result in longer)),
+        longer=",".join(names),
         longer_steps=longer[0]["steps"],
         seconds=", ".join(f"{seconds} s (`{name}`)" for name, seconds in STEP_SECONDS.items()),
-        longer_time=_together(("rem", "cnn", "mlp"), longer[0]["steps"]),
-        time=_together(("rgb", "rgb_tuned"), settings.steps),
+        longer_time=_together(names, longer[0]["steps"]),
+        time=_together(others, settings.steps),
         by_time="\n".join(_by_time(_of(by_time, name)) for name in PAPER),
-        compared_by_time="\n".join(_compared(by_time, *pair) for pair in COMPARED if pair != ("rgb_tuned", "rgb")),
+        compared_by_time="\n".join(_compared(by_time, *pair) for pair in COMPARED if pair[0] in names),
     )
 
 
@@ -252,10 +253,7 @@ def _counts(results: Sequence[Mapping[str, Any]]) -> str:
 def _beside(results: Sequence[Mapping[str, Any]], name: str) -> str:
     side, youtube, processes = PAPER[name]
     own = _of(results, name)
-    cells = []
-    for measure in ("J, seen", "J, unseen", "J, processes"):
-        split, key = MEASURES[measure]
-        cells.append(str(Figure.of([result["scores"][split][key] for result in own])) if own else "open")
+    cells = _cells(own, ("J, seen", "J, unseen", "J, processes")) if own else ["open"] * 3
     return f"| {VARIANTS[name].title} | {side} | {youtube} | {processes} | {' | '.join(cells)} |"
 
 
@@ -273,6 +271,11 @@ def _of(results: Sequence[Mapping[str, Any]], variant: str) -> list[Mapping[str,
     return [result for result in results if result["variant"] == variant]
 
 
+def _cells(runs: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> list[str]:
+    places = (MEASURES[measure] for measure in measures)
+    return [str(Figure.of([run["scores"][split][name] for run in runs])) for split, name in places]
+
+
 def _together(variants: Sequence[str], steps: int) -> str:
     """How long so many steps of each take, tens of seconds."""
     *others, last = (f"{round(STEP_SECONDS[name] * steps, -1):.0f}" for name in variants)
@@ -281,9 +284,7 @@ def _together(variants: Sequence[str], steps: int) -> str:
 
 def _by_time(runs: Sequence[Mapping[str, Any]]) -> str:
     measures = ("J, seen", "J, unseen", "J, processes", "J, seen, best threshold", "J, processes, best threshold")
-    cells = [
-        str(Figure.of([run["scores"][split][name] for run in runs])) for split, name in map(MEASURES.get, measures)
-    ]
+    cells = _cells(runs, measures)
     return f"| `{runs[0]['variant']}` | {runs[0]['steps']:,} | {' | '.join(cells)} |"
 
 

@@ -57,8 +57,7 @@ def free_port() -> int:
 
 def finished(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """What Python ran to a good end."""
-    paths = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, *map(str, arguments)]
     ended = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
