@@ -60,7 +60,7 @@ python -m benchmarks.ablation runs/ablation --longer runs/longer      # writes t
 Every run but those from scratch starts from REM-mini's text-to-video weights, and takes {steps} steps of
 {batch} clips of {frames} frames at {size} (AdamW, learning rate {rate}, half a cosine) on {shots} rendered
 shots; runs of one seed see the same batches. Scored are {scored} other shots a split ({seen} sentences and
-{unseen}), by `trainer/score.py`: *seen* and *unseen* combinations of words, *processes* (smoke, fire, rain,
+{unseen}), by `trainer/synth/score.py`: *seen* and *unseen* combinations of words, *processes* (smoke, fire, rain,
 ...) of the seen split, and how often the mask lies on the thing that was named (referring accuracy). The
 settings are in `trainer/presets/ablation_mini.yaml`. A run that was broken off goes on from its checkpoint, and
 what is done is kept.
@@ -145,7 +145,7 @@ So {longer_steps:,} steps without a pass through the VAE's decoder take about {l
   world.
 - **The worth of a VAE that has never seen masks.** REM-mini's was trained on mattes too (they come back with J
   0.92), which leaves a tuned decoder little to gain, and helps latent supervision.
-- **The worth of the paper's own heads.** The sizes of ours are our choice (`trainer/decoders.py`), and they and
+- **The worth of the paper's own heads.** The sizes of ours are our choice (`trainer/model/decoders.py`), and they and
   the RGB rows are trained by squared error. A loss made for segmentation might serve them better.
 - **The cost at 512 pixels,** which is where latent supervision saves most: there is no decoder in its step.
 """

@@ -15,8 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from rem_engine.cuts import CutFinder
 from rem_engine.media import open_shot
+from rem_engine.segment.cuts import CutFinder
 
 SIZE = (320, 180)
 Disturb = Callable[[np.ndarray, np.random.Generator], np.ndarray]

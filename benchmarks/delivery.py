@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from rem_engine.media.colour import linear_to_srgb
-from rem_engine.media.delivery import Delivery, DeliverySettings
 from rem_engine.media.shot import ShotInfo
 from rem_engine.memory import peak_memory_mib
+from rem_engine.run.delivery import Delivery, DeliverySettings
 
 RATE = Fraction(24)
 SETTINGS: tuple[dict[str, Any], ...] = (

@@ -19,7 +19,7 @@ import torch
 
 from rem_engine import Segmenter, load_segmenter
 from rem_engine.frames import ArrayFrames
-from rem_engine.resize import frames_to_model
+from rem_engine.segment.resize import frames_to_model
 
 PROMPTS = ("the smoke", "the red square moving left")
 

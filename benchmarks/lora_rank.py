@@ -20,10 +20,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from rem_engine import load_segmenter
+from rem_engine.backbones.load import MINI_FOLDER
 from rem_engine.checkpoints.convert import Conversion, convert
-from rem_engine.load import MINI_FOLDER
 from trainer.mini.pool import mixed_plates
-from trainer.score import score
+from trainer.synth.score import score
 from trainer.synth.write import write_split
 
 ROOT = Path(__file__).parents[1]

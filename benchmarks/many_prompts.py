@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from rem_engine import Segmenter, SegmentSettings, load_segmenter
-from rem_engine.resize import frames_to_model
+from rem_engine.segment.resize import frames_to_model
 
 PROMPTS = (
     "the smoke", "the red star", "the orange circle", "the fire",

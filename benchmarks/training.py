@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainer.batches import Batches
-from trainer.cache import cache_latents
+from trainer.data.cache import cache_latents
 from trainer.data.open import open_sources
-from trainer.objective import loss
+from trainer.model.objective import loss
+from trainer.model.trainable import freeze, load_trainable
+from trainer.run.batches import Batches
+from trainer.run.train import Job, train
 from trainer.settings import TrainSettings, load_settings
-from trainer.train import Job, train
-from trainer.trainable import freeze, load_trainable
 
 _WARM_UP = 1
 """First steps of a run that are not counted."""

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rem_engine.load import MINI_FOLDER
+from rem_engine.backbones.load import MINI_FOLDER
 from trainer.settings import DataSettings, TrainSettings, load_settings
 
 # Shapes that Wan-AI and ModelScope publish, as arguments of diffusers' classes; REM-mini's from its folder.

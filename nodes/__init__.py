@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .encode_text import EncodeText
-from .host import register_model_folder
+from .host.schema import register_model_folder
 from .load_rem import LoadREM
 from .mask_to_alpha import MaskToAlpha
 from .sample_shot import SampleShot

@@ -8,10 +8,10 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..rem_engine.backbone import TEXT_ROWS, fit_text_rows, warn_cut_prompt
-from ..rem_engine.prompts import parse_layers, texts_of
-from .conditioning import write_layers
-from .host import node_schema, show_text
+from ..rem_engine.backbones.base import TEXT_ROWS, fit_text_rows, warn_cut_prompt
+from ..rem_engine.layers import parse_layers, texts_of
+from .host.conditioning import write_layers
+from .host.schema import node_schema, show_text
 
 _TOKENS = "umt5xxl"  # under this name the host's tokenizer for Wan returns its tokens
 _CLIP_TOKENS = "h"  # and under this one that for ModelScope's CLIP

@@ -10,8 +10,8 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io
 
 from ..rem_engine.models import missing_checkpoint
-from .host import MODEL_FOLDER, node_schema, show_text
-from .weights import check_whole, load_checkpoint, load_mini
+from .host.schema import MODEL_FOLDER, node_schema, show_text
+from .host.weights import check_whole, load_checkpoint, load_mini
 
 BUNDLED = "REM-mini (bundled)"
 

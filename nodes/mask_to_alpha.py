@@ -9,12 +9,12 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..rem_engine.cuts import CutFinder
 from ..rem_engine.matte import MatteFrame, matte_frames, merge_alpha
-from .host import node_schema, progress_hook, strip_preview
-from .layers import as_layers, rgb
-from .matte_inputs import NEUTRAL, matte_input, matte_settings
-from .previews import PreviewFrames, over_checker
+from ..rem_engine.segment.cuts import CutFinder
+from .host.layers import as_layers, rgb
+from .host.previews import PreviewFrames, over_checker
+from .host.schema import node_schema, progress_hook, strip_preview
+from .widgets.matte import NEUTRAL, matte_input, matte_settings
 
 _FIRST_WIDGETS = ("black", "white", "gamma", "grow", "feather", "invert")
 

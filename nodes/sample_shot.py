@@ -8,7 +8,7 @@ import torch
 from comfy_api.latest import InputImpl, io
 
 from ..rem_engine.media import open_shot
-from .host import node_schema
+from .host.schema import node_schema
 
 SAMPLE = Path(__file__).parent.parent / "assets" / "sample_shot.mp4"
 

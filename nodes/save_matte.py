@@ -12,10 +12,14 @@ from torch import Tensor
 from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.matte import Matte
 from ..rem_engine.matte.checks import check_finite
-from ..rem_engine.matte_files import Finished, MatteFiles, whole_or_abandoned
 from ..rem_engine.media.colour import srgb_to_linear
 from ..rem_engine.media.shot import ShotInfo
-from .delivery_inputs import (
+from ..rem_engine.run.matte_files import Finished, MatteFiles, whole_or_abandoned
+from .host.layers import as_foregrounds, as_layers, layer_names
+from .host.outputs import disk_full_sentence, new_output_folder, written_output
+from .host.previews import PreviewFrames, over_checker
+from .host.schema import node_schema, progress_hook
+from .widgets.delivery import (
     NOTHING,
     delivery_settings,
     filename_input,
@@ -25,10 +29,6 @@ from .delivery_inputs import (
     frame_rate,
     further_format_inputs,
 )
-from .host import node_schema, progress_hook
-from .layers import as_foregrounds, as_layers, layer_names
-from .output_files import disk_full_sentence, new_output_folder, written_output
-from .previews import PreviewFrames, over_checker
 
 
 class SaveMatte(io.ComfyNode):

@@ -14,12 +14,16 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import Input, io
 
-from ..rem_engine.deliver import Order, segment_to_files
+from ..rem_engine.layers import combined_layers
 from ..rem_engine.matte import MatteSettings
 from ..rem_engine.media import draw_overlay
-from ..rem_engine.prompts import combined_layers
-from .conditioning import Conditioning, read_layers
-from .delivery_inputs import (
+from ..rem_engine.run.pipeline import Order, segment_to_files
+from .host.conditioning import Conditioning, read_layers
+from .host.inputs import StreamedShot, file_shot, input_shot_path, list_input_shots, shot_stamp, video_shot
+from .host.outputs import new_output_folder, written_output
+from .host.previews import PreviewFrames
+from .host.schema import node_schema, show_text
+from .widgets.delivery import (
     NOTHING,
     delivery_settings,
     filename_input,
@@ -29,12 +33,8 @@ from .delivery_inputs import (
     frame_rate,
     further_format_inputs,
 )
-from .host import node_schema, show_text
-from .input_shots import StreamedShot, file_shot, input_shot_path, list_input_shots, shot_stamp, video_shot
-from .matte_inputs import matte_input, matte_settings
-from .output_files import new_output_folder, written_output
-from .previews import PreviewFrames
-from .segmenting import Seen, layer_inputs, legend, make_segmenter, model_inputs, window_inputs
+from .widgets.matte import matte_input, matte_settings
+from .widgets.segment import Seen, layer_inputs, legend, make_segmenter, model_inputs, window_inputs
 
 CONNECTED = "connected video"
 

@@ -9,12 +9,12 @@ from comfy.sd import VAE
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..rem_engine import prompts
+from ..rem_engine import layers as prompts
 from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.media import draw_overlay
-from .conditioning import Conditioning, read_layers
-from .host import node_schema, progress_hook, show_text, strip_preview
-from .segmenting import (
+from .host.conditioning import Conditioning, read_layers
+from .host.schema import node_schema, progress_hook, show_text, strip_preview
+from .widgets.segment import (
     Seen,
     layer_inputs,
     legend,

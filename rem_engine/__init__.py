@@ -15,10 +15,10 @@ __version__ = "0.1.0"
 __all__ = ["Result", "SegmentSettings", "Segmenter", "__version__", "load_segmenter"]
 
 _HOMES = {
-    "Result": ".segmenter",
-    "SegmentSettings": ".plan",
-    "Segmenter": ".segmenter",
-    "load_segmenter": ".load",
+    "Result": ".segment.segmenter",
+    "SegmentSettings": ".segment.settings",
+    "Segmenter": ".segment.segmenter",
+    "load_segmenter": ".segment.load",
 }
 
 

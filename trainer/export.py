@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from rem_engine.backbones.folder import is_modelscope, open_checkpoint
+from rem_engine.backbones.load import find_model_folder
 from rem_engine.checkpoints import LowRank, read_changes, read_state_dict, to_diffusers
 from rem_engine.checkpoints.adapter import apply_change, stored_change
 from rem_engine.checkpoints.convert import DEFAULT_RANK, FORMAT_VERSION, Conversion, convert
 from rem_engine.checkpoints.names import name_to_diffusers
 from rem_engine.checkpoints.read import open_state_dict
 from rem_engine.checkpoints.safetensors_file import Writer
-from rem_engine.load import find_model_folder
-from rem_engine.model_folder import is_modelscope, open_checkpoint
 from rem_engine.whole_files import written_whole
 
-from .checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints
-from .run_folder import CHECKPOINTS, Start, read_settings, read_start
+from .run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints
+from .run.run_folder import CHECKPOINTS, Start, read_settings, read_start
 
 if TYPE_CHECKING:
     from .settings import TrainSettings

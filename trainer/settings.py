@@ -169,7 +169,7 @@ class ObjectiveSettings(_Settings):
         supervision: latent: squared error between predicted and mask latents (REM, sec. 3.2). rgb: between the decoded
             prediction and the mask, in pixels.
         decoder: from the denoiser's output to a mask. vae: the VAE's own, frozen. vae_tuned: that, trained along. cnn,
-            mlp: a new head, trained from nothing (`trainer.decoders`).
+            mlp: a new head, trained from nothing (`trainer.model.decoders`).
         features: None, or the block of the denoiser, counted from 0 (of ModelScope's UNet: its up-block), whose output
             a new head reads; the denoiser is then frozen (the way of VD-IT).
         init: t2v: the weights of the model and checkpoint. scratch: the denoiser's are drawn anew.

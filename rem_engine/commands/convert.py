@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..cli import ProgressBar
+    from .progress import ProgressBar
 
 _DESCRIPTION = """\
 Convert the denoiser of a checkpoint to safetensors, tensor by tensor: a file of any size converts in little memory.

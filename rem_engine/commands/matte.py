@@ -7,18 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..layout import DELIVERIES
-from .options import (
-    add_delivery_options,
-    add_matte_options,
-    cut_list,
-    delivery_settings,
-    kinds_among,
-    matte_settings,
-)
+from ..run.layout import DELIVERIES
+from .options import add_delivery_options, add_matte_options, cut_list, delivery_settings, kinds_among, matte_settings
 
 if TYPE_CHECKING:
-    from ..cli import ProgressBar
+    from .progress import ProgressBar
 
 _DESCRIPTION = """\
 Make mattes for compositing from masks that are there already: levels, edges, regions, smoothing over time.
@@ -96,8 +89,8 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     """Make mattes; returns the exit code."""
     matte = matte_settings(options)
 
-    from ..matte_job import MatteJob  # here, so that help is quick
-    from ..matte_job import run as run_job
+    from ..run.matte_job import MatteJob  # here, so that help is quick
+    from ..run.matte_job import run as run_job
 
     delivery = delivery_settings(options, options.write)
     job = MatteJob(options.shot, tuple(options.masks), options.out, options.cuts, matte, delivery)

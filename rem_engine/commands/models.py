@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..cli import ProgressBar
     from ..models import KnownModel, ModelFolders
+    from .progress import ProgressBar
 
 _DESCRIPTION = """\
 List the weights that REM runs on: what each is for, where it belongs, its size and licence, and whether it is there.

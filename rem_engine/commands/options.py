@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..matte import MatteSettings
 
 if TYPE_CHECKING:
-    from ..media.delivery import DeliverySettings
+    from ..run.delivery import DeliverySettings
 
 _MATTE_HELP = {
     "black": ("X", "mask values up to this become transparent"),
@@ -92,7 +92,7 @@ def delivery_settings(options: argparse.Namespace, kinds: tuple[str, ...]) -> De
     Raises:
         ValueError: a value out of range.
     """
-    from ..media.delivery import DeliverySettings
+    from ..run.delivery import DeliverySettings
 
     return DeliverySettings(
         kinds,

@@ -8,18 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..layout import DELIVERIES
-from .options import (
-    add_delivery_options,
-    add_matte_options,
-    cut_list,
-    delivery_settings,
-    kinds_among,
-    matte_settings,
-)
+from ..run.layout import DELIVERIES
+from .options import add_delivery_options, add_matte_options, cut_list, delivery_settings, kinds_among, matte_settings
 
 if TYPE_CHECKING:
-    from ..cli import ProgressBar
+    from .progress import ProgressBar
 
 WRITABLE = ("masks", "soft", "npz", "overlay", *DELIVERIES)
 """What a run can write: 8-bit masks, 16-bit soft masks, float32 soft masks in one file, the overlay video; and mattes
@@ -177,8 +170,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     """Segment a shot; returns the exit code."""
-    from ..job import Job  # here, so that help is quick
-    from ..job import run as run_job
+    from ..run.segment_job import Job  # here, so that help is quick
+    from ..run.segment_job import run as run_job
 
     matte = matte_settings(options)
     delivery = delivery_settings(options, tuple(kind for kind in options.write if kind in DELIVERIES))
@@ -196,7 +189,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
 
 def _prompts(options: argparse.Namespace) -> tuple[str, ...]:
     """Those of -p and of the file, blank lines among the latter."""
-    from ..backbone import check_prompt
+    from ..layers import check_prompt
 
     for prompt in options.prompts:
         check_prompt(prompt)

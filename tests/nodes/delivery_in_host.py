@@ -144,7 +144,7 @@ def files_below(folder: Path) -> list[str]:
 def cancelled(nodes: dict[str, Any], segment: Segment, base: Path) -> dict[str, Any]:
     """A cancel after the first frames are written, in both nodes."""
     import comfy.model_management as management
-    from refereverything_pack.rem_engine import matte_files
+    from refereverything_pack.rem_engine.run import matte_files
 
     write = matte_files.MatteFiles.write
 
@@ -172,7 +172,7 @@ def full_disk(nodes: dict[str, Any]) -> dict[str, Any]:
     """A disk that is full from the second frame on."""
     import errno
 
-    from refereverything_pack.rem_engine.media import delivery
+    from refereverything_pack.rem_engine.run import delivery
 
     write, count = Path.write_bytes, 0
 

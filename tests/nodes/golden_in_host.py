@@ -37,8 +37,8 @@ class Official:
 def load_wan(nodes: dict[str, Any], golden: Path) -> Official:
     """With the text encoder of the case's base, which Load CLIP cannot load."""
     import folder_paths
-    from refereverything_pack.nodes.host import HostBackbone
-    from refereverything_pack.nodes.weights import load_small_clip
+    from refereverything_pack.nodes.host.backbone import HostBackbone
+    from refereverything_pack.nodes.host.weights import load_small_clip
 
     folder = golden / "wan"
     folder_paths.add_model_folder_path("rem", str(folder))
@@ -50,7 +50,7 @@ def load_wan(nodes: dict[str, Any], golden: Path) -> Official:
 def load_modelscope(nodes: dict[str, Any], golden: Path) -> Official:
     """With the golden folder's `base` among the host's `diffusers` models."""
     import folder_paths
-    from refereverything_pack.nodes.modelscope import ModelScopeHostBackbone
+    from refereverything_pack.nodes.host.modelscope import ModelScopeHostBackbone
 
     folder = golden / "modelscope"
     folder_paths.add_model_folder_path("rem", str(folder))
@@ -129,8 +129,8 @@ def lengths(nodes: dict[str, Any], golden: Path, official: Official) -> dict[str
 
 def laid_over(nodes: dict[str, Any], wan: Official, models: Path) -> dict[str, float]:
     """Mask latents of the official file and of what `convert` makes of it, by the stock loader or over its MODEL."""
-    from refereverything_pack.nodes.host import HostBackbone
-    from refereverything_pack.rem_engine.cli import main as command_line
+    from refereverything_pack.nodes.host.backbone import HostBackbone
+    from refereverything_pack.rem_engine.commands.cli import main as command_line
     from safetensors.torch import load_file
 
     import nodes as host_nodes

@@ -71,8 +71,8 @@ def _load(nodes: dict[str, Any], checkpoint: str = "REM-mini (bundled)", **socke
 
 
 def _mini_weights() -> dict[str, Any]:
+    from refereverything_pack.rem_engine.backbones.load import MINI_FOLDER
     from refereverything_pack.rem_engine.checkpoints import read_state_dict, to_original
-    from refereverything_pack.rem_engine.load import MINI_FOLDER
 
     return to_original(read_state_dict(MINI_FOLDER / "transformer"))
 
@@ -90,8 +90,8 @@ def _difference(a: Any, b: Any) -> float:
 def _backbone(nodes: dict[str, Any]) -> dict[str, Any]:
     """The host's classes against diffusers', on the same weights and tensors."""
     import torch
-    from refereverything_pack.nodes.host import Card, HostBackbone
-    from refereverything_pack.rem_engine.wan import WanBackbone
+    from refereverything_pack.nodes.host.backbone import Card, HostBackbone
+    from refereverything_pack.rem_engine.backbones.wan import WanBackbone
 
     model, _, vae = _load(nodes)
     wan = {name: parameter.default for name, parameter in inspect.signature(WanBackbone).parameters.items()}
@@ -124,8 +124,8 @@ def _backbone(nodes: dict[str, Any]) -> dict[str, Any]:
 
 def _text(nodes: dict[str, Any]) -> dict[str, Any]:
     from refereverything_pack.nodes import encode_text
-    from refereverything_pack.nodes.conditioning import read_layers
-    from refereverything_pack.rem_engine.prompts import layer_label
+    from refereverything_pack.nodes.host.conditioning import read_layers
+    from refereverything_pack.rem_engine.layers import layer_label
 
     shown: list[str] = []
     encode_text.show_text = lambda text, node: shown.append(text)
@@ -151,8 +151,8 @@ def _text(nodes: dict[str, Any]) -> dict[str, Any]:
 def _layers(nodes: dict[str, Any], clip: Any, engine: Any) -> dict[str, Any]:
     """Named and negative prompts of two nodes and an entry of a stock one, joined by Conditioning (Combine)."""
     import torch
-    from refereverything_pack.nodes.conditioning import read_layers
-    from refereverything_pack.rem_engine.prompts import texts_of
+    from refereverything_pack.nodes.host.conditioning import read_layers
+    from refereverything_pack.rem_engine.layers import texts_of
 
     import nodes as host_nodes
 
@@ -316,7 +316,7 @@ def _matte_stage(nodes: dict[str, Any]) -> dict[str, Any]:
 def _checkpoint(nodes: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A file of whole weights, alone and over a MODEL that carries a LoRA-like patch."""
     import torch
-    from refereverything_pack.nodes.host import HostBackbone
+    from refereverything_pack.nodes.host.backbone import HostBackbone
     from safetensors.torch import save_file
 
     changed = {name: value.float() for name, value in _mini_weights().items()}

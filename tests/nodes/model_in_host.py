@@ -251,7 +251,7 @@ def scaled(weights: dict[str, Any]) -> dict[str, Any]:
 def quantised(bench: Bench) -> dict[str, Any]:
     """An fp8 and a scaled fp8 MODEL: relative errors of the output."""
     import comfy.sd
-    from refereverything_pack.nodes.patching import is_quantised
+    from refereverything_pack.nodes.host.patching import is_quantised
     from safetensors.torch import save_file
 
     results = {}
@@ -321,7 +321,7 @@ def carried(bench: Bench) -> dict[str, Any]:
 def prompts(bench: Bench) -> dict[str, Any]:
     """Prompts in a pass, where the device has room for three and a half, beside the model alone, or for none."""
     import comfy.model_management as management
-    from refereverything_pack.nodes.host import HostBackbone
+    from refereverything_pack.nodes.host.backbone import HostBackbone
 
     model = bench.wan()
     one = model.memory_required([1, *LATENTS[1:]])

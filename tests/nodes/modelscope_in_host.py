@@ -91,7 +91,7 @@ def differences(
 
 def converted(golden: Path, out: Path, *options: Any) -> str:
     """The name of a file that `convert` makes of the official one."""
-    from refereverything_pack.rem_engine.cli import main as command_line
+    from refereverything_pack.rem_engine.commands.cli import main as command_line
 
     arguments = [golden / "modelscope" / "rem_ms.pth", "-o", out, *options]
     assert command_line(["convert", *map(str, arguments)]) == 0

@@ -72,7 +72,7 @@ def cache(nodes: dict[str, Any], bench: Small) -> dict[str, Any]:
     import copy
 
     import torch
-    from refereverything_pack.nodes.latents import LATENTS_BYTES, LatentsCache, frames_key, latents_cache
+    from refereverything_pack.nodes.host.latents import LATENTS_BYTES, LatentsCache, frames_key, latents_cache
 
     model, clip, vae = bench.load()
     one, other = encode(nodes, clip, "the smoke"), encode(nodes, clip, "the red square")
@@ -125,7 +125,7 @@ def cache(nodes: dict[str, Any], bench: Small) -> dict[str, Any]:
 def decoder(nodes: dict[str, Any], models: Path) -> dict[str, Any]:
     """A second VAE decodes, and only that; the tiny autoencoder gets latents scaled as it takes them."""
     import torch
-    from refereverything_pack.nodes.host import HostBackbone
+    from refereverything_pack.nodes.host.backbone import HostBackbone
 
     model, clip, vae = load_mini(nodes)
     conditioning, image = encode(nodes, clip, "the smoke"), random(5, *SIZE, 3)

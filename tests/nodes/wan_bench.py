@@ -98,7 +98,7 @@ class Bench:
 
     def predict(self, model: Any) -> Any:
         """The mask latents SegmentVideo would decode, normalised."""
-        from refereverything_pack.nodes.host import HostBackbone
+        from refereverything_pack.nodes.host.backbone import HostBackbone
 
         latent_format = model.get_model_object("latent_format")
         predicted = HostBackbone(model, self.vae).predict_mask_latents(

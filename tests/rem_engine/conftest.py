@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from red_model import FRAMES, HEIGHT, WIDTH, RedBackbone
 
-import rem_engine.load
+import rem_engine.segment.load
 from rem_engine import Segmenter, SegmentSettings
 
 
@@ -24,7 +24,7 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         names = ("protocol", "size", "window", "overlap", "cuts", "keep_aspect", "seed")
         return Segmenter(RedBackbone(), SegmentSettings(**{name: options[name] for name in names}))
 
-    monkeypatch.setattr(rem_engine.load, "load_segmenter", load)
+    monkeypatch.setattr(rem_engine.segment.load, "load_segmenter", load)
     return asked
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import OpenEXR
 import OpenImageIO as oiio
 
-from rem_engine.media.delivery import Delivery, DeliverySettings
 from rem_engine.media.shot import ShotInfo
+from rem_engine.run.delivery import Delivery, DeliverySettings
 
 FPS = Fraction(24000, 1001)
 LAYERS = ("smoke", "fire")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rem_engine import Segmenter
-from rem_engine.cli import main
+from rem_engine.commands.cli import main
 from rem_engine.media import open_shot
 
 FRAMES, HEIGHT, WIDTH = 14, 33, 47

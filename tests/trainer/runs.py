@@ -10,11 +10,11 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from trainer.checkpoint import DENOISER_FILE
+from trainer.run.checkpoint import DENOISER_FILE
+from trainer.run.train import Job, train
 from trainer.settings import load_settings
 from trainer.synth.backgrounds import procedural
 from trainer.synth.write import write_split
-from trainer.train import Job, train
 
 SIZE, FRAMES = 32, 5
 

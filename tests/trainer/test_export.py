@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rem_engine import load_segmenter
-from trainer.checkpoint import AVERAGE_FILE, Checkpoints
 from trainer.commands.export import run as run_command
 from trainer.export import Export, export
+from trainer.model.trainable import freeze, load_trainable
+from trainer.run.checkpoint import AVERAGE_FILE, Checkpoints
 from trainer.settings import load_settings
-from trainer.trainable import freeze, load_trainable
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_a_lora_trains_its_matrices_alone(tiny_wan: Path, lora: Path, shots: Pat
     settings = load_settings(lora / "settings.yaml")
     from trainer.data.loader import Loader
     from trainer.data.open import open_sources
-    from trainer.objective import encode_batch
+    from trainer.model.objective import encode_batch
 
     trainable = load_trainable(tiny_wan, None, settings, torch.device("cpu"))
     freeze(trainable, settings)  # for peft's first matrices, which are random

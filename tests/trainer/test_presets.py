@@ -93,8 +93,8 @@ def test_modelscope_stage_2_is_the_published_one():
 
 
 def test_mini_trains_rem_mini_on_rendered_shots():
-    from rem_engine.load import MINI_FOLDER
-    from rem_engine.model_folder import read_defaults
+    from rem_engine.backbones.folder import read_defaults
+    from rem_engine.backbones.load import MINI_FOLDER
     from trainer.mini.settings import MiniSettings
 
     settings, own, card = load_settings("mini"), MiniSettings(), read_defaults(MINI_FOLDER)

@@ -23,7 +23,7 @@ MEASURES: Mapping[str, tuple[str, str]] = {
     "J, seen, best threshold": ("seen", "J_best"),
     "J, processes, best threshold": ("seen", "J_processes_best"),
 }
-"""Columns of the table: the split, and the name in `trainer.score`."""
+"""Columns of the table: the split, and the name in `trainer.synth.score`."""
 _DRAWN = {
     "J, seen": "#1f5fa8",
     "J, seen, best threshold": "#8fb4dd",

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from rem_engine.load import MINI_FOLDER
+from rem_engine.backbones.load import MINI_FOLDER
 from rem_engine.whole_files import written_whole
 
-from ..run_folder import read_settings
+from ..run.run_folder import read_settings
+from ..run.stop_request import StopRequest
 from ..settings import load_settings
-from ..stopping import StopRequest
 from .variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Plan:
         seeds: how many; 1, 2, ... Runs of one seed see the same batches.
         steps: of each run, in place of the preset's.
         jobs: runs side by side.
-        model, checkpoint: what is trained from; see `trainer.train.Job`.
+        model, checkpoint: what is trained from; see `trainer.run.train.Job`.
         train_shots, scored_shots: rendered for training, and for each split that is scored.
     """
 
@@ -193,10 +193,10 @@ def train_and_score(run: Run) -> dict[str, Any]:
     """Train a run to its end and score it; the result is also written to its folder."""
     import torch
 
-    from ..checkpoint import read_progress
-    from ..score import score
-    from ..train import Job, train
-    from ..trained import load_trained
+    from ..model.trained import load_trained
+    from ..run.checkpoint import read_progress
+    from ..run.train import Job, train
+    from ..synth.score import score
 
     plan = run.plan
     settings = plan.settings(run.variant, run.seed)
@@ -222,9 +222,9 @@ def _encode(plan: Plan) -> None:
     """Fill the caches that all runs share, so that no two of them do it at once."""
     import torch
 
-    from ..cache import cache_latents, cache_texts
+    from ..data.cache import cache_latents, cache_texts
     from ..data.open import open_sources
-    from ..trainable import load_trainable
+    from ..model.trainable import load_trainable
 
     settings = plan.settings(plan.variants[0], 1)
     trainable = load_trainable(plan.model, plan.checkpoint, settings, torch.device("cpu"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from rem_engine.backbone import PAPER_WINDOWS
+from rem_engine.backbones.base import PAPER_WINDOWS
 
 from .scoring import score_queries
 from .video import Row, Truth, Video

@@ -9,7 +9,7 @@ from pathlib import Path
 from rem_engine import Segmenter
 from rem_engine.media.images import ImageShot
 from rem_engine.media.writing import mask_png, write_bytes
-from rem_engine.segmenter import Progress
+from rem_engine.segment.segmenter import Progress
 
 from .benchmark import Benchmark
 from .video import Query, Video

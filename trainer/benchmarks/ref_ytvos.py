@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from rem_engine.backbone import PAPER_WINDOWS
+from rem_engine.backbones.base import PAPER_WINDOWS
 
 from ..data.broken import refuse
 from ..data.files import field, read_ids

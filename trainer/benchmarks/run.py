@@ -148,14 +148,14 @@ _OF_PREDICTIONS = ("name", "split", "checkpoint", "protocol", "size", "window", 
 
 
 def _model_folder(job: BenchmarkJob) -> Path:
-    from rem_engine.load import MINI_FOLDER
+    from rem_engine.backbones.load import MINI_FOLDER
 
     return MINI_FOLDER if job.model == "mini" else Path(job.model).resolve()
 
 
 def _weights(job: BenchmarkJob) -> str:
     """Changes when a file of the model or the checkpoint does."""
-    from ..fingerprint import files_hash
+    from ..data.fingerprint import files_hash
 
     files = sorted(path for path in _model_folder(job).rglob("*") if path.is_file())
     return files_hash([*files, *([job.checkpoint.resolve()] if job.checkpoint else [])])

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from rem_engine import load_segmenter
 
-    from ..score import score
+    from ..synth.score import score
 
     segmenter = load_segmenter(arguments.model, checkpoint=arguments.checkpoint)
     print(json.dumps({name: round(value, 4) for name, value in score(segmenter, arguments.data).items()}, indent=2))

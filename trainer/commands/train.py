@@ -57,8 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Train."""
     from accelerate import PartialState
 
+    from ..run.train import Job, train
     from ..settings import load_settings
-    from ..train import Job, train
 
     if arguments.no_cache and arguments.cache is not None:
         raise ValueError("--cache and --no-cache exclude each other; give one of them.")

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     import torch
 
-    from ..verify import verify_steps
+    from ..exact.verify import verify_steps
 
     report = verify_steps(arguments.recording, arguments.model, arguments.checkpoint, torch.device(arguments.device))
     print(json.dumps(report, indent=2))

@@ -13,8 +13,8 @@ from .sample import Sample
 def at_size(sample: Sample, size: tuple[int, int]) -> Sample:
     """A sample resized to (height, width); the aspect is not kept.
 
-    Frames go through PIL's antialiased bilinear filter at 8 bits, as in `rem_engine.resize.frames_to_model`, which
-    leaves frames of the right size as they are; masks take the nearest pixel (REM's released code).
+    Frames go through PIL's antialiased bilinear filter at 8 bits, as in `rem_engine.segment.resize.frames_to_model`,
+    which leaves frames of the right size as they are; masks take the nearest pixel (REM's released code).
     """
     frames = _resize(sample.frames, size, Image.Resampling.BILINEAR)
     masks = _resize(sample.masks.astype(np.uint8), size, Image.Resampling.NEAREST)

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rem_engine.backbone import TEXT_ROWS, TEXT_WIDTH
+from rem_engine.backbones.base import TEXT_ROWS, TEXT_WIDTH
 
-from ..clip_vae import ClipVAE
-from ..loop import train
-from ..optim import build_optimizer
+from ..model.clip_vae import ClipVAE
+from ..model.trainable import freeze_parts
+from ..run.loop import train
+from ..run.optim import build_optimizer
 from ..settings import load_settings
 from ..synth.scene import caption, describe, describe_absent
-from ..trainable import freeze_parts
 from .latents import Latents
 from .pool import Pool
 from .settings import MiniSettings

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..clip_vae import ClipVAE
-from ..fingerprint import ENCODING_PARTS, module_hash
+from ..data.fingerprint import ENCODING_PARTS, module_hash
+from ..model.clip_vae import ClipVAE
 from .pool import Pool
 from .vae import mask_tensor, video_tensor
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..clip_vae import ClipVAE, make_per_frame
-from ..loop import train
-from ..muon import Muon
+from ..model.clip_vae import ClipVAE, make_per_frame
+from ..run.loop import train
+from ..run.muon import Muon
 from .pool import Pool
 from .settings import MiniSettings
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-import rem_engine.load
+import rem_engine.segment.load
 from rem_engine import Segmenter, SegmentSettings
-from rem_engine.backbone import Backbone
+from rem_engine.backbones.base import Backbone
 from tests.trainer.benchmarks.miniatures import write_burst, write_ref_vps, write_vspw
 from tests.trainer.miniatures import write_mevis, write_ref_davis17, write_ref_ytvos
 from trainer.__main__ import main
@@ -88,7 +88,7 @@ def reddish(monkeypatch: pytest.MonkeyPatch) -> Reddish:
     def load(model: str, *, protocol: str, size: tuple[int, int] | None, window: int | None, **_: object) -> Segmenter:
         return Segmenter(backbone, SegmentSettings(protocol=protocol, size=size, window=window))
 
-    monkeypatch.setattr(rem_engine.load, "load_segmenter", load)
+    monkeypatch.setattr(rem_engine.segment.load, "load_segmenter", load)
     return backbone
 
 

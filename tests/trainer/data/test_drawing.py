@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rem_engine.resize import frames_to_model
+from rem_engine.segment.resize import frames_to_model
 from tests.trainer.miniatures import write_ref_ytvos, write_refcoco
 from trainer.data.join import Joined, Resized, Subset
 from trainer.data.loader import Loader

@@ -1,0 +1,205 @@
+"""The one adapter between ComfyUI and the engine: schemas, model folder, progress, and the host's MODEL and VAE as a
+Backbone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import comfy.ldm.wan.vae
+import comfy.model_base
+import comfy.model_management
+import comfy.model_sampling
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
+from torch import Tensor
+
+from ...rem_engine.backbones.base import PAPER_WINDOWS, TEXT_WIDTH
+from .latents import frames_key, latents_cache
+
+_LATENT_CHANNELS = 16
+_FRAMES_PER_LATENT = 4
+# What LoadREM leaves on a MODEL; clones keep it, so LoRA and compile nodes may come between.
+_CARD = "refereverything"
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """What REM weights were trained for: name, (height, width), and the windows of the `shot` protocol in frames; and
+    whether they lie on the MODEL as a difference (delta or LoRA) to weights of its own."""
+
+    name: str = "Wan2.1"
+    size: tuple[int, int] = (512, 512)
+    window: int = PAPER_WINDOWS[0]
+    overlap: int = 8
+    difference: bool = False
+
+
+def attach_card(model: ModelPatcher, card: Card) -> None:
+    """Write on a MODEL what its weights were trained for."""
+    model.set_attachments(_CARD, card)
+
+
+def card_of(model: ModelPatcher) -> Card:
+    """What a MODEL's weights were trained for; one that LoadREM has not seen is taken for a full Wan2.1."""
+    return model.get_attachment(_CARD) or Card()
+
+
+class HostBackbone:
+    """The host's MODEL and VAE as the engine's `Backbone`; prompts come encoded, as CONDITIONING.
+
+    Latents stay as the host's VAE gives them, not normalised: the host's sampling entry normalises on the way into the
+    denoiser and back on the way out. Nothing between these methods looks into them.
+
+    Frames encoded once are not encoded again as long as the host keeps the VAE: see `latents_cache`.
+
+    Args:
+        model: Wan2.1 text-to-video MODEL with REM weights, with whatever LoRAs, patches and wrappers it carries.
+        vae: Wan2.1 VAE.
+        decode_vae: another VAE for decoding: Wan2.1's, or its tiny autoencoder. None: `vae` decodes too.
+
+    Raises:
+        ValueError: a MODEL or VAE of another kind.
+    """
+
+    paper_windows = PAPER_WINDOWS
+    paper_tail = "whole"
+    size_multiple = 16
+    text_width = TEXT_WIDTH
+
+    def __init__(self, model: ModelPatcher, vae: VAE, decode_vae: VAE | None = None) -> None:
+        check_model(model)
+        _check_vae(vae)
+        _check_decoder(decode_vae or vae)
+        card = card_of(model)
+        self.name = card.name
+        self.default_size, self.default_window, self.default_overlap = card.size, card.window, card.overlap
+        self._vae, self._decoder = vae, decode_vae or vae
+        self._model = model.clone()
+        self._model.add_object_patch("model_sampling", _CleanLatentsIn(model.model.model_config))
+
+    def pad_frame_count(self, count: int) -> int:
+        """Smallest 4k+1 >= `count`; of any other count the host's VAE would silently drop frames."""
+        return 1 + -(-(count - 1) // _FRAMES_PER_LATENT) * _FRAMES_PER_LATENT
+
+    def encode_video(self, frames: Tensor) -> Tensor:
+        """Frames [T,3,H,W] in -1..1, T = 4k+1 -> latents [1,16,t,H/8,W/8] as the VAE gives them."""
+        return encode_once(self._vae, frames)
+
+    def prompts_per_pass(self, latents: Tensor) -> int:
+        """How many prompts the device has memory for in one pass over latents [1,16,t,h,w], at least 1."""
+        return prompts_that_fit(self._model, latents)
+
+    def draw_noise(self, latents: Tensor, seed: int) -> None:
+        """None: REM on Wan takes clean latents."""
+
+    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: None = None) -> Tensor:
+        """Latents [1,16,t,h,w] and prompts [P,77,4096] -> mask latents [P,16,t,h,w], scaled like `latents`."""
+        batch = latents.expand(len(prompt_embeds), -1, -1, -1, -1).contiguous()
+        conditioning = [[prompt_embeds, {}]]
+        return comfy.sample.sample_custom(
+            self._model,
+            torch.zeros_like(batch),
+            1.0,
+            comfy.samplers.KSAMPLER(_one_call),
+            torch.zeros(1),
+            conditioning,
+            conditioning,
+            batch,
+            disable_pbar=True,
+        )
+
+    def decode_masks(self, mask_latents: Tensor) -> Tensor:
+        """Mask latents [1,16,t,h,w] -> [T,3,H,W] in -1..1; the host's VAEs give (x + 1) / 2, only Wan's own clamped."""
+        return self._decoder.decode(mask_latents)[0].movedim(-1, 1).clamp(0.0, 1.0) * 2.0 - 1.0
+
+
+def encode_once(vae: VAE, frames: Tensor) -> Tensor:
+    """What a VAE makes of frames [T,3,H,W] in -1..1, out of its cache if they were encoded before."""
+    cache, key = latents_cache(vae), frames_key(frames)
+    latents = cache.get(key)
+    if latents is None:
+        latents = vae.encode((frames.movedim(1, -1) + 1.0) / 2.0)
+        cache.put(key, latents)
+    return latents
+
+
+def prompts_that_fit(model: ModelPatcher, latents: Tensor) -> int:
+    """How many prompts a device has memory for in one pass over latents [1,C,t,h,w], at least 1.
+
+    By the model's own estimate of a pass, in what its device has free once this model alone is on it.
+    """
+    management, device = comfy.model_management, model.load_device
+    room = management.get_free_memory(device) - management.extra_reserved_memory()
+    if not management.is_device_cpu(device):
+        loaded = [other for other in management.current_loaded_models if other.device == device]
+        room += sum(other.model_loaded_memory() for other in loaded) - model.model_size()
+    return max(1, int(room // model.memory_required([1, *latents.shape[1:]])))
+
+
+class _CleanLatentsIn(comfy.model_sampling.ModelSamplingDiscreteFlow):
+    """REM's single pass in the host's terms: clean latents in at t = 0, the denoiser's output is the result.
+
+    The stock sampling returns its input at t = 0, being `x - sigma * v`.
+    """
+
+    def calculate_input(self, sigma: Tensor, noise: Tensor) -> Tensor:
+        return noise
+
+    def calculate_denoised(self, sigma: Tensor, model_output: Tensor, model_input: Tensor) -> Tensor:
+        return model_output
+
+    def noise_scaling(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, max_denoise: bool = False) -> Tensor:
+        return latent_image
+
+    def inverse_noise_scaling(self, sigma: Tensor, latent: Tensor) -> Tensor:
+        return latent
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        return torch.zeros_like(sigma)
+
+
+def _one_call(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **_: Any) -> Tensor:
+    """A sampler of one step: the model's answer to the clean latents."""
+    return model(x, sigmas[0].expand(len(x)), **extra_args)
+
+
+def check_model(model: ModelPatcher) -> None:
+    """Raise ValueError for a MODEL that is not a Wan2.1 text-to-video model."""
+    inner = model.model
+    if type(inner) is comfy.model_base.WAN21:  # its subclasses are control variants
+        channels = inner.diffusion_model.patch_embedding.weight.shape[1]
+        if channels == _LATENT_CHANNELS:
+            return
+        raise ValueError(
+            f"The MODEL is a Wan with {channels} input channels, an image-to-video variant; "
+            "REM is made from Wan2.1 text-to-video: connect a MODEL of that."
+        )
+    raise ValueError(
+        f"The MODEL is a {type(inner).__name__}, and REM is made from Wan2.1 text-to-video: connect a MODEL of that."
+    )
+
+
+def _check_vae(vae: VAE) -> None:
+    network = vae.first_stage_model
+    if not isinstance(network, comfy.ldm.wan.vae.WanVAE):
+        raise ValueError(
+            f"The VAE is a {type(network).__name__}, and REM works with Wan2.1's: connect the VAE of LoadREM, "
+            "or Load VAE with wan_2.1_vae.safetensors."
+        )
+
+
+def _check_decoder(vae: VAE) -> None:
+    network = vae.first_stage_model
+    # By name, since ComfyUI 0.3.64 does not have it.
+    if type(network).__name__ != "TAEHV" or vae.latent_channels != _LATENT_CHANNELS:
+        _check_vae(vae)
+    elif network.latent_format is not None:
+        raise ValueError(
+            "The decode_vae is a float16 tiny autoencoder, which ComfyUI takes for HunyuanVideo's, of other latents: "
+            "connect Load VAE with Wan2.1's, lighttaew2_1.safetensors from models/vae_approx."
+        )

@@ -1,0 +1,103 @@
+"""Files in the host's output folder: where they go, what the graph is told of them, and a full disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+
+from ...rem_engine.media.reading import natural_key
+from .previews import PreviewFrames
+from .schema import show_text, strip_preview
+
+_NUMBERED = re.compile(r"(.*\.)(\d+)(\.\w+)")
+
+
+def new_output_folder(prefix: str, height: int, width: int) -> tuple[Path, str]:
+    """A folder of its own for what a node writes, so that no run overwrites another's files.
+
+    Args:
+        prefix: folders and a name below the host's output folder, as Save Image takes it: %year%, %month%, %day%,
+            %hour%, %minute%, %second%, %width%, %height%, and %date:yyyy-MM-dd%, which the front-end fills in for the
+            host's own nodes alone.
+        height, width: of the frames, pixels.
+
+    Returns:
+        the folder, numbered (`shot_00001`) and made, and the files' name (`shot`).
+
+    Raises:
+        ValueError: a prefix that leads out of the output folder, or names no file.
+    """
+    output = os.path.abspath(folder_paths.get_output_directory())
+    dated = re.sub(r"%date:([^%]+)%", lambda found: _date(found[1], time.localtime()), prefix)
+    below = os.path.abspath(os.path.join(output, dated))
+    if not below.startswith(output + os.sep):
+        raise ValueError(
+            f"The filename_prefix {prefix!r} leads out of ComfyUI's output folder: write folders and a name below it, "
+            "for example ReferEverything/shot."
+        )
+    parent, name, counter, _, _ = folder_paths.get_save_image_path(
+        os.path.relpath(below, output), output, image_width=width, image_height=height
+    )
+    folder = Path(parent) / f"{name}_{counter:05}"
+    folder.mkdir(parents=True)
+    return folder, name
+
+
+def describe_files(folder: Path) -> list[str]:
+    """What lies in a folder, in few lines: numbered files as one, `exr/shot.####.exr 1001-1240`."""
+    lines: dict[str, list[str]] = {}
+    for file in sorted(folder.rglob("*"), key=lambda path: natural_key(path.as_posix())):
+        if not file.is_file() or file.name.startswith("."):
+            continue
+        found = _NUMBERED.fullmatch(file.name)
+        name = f"{found[1]}{'#' * len(found[2])}{found[3]}" if found else file.name
+        numbers = lines.setdefault(file.with_name(name).relative_to(folder).as_posix(), [])
+        if found:
+            numbers.append(found[2])
+    return [f"{name} {numbers[0]}-{numbers[-1]}" if numbers else name for name, numbers in lines.items()]
+
+
+def written_output(folder: Path, preview: PreviewFrames, node: type[io.ComfyNode]) -> io.NodeOutput:
+    """What a node that wrote a folder hands on and shows: its path, its files, and a strip of frames."""
+    lines = describe_files(folder)
+    show_text(f"{folder}\n{', '.join(lines)}", node)
+    shown = strip_preview(preview.frames(), node).as_dict() | {"text": [str(folder), *lines]}
+    return io.NodeOutput(str(folder), "\n".join(lines), ui=shown)
+
+
+@contextmanager
+def disk_full_sentence(folder: Path) -> Iterator[None]:
+    """Turn a full disk into a sentence.
+
+    Raises:
+        RuntimeError: instead of the OSError of a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise RuntimeError(
+            f"No space is left on the disk for {folder}: make room and run again; frames written so far are whole."
+        ) from error
+
+
+def _date(form: str, now: time.struct_time) -> str:
+    """A date as the front-end writes %date:...%: d, M, h, m and s once or twice, and yy or yyyy."""
+    values = {"d": now.tm_mday, "M": now.tm_mon, "h": now.tm_hour, "m": now.tm_min, "s": now.tm_sec}
+
+    def part(found: re.Match[str]) -> str:
+        letters = found[0]
+        if letters[0] == "y":
+            return str(now.tm_year)[-len(letters) :]
+        return str(values[letters[0]]).zfill(len(letters))
+
+    return re.sub(r"dd?|MM?|hh?|mm?|ss?|yyyy|yy", part, form)

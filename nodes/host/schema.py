@@ -1,0 +1,71 @@
+"""What nodes need of the host to be nodes: schemas, the model folder, progress, text and pictures on a node."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any
+
+import comfy.model_management
+import comfy.utils
+import folder_paths
+import numpy as np
+import torch
+from comfy_api.latest import io, ui
+
+from ...rem_engine.media import preview_strip
+
+CATEGORY = "ReferEverything"
+MODEL_FOLDER = "rem"
+
+
+def node_schema(*, search_aliases: list[str], **fields: Any) -> io.Schema:
+    """An io.Schema in the pack's category; fields that the running host does not know yet are left out."""
+    fields |= {"category": CATEGORY, "search_aliases": search_aliases}
+    known = {field.name for field in dataclasses.fields(io.Schema)}
+    return io.Schema(**{name: value for name, value in fields.items() if name in known})
+
+
+def advanced(widget: io.Input) -> io.Input:
+    """Fold a widget away under "advanced inputs"; the argument of that name came after ComfyUI 0.8.0."""
+    widget.extra_dict["advanced"] = True
+    return widget
+
+
+def register_model_folder() -> None:
+    """Make `models/rem` a model folder like any other, beside those of extra_model_paths.yaml."""
+    folder_paths.add_model_folder_path(MODEL_FOLDER, os.path.join(folder_paths.models_dir, MODEL_FOLDER))
+    # add_model_folder_path gives a new folder no extensions, which would list every file.
+    paths, _ = folder_paths.folder_names_and_paths[MODEL_FOLDER]
+    folder_paths.folder_names_and_paths[MODEL_FOLDER] = (paths, folder_paths.supported_pt_extensions)
+
+
+def progress_hook() -> Callable[[int, int], None]:
+    """A progress callback for the engine: moves the node's bar, and ends the run when it was cancelled.
+
+    Raises:
+        comfy.model_management.InterruptProcessingException: from the callback, after a cancel.
+    """
+    bar = comfy.utils.ProgressBar(1)
+
+    def progress(done: int, total: int) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        bar.update_absolute(done, total)
+
+    return progress
+
+
+def show_text(text: str, node: type[io.ComfyNode]) -> None:
+    """Show a line of text on a node while the graph runs; nowhere, where the host runs without its server."""
+    from server import PromptServer  # what it imports need not be there before the host serves
+
+    server = getattr(PromptServer, "instance", None)
+    if server is not None and node.hidden is not None:
+        server.send_progress_text(text, node.hidden.unique_id)
+
+
+def strip_preview(frames: np.ndarray, node: type[io.ComfyNode]) -> ui.PreviewImage:
+    """A preview of a few frames of uint8 [T,H,W,3] side by side: the host would write a PNG for each of a shot."""
+    strip = torch.from_numpy(preview_strip(frames)).float() / 255.0
+    return ui.PreviewImage(strip[None], cls=node)

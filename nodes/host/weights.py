@@ -1,0 +1,243 @@
+"""Weights to the host's MODEL, CLIP and VAE, through the host's own loaders, checked before they are handed over."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import comfy.ldm.wan.vae
+import comfy.sd
+import comfy.text_encoders.wan
+import folder_paths
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP, VAE
+from comfy.supported_models_base import ClipTarget
+from torch import Tensor
+
+from ...rem_engine.backbones.load import MINI_FOLDER
+from ...rem_engine.checkpoints import (
+    check,
+    describe,
+    is_adapter,
+    read_changes,
+    read_state_dict,
+    split_components,
+    to_original,
+)
+from ...rem_engine.checkpoints.architecture import is_for_modelscope, text_to_video_shapes
+from ...rem_engine.checkpoints.names import Shaped
+from ...rem_engine.checkpoints.read import open_state_dict
+from ...rem_engine.checkpoints.stored import map_tensors
+from ...rem_engine.models import missing_base, missing_text_encoder, missing_vae
+from .backbone import Card, attach_card, card_of, check_model
+from .modelscope import load_modelscope
+from .patching import is_quantised, with_changes, with_weights
+
+_WAN_VAE_WIDTH = 96
+
+# REM-mini computes in float32 on every device: it is small, and bfloat16 has steps of 1/256 around 0.5, which show in
+# a soft mask.
+_MINI_DTYPE = torch.float32
+
+_UMT5_SIZES = ("d_ff", "d_kv", "d_model", "num_heads", "num_layers", "vocab_size")
+
+# Measured on a Wan of two blocks with random weights, fp8 e4m3, plain and scaled (tests/nodes/model_in_host.py).
+_QUANTISED = (
+    "The MODEL is quantised (fp8): the host rounds changed weights to fp8 again. Expect an error of 5 to 8 % in the "
+    "mask latents, where fp8 alone has 4 to 5 %; whole weights, or a 16-bit MODEL, have none."
+)
+
+Parts = tuple[ModelPatcher, CLIP, VAE]
+
+
+def load_mini(model: ModelPatcher | None, clip: CLIP | None, vae: VAE | None) -> Parts:
+    """REM-mini as MODEL, CLIP and VAE; a CLIP or VAE that is given is passed through.
+
+    Raises:
+        ValueError: a MODEL was given that is not REM-mini's base.
+    """
+    label = "REM-mini"
+    weights = to_original(read_state_dict(MINI_FOLDER / "transformer"))
+    card = json.loads((MINI_FOLDER / "rem.json").read_text(encoding="utf-8"))
+    loaded = _load_model(weights, label, _MINI_DTYPE) if model is None else _lay_over(model, weights, label)
+    attach_card(loaded, Card(card["name"], tuple(card["size"]), card["window"], card["overlap"]))
+    return (
+        loaded,
+        clip or load_small_clip(MINI_FOLDER),
+        vae or _load_vae(to_original(read_state_dict(MINI_FOLDER / "vae")), label, _MINI_DTYPE),
+    )
+
+
+def load_checkpoint(
+    path: str, model: ModelPatcher | None, clip: CLIP | None, vae: VAE | None, strength: float = 1.0
+) -> tuple[Parts, str]:
+    """A REM checkpoint as MODEL, CLIP and VAE.
+
+    Args:
+        path: whole weights, under diffusers' or the original names, with or without the VAE; or a delta or LoRA. Those
+            of REM on ModelScope go over the base folder among the host's `diffusers` models, and over no MODEL.
+        model: the Wan2.1 MODEL it is for; what it carries is kept, and itself left as it is. None: the file says it
+            all.
+        clip: Wan's text encoder, passed through.
+        vae: Wan's VAE, passed through. None: the file's.
+        strength: of a delta or LoRA, 0..1.
+
+    Returns:
+        the three, and what the user should know of the result (mostly "").
+
+    Raises:
+        ValueError: weights that do not fit, a strength they do not take, or a MODEL, CLIP or VAE that is missing.
+    """
+    label = Path(path).name
+    stored = open_state_dict(path)
+    parts = {"transformer": {}, "vae": {}}
+    difference = is_adapter(stored)
+    if not difference:
+        check_whole(label, strength)
+        parts = split_components(stored)
+    if is_for_modelscope(stored):
+        return load_modelscope(path, model, clip, vae, strength), ""
+    if clip is None:
+        raise ValueError(missing_text_encoder(label, folder_paths.get_folder_paths("text_encoders")))
+    if vae is None:
+        if not parts["vae"]:
+            raise ValueError(missing_vae(label, folder_paths.get_folder_paths("vae")))
+        vae = _load_vae(to_original(map_tensors(parts["vae"])), label)
+    if difference:
+        loaded = _lay_changes_over(model, map_tensors(stored), label, strength)
+    elif model is not None:
+        loaded = _lay_over(model, to_original(map_tensors(parts["transformer"])), label)
+    elif any(entry.scale for entry in stored.values()) and to_original(stored).keys() == stored.keys():
+        # The host keeps scaled fp8 as it is; multiplied out, it would take four times the memory.
+        _check_transformer(parts["transformer"], label)
+        loaded = comfy.sd.load_diffusion_model(path)
+    else:
+        loaded = _load_model(to_original(map_tensors(parts["transformer"])), label)
+    check_model(loaded)
+    card = Card() if model is None else card_of(model)
+    attach_card(loaded, replace(card, name=label, difference=difference))
+    note = _QUANTISED if difference and is_quantised(model) else ""
+    if note:
+        logging.warning("%s: %s", label, note)
+    return (loaded, clip, vae), note
+
+
+def check_whole(label: str, strength: float) -> None:
+    """Raise ValueError where whole weights are asked for in part."""
+    if strength != 1.0:
+        raise ValueError(
+            f"{label} holds whole weights, which take the place of the MODEL's, and the strength is {strength:g}: "
+            "set it to 1, or choose a delta or LoRA, which can be laid over in part."
+        )
+
+
+def _load_model(weights: dict[str, Tensor], label: str, dtype: torch.dtype | None = None) -> ModelPatcher:
+    """A MODEL of whole weights."""
+    _check_transformer(weights, label)
+    return comfy.sd.load_diffusion_model_state_dict(weights, model_options={} if dtype is None else {"dtype": dtype})
+
+
+def _lay_over(model: ModelPatcher, weights: dict[str, Tensor], label: str) -> ModelPatcher:
+    """A MODEL like `model` with whole weights."""
+    check_model(model)
+    if card_of(model).difference:
+        raise ValueError(
+            f"The MODEL carries the delta or LoRA {card_of(model).name} already, which {label} would be added to: "
+            "connect the MODEL that goes into that LoadREM."
+        )
+    own = text_to_video_shapes(dict(model.model.diffusion_model.named_parameters()))
+    check(weights, own, label, "the MODEL")
+    return with_weights(model, weights)
+
+
+def _lay_changes_over(
+    model: ModelPatcher | None, weights: dict[str, Tensor], label: str, strength: float
+) -> ModelPatcher:
+    """A MODEL like `model` with a delta or LoRA."""
+    if model is None:
+        raise ValueError(missing_base(label, folder_paths.get_folder_paths("diffusion_models")))
+    check_model(model)
+    return with_changes(model, read_changes(weights), strength, label)
+
+
+def _check_transformer(weights: Mapping[str, Shaped], label: str) -> None:
+    """Raise ValueError for weights that are not all those of a Wan text-to-video transformer."""
+    if "patch_embedding.weight" not in weights:
+        raise ValueError(
+            f"{label} looks like {describe(weights)}, and a Wan2.1 text-to-video transformer is expected: "
+            "choose another file from models/rem."
+        )
+    check(weights, text_to_video_shapes(weights), label)
+
+
+def _load_vae(weights: dict[str, Tensor], label: str, dtype: torch.dtype | None = None) -> VAE:
+    """A VAE from Wan2.1 weights of any width."""
+    if "decoder.head.0.gamma" not in weights:
+        raise ValueError(f"The VAE in {label} looks like {describe(weights)}, and Wan2.1's is expected.")
+    width = weights["decoder.head.0.gamma"].shape[0]
+    with torch.device("meta"):
+        network = _wan_vae(width)
+    check(weights, _shapes(network), f"The VAE in {label}")
+    try:
+        return comfy.sd.VAE(sd=weights, dtype=dtype)
+    except RuntimeError:
+        if width == _WAN_VAE_WIDTH:
+            raise
+    return _load_small_vae(weights, dtype)
+
+
+def _load_small_vae(weights: dict[str, Tensor], dtype: torch.dtype | None) -> VAE:
+    """What comfy.sd.VAE does on hosts that know only the full width (0.3.64)."""
+    with torch.device("meta"):  # the full-width network is only there to be replaced: it shall cost nothing
+        vae = comfy.sd.VAE(sd=_wan_vae(_WAN_VAE_WIDTH).state_dict(), dtype=dtype)
+    network = _wan_vae(weights["decoder.head.0.gamma"].shape[0]).eval()
+    network.load_state_dict(weights)
+    vae.first_stage_model = network.to(vae.vae_dtype)
+    vae.patcher = ModelPatcher(vae.first_stage_model, load_device=vae.device, offload_device=vae.patcher.offload_device)
+    return vae
+
+
+def _wan_vae(width: int) -> comfy.ldm.wan.vae.WanVAE:
+    return comfy.ldm.wan.vae.WanVAE(
+        dim=width,
+        z_dim=16,
+        dim_mult=[1, 2, 4, 4],
+        num_res_blocks=2,
+        attn_scales=[],
+        temperal_downsample=[False, True, True],
+        dropout=0.0,
+    )
+
+
+def load_small_clip(folder: Path) -> CLIP:
+    """A CLIP from a UMT5 of any size; the host's own loader detects the XXL alone.
+
+    Args:
+        folder: holds `text_encoder/` and `tokenizer/spiece.model`.
+
+    Raises:
+        FileNotFoundError: one of them is missing.
+        ValueError: weights of another model than the folder's configuration says.
+    """
+    config = json.loads((folder / "text_encoder" / "config.json").read_text(encoding="utf-8"))
+    clip = comfy.sd.CLIP(
+        ClipTarget(comfy.text_encoders.wan.WanT5Tokenizer, comfy.text_encoders.wan.te()),
+        tokenizer_data={"spiece_model": (folder / "tokenizer" / "spiece.model").read_bytes()},
+        model_options={
+            "umt5xxl_model_config": {name: config[name] for name in _UMT5_SIZES},
+            "dtype": _MINI_DTYPE,
+        },
+    )
+    weights = read_state_dict(folder / "text_encoder")
+    check(weights, _shapes(clip.cond_stage_model.umt5xxl.transformer), f"The text encoder in {folder}")
+    clip.load_sd(weights)
+    return clip
+
+
+def _shapes(network: Any) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in network.state_dict().items()}

@@ -1,0 +1,93 @@
+"""From a model's name to a backbone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from .base import Backbone
+
+MINI_FOLDER = Path(__file__).parents[1] / "mini"
+
+
+def load_backbone(
+    model: str | Path = "mini",
+    *,
+    checkpoint: str | Path | None = None,
+    strength: float = 1.0,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> Backbone:
+    """Load a model from disk, never from the network.
+
+    Args:
+        model: "mini" (bundled), or a folder in diffusers' layout: of Wan2.1 with `transformer/`, `vae/`,
+            `text_encoder/` and `tokenizer/`, such as a download of Wan-AI/Wan2.1-T2V-14B-Diffusers; or of ModelScope
+            with `unet/` in place of the transformer, and `scheduler/`: ali-vilab/text-to-video-ms-1.7b.
+        checkpoint: REM weights (.pth or .safetensors): whole ones take the place of the denoiser's and, where they
+            hold one, of the VAE's; a delta or LoRA is added to the denoiser's.
+        strength: of a delta or LoRA, 0 (the model's own weights) to 1 (REM).
+        device: "auto" (a CUDA GPU if there is one), "cpu", "cuda", "cuda:1", ...
+        dtype: "auto", "float32", "bfloat16" or "float16"; "auto" is what the authors evaluate in: for Wan bfloat16 on a
+            GPU (and float32 on the CPU), for ModelScope float32.
+
+    Raises:
+        FileNotFoundError: no such model or checkpoint.
+        ValueError: weights that do not fit the model, or a device or type that does not exist.
+        RuntimeError: a GPU was asked for and there is none.
+    """
+    from .folder import is_modelscope
+    from .modelscope import load_modelscope
+    from .wan import load_wan
+
+    folder = find_model_folder(model)
+    chosen = _device(device)
+    load, gpu_dtype = (load_modelscope, "float32") if is_modelscope(folder) else (load_wan, "bfloat16")
+    if dtype == "auto":
+        dtype = "float32" if chosen.type == "cpu" else gpu_dtype
+    return load(
+        folder,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        strength=strength,
+        device=chosen,
+        dtype=_dtype(dtype),
+    )
+
+
+def find_model_folder(model: str | Path) -> Path:
+    """The folder of a model: REM-mini's for "mini", else the path itself.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    from ..models import missing_model
+
+    folder = MINI_FOLDER if model == "mini" else Path(model)
+    if not folder.is_dir():
+        raise FileNotFoundError(missing_model(model))
+    return folder
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"There is no device {name!r}; use 'auto', 'cpu' or 'cuda'.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("A CUDA GPU was asked for and PyTorch sees none; use the device 'cpu' or 'auto'.")
+    return device
+
+
+def _dtype(name: str) -> torch.dtype:
+    import torch
+
+    if name not in ("float32", "bfloat16", "float16"):
+        raise ValueError(f"There is no dtype {name!r} here; use 'auto', 'float32', 'bfloat16' or 'float16'.")
+    return getattr(torch, name)

@@ -1,0 +1,242 @@
+"""REM on Wan2.1, through diffusers and transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoints import to_diffusers
+from ..checkpoints.read import open_state_dict
+from ..checkpoints.stored import StoredTensor
+from ..layers import check_prompt
+from ..memory import available_bytes
+from .base import PAPER_WINDOWS, TEXT_ROWS, TEXT_WIDTH, fit_text_rows, warn_cut_prompt, words_from
+from .folder import (
+    check_parts,
+    fill,
+    lay_over,
+    load_component,
+    load_tokenizer,
+    open_checkpoint,
+    read_defaults,
+    read_json,
+)
+
+_FAMILY = "Wan2.1"
+
+# Parts of the transformer that stay float32 beside a half-precision rest, as REM's released code loads it.
+_FLOAT32_PARTS = (
+    "time_embedder.", "scale_shift_table.", "norm1.", "norm2.", "norm3.", "norm_q.", "norm_k.",
+    "to_q.", "to_k.", "to_v.", "to_out.",
+)  # fmt: skip
+_TIED_EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
+_FRAMES_PER_LATENT = 4
+_TOKENS_READ = 512  # REM's released code tokenises with this limit
+
+
+class WanBackbone:
+    """The Wan2.1 transformer, VAE and UMT5 text encoder; a `Backbone`.
+
+    In half precision the transformer runs under autocast with its sensitive parts in float32, as the authors' does. The
+    VAE always computes in float32: bfloat16 has steps of 1/256 around 0.5, which show in a soft mask.
+
+    Args:
+        transformer: diffusers' WanTransformer3DModel.
+        vae: diffusers' AutoencoderKLWan.
+        text_encoder: transformers' UMT5EncoderModel.
+        tokenizer: its fast tokenizer.
+        name, default_size, default_window, default_overlap: see `Backbone`.
+        dtype: float32, bfloat16 or float16, for the transformer.
+    """
+
+    paper_windows = PAPER_WINDOWS
+    paper_tail = "whole"
+    size_multiple = 16
+
+    def __init__(
+        self,
+        transformer: nn.Module,
+        vae: nn.Module,
+        text_encoder: nn.Module,
+        tokenizer: Any,
+        *,
+        name: str = "Wan2.1",
+        default_size: tuple[int, int] = (512, 512),
+        default_window: int = PAPER_WINDOWS[0],
+        default_overlap: int = 8,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.transformer, self.vae = transformer, vae
+        self.text_encoder, self.tokenizer = text_encoder, tokenizer
+        self.name = name
+        self.default_size, self.default_window, self.default_overlap = default_size, default_window, default_overlap
+        self.dtype = dtype
+        self.device = vae.device
+        # In float32; rounded to bfloat16, as in the authors' GPU run, they move latents by up to 0.009.
+        statistics = torch.tensor([vae.config.latents_mean, vae.config.latents_std], device=self.device)
+        self._mean, self._std = statistics.view(2, 1, -1, 1, 1, 1)
+
+    def pad_frame_count(self, count: int) -> int:
+        """Smallest 4k+1 >= `count`: the VAE codes the first frame alone, then four at a time."""
+        return 1 + -(-(count - 1) // _FRAMES_PER_LATENT) * _FRAMES_PER_LATENT
+
+    @torch.no_grad()
+    def encode_video(self, frames: Tensor) -> Tensor:
+        """Frames [T,3,H,W] in -1..1, T = 4k+1 -> normalised latents [1,16,t,H/8,W/8], the mode of the posterior."""
+        pixels = frames.to(self.device, torch.float32).transpose(0, 1)[None]
+        return (self.vae.encode(pixels).latent_dist.mode() - self._mean) / self._std
+
+    @torch.no_grad()
+    def encode_text(self, prompt: str) -> Tensor:
+        """Prompt -> float32 [77,4096]: one row a token (with `</s>`), then zero rows.
+
+        A prompt of more than 77 tokens is encoded whole, its first 77 rows are kept, and a warning says which words
+        were cut.
+
+        Raises:
+            ValueError: the prompt is empty.
+        """
+        check_prompt(prompt)
+        # Without padding: the authors pad to 512 and mask it out again, which leaves the same rows at more cost.
+        tokens = self.tokenizer(
+            prompt, max_length=_TOKENS_READ, truncation=True, return_offsets_mapping=True, return_tensors="pt"
+        )
+        cut = _cut_words(prompt, tokens.offset_mapping[0].tolist())
+        if cut:
+            warn_cut_prompt(tokens.input_ids.shape[1], cut)
+        rows = self.text_encoder(
+            tokens.input_ids.to(self.device), attention_mask=tokens.attention_mask.to(self.device)
+        ).last_hidden_state[0]
+        return fit_text_rows(rows).cpu()
+
+    def prompts_per_pass(self, latents: Tensor) -> int:
+        """How many prompts fit into four fifths of the memory of a GPU that is free now, or half of a CPU's.
+
+        A pass takes, for each prompt and token (2x2 latent pixels), two rows of the feed-forward's width in the model's
+        type and seven float32 rows of the model's width: an upper bound of what diffusers 0.42 allocates at the peak of
+        a block, by torch's profiler, in float32 and under autocast. It makes 3.9 GB for Wan2.1-14B in bfloat16 at
+        512x512 and 73 frames.
+        """
+        config = self.transformer.config
+        width = config.num_attention_heads * config.attention_head_dim
+        _, patch_height, patch_width = config.patch_size
+        tokens = latents.shape[2] * (latents.shape[3] // patch_height) * (latents.shape[4] // patch_width)
+        needed = tokens * (2 * config.ffn_dim * self.dtype.itemsize + 7 * width * 4)
+        share = 0.5 if self.device.type == "cpu" else 0.8
+        return max(1, int(share * available_bytes(self.device) / needed))
+
+    def draw_noise(self, latents: Tensor, seed: int) -> None:
+        """None: REM on Wan takes clean latents."""
+
+    @torch.no_grad()
+    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: None = None) -> Tensor:
+        """Clean latents [1,16,t,h,w], prompts [P,77,4096] -> mask latents [P,16,t,h,w] in one pass at t = 0 (REM)."""
+        count = len(prompt_embeds)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            predicted = self.transformer(
+                hidden_states=latents.to(self.device, self.dtype).expand(count, -1, -1, -1, -1),
+                timestep=torch.zeros(count, device=self.device, dtype=self.dtype),
+                encoder_hidden_states=prompt_embeds.to(self.device, self.dtype),
+                return_dict=False,
+            )[0]
+        return predicted.float()
+
+    @torch.no_grad()
+    def decode_masks(self, mask_latents: Tensor) -> Tensor:
+        """Normalised mask latents [1,16,t,h,w] -> [4t-3,3,8h,8w], clamped to -1..1; a mask's values lie in 0..1."""
+        decoded = self.vae.decode(self.denormalise(mask_latents), return_dict=False)[0]
+        return decoded[0].transpose(0, 1)
+
+    def denormalise(self, latents: Tensor) -> Tensor:
+        """Normalised latents [B,16,t,h,w] as the VAE has them."""
+        return latents * self._std + self._mean
+
+
+def _cut_words(prompt: str, offsets: list[list[int]]) -> str:
+    """The words of which a token lies past row 77; whole words, since half a word is as good as none."""
+    if len(offsets) <= TEXT_ROWS:
+        return ""
+    start, stop = offsets[TEXT_ROWS]
+    if start == stop:  # the end mark, which is no part of the prompt
+        return ""
+    return words_from(prompt, start)
+
+
+def load_wan(
+    folder: Path,
+    *,
+    checkpoint: Path | None,
+    strength: float = 1.0,
+    device: torch.device,
+    dtype: torch.dtype,
+    text_dtype: torch.dtype | None = None,
+) -> WanBackbone:
+    """Load a Wan2.1 model folder (diffusers' layout), offline, with a REM checkpoint laid over it.
+
+    Args:
+        folder: holds `transformer/`, `vae/`, `text_encoder/`, `tokenizer/`, and perhaps `rem.json`
+            {"name", "size": [H, W], "window", "overlap"}. Weights may be under diffusers' or the original names.
+        checkpoint: weights of the whole transformer, and perhaps of the VAE, that replace the folder's; or a delta or
+            LoRA, which is added to the folder's transformer.
+        strength: of a delta or LoRA, 0..1.
+        device: where the model runs.
+        dtype: float32, bfloat16 or float16; see `WanBackbone`.
+        text_dtype: of the text encoder; by default float32 beside a float32 transformer, otherwise bfloat16.
+
+    Raises:
+        FileNotFoundError: a part of the folder, or the checkpoint, is missing.
+        ValueError: weights that do not fit, or files that cannot be read.
+    """
+    from diffusers import AutoencoderKLWan, WanTransformer3DModel
+    from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
+
+    check_parts(folder, ("transformer/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer"))
+    rem = open_checkpoint(checkpoint, strength)
+
+    def load(
+        part: str, model_class: type, whole: Mapping[str, StoredTensor], dtype_of: Callable[[str], torch.dtype]
+    ) -> nn.Module:
+        return load_component(
+            folder / part, model_class, whole, rem, family=_FAMILY, rename=to_diffusers, device=device, dtype=dtype_of
+        )
+
+    transformer = load("transformer", WanTransformer3DModel, rem.denoiser, lambda name: _transformer_dtype(name, dtype))
+    lay_over(transformer, rem)
+    config = transformer.config
+    if config.text_dim != TEXT_WIDTH:
+        raise ValueError(
+            f"{folder}/transformer takes text of width {config.text_dim}; Wan2.1's {TEXT_WIDTH} is expected."
+        )
+    # The rotary tables are computed, not stored, so the model built without memory has none yet.
+    transformer.rope = WanRotaryPosEmbed(config.attention_head_dim, config.patch_size, config.rope_max_seq_len).to(
+        device
+    )
+    vae = load("vae", AutoencoderKLWan, rem.vae, lambda name: torch.float32)
+    if text_dtype is None:
+        text_dtype = torch.float32 if dtype == torch.float32 else torch.bfloat16
+    text_encoder, tokenizer = _load_text(folder, device, text_dtype)
+    return WanBackbone(transformer, vae, text_encoder, tokenizer, dtype=dtype, **read_defaults(folder))
+
+
+def _load_text(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[nn.Module, Any]:
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    config = UMT5Config.from_dict(read_json(folder / "text_encoder" / "config.json"))
+    weights = open_state_dict(folder / "text_encoder")
+    # One table under two names, of which files keep either or both.
+    for name, other in (_TIED_EMBEDDINGS, _TIED_EMBEDDINGS[::-1]):
+        if other in weights:
+            weights.setdefault(name, weights[other])
+    with torch.device("meta"):
+        encoder = UMT5EncoderModel(config)
+    encoder = fill(encoder, weights, "text_encoder", device, lambda name: dtype)
+    encoder.tie_weights()
+    return encoder, load_tokenizer(folder)
+
+
+def _transformer_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if any(part in f"{name}." for part in _FLOAT32_PARTS) else dtype

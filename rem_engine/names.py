@@ -1,0 +1,53 @@
+"""Names that layers and the files of a run can have, alike on every system."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Sequence
+
+RUN_FILE = "run.json"
+OVERLAY_FILE = "overlay.mp4"
+IDS_FOLDER = "ids"
+EXR_FOLDER = "exr"
+RESERVED_NAMES = (RUN_FILE, OVERLAY_FILE, IDS_FOLDER, EXR_FOLDER)
+"""What a run itself writes beside its layers' folders."""
+
+LONGEST_NAME = 60
+"""Characters in a layer's name, so that paths stay within what every system takes."""
+
+LAYER_NAME = re.compile(r"\w(?:[\w.-]*\w)?")
+"""Letters, digits, `_`, `-` and `.`, the last two neither first nor last: safe as a folder, and in an EXR."""
+
+_WINDOWS_DEVICES = re.compile(r"con|prn|aux|nul|com\d|lpt\d")
+
+
+def is_device_name(name: str) -> bool:
+    """Whether Windows takes a file of this name, whatever its suffix, for a device."""
+    return _WINDOWS_DEVICES.fullmatch(name.split(".")[0].lower()) is not None
+
+
+def names_a_layer(name: str) -> bool:
+    """Whether a layer can have this name: see `LAYER_NAME`; nothing else of a run, nor a device, may have it."""
+    free = name.casefold() not in RESERVED_NAMES and not is_device_name(name)
+    return free and len(name) <= LONGEST_NAME and LAYER_NAME.fullmatch(name) is not None
+
+
+def folder_names(prompts: Sequence[str], taken: Collection[str] = ()) -> tuple[str, ...]:
+    """A folder for each prompt: its words joined by `_`, safe on every system, numbered where two would be the same,
+    or one is among those `taken` (in lower case).
+
+    >>> folder_names(["The smoke!", "the smoke", "the fire"])
+    ('the_smoke', 'the_smoke_2', 'the_fire')
+    """
+    names: list[str] = []
+    for prompt in prompts:
+        words = re.findall(r"\w+", unicodedata.normalize("NFKC", prompt).lower())
+        slug = "_".join(words)[:LONGEST_NAME].strip("_") or "prompt"
+        if is_device_name(slug):
+            slug = f"prompt_{slug}"
+        name, number = slug, 2
+        while name in names or name in taken:
+            name, number = f"{slug}_{number}", number + 1
+        names.append(name)
+    return tuple(names)

@@ -1,0 +1,254 @@
+"""The folder a run writes: its layout, its frames one by one, and going on after an interruption."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from ..media.writing import ids_png, mask_png, soft_png, write_bytes
+from ..names import IDS_FOLDER, RUN_FILE
+from ..whole_files import temporary_name, written_whole
+from .layout import SEQUENCES, STATE_FILE, VIDEOS, array_file, count_delivered, read_json, remove_runs
+
+if TYPE_CHECKING:
+    from ..layers import Layer
+
+
+class RunFolder:
+    """Writes the masks of one run.
+
+        OUT/<name>/masks/00000.png      8-bit, 0 or 255
+        OUT/<name>/soft/00000.png       16-bit, the soft mask in 0..1
+        OUT/<name>/soft.npz             key "soft": float32 [T,H,W], not clipped
+        OUT/ids/00000.png               8-bit: the number of the layer each pixel belongs to, 0 for none
+        OUT/run.json                    written last: where it stands, the run is whole
+
+    Files take their names only when whole. Until the run is whole, a hidden state file in OUT says how far it came.
+
+    Attributes:
+        out: the folder.
+        frames_done: masks of frames 0..frames_done-1 are written.
+        delivered: frames 0..delivered-1 of the delivery's sequences are written.
+        seconds: time spent in earlier, interrupted sittings of this run, per stage.
+        notes: what else is known of the run so far; kept with its state.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        layers: Sequence[Layer],
+        shape: tuple[int, int, int],
+        write: Sequence[str],
+        threshold: float,
+        fingerprint: str | None,
+        delivery: str = "",
+    ) -> None:
+        """Take over what an interrupted run with the same fingerprint left in OUT; remove any other run's files.
+
+        Args:
+            out: the folder; made where it does not exist.
+            layers: L layers; each has a folder of its name.
+            shape: (T, H, W) of the shot.
+            write: what is wanted of masks, soft, npz and ids, of the overlay and of deliveries.
+            threshold: a pixel is in a mask where soft > threshold.
+            fingerprint: equal for runs that give equal files; None for a run that is never taken up again.
+            delivery: with what the names of delivered files begin.
+        """
+        self.frames_done = self.delivered = 0
+        self.seconds: dict[str, float] = {}
+        self.notes: dict[str, Any] = {}
+        self.out, self._layers, self._shape = out, tuple(layers), shape
+        self._write, self._threshold, self._fingerprint = frozenset(write), threshold, fingerprint
+        self._delivery = delivery
+        self._pixels = [0] * len(self._layers)
+        self._array_header = _npy_header(shape)
+        if not self._take_over():
+            remove_runs(out, {layer.name for layer in self._layers})
+            self._make()
+
+    @property
+    def kept(self) -> bool:
+        """Whether a later run may take this one up."""
+        return self._fingerprint is not None
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether written frames serve a later run of the same job.
+
+        A video is one file, which cannot be gone on with: it is made anew, the overlay from any masks on disk and a
+        delivery from soft ones. Where there are none, the run starts at the first frame.
+        """
+        if not self.kept:
+            return False
+        if self.has_videos:
+            return self.has_soft
+        stored = ("masks", "soft", "npz") if "overlay" in self._write else ("masks", "soft", "npz", *SEQUENCES)
+        return not self._write.isdisjoint(stored)
+
+    @property
+    def whole_frames(self) -> int:
+        """Frames of which all files are there, less those that are in one file with others."""
+        sequences = not self._write.isdisjoint(SEQUENCES)
+        return min(self.frames_done, self.delivered) if sequences else self.frames_done
+
+    @property
+    def has_videos(self) -> bool:
+        """Whether deliveries are wanted that hold all frames in one file."""
+        return not self._write.isdisjoint(VIDEOS)
+
+    @property
+    def has_soft(self) -> bool:
+        """Whether soft masks are on disk, for `read_frame` to give."""
+        return not self._write.isdisjoint(("soft", "npz"))
+
+    @property
+    def frame_count(self) -> int:
+        return self._shape[0]
+
+    def write_frame(self, soft: np.ndarray, ids: np.ndarray | None = None) -> None:
+        """Write the next frame for every layer, whole or not at all.
+
+        Args:
+            soft: float32 [L,H,W].
+            ids: uint8 [H,W], where ids are wanted.
+
+        Raises:
+            OSError: the disk is full, or OUT cannot be written.
+        """
+        index = self.frames_done
+        masks = soft > self._threshold
+        files: list[tuple[Path, bytes]] = []
+        for folder, one_soft, mask in zip(self._paths(), soft, masks, strict=True):
+            if "npz" in self._write:
+                self._write_array(folder, index, one_soft)
+            if "masks" in self._write:
+                files.append((folder / "masks" / f"{index:05d}.png", mask_png(mask)))
+            if "soft" in self._write:
+                files.append((folder / "soft" / f"{index:05d}.png", soft_png(one_soft)))
+        if ids is not None:
+            files.append((self.out / IDS_FOLDER / f"{index:05d}.png", ids_png(ids)))
+        try:
+            for path, data in files:
+                temporary_name(path).write_bytes(data)
+        except BaseException:  # Ctrl-C too: a frame is there for every layer, or for none
+            for path, _ in files:
+                temporary_name(path).unlink(missing_ok=True)
+            raise
+        for path, _ in files:
+            temporary_name(path).replace(path)
+        pixels = [count + int(mask.sum()) for count, mask in zip(self._pixels, masks, strict=True)]
+        self._pixels, self.frames_done = pixels, index + 1
+
+    def read_frame(self, index: int) -> np.ndarray:
+        """Soft masks of a written frame, float32 [L,H,W], as exact as what was written (binary if only masks were)."""
+        return np.stack([self._read_one(folder, index) for folder in self._paths()])
+
+    def save_state(self, seconds: dict[str, float]) -> None:
+        """Note how far the run came, with the seconds spent so far on each stage, so that it can go on from there."""
+        state = {
+            "fingerprint": self._fingerprint,
+            "prompts": [{"name": layer.name, "folder": layer.name} for layer in self._layers],
+            "delivery": {"name": self._delivery},
+            "frames_done": self.frames_done,
+            "delivered": self.delivered,
+            "pixels": self._pixels,
+            "seconds": seconds,
+            "notes": self.notes,
+        }
+        write_bytes(self.out / STATE_FILE, _json(state))
+
+    def finish(self, run: dict[str, Any]) -> dict[str, Any]:
+        """Close the arrays and write run.json: `run` and the list of prompts. Returns what was written."""
+        if "npz" in self._write:
+            for folder in self._paths():
+                array = array_file(folder)
+                with written_whole(folder / "soft.npz") as temporary, zipfile.ZipFile(temporary, "w") as archive:
+                    archive.write(array, "soft.npy")
+            for folder in self._paths():  # only now: until all are whole, the run may have to go on from the arrays
+                array_file(folder).unlink()
+        frames, height, width = self._shape
+        prompts = [
+            {
+                "prompt": layer.text,
+                "name": layer.name,
+                "without": list(layer.without),
+                "folder": layer.name,
+                "mean_area": pixels / (frames * height * width),
+                "frames": frames,
+            }
+            for layer, pixels in zip(self._layers, self._pixels, strict=True)
+        ]
+        run = {**run, "prompts": prompts}
+        write_bytes(self.out / RUN_FILE, _json(run))
+        (self.out / STATE_FILE).unlink(missing_ok=True)
+        return run
+
+    def _paths(self) -> list[Path]:
+        return [self.out / layer.name for layer in self._layers]
+
+    def _take_over(self) -> bool:
+        state = read_json(self.out / STATE_FILE)
+        if not self.can_go_on or state.get("fingerprint") != self._fingerprint:
+            return False
+        done, delivered = state["frames_done"], state["delivered"]
+        frames = [(folder, done) for folder in self._frame_folders()]
+        whole = all((folder / f"{index:05d}.png").is_file() for folder, count in frames for index in range(count))
+        if "npz" in self._write:
+            whole = whole and all(array_file(folder).is_file() for folder in self._paths())
+        if delivered:
+            names = [layer.name for layer in self._layers]
+            whole = whole and count_delivered(self.out, names, self._delivery, self._write) >= delivered
+        if done == 0 or not whole:
+            return False
+        self.frames_done, self.delivered = done, delivered
+        self._pixels, self.seconds, self.notes = state["pixels"], state["seconds"], state["notes"]
+        return True
+
+    def _frame_folders(self) -> list[Path]:
+        """Folders that have a PNG for every frame."""
+        folders = [folder / kind for folder in self._paths() for kind in ("masks", "soft") if kind in self._write]
+        return [*folders, self.out / IDS_FOLDER] if "ids" in self._write else folders
+
+    def _make(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        for folder in self._frame_folders():
+            folder.mkdir(parents=True, exist_ok=True)
+        if "npz" in self._write:
+            for folder in self._paths():
+                folder.mkdir(exist_ok=True)
+                array_file(folder).write_bytes(self._array_header)
+
+    def _write_array(self, folder: Path, index: int, soft: np.ndarray) -> None:
+        # Written, not memory-mapped: pages of a map count as this process's memory, which must not grow with the shot.
+        data = memoryview(np.ascontiguousarray(soft, "<f4")).cast("B")
+        with open(array_file(folder), "r+b", buffering=0) as file:
+            file.seek(len(self._array_header) + index * len(data))
+            while data:
+                data = data[file.write(data) :]
+
+    def _read_one(self, folder: Path, index: int) -> np.ndarray:
+        _, height, width = self._shape
+        if "npz" in self._write:
+            offset = len(self._array_header) + index * height * width * 4
+            pixels = np.fromfile(array_file(folder), "<f4", height * width, offset=offset)
+            return pixels.reshape(height, width)
+        kind, white = ("soft", 65535.0) if "soft" in self._write else ("masks", 255.0)
+        with Image.open(folder / kind / f"{index:05d}.png") as image:
+            return np.asarray(image).astype(np.float32) / np.float32(white)
+
+
+def _npy_header(shape: tuple[int, ...]) -> bytes:
+    header = BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,183 @@
+"""One run of the `matte` command: a shot and masks on disk in, deliveries out."""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from ..matte import MatteSettings
+from ..media.masks import Masks, open_masks
+from ..media.reading import open_shot
+from ..media.shot import Shot
+from ..names import RESERVED_NAMES, RUN_FILE, folder_names, names_a_layer
+from ..segment.cuts import CutFinder
+from ..segment.settings import check_cuts
+from .delivery import DeliverySettings
+from .layout import check_apart, earlier_folders, remove_deliveries
+from .matte_files import MaskedFrame, MatteFiles, finish_mattes, needs_plate, read_plate, whole_or_abandoned
+
+_KINDS_OF_MASKS = ("soft", "masks", "alpha")
+"""Folders in a layer's, which say nothing of the layer."""
+
+
+@dataclass(frozen=True)
+class MatteJob:
+    """Which masks to make mattes of, and how; see `python -m rem_engine matte --help`."""
+
+    shot: Path
+    masks: tuple[str, ...]
+    out: Path
+    cuts: Literal["auto"] | tuple[int, ...] = "auto"
+    matte: MatteSettings = field(default_factory=MatteSettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
+
+
+class Reporter(Protocol):
+    """Where a run tells how far it is."""
+
+    def mattes(self, done: int, total: int) -> None: ...
+
+
+def run(job: MatteJob, reporter: Reporter) -> list[str]:
+    """Put masks through the matte stage into files; memory does not grow with the shot.
+
+    Returns:
+        what was written, as paths below `job.out`; a sequence as one entry with its first and last number.
+
+    Raises:
+        FileNotFoundError: no shot, or no masks.
+        ValueError: masks of another size or number than the shot's frames, or a setting that cannot be used.
+        RuntimeError: the disk is full.
+        KeyboardInterrupt: with a sentence that says which frames are done.
+    """
+    if job.out.exists() and not job.out.is_dir():
+        raise ValueError(f"{job.out} is a file: name a folder to write to.")
+    with open_shot(job.shot) as shot:
+        layers = {name: _open_fitting(path, shot) for name, path in find_masks(job.masks).items()}
+        check_cuts(() if job.cuts == "auto" else job.cuts, shot.frame_count)
+        inputs = [job.shot, *(masks.path for masks in layers.values())]
+        check_apart(inputs, job.out, layers, shot.name, job.delivery.kinds)
+        remove_deliveries(job.out, layers, shot.name, job.delivery.kinds)
+        files = MatteFiles(job.out, shot.name, list(layers), shot.info, job.delivery)
+        stream = _Stream(shot, list(layers.values()), job)
+        with _stopping_well(job, files, shot.frame_count), whole_or_abandoned(files):
+            for finished in finish_mattes(stream.frames(), job.matte, stream.cuts):
+                files.write(finished)
+                reporter.mattes(finished.matte.index + 1, shot.frame_count)
+        return files.listing()
+
+
+def find_masks(given: Sequence[str]) -> dict[str, Path]:
+    """Where the masks of each layer are.
+
+    Args:
+        given: NAME=PATH, or a path. A layer without a name is named by its file or folder, or by the folder that this
+            is in where it is one of a run's soft, masks or alpha. The folder of a finished run gives all of its layers.
+
+    Raises:
+        ValueError: names that are none, or given twice.
+    """
+    found: list[tuple[str, Path]] = []
+    for text in given:
+        name, equals, rest = text.partition("=")
+        if equals and not Path(text).exists():
+            if not names_a_layer(name):
+                raise ValueError(
+                    f"{name!r} cannot name a layer: a name is one word of letters, digits, '_', '-' and '.', and none "
+                    "that other files of a run or of Windows have."
+                )
+            found.append((name, Path(rest)))
+        elif (Path(text) / RUN_FILE).is_file():
+            found += _layers_of_run(Path(text))
+        else:
+            found.append((_made_name(Path(text)), Path(text)))
+    names = [name.casefold() for name, _ in found]
+    for (name, path), folded in zip(found, names, strict=True):
+        if names.count(folded) > 1:
+            raise ValueError(f"Two layers have the name {name!r}: name them apart, for example front={path}.")
+    return dict(found)
+
+
+def _layers_of_run(out: Path) -> list[tuple[str, Path]]:
+    layers = []
+    for name in earlier_folders(out):
+        paths = [out / name / kind for kind in ("soft.npz", "soft", "masks")]
+        path = next((path for path in paths if path.exists()), None)
+        if path is None:
+            raise ValueError(f"The run in {out} wrote no masks of {name}: let it write soft ones.")
+        layers.append((name, path))
+    if not layers:
+        raise ValueError(f"{out / RUN_FILE} lists no layers of a run: give the folder of its masks instead.")
+    return layers
+
+
+def _made_name(path: Path) -> str:
+    path = path.resolve()
+    name = path.parent.name if path.stem in _KINDS_OF_MASKS else path.stem
+    return name if names_a_layer(name) else folder_names([name], taken=RESERVED_NAMES)[0]
+
+
+def _open_fitting(path: Path, shot: Shot) -> Masks:
+    masks = open_masks(path)
+    if (masks.height, masks.width) != (shot.height, shot.width):
+        raise ValueError(
+            f"The masks in {path} are {masks.width}x{masks.height} and the frames of {shot.name} {shot.width}x"
+            f"{shot.height}: give masks of the shot's size."
+        )
+    if masks.frame_count != shot.frame_count:
+        raise ValueError(
+            f"There are {masks.frame_count} masks in {path} and {shot.frame_count} frames in {shot.name}: give one "
+            "mask a frame."
+        )
+    return masks
+
+
+class _Stream:
+    """Frames and masks for the matte stage, as far ahead of it as it takes to know where takes begin."""
+
+    def __init__(self, shot: Shot, layers: Sequence[Masks], job: MatteJob) -> None:
+        self._shot, self._layers, self._kinds = shot, layers, job.delivery.kinds
+        self._needs_plate = needs_plate(job.matte, job.delivery.kinds)
+        # Only smoothing looks beyond a frame.
+        self._finder = CutFinder() if job.cuts == "auto" and job.matte.smooth > 0 else None
+        self._given = () if job.cuts == "auto" else job.cuts
+
+    def cuts(self) -> Sequence[int]:
+        """Frames at which takes begin, known for all frames given so far."""
+        return self._finder.cuts if self._finder else self._given
+
+    def frames(self) -> Iterator[MaskedFrame]:
+        ahead: deque[MaskedFrame] = deque()
+        for index, masks in enumerate(zip(*(layer.frames() for layer in self._layers), strict=True)):
+            plates = read_plate(self._shot, index, self._kinds) if self._needs_plate else ()
+            ahead.append(MaskedFrame(index, np.stack(masks), *plates))
+            if self._finder:
+                self._finder.add(ahead[-1].plate)
+            while ahead and (self._finder is None or ahead[0].index < self._finder.known):
+                yield ahead.popleft()
+        if self._finder:
+            self._finder.finish()
+        yield from ahead
+
+
+@contextmanager
+def _stopping_well(job: MatteJob, files: MatteFiles, frame_count: int) -> Iterator[None]:
+    """A full disk and Ctrl-C get a sentence that says what is done."""
+    try:
+        yield
+    except (KeyboardInterrupt, OSError) as error:
+        done = files.in_sequences
+        kept = f"Frames 0 to {done - 1} of {frame_count} are whole; t" if done else "T"
+        sentence = f"{kept}he same command run again starts at the first frame."
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(f"Interrupted. {sentence}") from None
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise RuntimeError(f"No space is left on the disk for {job.out}: make room. {sentence}") from error

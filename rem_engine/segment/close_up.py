@@ -1,0 +1,313 @@
+"""A second look at small things: the model sees a padded crop that follows each mask, and the finer mask is blended in.
+
+The denoiser sees a shot at its own size (512x512, say), whatever the shot's: of a thing that is 60 pixels wide in a 4K
+frame it sees eight. A crop around it shows it at up to the shot's own resolution.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..backbones.base import Backbone
+from ..frames import FrameSource, ReopenableFrames, check_source
+from .resize import frames_to_model, masks_to_shot
+from .segmenter import Chunk, Progress, Segmenter
+from .settings import Plan
+from .windows import Window
+
+_STEADY = 6
+"""Frames to either side over which a crop's place and size are averaged, so that it glides."""
+_PADDING = 0.5
+"""Share of a thing's size that the crop shows beyond it, to every side."""
+_FOUND = 0.3
+"""Soft value from which a pixel counts as found; a small thing's mask, blurred by the model's pixels, stays below 1."""
+_SPECK = 0.1
+"""Share of the largest patch's area below which a patch is none."""
+_HELPS, _USELESS = 0.6, 0.75
+"""Shares of the frame's sides: a crop up to the first counts whole, from the second on the first pass stands alone."""
+_BORDER = 0.1
+"""Share of a crop's side over which it fades into the first pass."""
+
+
+class CloseUp:
+    """A Segmenter that looks twice; it is used as that is.
+
+    Every prompt has a crop of its own, of the frame's aspect, around what the first pass found of it in the frames
+    nearby; it never shows less of the shot than the model has pixels for, and ends at cuts. Outside of the crop, in
+    frames where nothing was found, and where the crop would be most of the frame, the first pass stands. What a prompt
+    says of places ("on the left") is judged within the crop the second time.
+
+    It takes another pass for each prompt, decodes the shot once more for each, and holds some two windows of soft masks
+    in half precision.
+
+    Attributes:
+        backbone, plan: those of the segmenter.
+
+    Args:
+        segmenter: under the protocol `shot`.
+
+    Raises:
+        ValueError: another protocol.
+    """
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        if segmenter.plan.paper:
+            raise ValueError("The protocol 'paper' knows no close-ups; use the protocol 'shot', or leave them out.")
+        self._wide = segmenter
+        self._near = Segmenter(segmenter.backbone, segmenter.plan.settings)
+        self.backbone: Backbone = segmenter.backbone
+        self.plan: Plan = segmenter.plan
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """See `Segmenter`."""
+        return self._wide.cuts
+
+    @property
+    def prompts_per_pass(self) -> int:
+        """Of the first pass; see `Segmenter`."""
+        return self._wide.prompts_per_pass
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Time spent so far in both passes, per stage."""
+        return {stage: value + self._near.seconds[stage] for stage, value in self._wide.seconds.items()}
+
+    def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
+        """See `Segmenter.encode_prompts`."""
+        return self._wide.encode_prompts(prompts)
+
+    def windows(self, frame_count: int) -> list[Window]:
+        """See `Segmenter.windows`."""
+        return self._wide.windows(frame_count)
+
+    def stream(
+        self,
+        frames: ReopenableFrames,
+        prompt_embeds: Tensor,
+        *,
+        first_frame: int = 0,
+        progress: Progress | None = None,
+    ) -> Iterator[Chunk]:
+        """Segment a shot frame by frame; see `Segmenter.stream`.
+
+        Args:
+            frames: the shot; the second pass reads it anew for each prompt.
+            prompt_embeds, first_frame: as there.
+            progress: counts the steps of both passes.
+        """
+        check_source(frames)
+        shot_size = (frames.height, frames.width)
+        model_size = self.plan.size_for(*shot_size)
+        least = max(seen / side for seen, side in zip(model_size, shot_size))
+        if least >= _HELPS:  # the model sees the frame at about its own size already
+            yield from self._wide.stream(frames, prompt_embeds, first_frame=first_frame, progress=progress)
+            return
+        steps = _BothPasses(len(prompt_embeds), progress)
+        # Crops from the first window on that has a say in `first_frame`, and what steadies them, have to be known.
+        begin = max(0, first_frame + 1 - self.plan.window - _STEADY)
+        chunks = self._wide.stream(frames, prompt_embeds, first_frame=begin, progress=steps.of(0))
+        wide = _FirstPass(chunks, begin, frames.frame_count, shot_size, least, lambda: self._wide.cuts)
+        with ExitStack() as stack:
+            near = []
+            for prompt, embeds in enumerate(prompt_embeds.split(1)):
+                source = stack.enter_context(closing(frames.reopen()))
+                crops = _Crops(source, wide, prompt, model_size)
+                near.append(
+                    self._near.stream(
+                        crops,
+                        embeds,
+                        first_frame=first_frame,
+                        progress=steps.of(1 + prompt),
+                        end_of_take=wide.end_of_take,
+                    )
+                )
+            for index, finer in enumerate(zip(*map(_one_by_one, near), strict=True), start=first_frame):
+                soft = wide.take(index)
+                for prompt, fine in enumerate(finer):
+                    _blend(soft[prompt], fine, wide.box(prompt, index))
+                yield Chunk(index, soft[:, None])
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A crop: its place in the frame, pixels, and the share, 0..1, that it has in the result."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    share: float
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Where a mask lies: its centre in pixels, and the side of its crop as a share of the frame's."""
+
+    row: float
+    column: float
+    side: float
+
+
+class _FirstPass:
+    """Masks of the first pass, made as far as they are asked for, and the crops that follow from them.
+
+    Args:
+        chunks: the pass, from frame `begin` on.
+        begin: its first frame.
+        frame_count: of the shot.
+        shot_size: (height, width).
+        least: the smallest crop, as a share of the frame's sides.
+        cuts: tells where takes begin, of all frames whose masks were given.
+    """
+
+    def __init__(
+        self,
+        chunks: Iterator[Chunk],
+        begin: int,
+        frame_count: int,
+        shot_size: tuple[int, int],
+        least: float,
+        cuts: Callable[[], Sequence[int]],
+    ) -> None:
+        self._chunks, self._frame_count, self._shot_size = chunks, frame_count, shot_size
+        self._least, self._cuts = least, cuts
+        self._first = self._end = begin
+        self._masks: deque[tuple[int, Tensor]] = deque()
+        self._found: dict[int, list[_Found | None]] = {}
+
+    def end_of_take(self, start: int, limit: int) -> int:
+        """Where the take that starts at `start` ends, or `limit`; see `windows.EndOfTake`."""
+        self._make(limit)
+        return next((cut for cut in self._cuts() if start < cut < limit), limit)
+
+    def take(self, index: int) -> Tensor:
+        """Soft masks [P,H,W] of a frame, float32; each frame once, in order."""
+        while self._masks[0][0] < index:
+            self._masks.popleft()
+        self._first = max(self._first, index - _STEADY)
+        for gone in [number for number in self._found if number < self._first]:
+            del self._found[gone]
+        return self._masks.popleft()[1].float()
+
+    def box(self, prompt: int, index: int) -> _Box:
+        """A prompt's crop in a frame."""
+        self._make(min(index + _STEADY + 1, self._frame_count))
+        start = max((cut for cut in self._cuts() if cut <= index), default=0)
+        stop = min((cut for cut in self._cuts() if cut > index), default=self._frame_count)
+        near = range(max(start, self._first, index - _STEADY), min(stop, index + _STEADY + 1))
+        found = [(_STEADY + 1 - abs(number - index), self._found[number][prompt]) for number in near]
+        found = [(weight, place) for weight, place in found if place is not None]
+        height, width = self._shot_size
+        if not found:
+            return _Box(0, 0, height, width, 0.0)
+        places = np.array([(place.row, place.column, place.side) for _, place in found])
+        row, column, side = np.average(places, axis=0, weights=[weight for weight, _ in found])
+        rows, columns = round(side * height), round(side * width)
+        top = min(max(round(row - rows / 2), 0), height - rows)
+        left = min(max(round(column - columns / 2), 0), width - columns)
+        share = min(max((_USELESS - side) / (_USELESS - _HELPS), 0.0), 1.0)
+        return _Box(top, left, rows, columns, float(share))
+
+    def _make(self, stop: int) -> None:
+        """Have masks of all frames below `stop`."""
+        while self._end < stop:
+            chunk = next(self._chunks)
+            for index, soft in enumerate(chunk.soft.unbind(dim=1), start=chunk.start):
+                self._masks.append((index, soft.half()))
+                self._found[index] = [self._find(mask) for mask in soft.numpy()]
+                self._end = index + 1
+
+    def _find(self, soft: np.ndarray) -> _Found | None:
+        _, _, stats, _ = cv2.connectedComponentsWithStats((soft > _FOUND).astype(np.uint8))
+        patches = stats[1:]
+        if len(patches) == 0:
+            return None
+        areas = patches[:, cv2.CC_STAT_AREA]
+        patches = patches[areas >= _SPECK * areas.max()]
+        top, left = patches[:, cv2.CC_STAT_TOP], patches[:, cv2.CC_STAT_LEFT]
+        bottom, right = (top + patches[:, cv2.CC_STAT_HEIGHT]).max(), (left + patches[:, cv2.CC_STAT_WIDTH]).max()
+        top, left = top.min(), left.min()
+        height, width = self._shot_size
+        side = (1.0 + 2.0 * _PADDING) * max((bottom - top) / height, (right - left) / width)
+        return _Found((top + bottom) / 2, (left + right) / 2, min(max(side, self._least), 1.0))
+
+
+class _Crops:
+    """A FrameSource of one prompt's crops, at the model's size."""
+
+    def __init__(self, source: FrameSource, wide: _FirstPass, prompt: int, size: tuple[int, int]) -> None:
+        self.frame_count = source.frame_count
+        self.height, self.width = size
+        self._source, self._wide, self._prompt = source, wide, prompt
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        crops = []
+        for index in range(start, stop):
+            box = self._wide.box(self._prompt, index)
+            frame = self._source.read(index, index + 1)
+            crop = frame[:, box.top : box.top + box.height, box.left : box.left + box.width]
+            crops.append(frames_to_model(crop, (self.height, self.width), eight_bit=False))
+        return ((torch.cat(crops) + 1.0) / 2.0).permute(0, 2, 3, 1).numpy()
+
+
+class _BothPasses:
+    """Adds up the steps of the first pass and of each prompt's second."""
+
+    def __init__(self, prompt_count: int, progress: Progress | None) -> None:
+        self._progress = progress
+        self._done, self._total = [0] * (1 + prompt_count), [0] * (1 + prompt_count)
+
+    def of(self, part: int) -> Progress:
+        """The progress callback of a pass: 0 is the first, 1.. are those of the prompts."""
+
+        def progress(done: int, total: int) -> None:
+            self._done[part], self._total[part] = done, total
+            if self._progress is not None:
+                self._progress(sum(self._done), self._all_steps())
+
+        return progress
+
+    def _all_steps(self) -> int:
+        # Of a pass that has not begun: a window's three steps where the first pass has two, and one for each prompt.
+        prompt_count = len(self._total) - 1
+        expected = 3 * (self._total[0] // (2 + prompt_count))
+        return self._total[0] + sum(total or expected for total in self._total[1:])
+
+
+def _one_by_one(chunks: Iterator[Chunk]) -> Iterator[Tensor]:
+    """Masks [h,w] of a stream of one prompt, frame by frame."""
+    for chunk in chunks:
+        yield from chunk.soft[0]
+
+
+def _blend(soft: Tensor, fine: Tensor, box: _Box) -> None:
+    """Blend the mask [h,w] of a crop into that of the frame, [H,W], in place."""
+    if box.share == 0.0:
+        return
+    height, width = soft.shape
+    rows = _fade(box.height, box.top > 0, box.top + box.height < height)
+    columns = _fade(box.width, box.left > 0, box.left + box.width < width)
+    region = soft[box.top : box.top + box.height, box.left : box.left + box.width]
+    sized = masks_to_shot(fine[None, None, None], (box.height, box.width))[0, 0]
+    region.lerp_(sized, box.share * rows[:, None] * columns)
+
+
+def _fade(length: int, low: bool, high: bool) -> Tensor:
+    """Weights along a crop's side, which rise from its ends where these lie inside the frame."""
+    weights = torch.ones(length)
+    reach = max(1, round(_BORDER * length))
+    ramp = torch.arange(1, reach + 1) / (reach + 1)
+    if low:
+        weights[:reach] *= ramp
+    if high:
+        weights[length - reach :] *= ramp.flip(0)
+    return weights

@@ -1,0 +1,273 @@
+"""Video and prompts in, soft masks out: windows, many prompts, progress, cancel."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..backbones.base import Backbone
+from ..frames import ArrayFrames, FrameSource, check_source
+from .model_frames import ModelFrames, groups
+from .resize import masks_to_shot
+from .settings import Plan, SegmentSettings
+from .windows import EndOfTake, Window
+
+Progress = Callable[[int, int], None]
+"""Called as progress(done, total); an exception it raises ends the run."""
+
+STAGES = ("read", "encode_video", "encode_text", "predict", "decode", "resize")
+
+_DEFAULTS = SegmentSettings()
+# Prompts remembered: an embedding takes 1.2 MB, and a benchmark asks for thousands.
+_PROMPTS_CACHED = 64
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Finished frames of a run.
+
+    Attributes:
+        start: the first frame's place in the shot.
+        soft: soft masks, float32 [P,n,H,W] on the CPU, the shot's own size; nominally 0..1, not clipped.
+    """
+
+    start: int
+    soft: Tensor
+
+
+@dataclass(frozen=True)
+class Result:
+    """Masks of a whole shot.
+
+    Attributes:
+        prompts: what was asked for, P strings.
+        soft: soft masks, float32 [P,T,H,W], the shot's own size; nominally 0..1, not clipped.
+    """
+
+    prompts: tuple[str, ...]
+    soft: Tensor
+
+    def masks(self, threshold: float = 0.5) -> Tensor:
+        """Binary masks, bool [P,T,H,W]: soft > threshold (REM's released code uses 0.5)."""
+        return self.soft > threshold
+
+
+class Segmenter:
+    """Segments shots with one backbone.
+
+    A window of video is encoded once however many prompts look at it, and a prompt is encoded once however many
+    shots it is asked of. Memory does not grow with the length of the shot.
+
+    Attributes:
+        backbone: as given.
+        plan: the settings, with the backbone's own values where nothing was set.
+        seconds: time spent so far, per stage (`read`, `encode_video`, `encode_text`, `predict`, `decode`, `resize`).
+        cuts: frames at which takes begin in the shot streamed last, as far as it has been read; never frame 0.
+        prompts_per_pass: prompts that went through the denoiser together in that shot (the least, if it varied);
+            0 before its first window.
+    """
+
+    def __init__(self, backbone: Backbone, settings: SegmentSettings = _DEFAULTS) -> None:
+        """Raises ValueError for settings the backbone cannot take."""
+        self.backbone = backbone
+        self.plan = Plan(backbone, settings)
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self.cuts: tuple[int, ...] = ()
+        self.prompts_per_pass = 0
+        self._most_prompts = 0  # what memory once did not suffice for; 0 is no limit
+        self._embeds: dict[str, Tensor] = {}
+
+    def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
+        """Prompts -> embeddings [P,77,D]; each distinct prompt is encoded once and remembered.
+
+        Raises:
+            ValueError: no prompt, or an empty one.
+        """
+        if not prompts:
+            raise ValueError("No prompt was given: name what to segment, for example 'the smoke'.")
+        rows = []
+        for prompt in prompts:
+            if prompt not in self._embeds:
+                if len(self._embeds) == _PROMPTS_CACHED:
+                    del self._embeds[next(iter(self._embeds))]
+                with self._timed("encode_text"):
+                    self._embeds[prompt] = self.backbone.encode_text(prompt)
+            rows.append(self._embeds[prompt])
+        return torch.stack(rows)
+
+    def segment(
+        self,
+        frames: np.ndarray | Tensor | FrameSource,
+        prompts: Sequence[str],
+        progress: Progress | None = None,
+    ) -> Result:
+        """Segment a whole shot, keeping all of its masks in memory; `stream` hands them on instead.
+
+        Args:
+            frames: a FrameSource, or an array or tensor [T,H,W,3], RGBA, or grey [T,H,W]; uint8, uint16, or
+                float in 0..1.
+            prompts: one or more expressions.
+            progress: see `stream`.
+
+        Raises:
+            ValueError: frames or prompts that cannot be used.
+        """
+        source = ArrayFrames(frames) if isinstance(frames, np.ndarray | Tensor) else frames
+        check_source(source)
+        embeds = self.encode_prompts(prompts)
+        soft = torch.empty(len(prompts), source.frame_count, source.height, source.width)
+        for chunk in self.stream(source, embeds, progress=progress):
+            soft[:, chunk.start : chunk.start + chunk.soft.shape[1]] = chunk.soft
+        return Result(tuple(prompts), soft)
+
+    def stream(
+        self,
+        frames: FrameSource,
+        prompt_embeds: Tensor,
+        *,
+        first_frame: int = 0,
+        progress: Progress | None = None,
+        end_of_take: EndOfTake | None = None,
+    ) -> Iterator[Chunk]:
+        """Segment a shot frame by frame: each frame from `first_frame` on comes once, in order, when it is final.
+
+        Args:
+            frames: the shot.
+            prompt_embeds: [P,77,D] from `encode_prompts` (or from a host's text encoder).
+            first_frame: where to go on after an interrupted run; masks equal those of an uninterrupted one.
+            progress: called as progress(done, total) after the encoding, the prediction, and the decoding of each
+                prompt, of every window; `total` grows where a cut is found, which takes more windows.
+            end_of_take: where takes end, if that is known from elsewhere; cuts are then not looked for, nor those of
+                the settings heeded.
+
+        Raises:
+            ValueError: no frames, frames under 16 pixels, a `first_frame` or a cut outside the shot.
+        """
+        check_source(frames)
+        if not 0 <= first_frame < frames.frame_count:
+            raise ValueError(f"The shot has frames 0 to {frames.frame_count - 1}; it cannot go on at {first_frame}.")
+        plan = self.plan
+        plan.check_cuts(frames.frame_count)
+        pixels = ModelFrames(
+            frames,
+            plan.size_for(frames.height, frames.width),
+            eight_bit=plan.paper,
+            cuts=() if end_of_take else plan.cuts,
+            keep_from=first_frame + 1 - plan.window,
+        )
+        windows = enumerate(plan.windows(frames.frame_count, end_of_take or pixels.end_of_take))
+        shot_size = (frames.height, frames.width)
+        steps = _Steps(2 + len(prompt_embeds), progress)
+        self.prompts_per_pass = 0
+        pending: Tensor | None = None  # masks [P,n,C,h,w] of the window before, of the frames now cross-faded
+        with self._timed("read"):
+            number, window = next(item for item in windows if item[1].stop > first_frame)
+        while window is not None:
+            steps.expect(plan.windows_left(window, frames.frame_count))
+            with self._timed("read"):
+                inputs = pixels.window(window)
+            seeds = plan.noise_seeds(number, len(prompt_embeds), frames.frame_count)
+            masks = self._segment_window(inputs, prompt_embeds, seeds, steps)
+            del inputs  # before the next window's frames are read
+            masks = masks[:, window.keep - window.start : window.stop - window.start]
+            if pending is not None:
+                _cross_fade(pending, masks, window)
+            with self._timed("read"):
+                number, following = next(windows, (number, None))
+            self.cuts = pixels.cuts
+            final = window.stop if following is None else following.keep
+            pending = masks[:, final - window.keep :].clone() if final < window.stop else None
+            start = max(window.keep, first_frame)
+            for begin, end in groups(start, final, shot_size):
+                with self._timed("resize"):
+                    soft = masks_to_shot(masks[:, begin - window.keep : end - window.keep], shot_size).cpu()
+                yield Chunk(begin, soft)
+            window = following
+
+    def windows(self, frame_count: int) -> list[Window]:
+        """The windows of a shot of `frame_count` frames and a single take."""
+        return list(self.plan.windows(frame_count))
+
+    def _segment_window(self, inputs: Tensor, prompt_embeds: Tensor, seeds: Sequence[int], steps: _Steps) -> Tensor:
+        """Frames [T,3,h,w] in -1..1 -> soft masks [P,T,C,h,w] at the model's size; C is for `masks_to_shot`."""
+        with self._timed("encode_video"):
+            latents = self.backbone.encode_video(inputs)
+        steps.done()
+        with self._timed("predict"):
+            predicted = self._predict(latents, prompt_embeds, self._draw_noise(latents, seeds))
+        steps.done()
+        masks = []
+        for mask_latents in predicted.split(1):
+            with self._timed("decode"):
+                decoded = self.backbone.decode_masks(mask_latents).float()
+                # The authors take the mean over the channels after the resize to the frame's size; both are linear, so
+                # the order changes rounding only, and the other way round takes a third of the memory and of the time.
+                masks.append(decoded if self.plan.paper else decoded.mean(dim=1, keepdim=True))
+            steps.done()
+        return torch.stack(masks)
+
+    def _draw_noise(self, latents: Tensor, seeds: Sequence[int]) -> Tensor | None:
+        """Noise [seeds,C,t,h,w] for latents [1,C,t,h,w]; None for a backbone that takes none."""
+        drawn = [self.backbone.draw_noise(latents, seed) for seed in seeds]
+        return None if drawn[0] is None else torch.cat(drawn)
+
+    def _predict(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None) -> Tensor:
+        """Mask latents [P,C,t,h,w], of as many prompts at a time as fit into memory."""
+        count = min(self.backbone.prompts_per_pass(latents), len(prompt_embeds))
+        if noise is not None:
+            noise = noise.expand(len(prompt_embeds), -1, -1, -1, -1)
+        if self._most_prompts:
+            count = min(count, self._most_prompts)
+        while True:
+            try:
+                noises = repeat(None) if noise is None else noise.split(count)
+                pairs = zip(prompt_embeds.split(count), noises)
+                passes = [self.backbone.predict_mask_latents(latents, *pair) for pair in pairs]
+            except torch.cuda.OutOfMemoryError:
+                if count == 1:
+                    raise
+            else:
+                self.prompts_per_pass = min(self.prompts_per_pass or count, count)
+                return torch.cat(passes)
+            # Outside of the handler, which would keep the failed pass's tensors alive.
+            self._most_prompts = count = -(-count // 2)
+            warnings.warn(f"Memory ran out; the denoiser goes on with {count} of the prompts at a time.", stacklevel=2)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # work on a GPU is only queued until then
+        self.seconds[stage] += time.perf_counter() - start
+
+
+class _Steps:
+    """Counts finished stages for a progress callback."""
+
+    def __init__(self, per_window: int, progress: Progress | None) -> None:
+        self._per_window, self._progress = per_window, progress
+        self._count = self._total = 0
+
+    def expect(self, windows: int) -> None:
+        """So many windows are still to come."""
+        self._total = self._count + windows * self._per_window
+
+    def done(self) -> None:
+        self._count += 1
+        if self._progress is not None:
+            self._progress(self._count, self._total)
+
+
+def _cross_fade(before: Tensor, masks: Tensor, window: Window) -> None:
+    """Blend the masks of the window before into the first frames of `masks`, in place."""
+    for offset in range(before.shape[1]):
+        masks[:, offset].lerp_(before[:, offset], 1.0 - window.weight(window.keep + offset))

@@ -1,0 +1,227 @@
+"""A stopped run leaves whole frames, says so, and goes on where it stopped to the same end."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from red_model import FRAMES, HEIGHT, PROMPTS, WIDTH, StopAt, files_of, pictures_of, segment
+
+import rem_engine.run.folder
+from rem_engine import Segmenter
+from rem_engine.commands.cli import main
+from rem_engine.media import open_shot
+from rem_engine.names import folder_names
+from rem_engine.run.folder import RunFolder
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("write", ["masks,soft,overlay", "masks,overlay", "npz,overlay", "masks,soft,npz,overlay"])
+@pytest.mark.parametrize("call", [3, 16, 27])  # in the first window, within a cross-fade, near the end
+def test_a_stopped_run_goes_on_and_ends_the_same(
+    shot: Path,
+    tmp_path: Path,
+    fake_model: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    write: str,
+    call: int,
+) -> None:
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    assert segment(shot, once, "--write", write) == 0
+    # Ctrl-C while the second prompt's part of a frame is made: that frame counts for neither.
+    with monkeypatch.context() as patch:
+        if write.startswith("npz"):
+            stopper = StopAt(RunFolder._write_array, call, KeyboardInterrupt())
+            patch.setattr(RunFolder, "_write_array", lambda *arguments: stopper(*arguments))
+        else:
+            stopper = StopAt(rem_engine.run.folder.mask_png, call, KeyboardInterrupt())
+            patch.setattr(rem_engine.run.folder, "mask_png", stopper)
+        assert segment(shot, twice, "--write", write) == 130
+    done = (call - 1) // 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == (
+        f"Interrupted. Frames 0 to {done - 1} of {FRAMES} are done: the same command run again goes on at frame {done}."
+    )
+    assert not (twice / "run.json").exists() and not (twice / "overlay.mp4").exists()
+    whole = pictures_of(once)
+    left = pictures_of(twice)
+    assert left == {name: whole[name] for name in left}
+    for kind in {"masks", "soft"} & set(write.split(",")):
+        for folder in folder_names(PROMPTS):
+            assert len(list((twice / folder / kind).iterdir())) == done
+
+    assert segment(shot, twice, "--write", write) == 0
+    assert f"Going on at frame {done} of {FRAMES}." in capsys.readouterr().err
+    assert set(files_of(twice)) == set(files_of(once))
+    assert pictures_of(twice) == whole
+    with open_shot(once / "overlay.mp4") as first, open_shot(twice / "overlay.mp4") as second:
+        assert first.frame_count == second.frame_count == FRAMES
+        difference = first.read(0, FRAMES).astype(int) - second.read(0, FRAMES)
+        if "soft" in write or "npz" in write:
+            assert np.abs(difference).mean() < 0.5
+    for folder in folder_names(PROMPTS) if "npz" in write else ():
+        with np.load(once / folder / "soft.npz") as first, np.load(twice / folder / "soft.npz") as second:
+            np.testing.assert_array_equal(first["soft"], second["soft"])
+    areas = [
+        [entry["mean_area"] for entry in json.loads((out / "run.json").read_text())["prompts"]] for out in (once, twice)
+    ]
+    assert areas[0] == areas[1]
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_a_run_that_goes_on_asks_the_model_for_the_rest_only(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firsts = []
+    stream = Segmenter.stream
+    monkeypatch.setattr(
+        Segmenter,
+        "stream",
+        lambda *a, first_frame=0, **k: firsts.append(first_frame) or stream(*a, first_frame=first_frame, **k),
+    )
+    with monkeypatch.context() as patch:
+        stopper = StopAt(rem_engine.run.folder.mask_png, 19, KeyboardInterrupt())
+        patch.setattr(rem_engine.run.folder, "mask_png", stopper)
+        assert segment(shot, tmp_path / "out") == 130
+    assert segment(shot, tmp_path / "out") == 0
+    assert firsts == [0, 9]
+
+
+@pytest.mark.usefixtures("fake_model")
+@pytest.mark.parametrize("change", ["threshold", "shot", "missing frame"])
+def test_another_run_starts_at_the_first_frame(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    out, options = tmp_path / "out", ()
+    with monkeypatch.context() as patch:
+        stopper = StopAt(rem_engine.run.folder.mask_png, 19, KeyboardInterrupt())
+        patch.setattr(rem_engine.run.folder, "mask_png", stopper)
+        assert segment(shot, out) == 130
+    if change == "threshold":
+        options = ("--threshold", "0.3")
+    elif change == "shot":
+        Image.new("RGB", (WIDTH, HEIGHT)).save(shot / "f2.png")
+    else:
+        (out / "the_smoke" / "soft" / "00004.png").unlink()
+    capsys.readouterr()
+    assert segment(shot, out, *options) == 0
+    assert "Going on" not in capsys.readouterr().err
+    assert segment(shot, tmp_path / "fresh", *options) == 0
+    assert pictures_of(out) == pictures_of(tmp_path / "fresh")
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_an_older_run_is_replaced_and_strangers_stay(shot: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert segment(shot, out, "--write", "masks,soft,npz,overlay") == 0
+    (out / "the_smoke" / "notes.txt").write_text("mine")
+    (out / "the_smoke" / "masks" / "preview.png").write_bytes(b"mine")
+    (out / "other.txt").write_text("mine")
+    for number in range(5, FRAMES):
+        (shot / f"f{number}.png").unlink()
+    assert main(["segment", str(shot), "-p", "the smoke", "-o", str(out), "--write", "masks"]) == 0
+    assert set(files_of(out)) == {f"the_smoke/masks/{n:05d}.png" for n in range(5)} | {
+        "run.json",
+        "other.txt",
+        "the_smoke/notes.txt",
+        "the_smoke/masks/preview.png",
+    }
+    assert not (out / "the_red_thing").exists()
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_another_programs_run_json_is_no_order_to_delete(shot: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for place in (tmp_path / "masks", out / "smoke.v1" / "masks"):
+        place.mkdir(parents=True)
+        (place / "00000.png").write_bytes(b"mine")
+    listed = [{"folder": ".."}, {"folder": "smoke.v1"}, {"folder": 3}, {}, "text"]
+    (out / "run.json").write_text(json.dumps({"prompts": listed}))
+    assert segment(shot, out, "--write", "masks") == 0
+    assert (tmp_path / "masks" / "00000.png").read_bytes() == b"mine"
+    assert (out / "smoke.v1" / "masks" / "00000.png").read_bytes() == b"mine"
+
+
+@pytest.mark.usefixtures("fake_model")
+@pytest.mark.parametrize("victim", [".00006.png.tmp", ".soft.npz.tmp"])
+def test_a_full_disk_leaves_whole_frames_only_and_says_how_to_go_on(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], victim: str
+) -> None:
+    out = tmp_path / "out"
+    full = OSError(errno.ENOSPC, "No space left on device")
+    write_bytes = Path.write_bytes
+
+    def half(path: Path, data: bytes) -> int:
+        if path.name == victim and path.parts[-2] == "soft" and path.parts[-3] == "the_smoke":
+            write_bytes(path, data[: len(data) // 2])
+            raise full
+        return write_bytes(path, data)
+
+    def no_archive(self: zipfile.ZipFile, *_: Any) -> None:
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", half)
+        if victim == ".soft.npz.tmp":
+            patch.setattr(zipfile.ZipFile, "write", no_archive)
+        assert segment(shot, out, "--write", "masks,soft,npz,overlay") == 2
+    done = FRAMES if victim == ".soft.npz.tmp" else 6
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: No space is left on the disk for {out}: make room. ")
+    assert f"{done}" in said and "same command run again" in said
+    for folder in folder_names(PROMPTS):
+        for kind in ("masks", "soft"):
+            assert sorted(file.name for file in (out / folder / kind).iterdir()) == [
+                f"{n:05d}.png" for n in range(done)
+            ]
+        assert not (out / folder / "soft.npz").exists()
+    assert not (out / "run.json").exists()
+    assert segment(shot, out, "--write", "masks,soft,npz,overlay") == 0
+    assert segment(shot, tmp_path / "fresh", "--write", "masks,soft,npz,overlay") == 0
+    assert pictures_of(out) == pictures_of(tmp_path / "fresh")
+    assert set(files_of(out)) == set(files_of(tmp_path / "fresh"))
+
+
+@pytest.mark.parametrize(("model", "size"), [("tiny_wan", "32x32"), ("tiny_modelscope", "64x64")])
+def test_ctrl_c_in_a_shell_stops_a_real_model_well(
+    shot: Path, tmp_path: Path, model: str, size: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(model)
+
+    def arguments(out: str) -> list[str]:
+        options = ["--model", str(folder), "--size", size, "--window", "5", "--overlap", "2", "--device", "cpu"]
+        return ["segment", str(shot), "-p", "the smoke", "-o", str(tmp_path / out), *options]
+
+    assert main(arguments("once")) == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rem_engine", *arguments("twice")],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # Whoever runs the tests in the background of a shell has Ctrl-C ignored, and so have their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "twice" / "the_smoke" / "soft" / "00001.png").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    if process.returncode == 0:
+        pytest.skip("the run was over before the signal came")
+    assert process.returncode == 130
+    assert "Traceback" not in said and "Interrupted. Frames 0 to " in said
+    assert main(arguments("twice")) == 0
+    assert pictures_of(tmp_path / "once") == pictures_of(tmp_path / "twice")

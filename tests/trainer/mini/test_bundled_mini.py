@@ -1,0 +1,71 @@
+"""What the bundled REM-mini promises: its size, its architecture, and what it finds in shots it has never seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from rem_engine import load_segmenter
+from rem_engine.backbones.load import MINI_FOLDER
+from trainer.synth.backgrounds import procedural
+from trainer.synth.sample import THINGS
+from trainer.synth.score import score
+from trainer.synth.write import write_split
+
+
+def test_it_is_small_enough_to_ship() -> None:
+    used = [p for p in MINI_FOLDER.rglob("*") if p.is_file() and "t2v" not in p.parts]
+    assert sum(p.stat().st_size for p in used) <= 25 * 2**20
+    assert sum(p.stat().st_size for p in MINI_FOLDER.rglob("*") if p.is_file()) <= 40 * 2**20
+
+
+def test_its_weights_stand_under_the_hosts_names_and_wans_constants() -> None:
+    with safe_open(MINI_FOLDER / "transformer" / "rem_mini.safetensors", "pt") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118, not a dict
+    dim = shapes["patch_embedding.weight"][0]
+    assert dim % 128 == 0 and shapes["patch_embedding.weight"][1:] == [16, 1, 2, 2]
+    assert shapes["text_embedding.0.weight"] == [dim, 4096] and shapes["time_embedding.0.weight"] == [dim, 256]
+    assert "head.modulation" in shapes and "blocks.0.self_attn.q.weight" in shapes
+    with safe_open(MINI_FOLDER / "vae" / "rem_mini_vae.safetensors", "pt") as file:
+        assert "decoder.head.0.gamma" in file.keys()  # noqa: SIM118
+    config = json.loads((MINI_FOLDER / "vae" / "config.json").read_text())
+    assert config["z_dim"] == 16 and config["num_res_blocks"] == 2 and config["dim_mult"] == [1, 2, 4, 4]
+
+
+def test_the_card_and_the_licence_lie_beside_the_weights() -> None:
+    assert "REM-mini" in (MINI_FOLDER / "README.md").read_text()
+    assert "Apache License" in (MINI_FOLDER / "LICENSE").read_text()
+
+
+@pytest.mark.parametrize("split", ("seen", "unseen"))
+def test_it_finds_what_sentences_name_in_new_shots(tmp_path: Path, split: str) -> None:
+    """A sample of 30 shots, so the bounds are looser than those its card reports on hundreds."""
+    segmenter = load_segmenter("mini")
+    height, width = segmenter.backbone.default_size
+    write_split(tmp_path / "d", 30, 4242, procedural, frames=9, height=height, width=width, unseen=split == "unseen")
+    figures = score(segmenter, tmp_path / "d")
+    assert figures["J"] >= 0.55
+    assert figures["J_processes"] >= 0.65
+    assert figures["referring_accuracy"] >= 0.80
+    assert figures["absent_area"] <= 0.035
+
+
+def test_it_finds_the_things_of_the_shipped_shot() -> None:
+    """Against where they were rendered: most of a prompt's mask lies within its thing's reach, and vice versa."""
+    from rem_engine.media import open_shot
+
+    with open_shot(Path(__file__).parents[3] / "assets" / "sample_shot.mp4") as shot:
+        frames = shot.read(0, 9)
+    result = load_segmenter("mini").segment(frames, ["the smoke", "the red star", "the orange circle"])
+    height, width = frames.shape[1:3]
+    y, x = np.mgrid[:height, :width] + 0.5
+    for masks, thing in zip(result.masks().numpy(), THINGS):
+        along = -0.19 if thing.motion == "right" else 0.0  # at the start of its path, in frame heights
+        centre = (thing.centre[0] * width + along * 0.8 * height, thing.centre[1] * height)
+        near = np.hypot(x - centre[0], y - centre[1]) < 1.6 * thing.radius * height
+        assert masks.mean() > 0.005, thing.kind
+        assert (masks & near).sum() > 0.7 * masks.sum(), thing.kind

@@ -1,0 +1,149 @@
+"""REM-mini's training from nothing, at a size of seconds: it resumes exactly and writes a model that works."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sentencepiece
+import torch
+from safetensors.torch import load_file
+
+import trainer.run.loop
+from rem_engine import load_segmenter
+from trainer.mini.pool import build_pool
+from trainer.mini.settings import SMALLEST
+from trainer.mini.train import train_mini
+from trainer.run.loop import cosine, train
+
+
+class Killed(Exception):
+    pass
+
+
+def small_training(folder: Path, steps: int, kill_at: int | None = None) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+
+    def loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        if step == kill_at:
+            raise Killed
+        x = torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
+        return (model(x) - x.flip(1)).square().mean(), {}
+
+    train("stage", model, optimizer, loss, steps, folder, save_every=7)
+    return model.state_dict()
+
+
+def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    whole = small_training(tmp_path / "whole", 30)
+    with pytest.raises(Killed):
+        small_training(tmp_path / "killed", 30, kill_at=17)
+    resumed = small_training(tmp_path / "killed", 30)
+    for name, value in whole.items():
+        assert torch.equal(resumed[name], value), name
+
+
+def test_an_interrupted_save_leaves_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_training(tmp_path, 7)
+    before = (tmp_path / "stage.pt").read_bytes()
+
+    def broken(state: object, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trainer.run.loop.torch, "save", broken)
+    with pytest.raises(OSError, match="No space"):
+        small_training(tmp_path, 14)
+    assert (tmp_path / "stage.pt").read_bytes() == before
+
+
+def test_the_schedule_warms_up_and_ends_near_zero() -> None:
+    assert cosine(0, 1000) == pytest.approx(0.01)
+    assert cosine(100, 1000) == pytest.approx(1.0)
+    assert cosine(550, 1000) == pytest.approx(0.02 + 0.98 / 2)
+    assert cosine(1000, 1000) == pytest.approx(0.02)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mini")
+    train_mini(folder / "work", folder / "model", SMALLEST, compile_model=False)
+    return folder
+
+
+def test_the_written_folder_is_a_model_that_segments(work: Path) -> None:
+    segmenter = load_segmenter(work / "model")
+    result = segmenter.segment(np.zeros((5, 40, 40, 3), np.uint8), ["the smoke"])
+    assert result.soft.shape == (1, 5, 40, 40) and result.soft.isfinite().all()
+
+
+def test_running_again_trains_nothing_and_writes_the_same_weights(work: Path) -> None:
+    train_mini(work / "work", work / "again", SMALLEST, compile_model=False)
+    for path in (work / "model").rglob("*.safetensors"):
+        first, second = load_file(path), load_file(work / "again" / path.relative_to(work / "model"))
+        assert all(torch.equal(first[name], second[name]) for name in first), path
+
+
+def test_rem_leaves_the_embedders_as_pretraining_made_them(work: Path) -> None:
+    rem = load_file(work / "model" / "transformer" / "rem_mini.safetensors")
+    t2v = load_file(work / "model" / "t2v" / "rem_mini_t2v.safetensors")
+    changed = {name for name in rem if not torch.equal(rem[name], t2v[name])}
+    frozen = ("patch_embedding.", "text_embedding.", "time_embedding.", "time_projection.")
+    assert changed and not any(name.startswith(frozen) for name in changed)
+    assert {name for name in rem if name.startswith("blocks.") and rem[name].ndim == 2} <= changed
+
+
+def test_the_decoders_own_stage_leaves_latents_as_they_are(work: Path) -> None:
+    before = torch.load(work / "work" / "vae_long.pt", weights_only=True)["average"]
+    after = torch.load(work / "work" / "vae_decoder.pt", weights_only=True)["module"]
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+
+
+def test_a_worker_that_dies_ends_the_rendering_with_a_sentence(tmp_path: Path) -> None:
+    def plates(rng: np.random.Generator, frames: int, height: int, width: int) -> np.ndarray:
+        os._exit(1)
+
+    with pytest.raises(RuntimeError, match="stopped after 0 of 4 shots"):
+        build_pool(tmp_path / "pool", 4, 5, 32, 1, plates)
+    assert not (tmp_path / "pool" / "things.json").exists()
+
+
+def test_other_settings_in_the_same_working_folder_are_refused(work: Path) -> None:
+    with pytest.raises(ValueError, match="other settings"):
+        train_mini(work / "work", work / "model", replace(SMALLEST, t2v_steps=9), compile_model=False)
+
+
+def test_a_larger_budget_goes_on_from_where_the_last_one_ended(work: Path, tmp_path: Path) -> None:
+    shutil.copytree(work / "work", tmp_path / "work")
+    train_mini(tmp_path / "work", tmp_path / "model", replace(SMALLEST, rem_steps=5), compile_model=False)
+    assert torch.load(tmp_path / "work" / "rem.pt", weights_only=True)["step"] == 5
+
+
+def test_both_tokenizers_read_every_sentence_alike(work: Path) -> None:
+    """The host reads spiece.model, transformers reads tokenizer.json."""
+    from transformers import AutoTokenizer
+
+    folder = work / "model" / "tokenizer"
+    fast = AutoTokenizer.from_pretrained(folder)
+    slow = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
+    for text in ("the large blue square moving left", "Zebra's  ÉTÉ 煙 (x:1.2), 100%!", " two  spaces ", "~{}[]|\\"):
+        assert fast(text).input_ids == [*slow.encode(text), 1], text
+    assert slow.pad_id() == 0 and slow.eos_id() == 1 and slow.unk_id() == 2
+    assert len(fast("the large blue square moving left").input_ids) == 7
+
+
+def test_states_and_logs_of_every_stage_are_kept(work: Path) -> None:
+    stages = ("vae_short", "vae_long", "vae_decoder", "t2v", "rem")
+    for stage in stages:
+        assert (work / "work" / f"{stage}.pt").exists()
+        assert list((work / "work" / "logs" / stage).glob("events.out.*"))
+    rem_json = json.loads((work / "model" / "rem.json").read_text())
+    assert rem_json == {"name": "REM-mini", "size": [32, 32], "window": 5, "overlap": 2}

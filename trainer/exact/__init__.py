@@ -1,0 +1,1 @@
+"""Training steps against recorded ones of the authors' code."""

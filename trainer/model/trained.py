@@ -1,0 +1,84 @@
+"""A model that has been trained, as the engine runs models; whatever its objective, it segments shots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from rem_engine import Segmenter, SegmentSettings
+from rem_engine.checkpoints import check, read_state_dict
+
+from ..run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints
+from ..run.loop import trained_parameters
+from ..run.run_folder import CHECKPOINTS, read_settings, read_start
+from .objective import Batch, decode_masks, predict
+from .trainable import Trainable, freeze, load_trainable
+
+if TYPE_CHECKING:
+    from ..settings import ObjectiveSettings
+
+
+class TrainedBackbone:
+    """A trainable model under its objective; a `Backbone`.
+
+    What goes from `predict_mask_latents` to `decode_masks` is what the objective's decoder reads: mask latents, or
+    features.
+
+    Args:
+        trainable: with trained weights.
+        objective: it was trained by.
+    """
+
+    def __init__(self, trainable: Trainable, objective: ObjectiveSettings) -> None:
+        self._trainable, self._objective, backbone = trainable, objective, trainable.backbone
+        self.name = backbone.name
+        self.default_size, self.size_multiple = backbone.default_size, backbone.size_multiple
+        self.default_window, self.default_overlap = backbone.default_window, backbone.default_overlap
+        self.paper_windows, self.paper_tail = backbone.paper_windows, backbone.paper_tail
+        self.pad_frame_count, self.prompts_per_pass = backbone.pad_frame_count, backbone.prompts_per_pass
+        self.encode_video, self.encode_text = trainable.encode_video, trainable.encode_text
+
+    def draw_noise(self, latents: Tensor, seed: int) -> Tensor | None:
+        """See `Backbone.draw_noise`."""
+        return self._trainable.draw_noise(latents, [seed])
+
+    @torch.no_grad()
+    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Latents [1,C,t,h,w], prompts [P,77,D] -> what the decoder reads, [P,D,t,h,w]."""
+        device, count = self._trainable.device, len(prompt_embeds)
+        noise = None if noise is None else noise.expand(count, -1, -1, -1, -1).to(device)
+        latents = latents.expand(count, -1, -1, -1, -1).to(device)
+        batch = Batch(latents, latents, prompt_embeds.to(device), noise)
+        return predict(self._trainable, self._trainable.denoiser, batch, self._objective)
+
+    def decode_masks(self, mask_latents: Tensor) -> Tensor:
+        """What was predicted for one prompt, [1,D,t,h,w], as masks [T,C,H,W], about 0..1."""
+        return decode_masks(self._trainable, mask_latents, self._objective)
+
+
+def load_trained(run: Path, device: torch.device) -> Segmenter:
+    """A segmenter with what a run of `python -m trainer train` has, the moving average where it keeps one.
+
+    It sees windows of the length and size that were trained, side by side.
+
+    Raises:
+        FileNotFoundError: no run, or none of its checkpoints.
+    """
+    start, settings = read_start(run), read_settings(run)
+    checkpoint = Checkpoints(run / CHECKPOINTS, settings.keep_last).latest()
+    if checkpoint is None:
+        raise FileNotFoundError(f"{run} holds no checkpoint yet; train it further.")
+    base = None if start.checkpoint is None else Path(start.checkpoint)
+    trainable = load_trainable(start.model, base, settings, device)
+    freeze(trainable, settings)
+    path = checkpoint / (DENOISER_FILE if settings.ema is None else AVERAGE_FILE)
+    weights, trained = read_state_dict(path), trained_parameters(trainable.denoiser)
+    check(weights, {name: value.shape for name, value in trained.items()}, str(path))
+    for name, value in trained.items():
+        value.copy_(weights[name])
+    frames = max(data.frames for data in settings.streams)
+    plan = SegmentSettings(size=settings.size, window=frames, overlap=0, cuts=(), seed=settings.seed)
+    return Segmenter(TrainedBackbone(trainable, settings.objective), plan)

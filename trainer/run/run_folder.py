@@ -1,0 +1,94 @@
+"""What a run was told, kept in its folder, so that going on with other settings is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rem_engine.whole_files import written_whole
+
+from ..settings import TrainSettings, dump_settings, load_settings
+
+SETTINGS_FILE = "settings.yaml"
+"""The settings of a run, in the form of a preset."""
+START_FILE = "start.json"
+"""What a run began from: see `Start`."""
+CHECKPOINTS = "checkpoints"
+LOGS = "logs"
+CACHE = "cache"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What training begins from, beside its settings.
+
+    Attributes:
+        model: folder of the base model.
+        checkpoint: weights laid over it, or None.
+        processes: that share a step; with their batches they make the global batch.
+    """
+
+    model: str
+    checkpoint: str | None
+    processes: int
+
+
+def take_folder(folder: Path, start: Start, settings: TrainSettings, resume: bool) -> None:
+    """Make the folder of a new run, or make sure that the run in it is the one that is asked for.
+
+    Raises:
+        ValueError: there is a run already and `resume` is off; or it was told something else, which the message names.
+    """
+    if (folder / START_FILE).is_file():
+        if not resume:
+            raise ValueError(f"{folder} holds a run already; go on with it by --resume, or name another folder.")
+        earlier = _flat({**asdict(read_start(folder)), **read_settings(folder).model_dump(mode="json")})
+        now = _flat({**asdict(start), **settings.model_dump(mode="json")})
+        for name in (*now, *(name for name in earlier if name not in now)):
+            if earlier.get(name) != now.get(name):
+                raise ValueError(
+                    f"{folder} was begun with {name} = {earlier.get(name)} and this command gives {now.get(name)}; "
+                    "go on with the same, or name another folder."
+                )
+        return
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; name a folder for the run.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_whole(folder / SETTINGS_FILE) as path:
+        path.write_text(dump_settings(settings), encoding="utf-8")
+    with written_whole(folder / START_FILE) as path:
+        path.write_text(json.dumps(asdict(start), indent=2) + "\n", encoding="utf-8")
+
+
+def read_start(folder: Path) -> Start:
+    """What a run began from.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+    """
+    path = folder / START_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no run of `python -m trainer train`; name the folder given as --out.")
+    return Start(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def read_settings(folder: Path) -> TrainSettings:
+    """The settings of a run."""
+    return load_settings(folder / SETTINGS_FILE)
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested values under dotted names, as `--set` names them."""
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, list) and value and isinstance(value[0], (dict, list)):
+        items = enumerate(value)
+    else:
+        return {name: value}
+    flat: dict[str, Any] = {}
+    for key, inner in items:
+        flat |= _flat(inner, f"{name}.{key}" if name else str(key))
+    return flat
