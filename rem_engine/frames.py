@@ -21,15 +21,21 @@ class FrameSource(Protocol):
         height, width: size of every frame, pixels.
     """
 
-    frame_count: int
-    height: int
-    width: int
+    @property
+    def frame_count(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Frames `start`..`stop` as [n,H,W,3], uint8 or display-referred float32 in 0..1.
 
         `start` never decreases from one call to the next.
         """
+        ...
 
 
 class ReopenableFrames(FrameSource, Protocol):
@@ -37,6 +43,7 @@ class ReopenableFrames(FrameSource, Protocol):
 
     def reopen(self) -> ReopenableFrames:
         """Another reader of the same frames, from the first one on; to be closed on its own."""
+        ...
 
     def close(self) -> None:
         """Let go of what is held open."""

@@ -56,12 +56,14 @@ def boundary_accuracy(
     pred, gt, void = _alike(pred, gt, void)
     height, width = pred.shape[-2:]
     radius = math.floor(bound_th) if bound_th >= 1 else math.ceil(bound_th * math.hypot(height, width))
-    frames = [None if masks is None else masks.reshape(-1, height, width) for masks in (pred, gt, void)]
-    values = np.empty(len(frames[0]))
+    shape = pred.shape[:-2]
+    pred, gt = pred.reshape(-1, height, width), gt.reshape(-1, height, width)
+    void = None if void is None else void.reshape(-1, height, width)
+    values = np.empty(len(pred))
     for start in range(0, len(values), _FRAMES_TOGETHER):
         some = slice(start, start + _FRAMES_TOGETHER)
-        values[some] = _boundary_accuracy(*(None if masks is None else masks[some] for masks in frames), radius)
-    return values.reshape(pred.shape[:-2])
+        values[some] = _boundary_accuracy(pred[some], gt[some], None if void is None else void[some], radius)
+    return values.reshape(shape)
 
 
 def _alike(

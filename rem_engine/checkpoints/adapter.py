@@ -187,8 +187,6 @@ def stored_change(name: str, change: Change) -> dict[str, Tensor]:
         change: its change.
     """
     layer, _, kind = name.rpartition(".")
-    if kind not in ("weight", "bias"):
-        return {f"{_HOST_PREFIX}{name}.diff": change}
     if isinstance(change, LowRank):
         alpha = change.up.new_tensor(change.scale * change.up.shape[1])
         return {
@@ -196,6 +194,8 @@ def stored_change(name: str, change: Change) -> dict[str, Tensor]:
             f"{_HOST_PREFIX}{layer}.lora_down.weight": change.down,
             f"{_HOST_PREFIX}{layer}.alpha": alpha,
         }
+    if kind not in ("weight", "bias"):
+        return {f"{_HOST_PREFIX}{name}.diff": change}
     return {f"{_HOST_PREFIX}{layer}.{'diff' if kind == 'weight' else 'diff_b'}": change}
 
 

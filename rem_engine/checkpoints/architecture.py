@@ -68,7 +68,7 @@ def architecture_id(weights: Mapping[str, Shaped]) -> str | None:
         return "modelscope-t2v"
     if "patch_embedding.weight" not in weights or is_adapter(weights):
         return None
-    known = _WAN.get((weights["patch_embedding.weight"].shape[0], _feed_forward_width(weights)))
+    known = _known_wan(weights)
     return "wan2.1-t2v" if known is None else f"{known[0]}-t2v-{known[1]}".lower()
 
 
@@ -122,10 +122,16 @@ def text_to_video_shapes(weights: Mapping[str, Shaped]) -> dict[str, tuple[int, 
     )
 
 
+def _known_wan(weights: Mapping[str, Shaped]) -> tuple[str, str, int] | None:
+    """Family, size and blocks of a Wan transformer of Wan-AI's own sizes."""
+    inner = _feed_forward_width(weights)
+    return None if inner is None else _WAN.get((weights["patch_embedding.weight"].shape[0], inner))
+
+
 def _describe_wan(weights: Mapping[str, Shaped]) -> str:
     width, channels = weights["patch_embedding.weight"].shape[:2]
     blocks = len({match[1] for name in weights if (match := _BLOCK.match(name))})
-    known = _WAN.get((width, _feed_forward_width(weights)))
+    known = _known_wan(weights)
     kind = _wan_kind(weights, channels)
     if known is None:
         return f"a Wan {kind}transformer of width {width} with {blocks} block{'s' * (blocks != 1)}"

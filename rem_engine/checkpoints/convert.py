@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..whole_files import written_whole
-from .adapter import is_adapter, stored_change
+from .adapter import Change, is_adapter, stored_change
 from .architecture import MODELSCOPE, architecture_id, describe, text_to_video_shapes
 from .check import check
 from .low_rank import low_rank
@@ -110,9 +110,9 @@ def convert(conversion: Conversion, progress: Callable[[int, int], None] = lambd
     try:
         with written_whole(conversion.out) as temporary:
             with open(temporary, "wb") as file:
-                summary = _Job(conversion, weights, base, progress).write(file)
+                summary = _ConversionWriter(conversion, weights, base, progress).write(file)
             summary.size = temporary.stat().st_size
-            if conversion.form == "lora":
+            if conversion.form == "lora" and conversion.base is not None:
                 write_report(
                     conversion.out,
                     summary,
@@ -133,7 +133,7 @@ def convert(conversion: Conversion, progress: Callable[[int, int], None] = lambd
     return summary
 
 
-class _Job:
+class _ConversionWriter:
     """One conversion under way."""
 
     def __init__(
@@ -192,11 +192,12 @@ class _Job:
             self._summary.unchanged.append(name)
             return
         self._summary.energy[name] = float(torch.linalg.vector_norm(change)) ** 2
+        stored: Change = change
         if self._is_worth_factorising(name, entry):
-            change, self._summary.kept[name] = low_rank(change, self._conversion.rank)
+            stored, self._summary.kept[name] = low_rank(change, self._conversion.rank)
         else:
             self._summary.full.append(name)
-        for stored_name, tensor in stored_change(name, change).items():
+        for stored_name, tensor in stored_change(name, stored).items():
             if tensor.ndim == 0:
                 self._scalars[stored_name] = tensor.float()
             else:
@@ -229,7 +230,7 @@ class _Job:
 
     def _metadata(self) -> dict[str, str]:
         conversion = self._conversion
-        given, architecture = _metadata_of(conversion.source), architecture_id(self._weights)
+        given, architecture = _metadata_of(conversion.source), str(architecture_id(self._weights))
         form = "" if conversion.form == "full" else f"/{conversion.form}"
         ours = {
             "format": "pt",

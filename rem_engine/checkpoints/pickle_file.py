@@ -56,14 +56,13 @@ def read_index(path: Path) -> dict[str, StoredTensor]:
         )
     # On the device "meta" tensors have shapes and places, and cost nothing. Files of PyTorch before 1.6 have no places.
     in_place = zipfile.is_zipfile(path)
-    content = _load(path, map_location="meta" if in_place else "cpu")
-    stored = {name: _stored(path, tensor) for name, tensor in _weights(content).items()}
-    if not stored:
+    weights = _weights(_load(path, map_location="meta" if in_place else "cpu"))
+    if not weights:
         raise ValueError(f"{path.name} holds no weights by name; a state dict or REM's own .pth is expected.")
-    if in_place and None in stored.values():
+    if in_place and not all(map(_tells_its_place, weights.values())):
         # PyTorch before 2.8 does not tell the places.
-        stored = {name: _stored(path, tensor) for name, tensor in _weights(_load(path, "cpu", mmap=True)).items()}
-    return stored
+        weights = _weights(_load(path, "cpu", mmap=True))
+    return {name: _stored(path, tensor) for name, tensor in weights.items()}
 
 
 def _load(path: Path, map_location: str, mmap: bool = False) -> Any:
@@ -113,14 +112,23 @@ def _tensors(weights: Any) -> dict[str, Tensor]:
     }
 
 
-def _stored(path: Path, tensor: Tensor) -> StoredTensor | None:
+def _tells_its_place(tensor: Tensor) -> bool:
+    return tensor.device.type != "meta" or _place(tensor) is not None
+
+
+def _place(tensor: Tensor) -> int | None:
+    """Where the storage of a tensor on the device "meta" lies in its file."""
+    return getattr(tensor.untyped_storage(), "_checkpoint_offset", None)
+
+
+def _stored(path: Path, tensor: Tensor) -> StoredTensor:
     if tensor.device.type != "meta":
         return StoredTensor(tensor.shape, tensor.dtype, path, 0, tensor.stride(), tensor=tensor)
     storage = tensor.untyped_storage()
-    place = getattr(storage, "_checkpoint_offset", None)
+    place = _place(tensor)
     if place is None:
-        return None
-    skipped = tensor.storage_offset() * tensor.dtype.itemsize
+        raise ValueError(f"{path.name} does not say where its weights lie; save it anew with a later PyTorch.")
+    skipped = int(tensor.storage_offset()) * tensor.dtype.itemsize
     stored = StoredTensor(tensor.shape, tensor.dtype, path, place + skipped, tensor.stride())
     if skipped + stored.nbytes > storage.nbytes() or place + storage.nbytes() > path.stat().st_size:
         raise ValueError(f"{path.name} is damaged or not a PyTorch checkpoint; download it again.")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -117,7 +118,8 @@ def map_tensors(stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
             return entry.read()
         if entry.file not in storages:
             size = entry.file.stat().st_size
-            storages[entry.file] = torch.UntypedStorage.from_file(str(entry.file), shared=False, nbytes=size)
+            whole: Any = torch.UntypedStorage.from_file(str(entry.file), shared=False, nbytes=size)
+            storages[entry.file] = whole
         part = storages[entry.file][entry.offset : entry.offset + entry.nbytes]
         return torch.empty(0, dtype=entry.stored_dtype).set_(part, 0, entry.shape, entry.stride)
 

@@ -64,16 +64,16 @@ class Motion:
         height, width = self.trust.shape
         if size == (height, width):
             return self
-        flow = self.flow * np.float32([size[1] / width, size[0] / height])
+        flow = self.flow * np.array([size[1] / width, size[0] / height], np.float32)
         return Motion(cv2.resize(flow, size[::-1]), cv2.resize(self.trust, size[::-1]))
 
 
 def motions_between(one: Picture, other: Picture) -> tuple[Motion, Motion]:
     """The motion from one picture to the next and that back."""
     there, back = _flow(one, other), _flow(other, one)
-    return tuple(
-        Motion(flow, _consistency(flow, reverse) * _likeness(here, away, flow))
-        for flow, reverse, here, away in ((there, back, one, other), (back, there, other, one))
+    return (
+        Motion(there, _consistency(there, back) * _likeness(one, other, there)),
+        Motion(back, _consistency(back, there) * _likeness(other, one, back)),
     )
 
 
@@ -105,12 +105,12 @@ def _flow(one: Picture, other: Picture) -> np.ndarray:
     the motions found some way off in each direction and takes the one under which the pictures agree best, as
     PatchMatch does (Barnes et al., 2009).
     """
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(one.grey, other.grey, None)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(one.grey, other.grey, None)
     least, size = _difference(one, other, flow), flow.shape[1::-1]
     for step in _STEPS:
         found = flow.copy()
         for x, y in ((step, 0), (-step, 0), (0, step), (0, -step)):
-            move = np.float32([[1, 0, x], [0, 1, y]])
+            move = np.array([[1, 0, x], [0, 1, y]], np.float32)
             tried = cv2.warpAffine(found, move, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
             difference = _difference(one, other, tried)
             better = cv2.compare(difference, least, cv2.CMP_LT)

@@ -62,10 +62,10 @@ def remove_islands(mask: Tensor, area: int) -> Tensor:
 def _on_frames(mask: Tensor, operation: Callable[[np.ndarray, int], np.ndarray], area: int) -> Tensor:
     if area == 0:
         return mask
-    frames = mask.detach().cpu()
-    if frames.dtype != torch.float64:
-        frames = frames.float()  # OpenCV knows no half
-    frames = frames.reshape(-1, *mask.shape[-2:]).numpy()
+    on_cpu = mask.detach().cpu()
+    if on_cpu.dtype != torch.float64:
+        on_cpu = on_cpu.float()  # OpenCV knows no half
+    frames = on_cpu.reshape(-1, *mask.shape[-2:]).numpy()
     return torch.stack([torch.from_numpy(operation(frame, area)) for frame in frames]).reshape(mask.shape).to(mask)
 
 

@@ -45,7 +45,8 @@ class ColourTags:
 
 def video_tags(primaries: int, transfer: int, matrix: int) -> ColourTags:
     """Tags from a video's codes of ITU-T H.273."""
-    return ColourTags(*(None if code == _UNSPECIFIED else int(code) for code in (primaries, transfer, matrix)))
+    stated = [None if code == _UNSPECIFIED else int(code) for code in (primaries, transfer, matrix)]
+    return ColourTags(stated[0], stated[1], stated[2])
 
 
 def linear_to_srgb(linear: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ def read_dpx(file: Path) -> np.ndarray:
 
     try:
         # As bytes: FFmpeg would take a % or a digit pattern in the name for a sequence.
-        with av.open(BytesIO(file.read_bytes()), format="dpx_pipe") as container:
+        with av.open(BytesIO(file.read_bytes()), "r", format="dpx_pipe") as container:
             frame = next(container.decode(video=0))
     except (av.FFmpegError, StopIteration) as error:
         raise ValueError(f"{file.name} cannot be decoded: {_ADVICE}") from error

@@ -102,7 +102,7 @@ def exr_header(info: ShotInfo, *, linear: bool, premultiplied: bool) -> dict[str
     primaries = _PRIMARIES.get(space, "chromaticities as stated")
     light = f"Scene-linear, {primaries}" if linear else f"Display-referred with the sRGB curve, {primaries}"
     alpha = "premultiplied" if premultiplied else "straight (unpremultiplied)"
-    header = {
+    header: dict[str, Any] = {
         "chromaticities": chromaticities,
         "pixelAspectRatio": float(info.pixel_aspect),
         "comments": f"{light}; {alpha} alpha. A is the union of the layers' alphas.",

@@ -114,7 +114,7 @@ class VideoShot(Shot):
     def _pixels(self, frame: VideoFrame, index: int) -> np.ndarray:
         """RGB [H,W,3] of a decoded frame, upright."""
         if max(component.bits for component in frame.format.components) > 8:
-            pixels = frame.to_ndarray(format="rgb48le").astype(np.float32) / 65535.0
+            pixels: np.ndarray = frame.to_ndarray(format="rgb48le").astype(np.float32) / 65535.0
         else:
             pixels = frame.to_ndarray(format="rgb24")
         # FFmpeg gives the angle by which the stored picture has to be turned counter-clockwise.

@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
 
 from ..whole_files import written_whole
 from .colour import REC_709
@@ -89,7 +90,10 @@ class VideoFile:
         self._file = open(path, "wb")  # noqa: SIM115
         self._container = av.open(self._file, "w", format=container)
         # MPEG-4 cannot hold a rate whose parts are above 65535.
-        self._stream = self._container.add_stream(codec, rate=(info.fps or STILLS_FPS).limit_denominator(1001))
+        stream = self._container.add_stream(codec, rate=(info.fps or STILLS_FPS).limit_denominator(1001))
+        if not isinstance(stream, VideoStream):
+            raise RuntimeError(f"{codec} is no encoder of pictures.")
+        self._stream = stream
         self._stream.options = dict(options)
         self._stream.pix_fmt = pix_fmt
         self._stream.height, self._stream.width = size

@@ -76,7 +76,7 @@ def _extra_paths(file: Path) -> list[tuple[str, Path, bool]]:
             for name, lines in settings.items():
                 for line in filter(None, lines.split("\n")):
                     path = Path(os.path.normpath(base / line))
-                    entries.append((_LEGACY_NAMES.get(name, name), path, is_default))
+                    entries.append((_LEGACY_NAMES.get(str(name), str(name)), path, is_default))
     except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         first = str(error).partition("\n")[0]
         raise ValueError(

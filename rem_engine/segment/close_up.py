@@ -204,8 +204,11 @@ class _FirstPass:
         start = max((cut for cut in self._cuts() if cut <= index), default=0)
         stop = min((cut for cut in self._cuts() if cut > index), default=self._frame_count)
         near = range(max(start, self._first, index - _STEADY), min(stop, index + _STEADY + 1))
-        found = [(_STEADY + 1 - abs(number - index), self._found[number][prompt]) for number in near]
-        found = [(weight, place) for weight, place in found if place is not None]
+        found = [
+            (_STEADY + 1 - abs(number - index), place)
+            for number in near
+            if (place := self._found[number][prompt]) is not None
+        ]
         height, width = self._shot_size
         if not found:
             return _Box(0, 0, height, width, 0.0)

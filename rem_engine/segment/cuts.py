@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from statistics import median_low
+from typing import Any
 
 import cv2
 import numpy as np
@@ -120,7 +121,8 @@ def _is_cut(before: list[_Small], after: list[_Small]) -> bool:
 
 def _unmatched(before: _Small, after: _Small) -> float:
     """Share of what two pictures show that is not the same, wherever it has moved to between them, 0..1."""
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(after.grey, before.grey, None)
+    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow = search.calc(after.grey, before.grey, None)
     rows, columns = np.mgrid[:_HEIGHT, :_WIDTH].astype(np.float32)
 
     def followed(picture: np.ndarray) -> np.ndarray:

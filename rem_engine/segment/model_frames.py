@@ -40,8 +40,11 @@ class ModelFrames:
         keep_from: int = 0,
     ) -> None:
         self._source, self._size, self._eight_bit, self._keep_from = source, size, eight_bit, keep_from
-        self._finder = CutFinder() if cuts == "auto" else None
-        self._cuts = self._finder.cuts if self._finder else sorted(cuts)
+        if isinstance(cuts, str):
+            self._finder: CutFinder | None = CutFinder()
+            self._cuts = self._finder.cuts
+        else:
+            self._finder, self._cuts = None, sorted(cuts)
         self._next = 0
         self._held: dict[int, Tensor] = {}
 

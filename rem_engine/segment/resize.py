@@ -31,7 +31,7 @@ def frames_to_model(frames: np.ndarray, size: tuple[int, int], eight_bit: bool) 
         for i, frame in enumerate(frames):
             for channel in range(3):
                 plane = Image.fromarray(np.ascontiguousarray(frame[..., channel], np.float32))
-                resized[i, ..., channel] = plane.resize(size[::-1], Image.Resampling.BILINEAR)
+                resized[i, ..., channel] = np.asarray(plane.resize(size[::-1], Image.Resampling.BILINEAR))
         if frames.dtype == np.uint8:
             resized /= 255.0
     return (torch.from_numpy(resized).permute(0, 3, 1, 2).contiguous() - 0.5) / 0.5

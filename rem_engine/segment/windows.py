@@ -68,9 +68,10 @@ def paper_windows(
         return [Window(start, stop, pad_frame_count(stop - start), keep=start) for start, stop in spans]
     if longest is not None:
         lengths = [longest, *(length for length in lengths if length < longest)]
-    length = next((length for length in lengths if length <= frame_count), None)
-    if length is None:
+    fitting = [length for length in lengths if length <= frame_count]
+    if not fitting:
         return [Window(0, frame_count, pad_frame_count(frame_count), keep=0)]
+    length = fitting[0]
     whole = frame_count - frame_count % length
     windows = [Window(start, start + length, length, keep=start) for start in range(0, whole, length)]
     if whole < frame_count:
