@@ -22,7 +22,8 @@ import numpy as np
 from rem_engine.media.colour import linear_to_srgb
 from rem_engine.media.shot import ShotInfo
 from rem_engine.memory import peak_memory_mib
-from rem_engine.run.delivery import Delivery, DeliverySettings
+from rem_engine.run.delivery import Delivery
+from rem_engine.run.delivery_settings import DeliverySettings
 
 RATE = Fraction(24)
 SETTINGS: tuple[dict[str, Any], ...] = (

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..rem_engine.matte import MatteFrame, matte_frames, merge_alpha
+from ..rem_engine.matte import MatteFrame, MatteSettings, matte_frames, merge_alpha
+from ..rem_engine.matte.settings import NEUTRAL
 from ..rem_engine.segment.cuts import CutFinder
+from ..rem_engine.setting import settings_of
 from .host.layers import as_layers, rgb
 from .host.previews import PreviewFrames, over_checker
 from .host.schema import node_schema, progress_hook, strip_preview
-from .widgets.matte import NEUTRAL, matte_input, matte_settings
+from .widgets.matte import matte_inputs, matte_settings
 
 _FIRST_WIDGETS = ("black", "white", "gamma", "grow", "feather", "invert")
 
@@ -22,9 +25,7 @@ _FIRST_WIDGETS = ("black", "white", "gamma", "grow", "feather", "invert")
 class MaskToAlpha(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        def added(name: str, *, rare: bool = False) -> io.Input:
-            return matte_input(name, NEUTRAL[name], optional=True, rare=rare)
-
+        later = [name for name in settings_of(MatteSettings) if name not in _FIRST_WIDGETS]
         return node_schema(
             node_id="MaskToAlpha",
             display_name="Mask to Alpha",
@@ -49,10 +50,7 @@ class MaskToAlpha(io.ComfyNode):
                     tooltip="A mask a frame, or one for all; the soft mask of SegmentVideo, for example. Several "
                     "layers follow one another: first all masks of the first, then all of the second.",
                 ),
-                *(
-                    matte_input(name, NEUTRAL[name])
-                    for name in ("black", "white", "gamma", "grow", "feather", "invert")
-                ),
+                *matte_inputs(_FIRST_WIDGETS, NEUTRAL),
                 io.Combo.Input(
                     "colour",
                     options=["straight", "premultiplied"],
@@ -61,14 +59,7 @@ class MaskToAlpha(io.ComfyNode):
                     "them by the alpha (EXR, most compositing).",
                 ),
                 # Last, as every input added since: values of saved graphs go by their order.
-                added("threshold"),
-                added("knee", rare=True),
-                added("fill_holes", rare=True),
-                added("remove_islands", rare=True),
-                added("refine"),
-                added("refine_detail", rare=True),
-                added("smooth"),
-                added("decontaminate"),
+                *matte_inputs(later, NEUTRAL, optional=True),
             ],
             outputs=[
                 io.Image.Output(
@@ -84,53 +75,25 @@ class MaskToAlpha(io.ComfyNode):
         cls,
         image: Tensor,
         mask: Tensor,
-        black: float,
-        white: float,
-        gamma: float,
-        grow: int,
-        feather: float,
-        invert: bool,
         colour: str,
-        threshold: float = NEUTRAL["threshold"],
-        knee: float = NEUTRAL["knee"],
-        fill_holes: int = NEUTRAL["fill_holes"],
-        remove_islands: int = NEUTRAL["remove_islands"],
-        refine: int = NEUTRAL["refine"],
-        refine_detail: float = NEUTRAL["refine_detail"],
-        smooth: int = NEUTRAL["smooth"],
-        decontaminate: bool = NEUTRAL["decontaminate"],
+        **matte: Any,
     ) -> io.NodeOutput:
-        settings = matte_settings(
-            black=black,
-            white=white,
-            gamma=gamma,
-            threshold=threshold,
-            knee=knee,
-            fill_holes=fill_holes,
-            remove_islands=remove_islands,
-            grow=grow,
-            feather=feather,
-            refine=refine,
-            refine_detail=refine_detail,
-            smooth=smooth,
-            decontaminate=decontaminate,
-            invert=invert,
-        )
+        settings = matte_settings(NEUTRAL, matte)
         layers = as_layers(image, mask)
         pictures = rgb(image)
         progress, preview = progress_hook(), PreviewFrames()
         count = len(image)
         alpha = torch.empty(len(layers), *image.shape[:3])
         rgba = torch.empty(*alpha.shape, 4)
-        cuts = _cuts(pictures) if smooth else ()
+        cuts = _cuts(pictures) if settings.smooth else ()
         # Frame by frame: a whole shot at once would hold several copies of every mask.
-        for matte in matte_frames(_frames(pictures, layers), settings, cuts=cuts):
-            plate = pictures[matte.index]
-            colours = plate.expand(len(layers), -1, -1, -1) if matte.foreground is None else matte.foreground
-            alpha[:, matte.index] = matte.alpha
-            rgba[:, matte.index] = merge_alpha(colours, matte.alpha, colour == "premultiplied")
-            preview.add(matte.index, partial(over_checker, plate, matte.alpha.amax(dim=0)))
-            progress(matte.index + 1, count)
+        for finished in matte_frames(_frames(pictures, layers), settings, cuts=cuts):
+            plate = pictures[finished.index]
+            colours = plate.expand(len(layers), -1, -1, -1) if finished.foreground is None else finished.foreground
+            alpha[:, finished.index] = finished.alpha
+            rgba[:, finished.index] = merge_alpha(colours, finished.alpha, colour == "premultiplied")
+            preview.add(finished.index, partial(over_checker, plate, finished.alpha.amax(dim=0)))
+            progress(finished.index + 1, count)
         return io.NodeOutput(rgba.flatten(0, 1), alpha.flatten(0, 1), ui=strip_preview(preview.frames(), cls))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,6 @@ from .host.outputs import disk_full_sentence, new_output_folder, written_output
 from .host.previews import PreviewFrames, over_checker
 from .host.schema import node_schema, progress_hook
 from .widgets.delivery import (
-    NOTHING,
     delivery_settings,
     filename_input,
     folder_outputs,
@@ -82,22 +82,15 @@ class SaveMatte(io.ComfyNode):
         image: Tensor,
         mask: Tensor,
         filename_prefix: str,
-        format: str,
-        start: int,
-        colour: str,
         fps: float,
         foreground: Tensor | None = None,
         mask_2: Tensor | None = None,
         mask_3: Tensor | None = None,
         mask_4: Tensor | None = None,
-        also: str = NOTHING,
-        padding: int = 4,
-        exr_type: str = "half",
-        exr_compression: str = "zip",
-        exr_linear: bool = True,
         names: str = "",
+        **delivery: Any,
     ) -> io.NodeOutput:
-        settings = delivery_settings(format, start, colour, also, padding, exr_type, exr_compression, exr_linear)
+        settings = delivery_settings(delivery)
         masks = [given for given in (mask, mask_2, mask_3, mask_4) if given is not None]
         layers = [layer for given in masks for layer in as_layers(image, given)]
         named = layer_names(names, len(layers))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import comfy.model_management
 import comfy.utils
@@ -24,7 +25,6 @@ from .host.outputs import new_output_folder, written_output
 from .host.previews import PreviewFrames
 from .host.schema import node_schema, show_text
 from .widgets.delivery import (
-    NOTHING,
     delivery_settings,
     filename_input,
     folder_outputs,
@@ -33,14 +33,14 @@ from .widgets.delivery import (
     frame_rate,
     further_format_inputs,
 )
-from .widgets.matte import matte_input, matte_settings
-from .widgets.segment import Seen, layer_inputs, legend, make_segmenter, model_inputs, window_inputs
+from .widgets.matte import matte_inputs, matte_settings
+from .widgets.segment import layer_inputs, legend, make_segmenter, model_inputs, window_inputs
 
 CONNECTED = "connected video"
 
-_DEFAULTS = MatteSettings()
+_MATTE_AT_FIRST = MatteSettings()
 _MATTE_WIDGETS = ("black", "white", "grow", "feather", "refine", "smooth")
-_RARE_MATTE_WIDGETS = ("fill_holes", "remove_islands", "decontaminate")
+_LATER_MATTE_WIDGETS = ("fill_holes", "remove_islands", "decontaminate")
 
 
 class SegmentShot(io.ComfyNode):
@@ -69,14 +69,11 @@ class SegmentShot(io.ComfyNode):
                 filename_input(),
                 *format_inputs(),
                 fps_input("Frames per second of a folder of frames; a video keeps its own."),
-                *(matte_input(name, getattr(_DEFAULTS, name)) for name in _MATTE_WIDGETS),
+                *matte_inputs(_MATTE_WIDGETS, _MATTE_AT_FIRST),
                 *window_inputs(),
                 *layer_inputs(),
                 *further_format_inputs(),
-                *(
-                    matte_input(name, getattr(_DEFAULTS, name), optional=True, rare=True)
-                    for name in _RARE_MATTE_WIDGETS
-                ),
+                *matte_inputs(_LATER_MATTE_WIDGETS, _MATTE_AT_FIRST, optional=True, rare=True),
             ],
             outputs=folder_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -107,49 +104,15 @@ class SegmentShot(io.ComfyNode):
         conditioning: Conditioning,
         path: str,
         filename_prefix: str,
-        format: str,
-        start: int,
-        colour: str,
         fps: float,
-        black: float,
-        white: float,
-        grow: int,
-        feather: float,
-        refine: int,
-        smooth: int,
-        height: int,
-        width: int,
-        window: int,
-        overlap: int,
         video: Input.Video | None = None,
-        keep_aspect: bool = False,
-        seed: int = 0,
         decode_vae: VAE | None = None,
         combine: str = "separate",
         close_up: bool = False,
-        also: str = NOTHING,
-        padding: int = 4,
-        exr_type: str = "half",
-        exr_compression: str = "zip",
-        exr_linear: bool = True,
-        fill_holes: int = _DEFAULTS.fill_holes,
-        remove_islands: int = _DEFAULTS.remove_islands,
-        decontaminate: bool = _DEFAULTS.decontaminate,
+        **settings: Any,
     ) -> io.NodeOutput:
-        delivery = delivery_settings(format, start, colour, also, padding, exr_type, exr_compression, exr_linear)
-        matte = matte_settings(
-            black=black,
-            white=white,
-            grow=grow,
-            feather=feather,
-            refine=refine,
-            smooth=smooth,
-            fill_holes=fill_holes,
-            remove_islands=remove_islands,
-            decontaminate=decontaminate,
-        )
-        seen = Seen(height, width, window, overlap, keep_aspect, seed, close_up)
-        segmenter = make_segmenter(model, vae, decode_vae, "shot", seen)
+        delivery, matte = delivery_settings(settings), matte_settings(_MATTE_AT_FIRST, settings)
+        segmenter = make_segmenter(model, vae, decode_vae, close_up, settings)
         layers, embeds = read_layers(conditioning, segmenter.backbone.text_width)
         labels, preview = legend(combined_layers(layers, combine)), PreviewFrames()
         with _shot(video, path) as shot:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -15,12 +17,12 @@ from ..rem_engine.media import draw_overlay
 from .host.conditioning import Conditioning, read_layers
 from .host.schema import node_schema, progress_hook, show_text, strip_preview
 from .widgets.segment import (
-    Seen,
     layer_inputs,
     legend,
     make_segmenter,
     model_inputs,
     note_of,
+    protocol_input,
     threshold_input,
     window_inputs,
 )
@@ -51,13 +53,7 @@ class SegmentVideo(io.ComfyNode):
                     "The overlay always shows all.",
                 ),
                 threshold_input("The binary mask is where the soft mask lies above this. Lower takes in more."),
-                io.Combo.Input(
-                    "protocol",
-                    options=["shot", "paper"],
-                    default="shot",
-                    tooltip="shot: windows overlap and cross-fade, for footage. paper: windows side by side, as in the "
-                    "authors' evaluation, for figures to compare.",
-                ),
+                protocol_input(),
                 *window_inputs(),
                 *layer_inputs(),  # last, as every input added since: values of saved graphs go by their order
             ],
@@ -86,19 +82,12 @@ class SegmentVideo(io.ComfyNode):
         image: Tensor,
         prompt: int,
         threshold: float,
-        protocol: str,
-        height: int,
-        width: int,
-        window: int,
-        overlap: int,
-        keep_aspect: bool = False,
-        seed: int = 0,
         decode_vae: VAE | None = None,
         combine: str = "separate",
         close_up: bool = False,
+        **segment: Any,
     ) -> io.NodeOutput:
-        seen = Seen(height, width, window, overlap, keep_aspect, seed, close_up)
-        segmenter = make_segmenter(model, vae, decode_vae, protocol, seen)
+        segmenter = make_segmenter(model, vae, decode_vae, close_up, segment)
         asked, embeds = read_layers(conditioning, segmenter.backbone.text_width)
         layers = prompts.combined_layers(asked, combine)
         _check_prompt(prompt, layers, len(asked))

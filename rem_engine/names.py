@@ -1,10 +1,11 @@
-"""Names that layers and the files of a run can have, alike on every system."""
+"""Names that layers and the files of a run can have, alike on every system, and those of the forms of an EXR."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 RUN_FILE = "run.json"
 OVERLAY_FILE = "overlay.mp4"
@@ -18,6 +19,11 @@ LONGEST_NAME = 60
 
 LAYER_NAME = re.compile(r"\w(?:[\w.-]*\w)?")
 """Letters, digits, `_`, `-` and `.`, the last two neither first nor last: safe as a folder, and in an EXR."""
+
+ExrType = Literal["half", "float"]
+"""Numbers in an EXR: floats of 16 or 32 bits."""
+
+ExrCompression = Literal["zip", "zips", "piz", "dwaa", "none"]
 
 _WINDOWS_DEVICES = re.compile(r"con|prn|aux|nul|com\d|lpt\d")
 

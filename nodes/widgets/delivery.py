@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
+from typing import Any
 
 from comfy_api.latest import io
 
-from ...rem_engine.run.delivery import DeliverySettings
-from ..host.schema import advanced
+from ...rem_engine.run.delivery_settings import DeliverySettings
+from ...rem_engine.setting import settings_of
+from .from_settings import engine_values, widget
 
-NOTHING = "none"
-_FORMATS = ("exr", "prores", "webm", "png16", "alpha")
+_NOTHING = "none"
+_PREMULTIPLIED = "premultiplied"
+_FORMATS = ("exr", "prores", "webm", "png16", "alpha")  # in the order in which people want them
 _NTSC_TOLERANCE = 0.005  # frames a second; 23.98, 23.976 and 24000/1001 are all meant as the last
 
 
@@ -25,75 +29,31 @@ def filename_input() -> io.Input:
 
 def format_inputs() -> list[io.Input]:
     """What is written."""
+    settings = settings_of(DeliverySettings)
     return [
-        io.Combo.Input(
-            "format",
-            options=list(_FORMATS),
-            default=_FORMATS[0],
-            tooltip="exr: one multilayer file a frame, for compositing. prores: a ProRes 4444 .mov with alpha for each "
-            "layer. webm: VP9 with alpha. png16: 16-bit RGBA. alpha: the alpha alone, 16-bit grey PNG.",
-        ),
-        io.Int.Input(
-            "start", default=1001, min=0, max=9_999_999, tooltip="Number of the first frame of an image sequence."
-        ),
+        io.Combo.Input("format", options=list(_FORMATS), default=_FORMATS[0], tooltip=settings["kinds"].help),
+        widget(settings["start"]),
         io.Combo.Input(
             "colour",
-            options=["straight", "premultiplied"],
+            options=["straight", _PREMULTIPLIED],
             default="straight",
-            tooltip="straight leaves colours as they are; premultiplied multiplies those of EXR (in linear light) and "
-            "ProRes by the alpha. PNG and WebM are straight always.",
+            tooltip=settings["premultiplied"].help,
         ),
     ]
 
 
 def further_format_inputs() -> list[io.Input]:
     """What else is written, and its finer points; a graph may leave them out."""
+    settings = settings_of(DeliverySettings)
     return [
         io.Combo.Input(
             "also",
-            options=[NOTHING, *_FORMATS],
-            default=NOTHING,
+            options=[_NOTHING, *_FORMATS],
+            default=_NOTHING,
             optional=True,
             tooltip="A second format written in the same run: a ProRes to look at beside the EXR to composite, say.",
         ),
-        advanced(
-            io.Int.Input(
-                "padding",
-                default=4,
-                min=1,
-                max=9,
-                optional=True,
-                tooltip="Digits of a frame's number at least: 4 writes shot.1001.",
-            )
-        ),
-        advanced(
-            io.Combo.Input(
-                "exr_type",
-                options=["half", "float"],
-                default="half",
-                optional=True,
-                tooltip="half: 16 bits, what compositing takes. float: 32 bits, twice as large.",
-            )
-        ),
-        advanced(
-            io.Combo.Input(
-                "exr_compression",
-                options=["zip", "zips", "piz", "dwaa", "none"],
-                default="zip",
-                optional=True,
-                tooltip="zip, zips (a line at a time, quick to scrub) and piz (grainy plates) are lossless; dwaa is "
-                "lossy in the colours, and small.",
-            )
-        ),
-        advanced(
-            io.Boolean.Input(
-                "exr_linear",
-                default=True,
-                optional=True,
-                tooltip="EXR holds scene-linear light (Rec. 709 primaries), as compositing expects, and says so in its "
-                "header. Off: display sRGB values as they are.",
-            )
-        ),
+        *(widget(settings[name], optional=True) for name in ("padding", "exr_type", "exr_compression", "exr_linear")),
     ]
 
 
@@ -109,29 +69,17 @@ def fps_input(tooltip: str) -> io.Input:
     return io.Float.Input("fps", default=24.0, min=0.01, max=1000.0, step=0.01, round=0.001, tooltip=tooltip)
 
 
-def delivery_settings(
-    format: str,
-    start: int,
-    colour: str,
-    also: str,
-    padding: int,
-    exr_type: str,
-    exr_compression: str,
-    exr_linear: bool,
-) -> DeliverySettings:
-    """Settings of widget values.
+def delivery_settings(values: Mapping[str, Any]) -> DeliverySettings:
+    """Settings of widget values by name; others than a delivery's are left aside.
 
     Raises:
         ValueError: values the engine does not take.
     """
+    formats = (values["format"], values.get("also", _NOTHING))
     return DeliverySettings(
-        kinds=tuple(dict.fromkeys(kind for kind in (format, also) if kind != NOTHING)),
-        start=start,
-        padding=padding,
-        premultiplied=colour == "premultiplied",
-        exr_type=exr_type,
-        exr_compression=exr_compression,
-        exr_linear=exr_linear,
+        kinds=tuple(dict.fromkeys(kind for kind in formats if kind != _NOTHING)),
+        premultiplied=values["colour"] == _PREMULTIPLIED,
+        **engine_values(DeliverySettings, values),
     )
 
 

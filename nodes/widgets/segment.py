@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
@@ -12,9 +14,11 @@ from comfy_api.latest import io
 from ...rem_engine.layers import COMBINE_MODES, Layer, layer_label
 from ...rem_engine.segment.close_up import CloseUp
 from ...rem_engine.segment.segmenter import Segmenter
-from ...rem_engine.segment.settings import MAX_SEED, SegmentSettings
+from ...rem_engine.segment.settings import SegmentSettings
+from ...rem_engine.setting import settings_of
 from ..host.open_backbone import host_backbone
 from ..host.schema import advanced
+from .from_settings import engine_values, widget
 
 _SHOWN_CHARACTERS = 120  # of a long list of takes
 
@@ -32,54 +36,22 @@ def threshold_input(tooltip: str) -> io.Input:
     return io.Float.Input("threshold", default=0.5, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
 
 
+def protocol_input() -> io.Input:
+    return widget(settings_of(SegmentSettings)["protocol"])
+
+
 def window_inputs() -> list[io.Input]:
     """How the model sees the shot; all of them advanced."""
-    size = "{} the model sees, pixels, a multiple of 16 (of 64 for ModelScope). 0: what it was trained at."
+    settings = settings_of(SegmentSettings)
+    side = replace(settings["size"], kind=int)
     return [
-        advanced(io.Int.Input("height", default=0, min=0, max=4096, step=16, tooltip=size.format("Height"))),
-        advanced(io.Int.Input("width", default=0, min=0, max=4096, step=16, tooltip=size.format("Width"))),
-        advanced(
-            io.Int.Input(
-                "window",
-                default=0,
-                min=0,
-                max=1001,
-                tooltip="Frames seen at once: 1, 5, 9, 13, ... (any number for ModelScope). Shorter needs less "
-                "memory. 0: the model's own.",
-            )
-        ),
-        advanced(
-            io.Int.Input(
-                "overlap",
-                default=0,
-                min=0,
-                max=500,
-                tooltip="Frames two windows share and cross-fade over, at most half a window; shot only. "
-                "0: the model's own.",
-            )
-        ),
-        advanced(
-            io.Boolean.Input(
-                "keep_aspect",
-                default=False,
-                optional=True,
-                tooltip="Fit frames into height and width with their aspect kept; otherwise they are "
-                "stretched, as REM was trained. shot only.",
-            )
-        ),
-        advanced(
-            io.Int.Input(
-                "seed",
-                default=0,
-                min=0,
-                max=MAX_SEED,
-                # The front end lets every seed change after a run unless it is told not to.
-                control_after_generate=False,
-                optional=True,
-                tooltip="ModelScope only: of the noise its denoiser takes, as the command line's --seed. Wan "
-                "takes none, and gives the same masks for every seed.",
-            )
-        ),
+        widget(side, name="height"),
+        widget(side, name="width"),
+        widget(settings["window"]),
+        widget(settings["overlap"]),
+        widget(settings["keep_aspect"], optional=True),
+        # The front end lets every seed change after a run unless it is told not to.
+        widget(settings["seed"], optional=True, control_after_generate=False),
         io.Vae.Input(
             "decode_vae",
             optional=True,
@@ -113,34 +85,23 @@ def layer_inputs() -> list[io.Input]:
     ]
 
 
-@dataclass(frozen=True)
-class Seen:
-    """Values of `window_inputs` and of `close_up`."""
-
-    height: int
-    width: int
-    window: int
-    overlap: int
-    keep_aspect: bool = False
-    seed: int = 0
-    close_up: bool = False
-
-
 def make_segmenter(
-    model: ModelPatcher, vae: VAE, decode_vae: VAE | None, protocol: str, seen: Seen
+    model: ModelPatcher, vae: VAE, decode_vae: VAE | None, close_up: bool, values: Mapping[str, Any]
 ) -> Segmenter | CloseUp:
     """The engine's segmenter over the host's MODEL and VAE.
+
+    Args:
+        model, vae, decode_vae: from their sockets.
+        close_up: whether to look a second time.
+        values: of widgets by name; others than those of `window_inputs` and the protocol are left aside.
 
     Raises:
         ValueError: a MODEL, VAE or setting that cannot be used.
     """
     backbone = host_backbone(model, vae, decode_vae)
-    size = (seen.height or backbone.default_size[0], seen.width or backbone.default_size[1])
-    settings = SegmentSettings(
-        protocol, size, seen.window or None, seen.overlap or None, keep_aspect=seen.keep_aspect, seed=seen.seed
-    )
-    segmenter = Segmenter(backbone, settings)
-    return CloseUp(segmenter) if seen.close_up else segmenter
+    size = (values["height"] or backbone.default_size[0], values["width"] or backbone.default_size[1])
+    segmenter = Segmenter(backbone, SegmentSettings(size=size, **engine_values(SegmentSettings, values)))
+    return CloseUp(segmenter) if close_up else segmenter
 
 
 def legend(layers: tuple[Layer, ...]) -> list[str]:

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..run.layout import DELIVERIES
-from .options import add_delivery_options, add_matte_options, cut_list, delivery_settings, kinds_among, matte_settings
+from .options import (
+    add_delivery_options,
+    add_matte_options,
+    add_segment_options,
+    delivery_settings,
+    kinds_among,
+    matte_settings,
+)
 
 if TYPE_CHECKING:
     from .progress import ProgressBar
@@ -74,13 +81,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default=("alpha",),
         help=f"any of {','.join(DELIVERIES)}, joined by commas (alpha)",
     )
-    add(
-        "--cuts",
-        metavar="auto|none|N,N",
-        type=cut_list,
-        default="auto",
-        help="where takes begin, for --smooth: found (auto), nowhere, or at these frames, counted from 0 (auto)",
-    )
+    add_segment_options(matte, ("cuts",))
     add_delivery_options(matte)
     add_matte_options(matte, threshold=("--threshold", "--matte-threshold"))
 

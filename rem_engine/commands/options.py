@@ -1,33 +1,53 @@
-"""Options that `segment` and `matte` share: the matte stage, and what is delivered."""
+"""Options made from settings, and the groups of them that `segment` and `matte` share."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from ..matte import MatteSettings
+from ..run.delivery_settings import DeliverySettings
+from ..segment.settings import SegmentSettings
+from ..setting import Setting, settings_of
 
-if TYPE_CHECKING:
-    from ..run.delivery import DeliverySettings
 
-_MATTE_HELP = {
-    "black": ("X", "mask values up to this become transparent"),
-    "white": ("X", "mask values from this on become opaque"),
-    "gamma": ("X", "above 1 makes the half-transparent part more opaque, below 1 more transparent"),
-    "threshold": ("X", "puts an edge at this mask value, for solid things; without it softness stays"),
-    "knee": ("X", "half the width of the threshold's ramp, in mask values; 0 cuts hard"),
-    "fill_holes": ("N", "fills holes of fewer pixels than this"),
-    "remove_islands": ("N", "removes specks of fewer pixels than this"),
-    "grow": ("PX", "moves the edge outwards, below 0 inwards"),
-    "feather": ("PX", "softens the edge over about that much to either side"),
-    "refine": ("PX", "radius within which edges are brought to the shot's own; 0 is off"),
-    "refine_detail": ("X", "contrast of the shot, 0 to 1, below which it is grain and no edge"),
-    "smooth": ("N", "frames to either side to smooth over, along the motion and never across a cut"),
-    "decontaminate": (None, "gives edges and haze the colour they have without the ground behind them"),
-    "invert": (None, "keeps the rest of the picture instead"),
-}
+def add_option(parser: argparse._ActionsContainer, setting: Setting, *names: str, **options: Any) -> None:
+    """Add the option of a setting.
+
+    Args:
+        parser: or a group of one.
+        setting: of a dataclass.
+        names: of the option; without them it is named after the setting.
+        options: what argparse is to take instead of what the setting says.
+    """
+    names = names or (f"--{setting.name.replace('_', '-')}",)
+    text = _lower(setting.help.removesuffix(".")).replace("%", "%%")
+    if setting.kind is bool:
+        parser.add_argument(*names, **{"dest": setting.name, "action": "store_true", "help": text, **options})
+        return
+    default = setting.none if setting.default is None else setting.default
+    made: dict[str, Any] = {
+        "dest": setting.name,
+        "default": setting.default,
+        "help": f"{text} ({default:g})" if isinstance(default, (int, float)) else f"{text} ({default})",
+    }
+    if setting.kind is str:
+        made["choices"] = setting.choices
+    else:
+        made |= {"type": setting.kind, "metavar": _metavar(setting)}
+    parser.add_argument(*names, **(made | options))
+
+
+def add_segment_options(parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
+    """Add options for fields of `SegmentSettings`, all or those named."""
+    forms: dict[str, dict[str, Any]] = {
+        "size": {"metavar": "HxW", "type": _size},
+        "cuts": {"metavar": "auto|none|N,N", "type": _cut_list},
+    }
+    for name, setting in settings_of(SegmentSettings).items():
+        if names is None or name in names:
+            add_option(parser, setting, **forms.get(name, {}))
 
 
 def add_matte_options(parser: argparse.ArgumentParser, threshold: Sequence[str] = ("--matte-threshold",)) -> None:
@@ -35,20 +55,8 @@ def add_matte_options(parser: argparse.ArgumentParser, threshold: Sequence[str] 
     group = parser.add_argument_group(
         "matte options", "What happens to masks on the way to alpha, exr, prores, webm and png16. Lengths in pixels."
     )
-    for field in fields(MatteSettings):
-        metavar, text = _MATTE_HELP[field.name]
-        names = threshold if field.name == "threshold" else [f"--{field.name.replace('_', '-')}"]
-        if metavar is None:
-            group.add_argument(*names, dest=_dest(field.name), action="store_true", help=text)
-            continue
-        group.add_argument(
-            *names,
-            dest=_dest(field.name),
-            metavar=metavar,
-            type=int if field.type == "int" else float,
-            default=field.default,
-            help=f"{text} ({'off' if field.default is None else format(field.default, 'g')})",
-        )
+    for name, setting in settings_of(MatteSettings).items():
+        add_option(group, setting, *(threshold if name == "threshold" else ()), dest=_matte_dest(name))
 
 
 def matte_settings(options: argparse.Namespace) -> MatteSettings:
@@ -57,33 +65,17 @@ def matte_settings(options: argparse.Namespace) -> MatteSettings:
     Raises:
         ValueError: a value out of range.
     """
-    return MatteSettings(**{field.name: getattr(options, _dest(field.name)) for field in fields(MatteSettings)})
+    return MatteSettings(**{name: getattr(options, _matte_dest(name)) for name in settings_of(MatteSettings)})
 
 
 def add_delivery_options(parser: argparse.ArgumentParser) -> None:
-    """Add the form of deliveries. The defaults are those of `DeliverySettings`, whose module brings FFmpeg along and
-    would make help wait."""
+    """Add the form of deliveries; their kinds are a command's own option."""
     group = parser.add_argument_group("delivery options", "The form of alpha, exr, prores, webm and png16.")
-    add = group.add_argument
-    add("--start", metavar="N", type=int, default=1001, help="number of the first frame in file names (1001)")
-    add("--padding", metavar="N", type=int, default=4, help="digits of a frame's number at least (4)")
-    add(
-        "--premultiplied",
-        action="store_true",
-        help="colour in exr and prores is multiplied by the alpha, otherwise straight; webm and png16 are straight",
-    )
-    add("--exr-type", choices=("half", "float"), default="half", help="16- or 32-bit floats (half)")
-    add(
-        "--exr-compression",
-        choices=("zip", "zips", "piz", "dwaa", "none"),
-        default="zip",
-        help="all but dwaa keep every bit; dwaa keeps those of the alphas (zip)",
-    )
-    add(
-        "--exr-display",
-        action="store_true",
-        help="exr holds display sRGB values, otherwise scene-linear light; its header says which",
-    )
+    for name, setting in settings_of(DeliverySettings).items():
+        if name == "exr_linear":
+            add_option(group, setting, "--exr-display", action="store_false")
+        elif name != "kinds":
+            add_option(group, setting)
 
 
 def delivery_settings(options: argparse.Namespace, kinds: tuple[str, ...]) -> DeliverySettings:
@@ -92,17 +84,8 @@ def delivery_settings(options: argparse.Namespace, kinds: tuple[str, ...]) -> De
     Raises:
         ValueError: a value out of range.
     """
-    from ..run.delivery import DeliverySettings
-
-    return DeliverySettings(
-        kinds,
-        options.start,
-        options.padding,
-        options.premultiplied,
-        options.exr_type,
-        options.exr_compression,
-        not options.exr_display,
-    )
+    form = {name: getattr(options, name) for name in settings_of(DeliverySettings) if name != "kinds"}
+    return DeliverySettings(kinds, **form)
 
 
 def kinds_among(choices: Sequence[str], text: str) -> tuple[str, ...]:
@@ -118,12 +101,7 @@ def kinds_among(choices: Sequence[str], text: str) -> tuple[str, ...]:
     return tuple(kind for kind in choices if kind in chosen)
 
 
-def cut_list(text: str) -> str | tuple[int, ...]:
-    """`auto`, `none`, or frames joined by commas; for argparse.
-
-    Raises:
-        argparse.ArgumentTypeError: anything else.
-    """
+def _cut_list(text: str) -> str | tuple[int, ...]:
     if text == "auto":
         return text
     frames = [] if text == "none" else text.split(",")
@@ -132,5 +110,23 @@ def cut_list(text: str) -> str | tuple[int, ...]:
     return tuple(int(frame) for frame in frames)
 
 
-def _dest(name: str) -> str:
-    return f"matte_{name}"
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: give height and width, for example 256x448")
+    return int(height), int(width)
+
+
+def _matte_dest(name: str) -> str:
+    return f"matte_{name}"  # `segment` has a threshold of its own
+
+
+def _metavar(setting: Setting) -> str:
+    if setting.unit == "pixels":
+        return "PX"
+    return "N" if setting.kind is int else "X"
+
+
+def _lower(text: str) -> str:
+    """A sentence begun as other options' help is, in lower case; EXR stays."""
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..run.layout import DELIVERIES
-from .options import add_delivery_options, add_matte_options, cut_list, delivery_settings, kinds_among, matte_settings
+from .options import (
+    add_delivery_options,
+    add_matte_options,
+    add_segment_options,
+    delivery_settings,
+    kinds_among,
+    matte_settings,
+)
 
 if TYPE_CHECKING:
     from .progress import ProgressBar
@@ -116,33 +123,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--model", default="mini", metavar="mini|DIR", help="REM-mini, or a model folder in diffusers' layout (mini)")
     add("--checkpoint", metavar="FILE", type=Path, help="REM weights for the model: whole ones, a delta or a LoRA")
     add("--strength", metavar="X", type=float, default=1.0, help="of a delta or LoRA, 0 to 1 (1)")
-    add(
-        "--protocol",
-        choices=("shot", "paper"),
-        default="shot",
-        help="shot: overlapping windows, cross-faded, takes kept apart; paper: as in the paper's evaluation (shot)",
-    )
-    add(
-        "--size",
-        metavar="HxW",
-        type=_size,
-        help="size the model sees, multiples of 16, of 64 for ModelScope (the model's own)",
-    )
-    add("--keep-aspect", action="store_true", help="fit frames into the size instead of stretching them to it")
-    add(
-        "--window",
-        metavar="N",
-        type=int,
-        help="frames that go through the model together, 4k+1 for Wan (the model's own)",
-    )
-    add("--overlap", metavar="N", type=int, help="frames that neighbouring windows share (the model's own)")
-    add(
-        "--cuts",
-        metavar="auto|none|N,N",
-        type=cut_list,
-        default="auto",
-        help="where takes begin: found (auto), nowhere, or at these frames, counted from 0 (auto)",
-    )
+    add_segment_options(segment)
     add(
         "--close-up",
         action="store_true",
@@ -156,7 +137,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default="auto",
         help="number type of the model (auto: float32; for Wan on a GPU bfloat16)",
     )
-    add("--seed", metavar="N", type=int, default=0, help="of the noise ModelScope takes; Wan takes none (0)")
     add(
         "--write",
         metavar="KINDS",
@@ -207,13 +187,6 @@ def _prompts(options: argparse.Namespace) -> tuple[str, ...]:
             "(see python -m rem_engine segment --help)"
         )
     return tuple(lines)
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: give height and width, for example 256x448")
-    return int(height), int(width)
 
 
 def _threshold(text: str) -> float:

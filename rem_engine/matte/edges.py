@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..setting import check_values
 from .boxes import bounding_box
-from .settings import check_feather, check_levels, check_threshold
+from .settings import MatteSettings, check_levels
 
 
 def levels(mask: Tensor, black: float = 0.0, white: float = 1.0, gamma: float = 1.0) -> Tensor:
@@ -20,7 +21,8 @@ def levels(mask: Tensor, black: float = 0.0, white: float = 1.0, gamma: float = 
     Raises:
         ValueError: `white` is not above `black`, or `gamma` is not positive.
     """
-    check_levels(black, white, gamma)
+    check_values(MatteSettings, black=black, white=white, gamma=gamma)
+    check_levels(black, white)
     if (black, white) != (0.0, 1.0):
         mask = (mask - black).div_(white - black)
     mask = mask.clamp(0.0, 1.0)
@@ -36,7 +38,7 @@ def threshold(mask: Tensor, at: float, knee: float = 0.0) -> Tensor:
     Raises:
         ValueError: `at` is not between 0 and 1, or `knee` is not in 0..1.
     """
-    check_threshold(at, knee)
+    check_values(MatteSettings, threshold=at, knee=knee)
     if knee == 0.0:
         return (mask > at).to(mask.dtype)
     place = ((mask - (at - knee)) / (2.0 * knee)).clamp(0.0, 1.0)
@@ -67,7 +69,7 @@ def feather(mask: Tensor, width: float) -> Tensor:
     Raises:
         ValueError: `width` is negative.
     """
-    check_feather(width)
+    check_values(MatteSettings, feather=width)
     if width == 0:
         return mask
     sigma = width / 2.0

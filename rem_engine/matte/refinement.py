@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..setting import check_values
 from .boxes import bounding_box
 from .checks import check_plate
-from .settings import check_refine
+from .settings import MatteSettings
 
 # How much more a pixel says of the colour of either side the surer the mask is of it: mask ** 4, (1 - mask) ** 4.
 # Without it the half-transparent ramp of an upscaled mask mixes the two colours, and the edge stays as wide as it was.
@@ -48,7 +49,7 @@ def refine(mask: Tensor, plate: Tensor, radius: int, detail: float = 0.03) -> Te
     Raises:
         ValueError: `radius` is negative, `detail` is not positive, or the plate is of another size.
     """
-    check_refine(radius, detail)
+    check_values(MatteSettings, refine=radius, refine_detail=detail)
     check_plate(mask, plate)
     if radius == 0:
         return mask

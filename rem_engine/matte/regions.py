@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .settings import check_area
+from ..setting import check_values
+from .settings import MatteSettings
 
 _INSIDE = 0.5
 # Of the frame's shorter side: how far around a hole or an island its soft rim is looked for. Two pixels of a mask made
@@ -36,7 +37,7 @@ def fill_holes(mask: Tensor, area: int) -> Tensor:
     Raises:
         ValueError: `area` is negative.
     """
-    check_area(area, "Holes")
+    check_values(MatteSettings, fill_holes=area)
     return _on_frames(mask, _without_holes, area)
 
 
@@ -55,7 +56,7 @@ def remove_islands(mask: Tensor, area: int) -> Tensor:
     Raises:
         ValueError: `area` is negative.
     """
-    check_area(area, "Islands")
+    check_values(MatteSettings, remove_islands=area)
     return _on_frames(mask, _without_islands, area)
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import OpenEXR
 
+from ..names import ExrCompression, ExrType
 from .colour import LARGEST_HALF
 from .shot import ShotInfo
-
-ExrType = Literal["half", "float"]
-ExrCompression = Literal["zip", "zips", "piz", "dwaa", "none"]
 
 # Names of linear spaces as the Color Interop Forum gives them, and their primaries for people.
 _PRIMARIES = {

@@ -3,73 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
 from ..media.colour import srgb_to_linear
-from ..media.exr_writing import ExrCompression, ExrType, exr_bytes, exr_channels, exr_header
+from ..media.exr_writing import exr_bytes, exr_channels, exr_header
 from ..media.matte_video import ProResWriter, WebMWriter
 from ..media.shot import ShotInfo
 from ..media.timecode import STILLS_FPS, parse_timecode, to_exr
 from ..media.writing import rgba_png, soft_png
 from ..names import EXR_FOLDER
 from ..whole_files import temporary_name
-from .layout import SEQUENCES, VIDEOS
+from .delivery_settings import DeliverySettings
+from .layout import VIDEOS
 
 _VIDEO_WRITERS: dict[str, tuple[type[ProResWriter] | type[WebMWriter], str]] = {
     "prores": (ProResWriter, ".mov"),
     "webm": (WebMWriter, ".webm"),
 }
-_MOST_DIGITS = 10
-
-
-@dataclass(frozen=True)
-class DeliverySettings:
-    """What files a delivery has, and their form.
-
-    Attributes:
-        kinds: any of
-            "alpha", 16-bit grey PNG of each layer's alpha;
-            "png16", 16-bit RGBA PNG of each layer, always straight, as the format wants it;
-            "exr", one multilayer OpenEXR a frame;
-            "prores", a ProRes 4444 .mov of each layer;
-            "webm", VP9 with alpha of each layer, always straight, as players take it.
-        start: number of the first frame in names of image sequences, 0 or more.
-        padding: digits of a frame's number at least, 1 to 10.
-        premultiplied: colour in "exr" and "prores" is multiplied by the alpha (in scene-linear light, and as display
-            values, respectively); otherwise it is straight.
-        exr_type: "half", 16-bit floats, or "float", 32-bit.
-        exr_compression: "zip" (16 lines at a time), "zips" (one line), "piz" and "none" are lossless; "dwaa" is
-            lossless in the alphas only.
-        exr_linear: EXR holds scene-linear light, otherwise display sRGB. Its header says which.
-
-    Raises:
-        ValueError: another kind, type, compression or number.
-    """
-
-    kinds: tuple[str, ...] = ("exr",)
-    start: int = 1001
-    padding: int = 4
-    premultiplied: bool = False
-    exr_type: ExrType = "half"
-    exr_compression: ExrCompression = "zip"
-    exr_linear: bool = True
-
-    def __post_init__(self) -> None:
-        for what, given, choices in (
-            *(("A delivery's kind", kind, (*SEQUENCES, *VIDEOS)) for kind in self.kinds),
-            ("The type of an EXR", self.exr_type, get_args(ExrType)),
-            ("The compression of an EXR", self.exr_compression, get_args(ExrCompression)),
-        ):
-            if given not in choices:
-                raise ValueError(f"{what} is one of {', '.join(choices)}, not {given!r}.")
-        if self.start < 0:
-            raise ValueError(f"Frame numbers start at 0 or above, not at {self.start}.")
-        if not 1 <= self.padding <= _MOST_DIGITS:
-            raise ValueError(f"Frame numbers are padded to 1 to {_MOST_DIGITS} digits, not to {self.padding}.")
 
 
 class Delivery:

@@ -15,7 +15,8 @@ from ..matte import Matte, MatteFrame, MatteSettings, matte_frames
 from ..media.colour import srgb_to_linear
 from ..media.shot import Shot, ShotInfo
 from ..media.writing import sixteen_bit
-from .delivery import Delivery, DeliverySettings
+from .delivery import Delivery
+from .delivery_settings import DeliverySettings
 from .layout import SEQUENCES, VIDEOS
 
 

@@ -19,7 +19,7 @@ from ..media.shot import Shot
 from ..names import RESERVED_NAMES, RUN_FILE, folder_names, names_a_layer
 from ..segment.cuts import CutFinder
 from ..segment.settings import check_cuts
-from .delivery import DeliverySettings
+from .delivery_settings import DeliverySettings
 from .layout import check_apart, earlier_folders, remove_deliveries
 from .matte_files import MaskedFrame, MatteFiles, finish_mattes, needs_plate, read_plate, whole_or_abandoned
 

@@ -21,7 +21,7 @@ from ..memory import peak_memory_mib
 from ..names import IDS_FOLDER, OVERLAY_FILE
 from ..whole_files import written_whole
 from .clock import Clock, stopping_well
-from .delivery import DeliverySettings
+from .delivery_settings import DeliverySettings
 from .folder import RunFolder
 from .layout import DELIVERIES
 from .matte_files import MaskedFrame, MatteFiles, finish_mattes, needs_plate, read_plate, whole_or_abandoned

@@ -15,7 +15,7 @@ from .. import __version__
 from ..layers import CombineMode, combined_layers, parse_layers, texts_of
 from ..matte import MatteSettings
 from ..media.reading import open_shot, shot_files
-from .delivery import DeliverySettings
+from .delivery_settings import DeliverySettings
 from .layout import DELIVERIES, check_apart, earlier_folders
 from .pipeline import Order, Reporter, segment_to_files
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ..backbones.base import Backbone
 from ..frames import FrameSource, ReopenableFrames, check_source
+from .plan import Plan
 from .resize import frames_to_model, masks_to_shot
 from .segmenter import Chunk, Progress, Segmenter
-from .settings import Plan
 from .windows import Window
 
 _STEADY = 6

@@ -36,5 +36,6 @@ def load_segmenter(
         ValueError: weights that do not fit the model, or settings it cannot take.
         RuntimeError: a GPU was asked for and there is none.
     """
+    settings = SegmentSettings(protocol, size, window, overlap, cuts, keep_aspect, seed)
     backbone = load_backbone(model, checkpoint=checkpoint, strength=strength, device=device, dtype=dtype)
-    return Segmenter(backbone, SegmentSettings(protocol, size, window, overlap, cuts, keep_aspect, seed))
+    return Segmenter(backbone, settings)

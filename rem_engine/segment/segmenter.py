@@ -16,8 +16,9 @@ from torch import Tensor
 from ..backbones.base import Backbone
 from ..frames import ArrayFrames, FrameSource, check_source
 from .model_frames import ModelFrames, groups
+from .plan import Plan
 from .resize import masks_to_shot
-from .settings import Plan, SegmentSettings
+from .settings import SegmentSettings
 from .windows import EndOfTake, Window
 
 Progress = Callable[[int, int], None]

@@ -1,17 +1,17 @@
-"""What a run does to a shot: sizes and windows, from the settings and the backbone's own values."""
+"""How a shot is segmented."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from ..backbones.base import Backbone
-from .resize import size_within
-from .windows import EndOfTake, Window, paper_windows, shot_windows
+from ..setting import About, check_values, setting
 
 MAX_SEED = 2**32 - 1
 """Largest seed of a run. torch's generators take larger ones, yet the seeds of later windows are counted on from it."""
+
+_MODELS_OWN = "the model's own"
 
 
 @dataclass(frozen=True)
@@ -27,76 +27,75 @@ class SegmentSettings:
         cuts: "auto" to look for hard cuts, or the frames (from 0) at which a take begins, () for a shot of one take;
             `shot` only, `paper` knows no cuts.
         keep_aspect: fit frames into `size`, keeping their aspect, instead of stretching them to it; `shot` only.
-        seed: of the noise, for backbones that take some; 0 or more. Under `paper` every window of every prompt has
-            noise of its own, under `shot` the prompts share a window's.
+        seed: of the noise, for backbones that take some. Under `paper` every window of every prompt has noise of its
+            own, under `shot` the prompts share a window's.
+
+    Raises:
+        ValueError: another protocol, or a seed out of range. What depends on the backbone is checked once it is known.
     """
 
-    protocol: Literal["shot", "paper"] = "shot"
-    size: tuple[int, int] | None = None
-    window: int | None = None
-    overlap: int | None = None
-    cuts: Literal["auto"] | tuple[int, ...] = "auto"
-    keep_aspect: bool = False
-    seed: int = 0
+    protocol: Literal["shot", "paper"] = setting(
+        "shot",
+        About(
+            "shot: windows overlap and cross-fade, for footage. paper: windows side by side, as in the authors' "
+            "evaluation, for figures to compare."
+        ),
+    )
+    size: tuple[int, int] | None = setting(
+        None,
+        About(
+            "Height and width the model sees, in pixels: multiples of 16, of 64 for ModelScope.",
+            unit="pixels",
+            soft=(0, 4096),
+            step=16,
+            none="what it was trained at",
+            rare=True,
+        ),
+    )
+    window: int | None = setting(
+        None,
+        About(
+            "Frames seen at once: 1, 5, 9, 13, ... (any number for ModelScope). Shorter needs less memory.",
+            unit="frames",
+            soft=(1, 1001),
+            none=_MODELS_OWN,
+            rare=True,
+        ),
+    )
+    overlap: int | None = setting(
+        None,
+        About(
+            "Frames two windows share and cross-fade over, at most half a window; protocol shot only.",
+            unit="frames",
+            soft=(0, 500),
+            none=_MODELS_OWN,
+            rare=True,
+        ),
+    )
+    cuts: Literal["auto"] | tuple[int, ...] = setting(
+        "auto", About("Where takes begin: found (auto), nowhere (none), or at these frames, counted from 0.")
+    )
+    keep_aspect: bool = setting(
+        False,
+        About(
+            "Fits frames into the size with their aspect kept; otherwise they are stretched, as REM was trained. "
+            "Protocol shot only.",
+            rare=True,
+        ),
+    )
+    seed: int = setting(
+        0,
+        About(
+            "Seed of the noise that ModelScope's denoiser takes. Wan takes none, and gives the same masks for every "
+            "seed.",
+            minimum=0,
+            maximum=MAX_SEED,
+            rare=True,
+        ),
+    )
 
-
-class Plan:
-    """Settings made definite for a backbone.
-
-    Attributes:
-        settings: as given.
-        paper: whether the authors' evaluation is followed.
-        window: frames in a window; under `paper` the longest length that may be used.
-        overlap: frames two windows share.
-        cuts: "auto" where cuts have to be looked for, otherwise the frames at which a take begins.
-    """
-
-    def __init__(self, backbone: Backbone, settings: SegmentSettings) -> None:
-        """Raises ValueError for settings the backbone cannot take."""
-        _check(backbone, settings)
-        self.paper = settings.protocol == "paper"
-        self.settings, self._backbone = settings, backbone
-        self._size = settings.size or backbone.default_size
-        if self.paper:
-            self.window, self.overlap = settings.window or backbone.paper_windows[0], 0
-        else:
-            self.window, self.overlap = _shot_window(backbone, settings)
-        self.cuts: Literal["auto"] | tuple[int, ...] = () if self.paper else settings.cuts
-
-    def size_for(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) at which the model sees frames of `height` x `width` pixels."""
-        if self.settings.keep_aspect:
-            return size_within(self._size, (height, width), self._backbone.size_multiple)
-        return self._size
-
-    def windows(self, frame_count: int, end_of_take: EndOfTake | None = None) -> Iterator[Window]:
-        """The windows of a shot of `frame_count` frames, the takes of which are told by `end_of_take`."""
-        pad = self._backbone.pad_frame_count
-        if self.paper:
-            lengths, tail = self._backbone.paper_windows, self._backbone.paper_tail
-            return iter(paper_windows(frame_count, lengths, pad, self.settings.window, tail))
-        return shot_windows(frame_count, self.window, self.overlap, pad, end_of_take)
-
-    def windows_left(self, window: Window, frame_count: int) -> int:
-        """How many windows there are from `window` on, if no further take begins."""
-        step = window.length if self.paper else self.window - self.overlap
-        return 1 + -(-(frame_count - window.stop) // step)
-
-    def noise_seeds(self, number: int, prompt_count: int, frame_count: int) -> list[int]:
-        """Seeds of the noise of the shot's window `number`, from 0: one for all prompts, or one for each.
-
-        Under `paper` the authors' order counts: all windows for the first prompt, then all for the second.
-        """
-        seed = self.settings.seed
-        if not self.paper:
-            return [seed + number]
-        window_count = len(list(self.windows(frame_count)))
-        return [seed + prompt * window_count + number for prompt in range(prompt_count)]
-
-    def check_cuts(self, frame_count: int) -> None:
-        """Raise ValueError where a given cut is none in a shot of `frame_count` frames."""
-        if self.cuts != "auto":
-            check_cuts(self.cuts, frame_count)
+    def __post_init__(self) -> None:
+        check_values(SegmentSettings, **vars(self))
 
 
 def check_cuts(cuts: Iterable[int], frame_count: int) -> None:
@@ -107,41 +106,3 @@ def check_cuts(cuts: Iterable[int], frame_count: int) -> None:
                 f"A take cannot begin at frame {cut}: the shot has frames 0 to {frame_count - 1}, and its first take "
                 "begins at 0 anyway."
             )
-
-
-def _shot_window(backbone: Backbone, settings: SegmentSettings) -> tuple[int, int]:
-    """(window, overlap) of the `shot` protocol; an overlap that was not asked for shrinks with the window."""
-    length = settings.window or backbone.default_window
-    if settings.overlap is not None:
-        return length, settings.overlap
-    return length, min(backbone.default_overlap, length // 2)
-
-
-def _check(backbone: Backbone, settings: SegmentSettings) -> None:
-    protocol, window, size = settings.protocol, settings.window, settings.size or backbone.default_size
-    if protocol not in ("shot", "paper"):
-        raise ValueError(f"There is no protocol {protocol!r}; use 'shot' or 'paper'.")
-    multiple = backbone.size_multiple
-    if any(side < multiple or side % multiple for side in size):
-        raise ValueError(
-            f"The model cannot run at {size[0]}x{size[1]}; height and width must be multiples of "
-            f"{multiple}, for example {backbone.default_size[0]}x{backbone.default_size[1]}."
-        )
-    if window is not None and (window < 1 or backbone.pad_frame_count(window) != window):
-        raise ValueError(
-            f"The model cannot take windows of {window} frames; "
-            f"use {backbone.pad_frame_count(max(window, 1))}, for example."
-        )
-    if not 0 <= settings.seed <= MAX_SEED:
-        raise ValueError(f"A seed of {settings.seed} is out of range; 0 to {MAX_SEED} are expected.")
-    if protocol == "paper":
-        if settings.overlap:
-            raise ValueError("Windows do not overlap under the protocol 'paper'; leave the overlap out.")
-        if settings.cuts not in ("auto", ()):
-            raise ValueError("The protocol 'paper' knows no cuts; leave them out, or use the protocol 'shot'.")
-        if settings.keep_aspect:
-            raise ValueError("The protocol 'paper' does not keep the aspect; use the protocol 'shot' to keep it.")
-        return
-    length, overlap = _shot_window(backbone, settings)
-    if not 0 <= overlap <= length // 2:
-        raise ValueError(f"The overlap of windows of {length} frames must be 0 to {length // 2}, not {overlap}.")

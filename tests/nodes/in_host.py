@@ -194,8 +194,9 @@ def _segment(nodes: dict[str, Any]) -> dict[str, Any]:
 
     def run(image: Any, prompt: int, conds: Any = conditioning, threshold: float = 0.5, **optional: Any) -> Any:
         return nodes["SegmentVideo"].execute(
-            model, vae, conds, image, prompt, threshold, "shot", height=32, width=48, window=5, overlap=2, **optional
-        )
+            model, vae, conds, image, prompt, threshold,
+            protocol="shot", height=32, width=48, window=5, overlap=2, **optional,
+        )  # fmt: skip
 
     union, second = run(frames, 0), run(frames, 2)
     from_four_channels = run(_random(7, 40, 50, 4), 2)
@@ -287,7 +288,7 @@ def _matte_stage(nodes: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     def run(image: Any, mask: Any, **later: Any) -> Any:
-        return nodes["MaskToAlpha"].execute(image, mask, 0.0, 1.0, 1.0, 0, 0.0, False, "straight", **later).args
+        return nodes["MaskToAlpha"].execute(image, mask, "straight", **later).args
 
     texture = _random(1, 64, 64, 3).expand(5, -1, -1, -1)
     square = torch.zeros(5, 64, 64)
@@ -372,7 +373,7 @@ def _sentences(nodes: dict[str, Any], folder: Path) -> dict[str, str]:
         )  # fmt: skip
 
     def alpha(image: Any, mask: Any, white: float = 1.0) -> None:
-        nodes["MaskToAlpha"].execute(image, mask, 0.0, white, 1.0, 0, 0.0, False, "straight")
+        nodes["MaskToAlpha"].execute(image, mask, "straight", black=0.0, white=white)
 
     def prompts(text: str) -> None:
         nodes["EncodeText"].execute(clip, text)

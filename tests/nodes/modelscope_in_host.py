@@ -60,8 +60,9 @@ def segment(
     conditioning = encode(nodes, clip, "\n".join(PROMPTS))
     overlap = 1 if protocol == "shot" else 0
     run = nodes["SegmentVideo"].execute(
-        model, vae, conditioning, frames, prompt, 0.5, protocol, *SIZE, WINDOW, overlap, seed=seed
-    )
+        model, vae, conditioning, frames, prompt, 0.5,
+        protocol=protocol, height=SIZE[0], width=SIZE[1], window=WINDOW, overlap=overlap, seed=seed,
+    )  # fmt: skip
     return run.args[0]
 
 

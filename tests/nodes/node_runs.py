@@ -24,7 +24,20 @@ def segment(
     overlap = 2 if protocol == "shot" else 0
     return (
         nodes["SegmentVideo"]
-        .execute(model, vae, conditioning, image, prompt, 0.5, protocol, size[0], size[1], window, overlap, **optional)
+        .execute(
+            model,
+            vae,
+            conditioning,
+            image,
+            prompt,
+            0.5,
+            protocol=protocol,
+            height=size[0],
+            width=size[1],
+            window=window,
+            overlap=overlap,
+            **optional,
+        )  # fmt: skip
         .args[0]
     )
 

@@ -12,7 +12,8 @@ import OpenEXR
 import OpenImageIO as oiio
 
 from rem_engine.media.shot import ShotInfo
-from rem_engine.run.delivery import Delivery, DeliverySettings
+from rem_engine.run.delivery import Delivery
+from rem_engine.run.delivery_settings import DeliverySettings
 
 FPS = Fraction(24000, 1001)
 LAYERS = ("smoke", "fire")

@@ -18,7 +18,7 @@ from rem_engine.commands.cli import main
 from rem_engine.commands.segment import WRITABLE
 from rem_engine.matte import MatteSettings
 from rem_engine.media import open_shot
-from rem_engine.run.delivery import DeliverySettings
+from rem_engine.run.delivery_settings import DeliverySettings
 from rem_engine.segment.close_up import CloseUp
 
 
@@ -226,7 +226,7 @@ def test_every_option_of_the_matte_stage_is_on_the_command_line(capsys: pytest.C
             assert f"({value:g})" in shown.split(f" --{option} ")[-1].split(" --")[0], option
     settings = DeliverySettings()
     assert (settings.start, settings.padding, settings.exr_type) == (1001, 4, "half")
-    for default in ("file names (1001)", "at least (4)", "floats (half)", "alphas (zip)"):
+    for default in ("sequence (1001)", "shot.1001 (4)", "as large (half)", "small (zip)"):
         assert default in shown
     assert WRITABLE[:4] == ("masks", "soft", "npz", "overlay")
     assert set(DeliverySettings(kinds=WRITABLE[4:]).kinds) == {"alpha", "png16", "exr", "prores", "webm"}
@@ -306,8 +306,8 @@ def test_a_run_never_removes_the_shot_it_reads(shot: Path, tmp_path: Path, capsy
         (["--prompts", "nowhere.txt"], "nowhere.txt: No such file or directory; check the path"),
         (["--prompts", "plate/f0.png"], "f0.png is no text in UTF-8: save it as plain text, one prompt a line."),
         (["-p", "x", "--combine", "most"], "invalid choice: 'most'"),
-        (["-p", "x", "--start", "-5"], "Frame numbers start at 0 or above, not at -5."),
-        (["-p", "x", "--padding", "0"], "Frame numbers are padded to 1 to 10 digits, not to 0."),
+        (["-p", "x", "--start", "-5"], "A first frame number of -5 is not possible; give 0 or more."),
+        (["-p", "x", "--padding", "0"], "A padding of 0 digits is not possible; give 1 to 10 digits."),
         (["-p", "x", "--black", "0.6", "--white", "0.4"], "The white level (0.4) must lie above the black level (0.6)"),
         (["-p", "x", "--matte-threshold", "2"], "A threshold of 2 is not possible"),
         (["-p", "x", "--grow", "much"], "argument --grow: invalid int value: 'much'"),

@@ -134,9 +134,9 @@ def test_a_radius_of_0_leaves_the_mask() -> None:
 
 def test_impossible_refinements_are_refused() -> None:
     mask, plate = torch.rand(8, 9), torch.rand(8, 9, 3)
-    with pytest.raises(ValueError, match="within -1 pixels"):
+    with pytest.raises(ValueError, match="refinement radius of -1 pixels"):
         matte.refine(mask, plate, -1)
-    with pytest.raises(ValueError, match="positive contrast"):
+    with pytest.raises(ValueError, match="refinement detail of"):
         matte.refine(mask, plate, 4, detail=0.0)
     with pytest.raises(ValueError, match="9x8 pixels and the plate 9x7"):
         matte.refine(mask, plate[:7], 4)

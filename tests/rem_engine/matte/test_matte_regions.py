@@ -98,5 +98,5 @@ def test_layers_are_kept_apart_and_an_area_of_0_does_nothing() -> None:
 
 @pytest.mark.parametrize("operation", [matte.fill_holes, matte.remove_islands])
 def test_a_negative_area_is_refused(operation) -> None:
-    with pytest.raises(ValueError, match="fewer than -1 pixels"):
+    with pytest.raises(ValueError, match="area of -1 pixels"):
         operation(torch.zeros(4, 4), -1)

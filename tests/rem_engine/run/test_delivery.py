@@ -15,7 +15,8 @@ from PIL import Image
 
 from rem_engine.media import open_shot
 from rem_engine.media.shot import ShotInfo
-from rem_engine.run.delivery import Delivery, DeliverySettings
+from rem_engine.run.delivery import Delivery
+from rem_engine.run.delivery_settings import DeliverySettings
 from rem_engine.whole_files import temporary_name
 
 ALL = ("alpha", "png16", "exr", "prores", "webm")
@@ -183,8 +184,8 @@ def test_a_full_disk_leaves_no_broken_video(tmp_path: Path, shot: list[Frame], k
         ({"kinds": ("tiff",)}, r"kind is one of alpha, png16, exr, prores, webm, not 'tiff'"),
         ({"exr_type": "double"}, r"type of an EXR is one of half, float, not 'double'"),
         ({"exr_compression": "b44"}, r"compression of an EXR is one of zip, zips, piz, dwaa, none, not 'b44'"),
-        ({"start": -1}, r"start at 0 or above, not at -1"),
-        ({"padding": 0}, r"1 to 10 digits, not to 0"),
+        ({"start": -1}, r"first frame number of -1 is not possible; give 0 or more"),
+        ({"padding": 0}, r"padding of 0 digits is not possible; give 1 to 10 digits"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, object], sentence: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from rem_engine import Segmenter, SegmentSettings
+from rem_engine import Segmenter, SegmentSettings, load_segmenter
 from rem_engine.backbones.base import PAPER_WINDOWS
 from rem_engine.frames import ArrayFrames
 from rem_engine.segment.cuts import LOOKAHEAD
@@ -379,13 +380,24 @@ def test_going_on_outside_the_shot_is_told(first_frame: int, backbone: PlainBack
         (SegmentSettings(overlap=5), "0 to 4, not 5"),
         (SegmentSettings(overlap=-1), "0 to 4, not -1"),
         (SegmentSettings(protocol="paper", overlap=2), "do not overlap"),
-        (SegmentSettings(protocol="film"), "no protocol 'film'"),
-        (SegmentSettings(seed=-1), "seed of -1 is out of range; 0 to 4294967295"),
     ],
 )
 def test_settings_that_cannot_work_are_told_at_once(settings: SegmentSettings, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         Segmenter(PlainBackbone(), settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"protocol": "film"}, "protocol is one of shot, paper, not 'film'"),
+        ({"seed": -1}, "seed of -1 is not possible; give 0 to 4294967295"),
+        ({"seed": 2**32}, "seed of 4294967296 is not possible"),
+    ],
+)
+def test_settings_that_no_model_takes_are_refused_before_one_is_loaded(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        load_segmenter("no model of this name", **settings)
 
 
 def test_a_window_shorter_than_the_usual_overlap_works(backbone: PlainBackbone) -> None:

@@ -1,0 +1,97 @@
+"""What files a delivery has, and their form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..names import ExrCompression, ExrType
+from ..setting import About, check_values, setting
+from .layout import DELIVERIES
+
+
+@dataclass(frozen=True)
+class DeliverySettings:
+    """What files a delivery has, and their form.
+
+    Attributes:
+        kinds: any of
+            "alpha", 16-bit grey PNG of each layer's alpha;
+            "png16", 16-bit RGBA PNG of each layer, always straight, as the format wants it;
+            "exr", one multilayer OpenEXR a frame;
+            "prores", a ProRes 4444 .mov of each layer;
+            "webm", VP9 with alpha of each layer, always straight, as players take it.
+        start: number of the first frame in names of image sequences.
+        padding: digits of a frame's number at least.
+        premultiplied: colour in "exr" and "prores" is multiplied by the alpha (in scene-linear light, and as display
+            values, respectively); otherwise it is straight.
+        exr_type: "half", 16-bit floats, or "float", 32-bit.
+        exr_compression: "zip" (16 lines at a time), "zips" (one line), "piz" and "none" are lossless; "dwaa" is
+            lossless in the alphas only.
+        exr_linear: EXR holds scene-linear light, otherwise display sRGB. Its header says which.
+
+    Raises:
+        ValueError: another kind, type, compression or number.
+    """
+
+    kinds: tuple[str, ...] = setting(
+        ("exr",),
+        About(
+            "exr: one multilayer file a frame, for compositing. prores: a ProRes 4444 .mov with alpha for each layer. "
+            "webm: VP9 with alpha. png16: 16-bit RGBA. alpha: the alpha alone, 16-bit grey PNG.",
+            noun="delivery's kind",
+            choices=DELIVERIES,
+        ),
+    )
+    start: int = setting(
+        1001,
+        About(
+            "Number of the first frame of an image sequence.",
+            noun="first frame number",
+            minimum=0,
+            soft=(0, 9_999_999),
+        ),
+    )
+    padding: int = setting(
+        4,
+        About(
+            "Digits of a frame's number at least: 4 writes shot.1001.",
+            unit="digits",
+            minimum=1,
+            maximum=10,
+            soft=(1, 9),
+            rare=True,
+        ),
+    )
+    premultiplied: bool = setting(
+        False,
+        About(
+            "straight leaves colours as they are; premultiplied multiplies those of EXR (in linear light) and ProRes "
+            "by the alpha. PNG and WebM are straight always."
+        ),
+    )
+    exr_type: ExrType = setting(
+        "half",
+        About(
+            "half: 16 bits, what compositing takes. float: 32 bits, twice as large.", noun="type of an EXR", rare=True
+        ),
+    )
+    exr_compression: ExrCompression = setting(
+        "zip",
+        About(
+            "zip, zips (a line at a time, quick to scrub) and piz (grainy plates) are lossless; dwaa is lossy in the "
+            "colours, and small.",
+            noun="compression of an EXR",
+            rare=True,
+        ),
+    )
+    exr_linear: bool = setting(
+        True,
+        About(
+            "Whether EXR holds scene-linear light (Rec. 709 primaries), as compositing expects, or display sRGB values "
+            "as they are; its header says which.",
+            rare=True,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        check_values(DeliverySettings, **vars(self))

@@ -1,0 +1,181 @@
+"""A setting's one home: its range, unit and help sentence are metadata of the field of its dataclass.
+
+>>> @dataclass(frozen=True)
+... class BlurSettings:
+...     radius: int = setting(0, About("Blurs over that much.", unit="pixels", minimum=0, soft=(0, 64)))
+...
+...     def __post_init__(self) -> None:
+...         check_values(type(self), **vars(self))
+
+The field's type says whether it is a number, a switch (bool) or a choice (Literal). Command-line options, widgets of
+nodes and the tables of help pages are made from `settings_of`, so a setting is written where it stands and where it is
+used, and nowhere else. A new one of the matte stage goes into `matte/settings.py`, after the others, since widgets of
+saved graphs go by their order, and into `matte/chain.py`; `make docs` then brings the help pages up to date.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+_METADATA = "about"
+
+
+@dataclass(frozen=True)
+class About:
+    """What stands at a field.
+
+    Attributes:
+        help: what it does, whole sentences for someone who sets it.
+        noun: what errors call it; the field's name where none is given.
+        unit: of its value, in the plural.
+        minimum, maximum: the least and the largest value; None is no limit.
+        exclusive: `minimum` and `maximum` themselves are no values.
+        choices: values it may have, or each of several; those of the field's type where that is a Literal.
+        soft: ends of a slider, where a finite or shorter range serves; values beyond are right all the same.
+        step: of a slider.
+        round: to what a slider rounds.
+        none: what it means that the value is None.
+        rare: few need it, so that it may be folded away.
+    """
+
+    help: str
+    noun: str = ""
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive: bool = False
+    choices: tuple[str, ...] = ()
+    soft: tuple[float, float] | None = None
+    step: float | None = None
+    round: float | None = None
+    none: str = ""
+    rare: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting(About):
+    """All that is known of a field, as `settings_of` gives it.
+
+    Attributes:
+        name: of the field.
+        kind: bool, int, float, or str for one of `choices`; object for what is none of these. None aside.
+        default: its value where none is given.
+    """
+
+    name: str
+    kind: type
+    default: Any
+
+    @property
+    def range(self) -> str:
+        """Values it may have, in words; "" for any."""
+        return _range(self.minimum, self.maximum, self.unit, self.exclusive)
+
+    def check(self, value: Any) -> None:
+        """Raise ValueError for a value it cannot have."""
+        if value is None and self.default is None:
+            return
+        if self.choices:
+            for chosen in (value,) if self.kind is str else value:
+                if chosen not in self.choices:
+                    raise ValueError(f"The {self.noun} is one of {', '.join(self.choices)}, not {chosen!r}.")
+        elif self.kind in (int, float):
+            self._check_number(value)
+
+    def _check_number(self, value: float) -> None:
+        if self.kind is float and not math.isfinite(value):
+            raise ValueError(f"The {self.noun} is {value}; a finite number is expected.")
+        low, high = self.minimum, self.maximum
+        above = low is None or value > low or (value == low and not self.exclusive)
+        below = high is None or value < high or (value == high and not self.exclusive)
+        if not (above and below):
+            given = _with_unit(f"{value:g}" if self.kind is float else str(value), self.unit)
+            raise ValueError(f"A {self.noun} of {given} is not possible; give {self.range}.")
+
+    # A widget's value is never None: in one of a field that may be None, 0 stands for it.
+
+    @property
+    def widget_default(self) -> Any:
+        """The default as a widget has it."""
+        return self.kind(0) if self.default is None else self.default
+
+    @property
+    def widget_bounds(self) -> tuple[float | None, float | None]:
+        """(least, largest) value of a widget."""
+        low, high = self.soft or (self.minimum, self.maximum)
+        return (self.kind(0) if self.default is None else low), high
+
+    @property
+    def widget_range(self) -> str:
+        """What a widget takes, in words; "" for a switch."""
+        return ", ".join(self.choices) or _range(*self.widget_bounds, self.unit)
+
+    @property
+    def widget_help(self) -> str:
+        """What it does, and what 0 means where it stands for None."""
+        return f"{self.help} 0: {self.none}." if self.default is None else self.help
+
+    def of_widget(self, value: Any) -> Any:
+        """The field's value for a widget's."""
+        return None if self.default is None and value == 0 else value
+
+
+def setting(default: T, about: About) -> T:
+    """A dataclass's field that is a setting."""
+    return field(default=default, metadata={_METADATA: about})
+
+
+@cache
+def settings_of(owner: type) -> Mapping[str, Setting]:
+    """Settings of a dataclass by name, in the order of its fields."""
+    hints = get_type_hints(owner)
+    return {
+        one.name: _setting(one.name, hints[one.name], one.default, one.metadata[_METADATA])
+        for one in fields(owner)
+        if _METADATA in one.metadata
+    }
+
+
+def check_values(owner: type, /, **values: Any) -> None:
+    """Check values of a dataclass's settings, by name.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    settings = settings_of(owner)
+    for name, value in values.items():
+        if name in settings:
+            settings[name].check(value)
+
+
+def _setting(name: str, hint: Any, default: Any, about: About) -> Setting:
+    members = [part for part in get_args(hint) if part is not NoneType] if get_origin(hint) is UnionType else [hint]
+    kind, known = object, vars(about) | {"noun": about.noun or name.replace("_", " ")}
+    if len(members) == 1 and get_origin(members[0]) is Literal:
+        kind, known = str, known | {"choices": get_args(members[0])}
+    elif members[0] in (bool, int, float):
+        kind = members[0]
+    return Setting(**known, name=name, kind=kind, default=default)
+
+
+def _range(low: float | None, high: float | None, unit: str, exclusive: bool = False) -> str:
+    if low is None:
+        return ""
+    if high is None:
+        return f"more than {_with_unit(_text(low), unit)}" if exclusive else f"{_with_unit(_text(low), unit)} or more"
+    ends = (_text(low), _with_unit(_text(high), unit))
+    return "more than {} and less than {}".format(*ends) if exclusive else "{} to {}".format(*ends)
+
+
+def _text(number: float) -> str:
+    return f"{number:.10g}"
+
+
+def _with_unit(number: str, unit: str) -> str:
+    return f"{number} {unit}" if unit else number

@@ -1,0 +1,116 @@
+"""Settings: what stands at a field is what is checked, and what command line, nodes and help pages are made from."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import pytest
+
+from rem_engine.commands.options import add_option
+from rem_engine.matte import MatteSettings
+from rem_engine.run.delivery_settings import DeliverySettings
+from rem_engine.segment.settings import SegmentSettings
+from rem_engine.setting import About, check_values, setting, settings_of
+
+
+@dataclass(frozen=True)
+class BlurSettings:
+    radius: int = setting(3, About("Blurs over that much.", unit="pixels", minimum=0, soft=(0, 64)))
+    sigma: float | None = setting(
+        None, About("By 100%.", minimum=0.0, maximum=5.0, exclusive=True, soft=(0.1, 4.0), none="half the radius")
+    )
+    shape: Literal["disk", "square"] = setting("disk", About("Of the kernel."))
+    sides: tuple[str, ...] = setting(("left",), About("Where.", noun="side", choices=("left", "right")))
+    twice: bool = setting(False, About("EXR too.", rare=True))
+    seen: int = 0
+
+    def __post_init__(self) -> None:
+        check_values(BlurSettings, **vars(self))
+
+
+def test_a_fields_type_and_default_say_what_it_is() -> None:
+    settings = settings_of(BlurSettings)
+    assert {name: one.kind for name, one in settings.items()} == {
+        "radius": int, "sigma": float, "shape": str, "sides": object, "twice": bool,
+    }  # fmt: skip
+    assert settings["shape"].choices == ("disk", "square")
+    assert [one.default for one in settings.values()] == [3, None, "disk", ("left",), False]
+    assert BlurSettings(twice=True) == BlurSettings(3, None, "disk", ("left",), True)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"radius": -1}, "A radius of -1 pixels is not possible; give 0 pixels or more."),
+        ({"sigma": 0.0}, "A sigma of 0 is not possible; give more than 0 and less than 5."),
+        ({"sigma": 5.0}, "A sigma of 5 is not possible; give more than 0 and less than 5."),
+        ({"sigma": float("nan")}, "The sigma is nan; a finite number is expected."),
+        ({"shape": "star"}, "The shape is one of disk, square, not 'star'."),
+        ({"sides": ("left", "top")}, "The side is one of left, right, not 'top'."),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_its_name(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError) as refusal:
+        BlurSettings(**values)
+    assert str(refusal.value) == sentence
+
+
+def test_values_beyond_a_sliders_ends_are_right() -> None:
+    BlurSettings(radius=1000, sigma=0.01, shape="square", sides=(), twice=True)
+
+
+def test_in_a_widget_0_stands_for_none() -> None:
+    settings = settings_of(BlurSettings)
+    radius, sigma = settings["radius"], settings["sigma"]
+    assert (sigma.widget_default, sigma.widget_bounds, sigma.widget_range) == (0.0, (0.0, 4.0), "0 to 4")
+    assert sigma.widget_help == "By 100%. 0: half the radius."
+    assert (sigma.of_widget(0.0), sigma.of_widget(0.5)) == (None, 0.5)
+    assert (radius.widget_default, radius.widget_bounds, radius.widget_range) == (3, (0, 64), "0 to 64 pixels")
+    assert (radius.widget_help, radius.of_widget(0)) == ("Blurs over that much.", 0)
+
+
+def test_an_option_is_made_of_what_stands_at_the_field(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser("blur")
+    for name, one in settings_of(BlurSettings).items():
+        add_option(parser, one, **({"type": lambda text: tuple(text.split(","))} if name == "sides" else {}))
+    assert vars(parser.parse_args([])) == {
+        name: value for name, value in vars(BlurSettings()).items() if name != "seen"
+    }
+    given = parser.parse_args(["--radius", "7", "--sigma", "2", "--shape", "square", "--sides", "right", "--twice"])
+    assert BlurSettings(**vars(given)) == BlurSettings(7, 2.0, "square", ("right",), True)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for line in (
+        "--radius PX blurs over that much (3)",
+        "--sigma X by 100% (half the radius)",
+        "--shape {disk,square} of the kernel (disk)",
+        "--twice EXR too",
+    ):
+        assert line in shown
+
+
+@pytest.mark.parametrize("owner", [MatteSettings, DeliverySettings, SegmentSettings])
+def test_every_field_is_a_setting_explained_in_whole_sentences(owner: type) -> None:
+    settings = settings_of(owner)
+    assert list(settings) == [field.name for field in fields(owner)]
+    for one in settings.values():
+        assert one.help.endswith("."), one.name
+        assert bool(one.none) == (one.default is None), one.name
+        if one.kind in (int, float):
+            least, largest = one.widget_bounds
+            assert least <= one.widget_default <= largest, one.name
+
+
+def test_settings_are_there_without_waiting_for_torch() -> None:
+    """A command line asks for their defaults before it knows whether anything is to be computed."""
+    program = (
+        "import sys; from rem_engine.commands.cli import build_parser; build_parser(); "
+        "print(sorted({'torch', 'cv2', 'numpy', 'av'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
