@@ -1,7 +1,9 @@
-# make demo    segment the shipped shot with REM-mini: mattes and an overlay in demo/
-# make test    run the tests
+# make demo         segment the shipped shot with REM-mini: mattes and an overlay in demo/
+# make test         run the tests, those of the nodes in the newest ComfyUI found
+# make test-fast    only those that take no ComfyUI and a moment each
+# make test-all     all of them, in every ComfyUI found
 #
-# Both set up a virtual environment in .venv first. With PYTHON=/path/to/python they use that interpreter instead, its
+# All set up a virtual environment in .venv first. With PYTHON=/path/to/python they use that interpreter instead, its
 # torch untouched, and add to it only what is missing.
 
 ifdef PYTHON
@@ -15,15 +17,23 @@ TORCH ?= torch
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 SHOT := assets/sample_shot.mp4
 CLIPS ?=
+# Two tests at a time, each on one thread: several pools of threads on the same cores wait for one another.
+PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadgroup
 
-.PHONY: demo test lint mini clean
+.PHONY: demo test test-fast test-all lint mini clean
 
 demo: $(READY)
 	$(RUN) -m rem_engine segment $(SHOT) -p "the smoke" -p "the red star" -p "the orange circle" -o demo
 	@echo "mattes: demo/<prompt>/masks and demo/<prompt>/soft; overlay: demo/overlay.mp4"
 
 test: $(READY)
-	$(RUN) -m pytest
+	$(PYTEST)
+
+test-fast: $(READY)
+	$(PYTEST) -m "not slow and not host"
+
+test-all: $(READY)
+	$(PYTEST) --all-hosts
 
 lint: $(READY)
 	$(RUN) -m pip install --quiet ruff

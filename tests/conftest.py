@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from comfy_hosts import UNTESTED, host_params
 
 _BESIDE = Path(__file__).parents[2] / "shared" / "golden"
 _NO_GOLDEN = "golden cases not found: set REM_GOLDEN or put them in ../shared/golden beside the checkout"
@@ -26,8 +27,21 @@ def golden() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def host(request: pytest.FixtureRequest) -> Path:
+    """The folder of a ComfyUI: the newest found, or with --all-hosts each; the test is skipped where there is none."""
+    return request.param
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-hosts", action="store_true", help="test in every ComfyUI found, not in the newest alone")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for `wan_case` or `modelscope_case` runs once for every case folder there is."""
+    """A test that asks for `host`, `wan_case` or `modelscope_case` runs once for every one there is."""
+    if "host" in metafunc.fixturenames:
+        params = host_params(metafunc.config.getoption("all_hosts"))
+        metafunc.parametrize("host", params, scope="session", indirect=True)
     for backbone in ("wan", "modelscope"):
         if f"{backbone}_case" not in metafunc.fixturenames:
             continue
@@ -37,6 +51,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if not params:
             params = [pytest.param(None, marks=pytest.mark.skip(reason=_NO_GOLDEN))]
         metafunc.parametrize(f"{backbone}_case", params, scope="module", indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares expensive fixtures stays in one process where several run: a file, and all that one ComfyUI does."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            room = item.path.parent.name if item.get_closest_marker("host") else item.path.name
+            item.add_marker(pytest.mark.xdist_group(room))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Skipped tests are easily overlooked; that no node was tried in a host should not be."""
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
+    untested = sorted(reason for reason in reasons if UNTESTED in reason)
+    if untested:
+        terminalreporter.section(f"{len(untested)} tests of the nodes were not run", yellow=True)
+        for reason in dict.fromkeys(untested):
+            terminalreporter.line(reason.removeprefix("Skipped: "))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import numpy as np
 import OpenEXR
 import pytest
 import torch
-from comfy_hosts import PACK, host_params
+from comfy_hosts import PACK
 from in_comfyui import report_of
 
 from rem_engine.media import open_shot
@@ -27,12 +27,12 @@ TIMECODE = "01:02:03:04"
 BRIGHT = 4.0  # scene-linear; nothing that went through display values holds it
 
 
-@pytest.fixture(scope="module", params=host_params())
-def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def report(host: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What tests/nodes/delivery_in_host.py found in one ComfyUI."""
     folder = tmp_path_factory.mktemp("delivery_nodes")
     write_shots(folder / "shots")
-    return report_of("delivery_in_host.py", request.param, folder, folder / "shots")
+    return report_of("delivery_in_host.py", host, folder, folder / "shots")
 
 
 def write_shots(folder: Path) -> None:

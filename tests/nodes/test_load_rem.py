@@ -3,10 +3,10 @@ carries goes on working."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_hosts import host_params
 from in_comfyui import report_of
 
 FILES = ("rem.safetensors", "delta.safetensors", "lora.safetensors")
@@ -14,10 +14,10 @@ ROUNDING = 1e-5  # of float32 outputs around 1, over a few layers
 RESULTS = ("whole", *(f"{form} {strength}" for form in ("delta", "lora") for strength in (0.0, 0.5, 1.0)))
 
 
-@pytest.fixture(scope="module", params=host_params())
-def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def report(host: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What tests/nodes/model_in_host.py found in one ComfyUI."""
-    return report_of("model_in_host.py", request.param, tmp_path_factory.mktemp("load_rem"))
+    return report_of("model_in_host.py", host, tmp_path_factory.mktemp("load_rem"))
 
 
 @pytest.mark.parametrize("case", RESULTS)

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_hosts import host_params
 from in_comfyui import report_of
 
 
-@pytest.fixture(scope="module", params=host_params())
-def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, golden: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def report(host: Path, tmp_path_factory: pytest.TempPathFactory, golden: Path) -> dict[str, Any]:
     """What tests/nodes/modelscope_in_host.py found in one ComfyUI."""
-    return report_of("modelscope_in_host.py", request.param, tmp_path_factory.mktemp("modelscope"), golden)
+    return report_of("modelscope_in_host.py", host, tmp_path_factory.mktemp("modelscope"), golden)
 
 
 @pytest.mark.parametrize("protocol", ["shot", "paper"])

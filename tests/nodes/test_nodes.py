@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_hosts import host_params
 from in_comfyui import report_of
 
 NODES = {"LoadREM", "EncodeText", "SegmentVideo", "MaskToAlpha", "SampleShot", "SaveMatte", "SegmentShot"}
@@ -21,10 +21,10 @@ MASK_TO_ALPHA_WIDGETS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=host_params())
-def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def report(host: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What tests/nodes/in_host.py found in one ComfyUI."""
-    return report_of("in_host.py", request.param, tmp_path_factory.mktemp("nodes"))
+    return report_of("in_host.py", host, tmp_path_factory.mktemp("nodes"))
 
 
 def test_the_pack_has_its_nodes_each_input_explained(report: dict[str, Any]) -> None:

@@ -3,10 +3,10 @@ second VAE."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_hosts import host_params
 from in_comfyui import report_of
 
 LIMITS = {"Wan": 2e-4, "ModelScope": 3e-4}  # of mask latents and soft masks
@@ -14,14 +14,14 @@ LIMITS_FLOAT16 = {"Wan": 6e-4, "ModelScope": 2e-3}  # of soft masks where only t
 FLIPPED_PIXELS = 20
 
 
-@pytest.fixture(scope="module", params=host_params())
-def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def report(host: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What tests/nodes/video_in_host.py found in one ComfyUI."""
     try:
         arguments = [request.getfixturevalue("golden")]
     except pytest.skip.Exception:
         arguments = []
-    return report_of("video_in_host.py", request.param, tmp_path_factory.mktemp("segment_video"), *arguments)
+    return report_of("video_in_host.py", host, tmp_path_factory.mktemp("segment_video"), *arguments)
 
 
 @pytest.fixture(params=list(LIMITS))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from comfy_hosts import host_params, host_python
+from comfy_hosts import host_python
 
 from rem_engine.commands.cli import main
 from rem_engine.models import (
@@ -127,7 +127,6 @@ def test_the_documentation_gets_models_that_exist(page: str) -> None:
 # ---- folders
 
 
-@pytest.mark.parametrize("host", host_params())
 def test_folders_are_those_comfyui_searches(host: Path, comfyui: Path) -> None:
     code = """
 import json, sys
