@@ -22,7 +22,6 @@ _IMAGE_TO_VIDEO_CHANNELS = 36  # beside them, those of a first frame and of its 
 
 MODELSCOPE = "the ModelScope text-to-video UNet"
 _UNET_LAYER = re.compile(r"(?:^|[._])(?:down_blocks|mid_block|up_blocks)[._]")
-_SECOND_POSITIONS = re.compile(r"encoder\.block\.1\..*relative_attention_bias")
 _IMAGE_EMBEDDERS = ("img_emb.", "condition_embedder.image_embedder.")
 
 _SD_BY_TEXT_WIDTH = {768: "a Stable Diffusion 1.5 UNet", 1024: "a Stable Diffusion 2 UNet"}

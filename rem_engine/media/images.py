@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 import warnings
 from collections.abc import Sequence
@@ -37,8 +36,6 @@ class ImageShot(Shot):
         stated = image_info(self._files[0])
         self.height, self.width, self.fps = stated.height, stated.width, stated.fps
         self.timecode, self.colour, self.pixel_aspect = stated.timecode, stated.colour, stated.pixel_aspect
-        number = re.search(r"(\d+)\D*$", self._files[0].stem)
-        self.first_number = int(number[1]) if number and len(self._files) > 1 else None
         check_frame_size(self._files[0].name, self.height, self.width)
         for file in self._files[1:]:
             height, width = image_size(file)

@@ -43,7 +43,6 @@ class Shot(ABC):
         height, width: size of every frame as displayed (after rotation), pixels.
         fps: frames per second, None for stills that do not say.
         timecode: of the first frame, HH:MM:SS:FF, or HH:MM:SS;FF for drop frame; None where there is none.
-        first_number: of a folder's first frame by its name (1001 of plate.1001.exr), None for anything else.
         colour: the file's own colour tags.
         pixel_aspect: width of a pixel over its height, as displayed.
     """
@@ -53,7 +52,6 @@ class Shot(ABC):
     width: int
     fps: Fraction | None
     timecode: str | None = None
-    first_number: int | None = None
     colour: ColourTags
     pixel_aspect: Fraction = Fraction(1)
 

@@ -74,14 +74,14 @@ def test_dpx_keeps_all_its_bits(tmp_path: Path, bits: int, levels: int) -> None:
     np.testing.assert_allclose(linear, decoded(values), atol=1e-6)
 
 
-def test_a_dpx_sequence_says_its_rate_timecode_and_first_number(tmp_path: Path) -> None:
+def test_a_dpx_sequence_says_its_rate_and_timecode(tmp_path: Path) -> None:
     attributes = {"dpx:FrameRate": 23.976, "PixelAspectRatio": 2.0}
     for number in (86400, 86401, 86402):
         pixels = np.full_like(RAMP, (number - 86400) / 4)
         write_dpx(tmp_path / f"A001.{number}.dpx", 10, pixels, timecode=(0x10203004, 0), **attributes)
     (tmp_path / "A001.86400.dpx.txt").write_text("notes")
     with open_shot(tmp_path) as shot:
-        assert (shot.frame_count, shot.fps, shot.first_number) == (3, Fraction(24000, 1001), 86400)
+        assert (shot.frame_count, shot.fps) == (3, Fraction(24000, 1001))
         assert (shot.timecode, shot.info.pixel_aspect) == ("10:20:30:04", 2)
         np.testing.assert_allclose(shot.read(1, 3).mean(axis=(1, 2, 3)), [0.25, 0.5], atol=1e-3)
 
@@ -97,7 +97,7 @@ def test_a_dpx_without_them_says_nothing(tmp_path: Path) -> None:
         data[offset : offset + 4] = b"\xff" * 4
     (tmp_path / "a.dpx").write_bytes(data)
     with open_shot(tmp_path / "a.dpx") as shot:
-        assert (shot.fps, shot.timecode, shot.first_number) == (None, None, None)
+        assert (shot.fps, shot.timecode) == (None, None)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
@@ -193,7 +193,6 @@ def test_an_exr_sequence_says_its_rate_timecode_and_primaries(tmp_path: Path) ->
     info = open_shot(tmp_path).info
     assert (info.height, info.width, info.fps, info.timecode) == (16, 16, Fraction(24000, 1001), "01:02:03:04")
     assert info.colour.chromaticities == pytest.approx(primaries) and info.colour.primaries is None
-    assert open_shot(tmp_path).first_number == 1001
 
 
 def test_a_timecode_that_the_rate_does_not_have_is_not_taken_over(tmp_path: Path) -> None:
@@ -206,23 +205,6 @@ def test_a_timecode_that_the_rate_does_not_have_is_not_taken_over(tmp_path: Path
         write_exr(tmp_path / f"{name}.exr", {"RGB": np.zeros((16, 16, 3), np.float16)}, timeCode=code, **header)
     taken = {name: open_shot(tmp_path / f"{name}.exr").info.timecode for name in ("none", "wrong", "right")}
     assert taken == {"none": None, "wrong": None, "right": "01:02:03:29"}
-
-
-@pytest.mark.parametrize(
-    ("names", "first"),
-    [
-        (("a.1001.png", "a.1002.png"), 1001),
-        (("shot_0009.png", "shot_0010.png"), 9),
-        (("0.png", "1.png"), 0),
-        (("v2_a.png", "v2_b.png"), 2),
-        (("a.png", "b.png"), None),
-        (("a.1001.png",), None),
-    ],
-)
-def test_the_first_number_is_that_of_the_first_name(tmp_path: Path, names: tuple[str, ...], first: int | None) -> None:
-    for name in names:
-        assert cv2.imwrite(str(tmp_path / name), np.zeros((16, 16, 3), np.uint8))
-    assert open_shot(tmp_path).first_number == first
 
 
 def tagged(path: Path, codec: str, pix_fmt: str, tags: tuple[int, int, int], timecode: str | None) -> Path:
@@ -259,4 +241,3 @@ def test_a_video_says_its_timecode_and_colours(
         assert shot.info.timecode == timecode
         assert shot.info.colour == ColourTags(*colour)
         assert (shot.info.height, shot.info.width, shot.info.fps) == (32, 48, Fraction(24000, 1001))
-        assert shot.first_number is None

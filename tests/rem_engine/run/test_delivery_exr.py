@@ -212,7 +212,7 @@ def test_rate_and_timecode_count_on_from_frame_to_frame(tmp_path: Path) -> None:
         codes.append((code.hours, code.minutes, code.seconds, code.frame, code.dropFrame))
     assert codes == [(0, 0, 59, 28, True), (0, 0, 59, 29, True), (0, 1, 0, 2, True), (0, 1, 0, 3, True)]
     with open_shot(tmp_path / "exr") as shot:
-        assert (shot.fps, shot.timecode, shot.first_number) == (Fraction(30000, 1001), "00:00:59;28", 1001)
+        assert (shot.fps, shot.timecode) == (Fraction(30000, 1001), "00:00:59;28")
 
 
 def test_anamorphic_pixels_keep_their_shape(tmp_path: Path, shot: list[Frame]) -> None:

@@ -109,7 +109,7 @@ def test_the_loop_takes_the_steps_of_a_plain_torch_loop(tiny_wan: Path, shots: P
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from trainer.run import train as loop, watch
+from trainer import train as loop, watch
 from trainer.settings import load_settings
 
 settings, model, out, moment, resume = sys.argv[1:]
