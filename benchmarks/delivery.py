@@ -12,13 +12,15 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from rem_engine.matte import Frame
 from rem_engine.media.colour import linear_to_srgb
 from rem_engine.media.shot import ShotInfo
 from rem_engine.memory import peak_memory_mib
@@ -38,15 +40,6 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 _SETTLED = 100  # frames after which encoders have all the buffers they will ever have
 
 
-@dataclass(frozen=True)
-class Frame:
-    """Plate [H,W,3], scene-linear and display-referred, and alpha [1,H,W]."""
-
-    linear: np.ndarray
-    display: np.ndarray
-    alpha: np.ndarray
-
-
 def render(count: int, height: int, width: int) -> list[Frame]:
     y, x = np.mgrid[:height, :width].astype(np.float32)
     rng = np.random.default_rng(0)
@@ -56,7 +49,9 @@ def render(count: int, height: int, width: int) -> list[Frame]:
         linear = (smooth**2 * (1 + rng.normal(0, 0.04, smooth.shape))).astype(np.float32)
         edge = 1.5 - np.hypot(y - height / 2, x - width / 2 - 5 * index) / (0.25 * height)
         alpha = edge + (edge > 0) * (edge < 1) * rng.normal(0, 0.02, edge.shape)
-        frames.append(Frame(linear, linear_to_srgb(linear), alpha[None].clip(0, 1).astype(np.float32)))
+        alpha = torch.from_numpy(alpha[None].clip(0, 1).astype(np.float32))
+        display = torch.from_numpy(linear_to_srgb(linear))
+        frames.append(Frame(index, alpha, display, torch.from_numpy(linear), alpha))
     return frames
 
 
@@ -67,7 +62,7 @@ def write(out: Path, frames: list[Frame], count: int, settings: DeliverySettings
     peaks = []
     for index in range(count):
         frame = frames[index % len(frames)]
-        delivery.write(index, frame.linear, frame.display, frame.alpha)
+        delivery.write(replace(frame, index=index))
         peaks.append(peak_memory_mib())
     delivery.close()
     return peaks

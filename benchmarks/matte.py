@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import torch
 
-from rem_engine.matte import MatteFrame, MatteSettings, matte_frames
+from rem_engine.matte import Frame, MatteSettings, matte_frames
 from rem_engine.memory import peak_memory_mib
 
 _MADE = 12  # frames there and back again
@@ -53,10 +53,10 @@ def main() -> None:
     made = [_frame(place, arguments) for place in range(_MADE)]
     round_trip = [*made, *made[-2:0:-1]]
 
-    def frames(count: int) -> Iterator[MatteFrame]:
+    def frames(count: int) -> Iterator[Frame]:
         for index in range(count):
             frame = round_trip[index % len(round_trip)]
-            yield MatteFrame(index, frame.soft, frame.plate)
+            yield Frame(index, frame.soft, frame.plate)
 
     for _ in matte_frames(frames(2), settings, device=arguments.device):
         pass  # warm up
@@ -82,7 +82,7 @@ def main() -> None:
     print(json.dumps(report, indent=2))
 
 
-def _frame(place: int, arguments: argparse.Namespace) -> MatteFrame:
+def _frame(place: int, arguments: argparse.Namespace) -> Frame:
     height, width = arguments.height, arguments.width
     step = round(place * _STEP * height / 1080)
     ground, body = (_texture(seed, height, width + _MADE * _STEP) for seed in (0, 1))
@@ -94,7 +94,7 @@ def _frame(place: int, arguments: argparse.Namespace) -> MatteFrame:
     plate = ground[:, step : step + width] * (1 - alpha[..., None]) + body[:, :width] * colour * alpha[..., None]
     small = cv2.resize(alpha, (width // 8, height // 8), interpolation=cv2.INTER_AREA)
     soft = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    return MatteFrame(place, torch.from_numpy(soft).expand(arguments.layers, -1, -1), torch.from_numpy(plate))
+    return Frame(place, torch.from_numpy(soft).expand(arguments.layers, -1, -1), torch.from_numpy(plate))
 
 
 def _texture(seed: int, height: int, width: int) -> np.ndarray:

@@ -6,17 +6,18 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import comfy.model_management
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..rem_engine.matte import MatteFrame, MatteSettings, matte_frames, merge_alpha
+from ..rem_engine.matte import Frame, MatteSettings, matte_frames, merge_alpha
 from ..rem_engine.matte.settings import NEUTRAL
 from ..rem_engine.segment.cuts import CutFinder
 from ..rem_engine.setting import settings_of
 from .host.layers import as_layers, rgb
 from .host.previews import PreviewFrames, over_checker
-from .host.schema import node_schema, progress_hook, strip_preview
+from .host.schema import NodeProgress, node_schema, strip_preview
 from .widgets.matte import matte_inputs, matte_settings
 
 _FIRST_WIDGETS = ("black", "white", "gamma", "grow", "feather", "invert")
@@ -81,25 +82,26 @@ class MaskToAlpha(io.ComfyNode):
         settings = matte_settings(NEUTRAL, matte)
         layers = as_layers(image, mask)
         pictures = rgb(image)
-        progress, preview = progress_hook(), PreviewFrames()
+        progress, preview = NodeProgress(cls), PreviewFrames()
         count = len(image)
         alpha = torch.empty(len(layers), *image.shape[:3])
         rgba = torch.empty(*alpha.shape, 4)
         cuts = _cuts(pictures) if settings.smooth else ()
+        device = comfy.model_management.get_torch_device()
         # Frame by frame: a whole shot at once would hold several copies of every mask.
-        for finished in matte_frames(_frames(pictures, layers), settings, cuts=cuts):
-            plate = pictures[finished.index]
-            colours = plate.expand(len(layers), -1, -1, -1) if finished.foreground is None else finished.foreground
-            alpha[:, finished.index] = finished.alpha
-            rgba[:, finished.index] = merge_alpha(colours, finished.alpha, colour == "premultiplied")
-            preview.add(finished.index, partial(over_checker, plate, finished.alpha.amax(dim=0)))
-            progress(finished.index + 1, count)
+        for frame in matte_frames(_frames(pictures, layers), settings, device=device, cuts=cuts):
+            plate = pictures[frame.index]
+            colours = plate.expand(len(layers), -1, -1, -1) if frame.foreground is None else frame.foreground
+            alpha[:, frame.index] = frame.alpha
+            rgba[:, frame.index] = merge_alpha(colours, frame.alpha, colour == "premultiplied")
+            preview.add(frame.index, partial(over_checker, plate, frame.alpha.amax(dim=0)))
+            progress.update("mattes", frame.index + 1, count)
         return io.NodeOutput(rgba.flatten(0, 1), alpha.flatten(0, 1), ui=strip_preview(preview.frames(), cls))
 
 
-def _frames(pictures: Tensor, layers: Tensor) -> Iterator[MatteFrame]:
+def _frames(pictures: Tensor, layers: Tensor) -> Iterator[Frame]:
     for index, picture in enumerate(pictures):
-        yield MatteFrame(index, layers[:, index].float(), picture.clamp(0.0, 1.0))
+        yield Frame(index, layers[:, index].float(), picture.clamp(0.0, 1.0))
 
 
 def _cuts(pictures: Tensor) -> list[int]:

@@ -11,15 +11,15 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..rem_engine.frames import ArrayFrames
-from ..rem_engine.matte import Matte
+from ..rem_engine.matte import Frame
 from ..rem_engine.matte.checks import check_finite
 from ..rem_engine.media.colour import srgb_to_linear
 from ..rem_engine.media.shot import ShotInfo
-from ..rem_engine.run.matte_files import Finished, MatteFiles, whole_or_abandoned
+from ..rem_engine.run.delivery import Delivery
 from .host.layers import as_foregrounds, as_layers, layer_names
 from .host.outputs import disk_full_sentence, new_output_folder, written_output
 from .host.previews import PreviewFrames, over_checker
-from .host.schema import node_schema, progress_hook
+from .host.schema import NodeProgress, node_schema
 from .widgets.delivery import (
     delivery_settings,
     filename_input,
@@ -98,18 +98,18 @@ class SaveMatte(io.ComfyNode):
         frames = ArrayFrames(image)
         info = ShotInfo(frames.height, frames.width, frame_rate(fps))
         folder, name = new_output_folder(filename_prefix, frames.height, frames.width)
-        progress, preview = progress_hook(), PreviewFrames()
-        files = MatteFiles(folder, name, named, info, settings)
-        with disk_full_sentence(folder), whole_or_abandoned(files):
+        progress, preview = NodeProgress(cls), PreviewFrames()
+        delivery = Delivery(folder, name, named, info, settings)
+        with disk_full_sentence(folder), delivery:
             for index in range(frames.frame_count):
                 plate = frames.read(index, index + 1)[0]
                 alpha = torch.stack([layer[index] for layer in layers]).float().clamp(0.0, 1.0)
                 check_finite(alpha, f"mask of frame {index}")
                 straight = None if colours is None else colours[:, index].float().clamp(0.0, 1.0)
-                linear = srgb_to_linear(plate) if "exr" in settings.kinds else None
-                files.write(Finished(Matte(index, alpha, straight), display=plate, linear=linear))
+                linear = torch.from_numpy(srgb_to_linear(plate)) if "exr" in settings.kinds else None
+                delivery.write(Frame(index, alpha, torch.tensor(plate), linear, alpha, straight))
                 preview.add(index, partial(_preview, plate, alpha))
-                progress(index + 1, frames.frame_count)
+                progress.update("frames", index + 1, frames.frame_count)
         return written_output(folder, preview, cls)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,7 +18,8 @@ from comfy_api.latest import Input, io
 from ..rem_engine.layers import combined_layers
 from ..rem_engine.matte import MatteSettings
 from ..rem_engine.media import draw_overlay
-from ..rem_engine.run.pipeline import Order, segment_to_files
+from ..rem_engine.progress import Unit
+from ..rem_engine.run.segment_job import Provenance, SegmentJob, segment_to_files
 from .host.conditioning import Conditioning, read_layers
 from .host.inputs import StreamedShot, file_shot, input_shot_path, list_input_shots, shot_stamp, video_shot
 from .host.outputs import new_output_folder, written_output
@@ -118,13 +119,24 @@ class SegmentShot(io.ComfyNode):
         with _shot(video, path) as shot:
             info = replace(shot.info, fps=shot.info.fps or frame_rate(fps))
             folder, name = new_output_folder(filename_prefix, info.height, info.width)
-            order = Order(folder, layers, name, delivery.kinds, combine, matte=matte, delivery=delivery)
+            job = SegmentJob(
+                folder,
+                layers,
+                name,
+                delivery.kinds,
+                combine,
+                matte=matte,
+                delivery=delivery,
+                device=comfy.model_management.get_torch_device(),
+                info=info,
+                provenance=Provenance(shot.source),
+            )
 
-            def watch(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
+            def show(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
                 preview.add(index, partial(draw_overlay, plate, soft, labels))
 
-            reporter = _Reporter(cls)
-            segment_to_files(segmenter, shot.open, info, embeds, order, reporter, source=shot.source, watch=watch)
+            with closing(shot.open()) as frames:
+                segment_to_files(segmenter, frames, job, prompt_embeds=embeds, progress=_ShotProgress(cls), viewer=show)
         return written_output(folder, preview, cls)
 
 
@@ -144,7 +156,7 @@ def _shot(video: Input.Video | None, path: str) -> Iterator[StreamedShot]:
         yield file_shot(input_shot_path(path))
 
 
-class _Reporter:
+class _ShotProgress:
     """Moves the node's bar, half of it for what the model has seen and half for what is written, and ends the run when
     it was cancelled."""
 
@@ -153,19 +165,12 @@ class _Reporter:
     def __init__(self, node: type[io.ComfyNode]) -> None:
         self._node = node
         self._bar = comfy.utils.ProgressBar(self._PARTS)
-        self._seen = self._written = 0.0
+        self._shares: dict[Unit, float] = {}
 
     def say(self, text: str) -> None:
         show_text(text, self._node)
 
-    def steps(self, done: int, total: int) -> None:
-        self._seen = done / total
-        self._update()
-
-    def frames(self, done: int, total: int) -> None:
-        self._written = done / total
-        self._update()
-
-    def _update(self) -> None:
+    def update(self, unit: Unit, done: int, total: int) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        self._bar.update_absolute(round(self._PARTS * (self._seen + self._written) / 2))
+        self._shares[unit] = done / total
+        self._bar.update_absolute(round(self._PARTS * sum(self._shares.values()) / 2))

@@ -15,7 +15,7 @@ from ..rem_engine import layers as prompts
 from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.media import draw_overlay
 from .host.conditioning import Conditioning, read_layers
-from .host.schema import node_schema, progress_hook, show_text, strip_preview
+from .host.schema import NodeProgress, node_schema, show_text, strip_preview
 from .widgets.segment import (
     layer_inputs,
     legend,
@@ -98,7 +98,7 @@ class SegmentVideo(io.ComfyNode):
         ids = torch.empty(soft.shape[1:], dtype=torch.uint8)
         overlay = np.empty((*ids.shape, 3), np.uint8)
         shown = ""
-        for chunk in segmenter.stream(frames, embeds, progress=progress_hook()):
+        for chunk in segmenter.stream(frames, embeds, progress=NodeProgress(cls)):
             if (note := note_of(segmenter, len(embeds))) != shown:
                 show_text(note, cls)
                 shown = note

@@ -4,6 +4,13 @@
 >>> segmenter = load_segmenter("mini")
 >>> result = segmenter.segment(frames, ["the smoke"])    # frames uint8 or float [T,H,W,3]
 >>> result.soft                                          # float32 [P,T,H,W]
+
+A shot of any length goes straight to files, window by window:
+
+>>> from rem_engine import SegmentJob, open_shot, parse_layers, segment_to_files
+>>> job = SegmentJob(Path("out"), parse_layers(["smoke: the smoke | -the steam", "the red car"]), write=("soft", "exr"))
+>>> with open_shot("shot.mov") as shot:
+...     segment_to_files(segmenter, shot, job)
 """
 
 from __future__ import annotations
@@ -12,14 +19,20 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Result", "SegmentSettings", "Segmenter", "__version__", "load_segmenter"]
 
 _HOMES = {
+    "DeliverySettings": ".run.delivery_settings",
+    "MatteSettings": ".matte.settings",
     "Result": ".segment.segmenter",
+    "SegmentJob": ".run.segment_job",
     "SegmentSettings": ".segment.settings",
     "Segmenter": ".segment.segmenter",
     "load_segmenter": ".segment.load",
+    "open_shot": ".media.reading",
+    "parse_layers": ".layers",
+    "segment_to_files": ".run.segment_job",
 }
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from rem_engine.checkpoints.convert import DEFAULT_RANK, FORMAT_VERSION, Convers
 from rem_engine.checkpoints.names import name_to_diffusers
 from rem_engine.checkpoints.read import open_state_dict
 from rem_engine.checkpoints.safetensors_file import Writer
+from rem_engine.progress import SILENT, Progress
 from rem_engine.whole_files import written_whole
 
 from .run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints
@@ -55,7 +56,7 @@ class Export:
     dtype: torch.dtype | None = None
 
 
-def export(job: Export, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:
+def export(job: Export, progress: Progress = SILENT) -> Path:
     """Write what a run has trained, the moving average where it keeps one.
 
     A delta or LoRA is what the base's model folder lacks, except that a trained LoRA is written as it is: a change of
@@ -63,7 +64,7 @@ def export(job: Export, progress: Callable[[int, int], None] = lambda done, tota
 
     Args:
         job: what, and how.
-        progress: told bytes done and in all.
+        progress: told "bytes" done.
 
     Returns:
         folder of the checkpoint that was read.

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import folder_paths
 from comfy_api.latest import Input, InputImpl
 
-from ...rem_engine.frames import ArrayFrames, FrameSource
+from ...rem_engine.frames import ArrayFrames, ReopenableFrames
 from ...rem_engine.media import open_shot
 from ...rem_engine.media.reading import IMAGE_SUFFIXES, shot_files
 from ...rem_engine.media.shot import ShotInfo
@@ -31,7 +31,7 @@ class StreamedShot:
         source: its path, if it has one.
     """
 
-    open: Callable[[], FrameSource]
+    open: Callable[[], ReopenableFrames]
     info: ShotInfo
     source: str = ""
 

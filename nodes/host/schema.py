@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
 from typing import Any
 
 import comfy.model_management
@@ -15,6 +14,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ...rem_engine.media import preview_strip
+from ...rem_engine.progress import Unit
 
 CATEGORY = "ReferEverything"
 MODEL_FOLDER = "rem"
@@ -41,19 +41,23 @@ def register_model_folder() -> None:
     folder_paths.folder_names_and_paths[MODEL_FOLDER] = (paths, folder_paths.supported_pt_extensions)
 
 
-def progress_hook() -> Callable[[int, int], None]:
-    """A progress callback for the engine: moves the node's bar, and ends the run when it was cancelled.
+class NodeProgress:
+    """The engine's `Progress` on a node: moves its bar, shows lines on it, and ends the run when it was cancelled.
 
     Raises:
-        comfy.model_management.InterruptProcessingException: from the callback, after a cancel.
+        comfy.model_management.InterruptProcessingException: from `update`, after a cancel.
     """
-    bar = comfy.utils.ProgressBar(1)
 
-    def progress(done: int, total: int) -> None:
+    def __init__(self, node: type[io.ComfyNode]) -> None:
+        self._node = node
+        self._bar = comfy.utils.ProgressBar(1)
+
+    def say(self, text: str) -> None:
+        show_text(text, self._node)
+
+    def update(self, unit: Unit, done: int, total: int) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        bar.update_absolute(done, total)
-
-    return progress
+        self._bar.update_absolute(done, total)
 
 
 def show_text(text: str, node: type[io.ComfyNode]) -> None:

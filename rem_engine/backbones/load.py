@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..devices import find_device
+
 if TYPE_CHECKING:
     import torch
 
@@ -30,21 +32,21 @@ def load_backbone(
         checkpoint: REM weights (.pth or .safetensors): whole ones take the place of the denoiser's and, where they
             hold one, of the VAE's; a delta or LoRA is added to the denoiser's.
         strength: of a delta or LoRA, 0 (the model's own weights) to 1 (REM).
-        device: "auto" (a CUDA GPU if there is one), "cpu", "cuda", "cuda:1", ...
+        device: see `devices.find_device`.
         dtype: "auto", "float32", "bfloat16" or "float16"; "auto" is what the authors evaluate in: for Wan bfloat16 on a
             GPU (and float32 on the CPU), for ModelScope float32.
 
     Raises:
         FileNotFoundError: no such model or checkpoint.
         ValueError: weights that do not fit the model, or a device or type that does not exist.
-        RuntimeError: a GPU was asked for and there is none.
+        RuntimeError: a device was asked for and there is none.
     """
     from .folder import is_modelscope
     from .modelscope import load_modelscope
     from .wan import load_wan
 
     folder = find_model_folder(model)
-    chosen = _device(device)
+    chosen = find_device(device)
     load, gpu_dtype = (load_modelscope, "float32") if is_modelscope(folder) else (load_wan, "bfloat16")
     if dtype == "auto":
         dtype = "float32" if chosen.type == "cpu" else gpu_dtype
@@ -69,20 +71,6 @@ def find_model_folder(model: str | Path) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(missing_model(model))
     return folder
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"There is no device {name!r}; use 'auto', 'cpu' or 'cuda'.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("A CUDA GPU was asked for and PyTorch sees none; use the device 'cpu' or 'auto'.")
-    return device
 
 
 def _dtype(name: str) -> torch.dtype:

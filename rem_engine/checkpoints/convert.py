@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +13,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from ..progress import SILENT, Progress
 from ..whole_files import written_whole
 from .adapter import Change, is_adapter, stored_change
 from .architecture import MODELSCOPE, architecture_id, describe, text_to_video_shapes
@@ -85,14 +86,14 @@ class Conversion:
             raise ValueError(f"A rank of {self.rank} is no rank; give 1 or more.")
 
 
-def convert(conversion: Conversion, progress: Callable[[int, int], None] = lambda done, total: None) -> Summary:
+def convert(conversion: Conversion, progress: Progress = SILENT) -> Summary:
     """Write the denoiser of a checkpoint as safetensors; beside a LoRA its report, `<out>.report.json`.
 
     One tensor is in memory at a time, and large ones in pieces. The file takes its name when it is complete.
 
     Args:
         conversion: what and how.
-        progress: told bytes read of the source's denoiser, done and in all.
+        progress: told "bytes" read of the source's denoiser.
 
     Raises:
         FileNotFoundError, ValueError: a source or base that cannot be used.
@@ -141,7 +142,7 @@ class _ConversionWriter:
         conversion: Conversion,
         weights: Mapping[str, StoredTensor],
         base: Mapping[str, StoredTensor] | None,
-        progress: Callable[[int, int], None],
+        progress: Progress,
     ) -> None:
         self._conversion, self._weights, self._base = conversion, weights, base
         self._progress, self._done = progress, 0
@@ -182,7 +183,7 @@ class _ConversionWriter:
                 parts = (_cast(torch.frombuffer(part, dtype=entry.stored_dtype), dtype, name) for part in parts)
             self._add(stored_name, dtype, entry.shape, parts)
         else:
-            parts = (_cast(piece.read(), dtype, name) for piece in self._told(entry))
+            parts = (_cast(piece.read(), dtype, name) for piece in self._counted(entry))
             self._add(stored_name, dtype, entry.shape, parts)
 
     def _write_change(self, name: str, base: StoredTensor) -> None:
@@ -207,7 +208,7 @@ class _ConversionWriter:
         """REM's weight less the base's, float32."""
         difference = torch.empty(entry.shape)
         flat, start = difference.view(-1), 0
-        for piece, of_base in zip(self._told(entry), base.pieces(_PIECE)):
+        for piece, of_base in zip(self._counted(entry), base.pieces(_PIECE)):
             stop = start + piece.shape.numel()
             torch.sub(piece.read().float().reshape(-1), of_base.read().float().reshape(-1), out=flat[start:stop])
             start = stop
@@ -264,14 +265,14 @@ class _ConversionWriter:
                 yield part
                 self._advance(len(part))
 
-    def _told(self, entry: StoredTensor) -> Iterator[StoredTensor]:
+    def _counted(self, entry: StoredTensor) -> Iterator[StoredTensor]:
         for piece in entry.pieces(_PIECE):
             yield piece
             self._advance(piece.nbytes)
 
     def _advance(self, count: int) -> None:
         self._done += count
-        self._progress(self._done, self._total)
+        self._progress.update("bytes", self._done, self._total)
 
 
 def _open_denoiser(source: Path, dtype: torch.dtype | None = None) -> dict[str, StoredTensor]:

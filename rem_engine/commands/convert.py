@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         options.base,
         options.rank,
     )
-    summary = convert(conversion, bar.bytes)
+    summary = convert(conversion, bar)
     bar.close()
     print(f"{conversion.out}  {summary.tensors} tensors, {summary.size / 1e6:.1f} MB")
     if conversion.form != "full":

@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..run.layout import DELIVERIES
+from ..run.layout import DELIVERIES, help_lines
 from .options import (
     add_delivery_options,
+    add_device_option,
     add_matte_options,
     add_segment_options,
     delivery_settings,
@@ -24,7 +25,7 @@ _DESCRIPTION = """\
 Make mattes for compositing from masks that are there already: levels, edges, regions, smoothing over time.
 """
 
-_EXAMPLES = """\
+_EXAMPLES = f"""\
 examples:
   all layers of an earlier run, as multilayer EXR from frame 1001 on
     python -m rem_engine matte shot.mov --masks out -o mattes --write exr
@@ -37,11 +38,7 @@ examples:
     python -m rem_engine matte plate/ --masks car=roto/car --masks dust=dust_matte.mov -o mattes --write exr,alpha
 
 what OUT holds:
-  <layer>/alpha/<shot>.1001.png 16-bit grey                  (--write alpha)
-  <layer>/png16/<shot>.1001.png 16-bit RGBA                  (--write png16)
-  exr/<shot>.1001.exr           RGBA, and A of each layer    (--write exr)
-  <layer>/<shot>.mov            ProRes 4444                  (--write prores)
-  <layer>/<shot>.webm           VP9 with alpha               (--write webm)
+{help_lines(DELIVERIES)}
 
 Files of an earlier delivery of the same shot, layers and kinds are replaced. After Ctrl-C or on a full disk whole
 frames of image sequences are left, and no half video.
@@ -82,6 +79,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help=f"any of {','.join(DELIVERIES)}, joined by commas (alpha)",
     )
     add_segment_options(matte, ("cuts",))
+    add_device_option(matte)
     add_delivery_options(matte)
     add_matte_options(matte, threshold=("--threshold", "--matte-threshold"))
 
@@ -90,12 +88,11 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     """Make mattes; returns the exit code."""
     matte = matte_settings(options)
 
-    from ..run.matte_job import MatteJob  # here, so that help is quick
-    from ..run.matte_job import run as run_job
+    from ..run.matte_job import MatteJob, matte_to_files  # here, so that help is quick
 
     delivery = delivery_settings(options, options.write)
-    job = MatteJob(options.shot, tuple(options.masks), options.out, options.cuts, matte, delivery)
-    written = run_job(job, bar)
+    job = MatteJob(options.shot, tuple(options.masks), options.out, options.cuts, matte, delivery, options.device)
+    written = matte_to_files(job, bar)
     bar.close()
     for file in written:
         print(job.out / file)

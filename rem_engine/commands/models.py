@@ -88,7 +88,7 @@ def run_get(options: argparse.Namespace, bar: ProgressBar) -> int:
     comfyui = None if options.to is not None else find_comfyui(options.comfyui)
     folder = destination_folder(model, None if comfyui is None else model_folders(comfyui), options.to)
     try:
-        print(download(model, folder, file=options.file, say=bar.say))
+        print(download(model, folder, file=options.file, progress=bar))
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Interrupted: run the same command again, and it goes on where it stopped.") from None
     return 0

@@ -68,6 +68,16 @@ def matte_settings(options: argparse.Namespace) -> MatteSettings:
     return MatteSettings(**{name: getattr(options, _matte_dest(name)) for name in settings_of(MatteSettings)})
 
 
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """Add where to compute."""
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        default="auto",
+        help="where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1, mps, or whatever torch takes (auto)",
+    )
+
+
 def add_delivery_options(parser: argparse.ArgumentParser) -> None:
     """Add the form of deliveries; their kinds are a command's own option."""
     group = parser.add_argument_group("delivery options", "The form of alpha, exr, prores, webm and png16.")

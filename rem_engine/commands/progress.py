@@ -7,9 +7,18 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from ..progress import Unit
+
+_BARS: dict[Unit, tuple[str, str]] = {
+    "steps": ("segmenting", "step"),
+    "mattes": ("matting", "frame"),
+    "bytes": ("converting", "B"),
+}
+"""What the bar of a unit says is being done, and how it calls the unit."""
+
 
 class ProgressBar:
-    """Progress on standard error; satisfies the `Reporter` of `deliver` and of `matte_job`."""
+    """`Progress` on standard error: one bar, with a note beside it of the frames that are whole."""
 
     def __init__(self) -> None:
         self._bar: tqdm[NoReturn] | None = None
@@ -28,18 +37,16 @@ class ProgressBar:
     def say(self, text: str) -> None:
         tqdm.write(text, file=sys.stderr)
 
-    def steps(self, done: int, total: int) -> None:
-        self._move("segmenting", "step", done, total)
-
-    def frames(self, done: int, total: int) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"{done} of {total} frames", refresh=False)
-
-    def mattes(self, done: int, total: int) -> None:
-        self._move("matting", "frame", done, total)
-
-    def bytes(self, done: int, total: int) -> None:
-        self._move("converting", "B", done, total)
+    def update(self, unit: Unit, done: int, total: int) -> None:
+        if unit == "frames":
+            if self._bar is not None:
+                self._bar.set_postfix_str(f"{done} of {total} frames", refresh=False)
+            return
+        if self._bar is None:
+            doing, called = _BARS[unit]
+            self._bar = tqdm(total=total, unit=called, unit_scale=unit == "bytes", desc=doing, dynamic_ncols=True)
+        self._bar.total = total  # more steps come to light where a cut is found
+        self._bar.update(done - self._bar.n)
 
     def warn(self, message: Warning | str, *_: Any, **__: Any) -> None:
         self.say(f"warning: {message}")
@@ -48,9 +55,3 @@ class ProgressBar:
         self.close()
         self.say(sentence)
         return code
-
-    def _move(self, doing: str, unit: str, done: int, total: int) -> None:
-        if self._bar is None:
-            self._bar = tqdm(total=total, unit=unit, unit_scale=unit == "B", desc=doing, dynamic_ncols=True)
-        self._bar.total = total  # more steps come to light where a cut is found
-        self._bar.update(done - self._bar.n)

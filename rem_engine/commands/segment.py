@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..run.layout import DELIVERIES
+from ..run.layout import DELIVERIES, WRITABLE, help_lines
 from .options import (
     add_delivery_options,
+    add_device_option,
     add_matte_options,
     add_segment_options,
     delivery_settings,
@@ -21,15 +22,11 @@ from .options import (
 if TYPE_CHECKING:
     from .progress import ProgressBar
 
-WRITABLE = ("masks", "soft", "npz", "overlay", *DELIVERIES)
-"""What a run can write: 8-bit masks, 16-bit soft masks, float32 soft masks in one file, the overlay video; and mattes
-for compositing."""
-
 _DESCRIPTION = """\
 Segment whatever a sentence names in a shot: things, and also processes such as smoke, fire or water.
 """
 
-_EXAMPLES = """\
+_EXAMPLES = f"""\
 examples:
   one thing in a video, with the model that comes with the pack
     python -m rem_engine segment shot.mov -p "the smoke" -o masks
@@ -67,17 +64,9 @@ a prompt is written as
 what OUT holds:
   run.json                      settings, versions, seconds per stage, and each layer with its prompt and mean area
   masks as the model gives them, after what is left out and --combine, without the matte options:
-  <layer>/masks/00000.png       8-bit, 0 or 255, the shot's own size       (--write masks)
-  <layer>/soft/00000.png        16-bit, the soft mask in 0..1              (--write soft)
-  <layer>/soft.npz              "soft": float32 [T,H,W], not clipped       (--write npz)
-  overlay.mp4                   the shot with every layer in its colour    (--write overlay)
-  ids/00000.png                 8-bit, the number of each pixel's layer    (--combine exclusive)
+{help_lines(("masks", "soft", "npz", "overlay", "ids"))}
   mattes, shaped by the matte options:
-  <layer>/alpha/<shot>.1001.png 16-bit grey                                (--write alpha)
-  <layer>/png16/<shot>.1001.png 16-bit RGBA                                (--write png16)
-  exr/<shot>.1001.exr           RGBA, and A of each layer                  (--write exr)
-  <layer>/<shot>.mov            ProRes 4444                                (--write prores)
-  <layer>/<shot>.webm           VP9 with alpha                             (--write webm)
+{help_lines(DELIVERIES)}
   <layer> is the name given, or made from the prompt: "the smoke" gives the_smoke.
 
 A run stopped with Ctrl-C, or by a full disk, goes on where it stopped when the same command is run again. A video
@@ -130,7 +119,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="look once more, closer, at where each mask is, for small things in large frames",
     )
     add("--threshold", metavar="X", type=_threshold, default=0.5, help="a pixel is in the mask above this (0.5)")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (auto)")
+    add_device_option(segment)
     add(
         "--dtype",
         choices=("auto", "float32", "bfloat16", "float16"),
@@ -150,15 +139,25 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     """Segment a shot; returns the exit code."""
-    from ..run.segment_job import Job  # here, so that help is quick
-    from ..run.segment_job import run as run_job
+    from ..layers import parse_layers  # here, so that help is quick
+    from ..run.segment_file import segment_file
+    from ..run.segment_job import SegmentJob
+    from ..segment.load import load_segmenter
 
     matte = matte_settings(options)
     delivery = delivery_settings(options, tuple(kind for kind in options.write if kind in DELIVERIES))
-    names = {field.name for field in fields(Job)} - {"prompts"}
-    settings = {name: value for name, value in vars(options).items() if name in names}
-    job = Job(**settings, prompts=_prompts(options), matte=matte, delivery=delivery)
-    result = run_job(job, bar)
+    prompts = _prompts(options)
+    job = SegmentJob(
+        options.out,
+        parse_layers(prompts),
+        write=options.write,
+        combine=options.combine,
+        threshold=options.threshold,
+        matte=matte,
+        delivery=delivery,
+    )
+    model = {name: getattr(options, name) for name in signature(load_segmenter).parameters}
+    result = segment_file(options.shot, prompts, job, model, close_up=options.close_up, progress=bar)
     bar.close()
     for prompt in result["prompts"]:
         print(f"{job.out / prompt['folder']}  {prompt['mean_area']:7.2%} of the picture  {prompt['prompt']}")

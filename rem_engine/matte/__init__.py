@@ -5,8 +5,9 @@ pixels of the mask. Colours are [..., H, W, 3], display-referred, 0..1.
 
 >>> from rem_engine import matte
 >>> alpha = matte.feather(matte.grow(matte.levels(mask, 0.1, 0.9), -2), 4.0)
->>> for result in matte.matte_frames(frames, matte.MatteSettings(fill_holes=400)):    # a whole shot, as a stream
-...     result.alpha
+>>> frames = (matte.Frame(index, soft, plate) for index, (soft, plate) in enumerate(shot))
+>>> for frame in matte.matte_frames(frames, matte.MatteSettings(fill_holes=400)):    # a whole shot, as a stream
+...     frame.alpha
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from typing import Any
 
 _HOMES = {
     "FlowSmoother": ".temporal",
-    "Matte": ".chain",
-    "MatteFrame": ".chain",
+    "Frame": ".frames",
     "MatteSettings": ".settings",
     "composite": ".colour",
     "decontaminate": ".colour",

@@ -1,59 +1,29 @@
-"""The matte stage as a stream: soft masks of a shot in, finished mattes out."""
+"""The matte stage as a stream: frames with soft masks in, the same frames with their mattes out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from .checks import check_finite, check_plate
 from .colour import decontaminate
 from .edges import feather, grow, levels, threshold
+from .frames import Frame, display_values
 from .refinement import refine
 from .regions import fill_holes, remove_islands
 from .settings import MatteSettings
-
-
-@dataclass(frozen=True)
-class MatteFrame:
-    """A frame of a shot on its way to a matte.
-
-    Attributes:
-        index: its place in the shot.
-        soft: soft masks, float32 [L,H,W], one a layer; nominally 0..1, not clipped.
-        plate: the frame, float32 [H,W,3] in 0..1, display-referred; None where no setting needs it.
-    """
-
-    index: int
-    soft: Tensor
-    plate: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Matte:
-    """A finished frame, on the CPU.
-
-    Attributes:
-        index: its place in the shot.
-        alpha: float32 [L,H,W] in 0..1.
-        foreground: straight colour without the ground, float32 [L,H,W,3] in 0..1, display-referred; None unless the
-            settings ask for decontamination.
-    """
-
-    index: int
-    alpha: Tensor
-    foreground: Tensor | None = None
+from .temporal import FlowSmoother
 
 
 def matte_frames(
-    frames: Iterable[MatteFrame],
+    frames: Iterable[Frame],
     settings: MatteSettings,
     *,
     device: str | torch.device = "cpu",
     cuts: Collection[int] | Callable[[], Collection[int]] = (),
-) -> Iterator[Matte]:
+) -> Iterator[Frame]:
     """Make mattes of a shot's soft masks, frame by frame, in the order they come.
 
     The order of the operations, each of which its neutral value leaves out:
@@ -73,23 +43,25 @@ def matte_frames(
     Args:
         frames: in order; all of one size.
         settings: what to do.
-        device: where to compute; regions, smoothing and decontamination use the CPU.
+        device: where to compute; regions, smoothing and decontamination use the CPU wherever that is.
         cuts: frames at which a take begins, or a function that gives those known so far, for shots whose cuts are found
             while they are read; smoothing does not cross them.
+
+    Yields:
+        Each frame with its `alpha`, with its `foreground` where the settings ask for one, and its plate in float32; its
+        soft masks are the smoothed ones.
 
     Raises:
         ValueError: a plate that is missing or of another size, or masks that are not finite.
     """
     frames = _checked(frames, settings)
     if settings.smooth:
-        from .temporal import FlowSmoother
-
         frames = FlowSmoother(settings.smooth).stream(frames, cuts)
     for frame in frames:
         yield _matte(frame, settings, torch.device(device))
 
 
-def _checked(frames: Iterable[MatteFrame], settings: MatteSettings) -> Iterator[MatteFrame]:
+def _checked(frames: Iterable[Frame], settings: MatteSettings) -> Iterator[Frame]:
     for frame in frames:
         if frame.soft.ndim != 3:
             raise ValueError(
@@ -98,6 +70,7 @@ def _checked(frames: Iterable[MatteFrame], settings: MatteSettings) -> Iterator[
         check_finite(frame.soft, f"mask of frame {frame.index}")
         if frame.plate is not None:
             check_plate(frame.soft, frame.plate)
+            frame = replace(frame, plate=display_values(frame.plate))
             check_finite(frame.plate, f"plate of frame {frame.index}")
         elif settings.needs_plate:
             raise ValueError(
@@ -107,7 +80,7 @@ def _checked(frames: Iterable[MatteFrame], settings: MatteSettings) -> Iterator[
         yield frame
 
 
-def _matte(frame: MatteFrame, settings: MatteSettings, device: torch.device) -> Matte:
+def _matte(frame: Frame, settings: MatteSettings, device: torch.device) -> Frame:
     mask = frame.soft.to(device, torch.float32)
     plate = None if frame.plate is None else frame.plate.to(device, torch.float32)
     mask = levels(mask, settings.black, settings.white, settings.gamma)
@@ -120,4 +93,4 @@ def _matte(frame: MatteFrame, settings: MatteSettings, device: torch.device) -> 
     if settings.invert:
         mask = 1.0 - mask
     foreground = decontaminate(plate, mask).cpu() if settings.decontaminate else None
-    return Matte(frame.index, mask.cpu(), foreground)
+    return replace(frame, alpha=mask.cpu(), foreground=foreground)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .chain import MatteFrame
+from .frames import Frame
 from .motion import Motion, Picture, chained, motions_between, warped
 
 
@@ -31,8 +31,8 @@ class FlowSmoother:
         self._radius = radius
 
     def stream(
-        self, frames: Iterable[MatteFrame], cuts: Collection[int] | Callable[[], Collection[int]] = ()
-    ) -> Iterator[MatteFrame]:
+        self, frames: Iterable[Frame], cuts: Collection[int] | Callable[[], Collection[int]] = ()
+    ) -> Iterator[Frame]:
         """Smooth a shot, `radius` frames behind the one read last.
 
         Args:
@@ -54,13 +54,14 @@ class FlowSmoother:
             held.append(_Held.after(held[-1] if held else None, frame))
             if len(held) - place > self._radius:
                 yield self._smoothed(held, place)
+                held[place].let_go_of_pictures()
                 place += 1
                 if place > self._radius:
                     del held[0]
                     place -= 1
         yield from (self._smoothed(held, rest) for rest in range(place, len(held)))
 
-    def _smoothed(self, held: list[_Held], place: int) -> MatteFrame:
+    def _smoothed(self, held: list[_Held], place: int) -> Frame:
         frame = held[place].frame
         soft = frame.soft.detach().cpu().numpy().astype(np.float32)
         total = soft.copy()
@@ -86,13 +87,17 @@ class FlowSmoother:
 class _Held:
     """A frame with its motion to its neighbours of the same take."""
 
-    frame: MatteFrame
+    frame: Frame
     picture: Picture
     back: Motion | None = None
     ahead: Motion | None = None
 
+    def let_go_of_pictures(self) -> None:
+        """Once the frame was given, its neighbours look at its masks alone."""
+        self.frame = replace(self.frame, plate=None, linear=None)
+
     @classmethod
-    def after(cls, before: _Held | None, frame: MatteFrame) -> _Held:
+    def after(cls, before: _Held | None, frame: Frame) -> _Held:
         if frame.plate is None:
             raise ValueError(f"Frame {frame.index} comes without its plate, which smoothing needs to follow motion.")
         size = tuple(frame.soft.shape[1:])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from ..progress import SILENT, Progress
 from .catalogue import KnownModel
 from .hub import Hub, Listing, RemoteFile, some_of
 from .sizes import gigabytes
@@ -20,7 +21,7 @@ def download(
     *,
     file: str | None = None,
     endpoint: str | None = None,
-    say: Callable[[str], None] = print,
+    progress: Progress = SILENT,
 ) -> Path:
     """Download a model; its file or folder appears under its name when all of it is there and right.
 
@@ -32,7 +33,7 @@ def download(
         folder: where to put it; made if it is not there.
         file: which file of the repository, where the model's name for it is a pattern; None: the one that matches.
         endpoint: address of the hub; None: $HF_ENDPOINT, else https://huggingface.co.
-        say: told what will be done before it is, and how it ended.
+        progress: told, in words, what will be done before it is, and how it ended.
 
     Returns:
         The file, or the folder in diffusers' layout.
@@ -45,14 +46,14 @@ def download(
     hub = Hub(model.repository, endpoint)
     listing = hub.listing(model, file)
     target = folder / model.local_name(listing.files[0].path)
-    say(f"{model.name}: {model.purpose}")
-    say(f"  from     {model.url}")
-    say(f"  licence  {model.licence} (says {model.licence_source}); using it is subject to it")
-    say(f"  size     {gigabytes(listing.size)}")
-    say(f"  to       {target}")
+    progress.say(f"{model.name}: {model.purpose}")
+    progress.say(f"  from     {model.url}")
+    progress.say(f"  licence  {model.licence} (says {model.licence_source}); using it is subject to it")
+    progress.say(f"  size     {gigabytes(listing.size)}")
+    progress.say(f"  to       {target}")
     if target.exists():
         _check_present(target, model, listing)
-        say("Nothing to do: it is there already, and its checksums are right.")
+        progress.say("Nothing to do: it is there already, and its checksums are right.")
         return target
     folder.mkdir(parents=True, exist_ok=True)
     if model.is_folder:
@@ -66,7 +67,7 @@ def download(
         (remote,) = listing.files
         _check_space(listing.size - _size_of(_part(target, remote)), folder)
         _fetch(hub, remote, listing.commit, target)
-    say(_verdict(listing.files))
+    progress.say(_verdict(listing.files))
     return target
 
 

@@ -1,4 +1,4 @@
-"""One sitting of a run: its clock, and how it ends when it is stopped."""
+"""The time that a run takes, and how it ends when it is stopped."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _Item = TypeVar("_Item")
 
 
 class Clock:
-    """Seconds per stage, over all sittings of a run.
+    """Seconds per stage of a run, those before an interruption included.
 
     Stages may be entered from within others, as where the matte stage asks the model for its next frame; time counts
     for the innermost only.
 
     Args:
         segmenter: counts the model's stages itself.
-        earlier: seconds of earlier sittings.
+        earlier: seconds until the run was interrupted.
         load: seconds that it took to get here.
     """
 
@@ -70,7 +70,7 @@ class Clock:
 
 
 @contextlib.contextmanager
-def stopping_well(folder: RunFolder, clock: Clock) -> Iterator[None]:
+def explained_stop(folder: RunFolder, clock: Clock) -> Iterator[None]:
     """Whatever stops a run, note how far it came; a full disk and Ctrl-C get a sentence that says how to go on."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""The folder a run writes: its layout, its frames one by one, and going on after an interruption."""
+"""The folder a run writes: its masks frame by frame, its account, and going on after an interruption."""
 
 from __future__ import annotations
 
@@ -13,22 +13,27 @@ import numpy as np
 from PIL import Image
 
 from ..media.writing import ids_png, mask_png, soft_png, write_bytes
-from ..names import IDS_FOLDER, RUN_FILE
+from ..names import RUN_FILE
 from ..whole_files import temporary_name, written_whole
-from .layout import SEQUENCES, STATE_FILE, VIDEOS, array_file, count_delivered, read_json, remove_runs
+from .layout import (
+    KINDS,
+    SEQUENCES,
+    STATE_FILE,
+    STORED_MASKS,
+    VIDEOS,
+    array_file,
+    count_delivered,
+    mask_number,
+    read_json,
+    remove_runs,
+)
 
 if TYPE_CHECKING:
     from ..layers import Layer
 
 
 class RunFolder:
-    """Writes the masks of one run.
-
-        OUT/<name>/masks/00000.png      8-bit, 0 or 255
-        OUT/<name>/soft/00000.png       16-bit, the soft mask in 0..1
-        OUT/<name>/soft.npz             key "soft": float32 [T,H,W], not clipped
-        OUT/ids/00000.png               8-bit: the number of the layer each pixel belongs to, 0 for none
-        OUT/run.json                    written last: where it stands, the run is whole
+    """Writes the masks of one run, where `layout.FILES` has them, and run.json last: where it stands, the run is whole.
 
     Files take their names only when whole. Until the run is whole, a hidden state file in OUT says how far it came.
 
@@ -36,7 +41,7 @@ class RunFolder:
         out: the folder.
         frames_done: masks of frames 0..frames_done-1 are written.
         delivered: frames 0..delivered-1 of the delivery's sequences are written.
-        seconds: time spent in earlier, interrupted sittings of this run, per stage.
+        seconds: time spent on this run before it was interrupted, per stage.
         notes: what else is known of the run so far; kept with its state.
     """
 
@@ -70,7 +75,7 @@ class RunFolder:
         self._pixels = [0] * len(self._layers)
         self._array_header = _npy_header(shape)
         if not self._take_over():
-            remove_runs(out, {layer.name for layer in self._layers})
+            remove_runs(out, self._names)
             self._make()
 
     @property
@@ -80,7 +85,7 @@ class RunFolder:
 
     @property
     def can_go_on(self) -> bool:
-        """Whether written frames serve a later run of the same job.
+        """Whether written frames serve a later run with the same fingerprint.
 
         A video is one file, which cannot be gone on with: it is made anew, the overlay from any masks on disk and a
         delivery from soft ones. Where there are none, the run starts at the first frame.
@@ -89,7 +94,7 @@ class RunFolder:
             return False
         if self.has_videos:
             return self.has_soft
-        stored = ("masks", "soft", "npz") if "overlay" in self._write else ("masks", "soft", "npz", *SEQUENCES)
+        stored = STORED_MASKS if "overlay" in self._write else (*STORED_MASKS, *SEQUENCES)
         return not self._write.isdisjoint(stored)
 
     @property
@@ -125,15 +130,15 @@ class RunFolder:
         index = self.frames_done
         masks = soft > self._threshold
         files: list[tuple[Path, bytes]] = []
-        for folder, one_soft, mask in zip(self._paths(), soft, masks, strict=True):
+        for layer, one_soft, mask in zip(self._names, soft, masks, strict=True):
             if "npz" in self._write:
-                self._write_array(folder, index, one_soft)
+                self._write_array(layer, index, one_soft)
             if "masks" in self._write:
-                files.append((folder / "masks" / f"{index:05d}.png", mask_png(mask)))
+                files.append((self._file("masks", index, layer), mask_png(mask)))
             if "soft" in self._write:
-                files.append((folder / "soft" / f"{index:05d}.png", soft_png(one_soft)))
+                files.append((self._file("soft", index, layer), soft_png(one_soft)))
         if ids is not None:
-            files.append((self.out / IDS_FOLDER / f"{index:05d}.png", ids_png(ids)))
+            files.append((self._file("ids", index), ids_png(ids)))
         try:
             for path, data in files:
                 temporary_name(path).write_bytes(data)
@@ -148,7 +153,7 @@ class RunFolder:
 
     def read_frame(self, index: int) -> np.ndarray:
         """Soft masks of a written frame, float32 [L,H,W], as exact as what was written (binary if only masks were)."""
-        return np.stack([self._read_one(folder, index) for folder in self._paths()])
+        return np.stack([self._read_one(layer, index) for layer in self._names])
 
     def save_state(self, seconds: dict[str, float]) -> None:
         """Note how far the run came, with the seconds spent so far on each stage, so that it can go on from there."""
@@ -167,12 +172,12 @@ class RunFolder:
     def finish(self, run: dict[str, Any]) -> dict[str, Any]:
         """Close the arrays and write run.json: `run` and the list of prompts. Returns what was written."""
         if "npz" in self._write:
-            for folder in self._paths():
-                array = array_file(folder)
-                with written_whole(folder / "soft.npz") as temporary, zipfile.ZipFile(temporary, "w") as archive:
-                    archive.write(array, "soft.npy")
-            for folder in self._paths():  # only now: until all are whole, the run may have to go on from the arrays
-                array_file(folder).unlink()
+            for layer in self._names:
+                whole = KINDS["npz"].path(self.out, layer=layer)
+                with written_whole(whole) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+                    archive.write(array_file(self.out, layer), "soft.npy")
+            for layer in self._names:  # only now: until all are whole, the run may have to go on from the arrays
+                array_file(self.out, layer).unlink()
         frames, height, width = self._shape
         prompts = [
             {
@@ -190,57 +195,66 @@ class RunFolder:
         (self.out / STATE_FILE).unlink(missing_ok=True)
         return run
 
-    def _paths(self) -> list[Path]:
-        return [self.out / layer.name for layer in self._layers]
+    @property
+    def _names(self) -> list[str]:
+        return [layer.name for layer in self._layers]
+
+    def _file(self, kind: str, index: int, layer: str = "") -> Path:
+        return KINDS[kind].path(self.out, layer=layer, frame=mask_number(index))
 
     def _take_over(self) -> bool:
         state = read_json(self.out / STATE_FILE)
         if not self.can_go_on or state.get("fingerprint") != self._fingerprint:
             return False
         done, delivered = state["frames_done"], state["delivered"]
-        frames = [(folder, done) for folder in self._frame_folders()]
-        whole = all((folder / f"{index:05d}.png").is_file() for folder, count in frames for index in range(count))
+        files = (
+            self._file(kind, index, layer)
+            for kind in self._picture_kinds()
+            for layer in self._names
+            for index in range(done)
+        )
+        whole = all(file.is_file() for file in files)
         if "npz" in self._write:
-            whole = whole and all(array_file(folder).is_file() for folder in self._paths())
+            whole = whole and all(array_file(self.out, layer).is_file() for layer in self._names)
         if delivered:
-            names = [layer.name for layer in self._layers]
-            whole = whole and count_delivered(self.out, names, self._delivery, self._write) >= delivered
+            whole = whole and count_delivered(self.out, self._names, self._delivery, self._write) >= delivered
         if done == 0 or not whole:
             return False
         self.frames_done, self.delivered = done, delivered
         self._pixels, self.seconds, self.notes = state["pixels"], state["seconds"], state["notes"]
         return True
 
-    def _frame_folders(self) -> list[Path]:
-        """Folders that have a PNG for every frame."""
-        folders = [folder / kind for folder in self._paths() for kind in ("masks", "soft") if kind in self._write]
-        return [*folders, self.out / IDS_FOLDER] if "ids" in self._write else folders
+    def _picture_kinds(self) -> list[str]:
+        """Kinds of masks that have a PNG for every frame."""
+        return [kind for kind in ("masks", "soft", "ids") if kind in self._write]
 
     def _make(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
-        for folder in self._frame_folders():
-            folder.mkdir(parents=True, exist_ok=True)
+        for kind in self._picture_kinds():
+            for folder in KINDS[kind].places(self.out, self._names):
+                folder.mkdir(parents=True, exist_ok=True)
         if "npz" in self._write:
-            for folder in self._paths():
-                folder.mkdir(exist_ok=True)
-                array_file(folder).write_bytes(self._array_header)
+            for layer in self._names:
+                array = array_file(self.out, layer)
+                array.parent.mkdir(exist_ok=True)
+                array.write_bytes(self._array_header)
 
-    def _write_array(self, folder: Path, index: int, soft: np.ndarray) -> None:
+    def _write_array(self, layer: str, index: int, soft: np.ndarray) -> None:
         # Written, not memory-mapped: pages of a map count as this process's memory, which must not grow with the shot.
         data = memoryview(np.ascontiguousarray(soft, "<f4")).cast("B")
-        with open(array_file(folder), "r+b", buffering=0) as file:
+        with open(array_file(self.out, layer), "r+b", buffering=0) as file:
             file.seek(len(self._array_header) + index * len(data))
             while data:
                 data = data[file.write(data) :]
 
-    def _read_one(self, folder: Path, index: int) -> np.ndarray:
+    def _read_one(self, layer: str, index: int) -> np.ndarray:
         _, height, width = self._shape
         if "npz" in self._write:
             offset = len(self._array_header) + index * height * width * 4
-            pixels = np.fromfile(array_file(folder), "<f4", height * width, offset=offset)
+            pixels = np.fromfile(array_file(self.out, layer), "<f4", height * width, offset=offset)
             return pixels.reshape(height, width)
         kind, white = ("soft", 65535.0) if "soft" in self._write else ("masks", 255.0)
-        with Image.open(folder / kind / f"{index:05d}.png") as image:
+        with Image.open(self._file(kind, index, layer)) as image:
             return np.asarray(image).astype(np.float32) / np.float32(white)
 
 

@@ -1,10 +1,15 @@
-"""What stands in a run's folder: names of its files, and removing those that an earlier run left."""
+"""What stands in OUT, the folder of a run: which file lies where, written down once, and what is removed of old runs.
+
+Beside the files of `FILES` there are run.json, which is written last and makes a run whole, and until then two hidden
+things: how far the run came, and the float32 masks that soft.npz is made of.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +18,103 @@ from ..whole_files import temporary_name
 
 STATE_FILE = ".unfinished.json"
 
-SEQUENCES = ("alpha", "png16", "exr")
+_MASK_DIGITS = 5
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """A kind of file in OUT.
+
+    Attributes:
+        name: as `--write` has it.
+        file: its path below OUT, with `{layer}` where each layer has its own, `{shot}`, with what the names of
+            deliveries begin, and `{frame}` where each frame has its own.
+        holds: what is in it, for help texts.
+        option: what makes a run write it, where that is not `--write`.
+    """
+
+    name: str
+    file: str
+    holds: str
+    option: str = ""
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether there is a file for each frame."""
+        return "{frame}" in self.file
+
+    @property
+    def is_delivery(self) -> bool:
+        """Whether it holds mattes for compositing, under the shot's name; otherwise masks as the model gives them."""
+        return "{shot}" in self.file
+
+    def path(self, out: Path, *, layer: str = "", shot: str = "", frame: str = "") -> Path:
+        """Where a file lies; what `file` does not name is left aside."""
+        return out / self.file.format(layer=layer, shot=shot, frame=frame)
+
+    def places(self, out: Path, layers: Iterable[str], shot: str = "") -> list[Path]:
+        """The folders that hold its frames, or else its files, for all layers."""
+        files = [self.path(out, layer=layer, shot=shot) for layer in (layers if "{layer}" in self.file else ("",))]
+        return [file.parent for file in files] if self.is_sequence else files
+
+    def frame_names(self, shot: str = "") -> re.Pattern[str]:
+        """The names of its frames within their folder."""
+        before, _, after = self.file.rpartition("/")[2].partition("{frame}")
+        digits = r"\d+" if self.is_delivery else rf"\d{{{_MASK_DIGITS},}}"
+        return re.compile(f"{re.escape(before.format(shot=shot))}{digits}{re.escape(after)}")
+
+
+FILES = (
+    FileKind("masks", "{layer}/masks/{frame}.png", "8-bit, 0 or 255, the shot's own size"),
+    FileKind("soft", "{layer}/soft/{frame}.png", "16-bit, the soft mask in 0..1"),
+    FileKind("npz", "{layer}/soft.npz", '"soft": float32 [T,H,W], not clipped'),
+    FileKind("overlay", OVERLAY_FILE, "the shot with every layer in its colour"),
+    FileKind("ids", f"{IDS_FOLDER}/{{frame}}.png", "8-bit, the number of each pixel's layer", "--combine exclusive"),
+    FileKind("alpha", "{layer}/alpha/{shot}.{frame}.png", "16-bit grey"),
+    FileKind("png16", "{layer}/png16/{shot}.{frame}.png", "16-bit RGBA"),
+    FileKind("exr", f"{EXR_FOLDER}/{{shot}}.{{frame}}.exr", "RGBA, and A of each layer"),
+    FileKind("prores", "{layer}/{shot}.mov", "ProRes 4444"),
+    FileKind("webm", "{layer}/{shot}.webm", "VP9 with alpha"),
+)
+"""Everything that a run can write."""
+
+KINDS = {kind.name: kind for kind in FILES}
+
+SEQUENCES = tuple(kind.name for kind in FILES if kind.is_delivery and kind.is_sequence)
 """Deliveries of a file a frame."""
-VIDEOS = ("prores", "webm")
+VIDEOS = tuple(kind.name for kind in FILES if kind.is_delivery and not kind.is_sequence)
 """Deliveries of one file for all frames."""
 DELIVERIES = (*SEQUENCES, *VIDEOS)
+WRITABLE = tuple(kind.name for kind in FILES if not kind.option)
+"""What `--write` takes: masks as the model gives them, and deliveries."""
 
-_FRAME_FILE = re.compile(r"\d{5,}\.png")
-_MASK_FILES = {"masks": "masks", "soft": "soft", "npz": "soft.npz"}
-_VIDEO_SUFFIXES = {"prores": ".mov", "webm": ".webm"}
+STORED_MASKS = ("npz", "soft", "masks")
+"""Kinds that masks can be read back from, the most exact first."""
 
 
-def array_file(folder: Path) -> Path:
+def mask_number(index: int) -> str:
+    """The number of a frame, from 0, in the names of masks; deliveries have a start and padding of their own."""
+    return f"{index:0{_MASK_DIGITS}d}"
+
+
+def array_file(out: Path, layer: str) -> Path:
     """Where float32 masks of a layer wait for soft.npz."""
-    return temporary_name(folder / "soft.npy")
+    return temporary_name(KINDS["npz"].path(out, layer=layer).with_suffix(".npy"))
+
+
+def help_lines(kinds: Iterable[str]) -> str:
+    """Where files of these kinds lie and what they hold, a line each, for help texts."""
+    paths = {
+        kind.name: kind.file.format(
+            layer="<layer>", shot="<shot>", frame="1001" if kind.is_delivery else mask_number(0)
+        )
+        for kind in FILES
+    }
+    width, held = max(map(len, paths.values())) + 1, max(len(kind.holds) for kind in FILES) + 4
+    chosen = [KINDS[kind] for kind in kinds]
+    return "\n".join(
+        f"  {paths[kind.name]:{width}}{kind.holds:{held}}({kind.option or f'--write {kind.name}'})" for kind in chosen
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -38,78 +126,64 @@ def read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def check_apart(inputs: Iterable[Path], out: Path, folders: Collection[str], name: str, kinds: Collection[str]) -> None:
+def check_apart(inputs: Iterable[Path], out: Path, layers: Collection[str], shot: str, kinds: Iterable[str]) -> None:
     """Refuse to write where one reads, before anything there is removed.
 
     Args:
         inputs: files or folders that are read.
-        out, folders, name, kinds: what is written: into `out`, for these layers, deliveries called `name`.
+        out, layers, shot, kinds: what is written: into `out`, for these layers, deliveries called `shot`.
 
     Raises:
         ValueError: an input, or its folder, is among what would be written.
     """
-    files = {kind: f"{name}{suffix}" for kind, suffix in _VIDEO_SUFFIXES.items()} | _MASK_FILES
-    places = [out / OVERLAY_FILE, out / IDS_FOLDER, *(place for place, _ in _sequences(out, folders, name, kinds))]
-    places += [out / folder / file for folder in folders for kind, file in files.items() if kind in kinds]
-    written = {place.resolve() for place in places}
+    written = {place.resolve() for kind in kinds for place in KINDS[kind].places(out, layers, shot)}
     for path in inputs:
         if not written.isdisjoint((path.expanduser().resolve(), path.expanduser().resolve().parent)):
             raise ValueError(f"{path} lies where this run would write: give another folder to write to than {out}.")
 
 
-def earlier_folders(out: Path) -> list[str]:
+def earlier_layers(out: Path) -> list[str]:
     """Folders of layers that earlier runs made in `out`, by their own account, in the order of their prompts."""
     folders = (folder for file in (RUN_FILE, STATE_FILE) for folder in _folders_of(read_json(out / file)))
     return list(dict.fromkeys(folders))
 
 
-def remove_runs(out: Path, folders: Collection[str]) -> None:
-    """Remove what earlier runs wrote to `out`, by their own account and into `folders`, and nothing else: `out` may
-    hold other things."""
+def remove_runs(out: Path, layers: Collection[str]) -> None:
+    """Remove what earlier runs wrote to `out`, by their own account and for `layers`, and nothing else: `out` may hold
+    other things."""
     runs = [read_json(out / RUN_FILE), read_json(out / STATE_FILE)]
-    names = {*folders, *earlier_folders(out)}
+    names = {*layers, *earlier_layers(out)}
     (out / RUN_FILE).unlink(missing_ok=True)  # first: what is left is no whole run any more
     for run in runs:
         delivery = run.get("delivery")
         if isinstance(delivery, dict) and _is_file_name(delivery.get("name")):
-            remove_deliveries(out, names, delivery["name"], DELIVERIES)
-    _remove(out / name for name in (OVERLAY_FILE, STATE_FILE))
-    _remove_frames(out / IDS_FOLDER, _FRAME_FILE)
+            remove_files(out, names, delivery["name"], DELIVERIES)
+    remove_files(out, names, "", [kind.name for kind in FILES if not kind.is_delivery])
+    _remove(out / STATE_FILE)
     for name in names:
-        folder = out / name
-        for kind in ("masks", "soft"):
-            _remove_frames(folder / kind, _FRAME_FILE)
-        _remove([folder / "soft.npz"])
-        array_file(folder).unlink(missing_ok=True)
-        _remove_if_empty(folder)
+        array_file(out, name).unlink(missing_ok=True)
+        _remove_if_empty(out / name)
 
 
-def remove_deliveries(out: Path, folders: Collection[str], name: str, kinds: Collection[str]) -> None:
-    """Remove the files `name` of an earlier delivery, of these kinds and layers: of a sequence that gets shorter, no
-    frame of the longer one may stay."""
-    for kind in kinds:
-        if kind in VIDEOS:
-            _remove(out / folder / f"{name}{_VIDEO_SUFFIXES[kind]}" for folder in folders)
-    for place, pattern in _sequences(out, folders, name, kinds):
-        _remove_frames(place, pattern)
+def remove_files(out: Path, layers: Collection[str], shot: str, kinds: Iterable[str]) -> None:
+    """Remove the files of these kinds and layers, deliveries of this name: of a sequence that gets shorter, no frame of
+    the longer one may stay."""
+    for kind in (KINDS[name] for name in kinds):
+        for place in kind.places(out, layers, shot):
+            if kind.is_sequence:
+                _remove_frames(place, kind.frame_names(shot))
+            else:
+                _remove(place)
 
 
-def count_delivered(out: Path, folders: Collection[str], name: str, kinds: Collection[str]) -> int:
+def count_delivered(out: Path, layers: Collection[str], shot: str, kinds: Collection[str]) -> int:
     """Frames that every sequence of a delivery has."""
-    places = _sequences(out, folders, name, kinds)
+    sequences = [KINDS[kind] for kind in SEQUENCES if kind in kinds]
     return min(
-        sum(pattern.fullmatch(file.name) is not None for file in place.iterdir()) if place.is_dir() else 0
-        for place, pattern in places
+        sum(1 for _ in _frames_in(place, kind.frame_names(shot)))
+        for kind in sequences
+        for place in kind.places(out, layers, shot)
     )
-
-
-def _sequences(
-    out: Path, folders: Collection[str], name: str, kinds: Collection[str]
-) -> list[tuple[Path, re.Pattern[str]]]:
-    """Where the frames of a delivery are, and their names."""
-    png, exr = (re.compile(rf"{re.escape(name)}\.\d+\.{suffix}") for suffix in ("png", "exr"))
-    places = [(out / folder / kind, png) for folder in folders for kind in ("alpha", "png16") if kind in kinds]
-    return [*places, (out / EXR_FOLDER, exr)] if "exr" in kinds else places
 
 
 def _folders_of(run: dict[str, Any]) -> list[str]:
@@ -128,17 +202,20 @@ def _is_file_name(name: Any) -> bool:
     return isinstance(name, str) and name != "" and Path(name).name == name
 
 
-def _remove(files: Iterable[Path]) -> None:
-    for file in files:
-        file.unlink(missing_ok=True)
-        temporary_name(file).unlink(missing_ok=True)
+def _frames_in(folder: Path, names: re.Pattern[str]) -> Iterator[Path]:
+    return (file for file in folder.iterdir() if names.fullmatch(file.name)) if folder.is_dir() else iter(())
 
 
-def _remove_frames(folder: Path, pattern: re.Pattern[str]) -> None:
+def _remove(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    temporary_name(file).unlink(missing_ok=True)
+
+
+def _remove_frames(folder: Path, names: re.Pattern[str]) -> None:
     if not folder.is_dir():
         return
     for file in list(folder.iterdir()):
-        if pattern.fullmatch(file.name) or pattern.fullmatch(file.name.removeprefix(".").removesuffix(".tmp")):
+        if names.fullmatch(file.name) or names.fullmatch(file.name.removeprefix(".").removesuffix(".tmp")):
             file.unlink()
     _remove_if_empty(folder)
 

@@ -1,4 +1,4 @@
-"""One run of the `matte` command: a shot and masks on disk in, deliveries out."""
+"""A shot and masks on disk to delivered files, as the `matte` command does it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
+import torch
 
-from ..matte import MatteSettings
+from ..devices import find_device
+from ..matte import Frame, MatteSettings
 from ..media.masks import Masks, open_masks
 from ..media.reading import open_shot
 from ..media.shot import Shot
 from ..names import RESERVED_NAMES, RUN_FILE, folder_names, names_a_layer
+from ..progress import SILENT, Progress
 from ..segment.cuts import CutFinder
 from ..segment.settings import check_cuts
+from .delivery import Delivery
 from .delivery_settings import DeliverySettings
-from .layout import check_apart, earlier_folders, remove_deliveries
-from .matte_files import MaskedFrame, MatteFiles, finish_mattes, needs_plate, read_plate, whole_or_abandoned
+from .layout import KINDS, STORED_MASKS, check_apart, earlier_layers, remove_files
+from .pipeline import make_mattes, needs_plate, read_plate
 
 _KINDS_OF_MASKS = ("soft", "masks", "alpha")
 """Folders in a layer's, which say nothing of the layer."""
@@ -37,16 +41,15 @@ class MatteJob:
     cuts: Literal["auto"] | tuple[int, ...] = "auto"
     matte: MatteSettings = field(default_factory=MatteSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    device: str = "auto"
 
 
-class Reporter(Protocol):
-    """Where a run tells how far it is."""
-
-    def mattes(self, done: int, total: int) -> None: ...
-
-
-def run(job: MatteJob, reporter: Reporter) -> list[str]:
+def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str]:
     """Put masks through the matte stage into files; memory does not grow with the shot.
+
+    Args:
+        job: which masks, and how.
+        progress: told "mattes".
 
     Returns:
         what was written, as paths below `job.out`; a sequence as one entry with its first and last number.
@@ -54,7 +57,7 @@ def run(job: MatteJob, reporter: Reporter) -> list[str]:
     Raises:
         FileNotFoundError: no shot, or no masks.
         ValueError: masks of another size or number than the shot's frames, or a setting that cannot be used.
-        RuntimeError: the disk is full.
+        RuntimeError: the disk is full, or there is no such device.
         KeyboardInterrupt: with a sentence that says which frames are done.
     """
     if job.out.exists() and not job.out.is_dir():
@@ -62,16 +65,16 @@ def run(job: MatteJob, reporter: Reporter) -> list[str]:
     with open_shot(job.shot) as shot:
         layers = {name: _open_fitting(path, shot) for name, path in find_masks(job.masks).items()}
         check_cuts(() if job.cuts == "auto" else job.cuts, shot.frame_count)
-        inputs = [job.shot, *(masks.path for masks in layers.values())]
+        inputs, device = [job.shot, *(masks.path for masks in layers.values())], find_device(job.device)
         check_apart(inputs, job.out, layers, shot.name, job.delivery.kinds)
-        remove_deliveries(job.out, layers, shot.name, job.delivery.kinds)
-        files = MatteFiles(job.out, shot.name, list(layers), shot.info, job.delivery)
-        stream = _Stream(shot, list(layers.values()), job)
-        with _stopping_well(job, files, shot.frame_count), whole_or_abandoned(files):
-            for finished in finish_mattes(stream.frames(), job.matte, stream.cuts):
-                files.write(finished)
-                reporter.mattes(finished.matte.index + 1, shot.frame_count)
-        return files.listing()
+        remove_files(job.out, layers, shot.name, job.delivery.kinds)
+        delivery = Delivery(job.out, shot.name, list(layers), shot.info, job.delivery)
+        masked = _MaskedFrames(shot, list(layers.values()), job)
+        with _explained_stop(job, delivery, shot.frame_count), delivery:
+            for frame in make_mattes(masked.frames(), job.matte, masked.cuts, device):
+                delivery.write(frame)
+                progress.update("mattes", frame.index + 1, shot.frame_count)
+        return delivery.listing()
 
 
 def find_masks(given: Sequence[str]) -> dict[str, Path]:
@@ -107,8 +110,8 @@ def find_masks(given: Sequence[str]) -> dict[str, Path]:
 
 def _layers_of_run(out: Path) -> list[tuple[str, Path]]:
     layers = []
-    for name in earlier_folders(out):
-        paths = [out / name / kind for kind in ("soft.npz", "soft", "masks")]
+    for name in earlier_layers(out):
+        paths = [place for kind in STORED_MASKS for place in KINDS[kind].places(out, [name])]
         path = next((path for path in paths if path.exists()), None)
         if path is None:
             raise ValueError(f"The run in {out} wrote no masks of {name}: let it write soft ones.")
@@ -139,7 +142,7 @@ def _open_fitting(path: Path, shot: Shot) -> Masks:
     return masks
 
 
-class _Stream:
+class _MaskedFrames:
     """Frames and masks for the matte stage, as far ahead of it as it takes to know where takes begin."""
 
     def __init__(self, shot: Shot, layers: Sequence[Masks], job: MatteJob) -> None:
@@ -153,13 +156,13 @@ class _Stream:
         """Frames at which takes begin, known for all frames given so far."""
         return self._finder.cuts if self._finder else self._given
 
-    def frames(self) -> Iterator[MaskedFrame]:
-        ahead: deque[MaskedFrame] = deque()
+    def frames(self) -> Iterator[Frame]:
+        ahead: deque[Frame] = deque()
         for index, masks in enumerate(zip(*(layer.frames() for layer in self._layers), strict=True)):
             plates = read_plate(self._shot, index, self._kinds) if self._needs_plate else ()
-            ahead.append(MaskedFrame(index, np.stack(masks), *plates))
+            ahead.append(Frame(index, torch.from_numpy(np.stack(masks)), *plates))
             if self._finder:
-                self._finder.add(ahead[-1].plate)
+                self._finder.add(ahead[-1].plate.numpy())
             while ahead and (self._finder is None or ahead[0].index < self._finder.known):
                 yield ahead.popleft()
         if self._finder:
@@ -168,12 +171,12 @@ class _Stream:
 
 
 @contextmanager
-def _stopping_well(job: MatteJob, files: MatteFiles, frame_count: int) -> Iterator[None]:
+def _explained_stop(job: MatteJob, delivery: Delivery, frame_count: int) -> Iterator[None]:
     """A full disk and Ctrl-C get a sentence that says what is done."""
     try:
         yield
     except (KeyboardInterrupt, OSError) as error:
-        done = files.in_sequences
+        done = delivery.frames_in_sequences
         kept = f"Frames 0 to {done - 1} of {frame_count} are whole; t" if done else "T"
         sentence = f"{kept}he same command run again starts at the first frame."
         if isinstance(error, KeyboardInterrupt):

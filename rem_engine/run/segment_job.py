@@ -1,140 +1,318 @@
-"""One run of the command line: a shot on disk in, a folder of masks out."""
+"""A shot and prompts to files, as one stream: masks as the model gives them, mattes, deliveries."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
-import time
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from .. import __version__
-from ..layers import CombineMode, combined_layers, parse_layers, texts_of
-from ..matte import MatteSettings
-from ..media.reading import open_shot, shot_files
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..frames import ReopenableFrames
+from ..layers import CombineMode, Layer, combine, combined_layers, id_map, layer_label, texts_of
+from ..matte import Frame, MatteSettings
+from ..media.overlay import draw_overlay
+from ..media.shot import Shot, ShotInfo
+from ..media.writing import VideoWriter
+from ..memory import peak_memory_mib
+from ..progress import SILENT, Progress
+from ..whole_files import written_whole
+from .clock import Clock, explained_stop
+from .delivery import Delivery
 from .delivery_settings import DeliverySettings
-from .layout import DELIVERIES, check_apart, earlier_folders
-from .pipeline import Order, Reporter, segment_to_files
+from .folder import RunFolder
+from .layout import DELIVERIES, KINDS
+from .pipeline import make_mattes, needs_plate, read_plate
 
 if TYPE_CHECKING:
-    from ..media.shot import Shot
     from ..segment.close_up import CloseUp
     from ..segment.segmenter import Segmenter
 
+Viewer = Callable[[int, np.ndarray, np.ndarray], None]
+"""Called as viewer(index, plate uint8 [H,W,3], soft float32 [L,H,W])."""
+
 
 @dataclass(frozen=True)
-class Job:
-    """What to segment, how, and what to write; see `python -m rem_engine segment --help`."""
+class Provenance:
+    """Where a run comes from: what its run.json says of it, and whether it can be gone on with.
 
-    shot: Path
-    prompts: tuple[str, ...]
+    Attributes:
+        source: path of the shot.
+        fingerprint: equal for runs that give equal files; None for a run that is not to be gone on with.
+        entries: further entries of run.json.
+        load_seconds: what loading the model took.
+    """
+
+    source: str = ""
+    fingerprint: str | None = None
+    entries: Mapping[str, Any] = field(default_factory=dict)
+    load_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class SegmentJob:
+    """What is asked of a shot, and what is written of it.
+
+    Attributes:
+        out: the folder to write to; `layout.FILES` says what it then holds.
+        layers: what is asked for, from `parse_layers`.
+        name: with what the names of delivered files begin; "" is the shot's own, or "shot".
+        write: any of masks, soft, npz, overlay (the masks as the model gives them, combined) and of the deliveries
+            alpha, png16, exr, prores, webm (mattes).
+        combine: how the layers share the picture; "exclusive" also writes their id map.
+        threshold: a pixel is in a binary mask, and in the id map, where soft > threshold.
+        matte: what the matte stage does on the way to deliveries.
+        delivery: form of the deliveries; their kinds are those of `write`.
+        device: where the matte stage computes.
+        info: what deliveries take over from the shot; None for what it says itself.
+        provenance: for run.json, and for a run that can be gone on with.
+    """
+
     out: Path
-    model: str = "mini"
-    checkpoint: Path | None = None
-    strength: float = 1.0
-    protocol: str = "shot"
-    size: tuple[int, int] | None = None
-    window: int | None = None
-    overlap: int | None = None
-    cuts: Literal["auto"] | tuple[int, ...] = "auto"
-    keep_aspect: bool = False
-    close_up: bool = False
+    layers: tuple[Layer, ...]
+    name: str = ""
+    write: tuple[str, ...] = ("masks", "soft", "overlay")
     combine: CombineMode = "separate"
     threshold: float = 0.5
-    device: str = "auto"
-    dtype: str = "auto"
-    seed: int = 0
-    write: tuple[str, ...] = ("masks", "soft", "overlay")
     matte: MatteSettings = field(default_factory=MatteSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    device: str | torch.device = "cpu"
+    info: ShotInfo | None = None
+    provenance: Provenance = field(default_factory=Provenance)
+
+    @property
+    def deliveries(self) -> tuple[str, ...]:
+        """What is written of mattes."""
+        return tuple(kind for kind in DELIVERIES if kind in self.write)
+
+    @property
+    def written_layers(self) -> tuple[Layer, ...]:
+        """The layers that there are masks of, once they were combined."""
+        return combined_layers(self.layers, self.combine)
 
 
-def run(job: Job, reporter: Reporter) -> dict[str, Any]:
-    """Segment a shot into `job.out`; an interrupted run of the same job there is taken up where it stopped.
+def segment_to_files(
+    segmenter: Segmenter | CloseUp,
+    shot: ReopenableFrames,
+    job: SegmentJob,
+    *,
+    prompt_embeds: Tensor | None = None,
+    progress: Progress = SILENT,
+    viewer: Viewer | None = None,
+) -> dict[str, Any]:
+    """Segment a shot into `job.out`; memory does not grow with its length.
+
+    >>> job = SegmentJob(Path("out"), parse_layers(["smoke: the smoke | -the steam"]), write=("soft", "exr"))
+    >>> with open_shot("shot.mov") as shot:
+    ...     segment_to_files(load_segmenter("mini"), shot, job)["delivery"]["files"]
+    ['exr/shot.1001-1240.exr']
+
+    A run that was stopped and is started again with the same fingerprint goes on where it stopped: with the next frame
+    of every sequence, while videos (the overlay too) are encoded anew from the masks on disk. Mattes are made of soft
+    masks rounded to 16 bits, as they are on disk, so that a stop changes no delivered frame.
+
+    Args:
+        segmenter: the model; its `seconds` are those of this run.
+        shot: is reopened twice, and stays open itself: the model reads a window ahead of where mattes and overlay are
+            made.
+        job: what to write.
+        prompt_embeds: [N,77,D] of `texts_of(job.layers)`; None for the segmenter's own.
+        progress: told "steps" and "frames".
+        viewer: shown each frame, once its masks are there.
 
     Returns:
         what run.json says.
 
     Raises:
-        ValueError, FileNotFoundError: a shot, a model or a setting that cannot be used.
+        ValueError: a frame that cannot be read, or anything the segmenter or the matte stage cannot take.
         RuntimeError: the disk is full.
         KeyboardInterrupt: with a sentence that says which frames are done and how to go on.
     """
-    started = time.perf_counter()
-    if job.out.exists() and not job.out.is_dir():
-        raise ValueError(f"{job.out} is a file: name a folder to write to.")
-    from ..segment.load import load_segmenter
-
-    layers = parse_layers(job.prompts)
-    with open_shot(job.shot) as shot:
-        # Of every kind, and of other layers, since what an earlier run wrote there is removed.
-        written = {*(layer.name for layer in combined_layers(layers, job.combine)), *earlier_folders(job.out)}
-        check_apart([job.shot], job.out, written, shot.name, ("masks", "soft", "npz", *DELIVERIES))
-        frame_count = shot.frame_count  # also finds a truncated file before a model is loaded
-        segmenter: Segmenter | CloseUp = load_segmenter(
-            job.model,
-            checkpoint=job.checkpoint,
-            strength=job.strength,
-            protocol=job.protocol,
-            size=job.size,
-            window=job.window,
-            overlap=job.overlap,
-            cuts=job.cuts,
-            keep_aspect=job.keep_aspect,
-            seed=job.seed,
-            device=job.device,
-            dtype=job.dtype,
+    if prompt_embeds is None:
+        prompt_embeds = segmenter.encode_prompts(texts_of(job.layers))
+    info, name = job.info or _info(shot), job.name or (shot.name if isinstance(shot, Shot) else "shot")
+    folder = RunFolder(
+        job.out,
+        job.written_layers,
+        (shot.frame_count, shot.height, shot.width),
+        (*job.write, "ids") if job.combine == "exclusive" else job.write,
+        job.threshold,
+        job.provenance.fingerprint,
+        name,
+    )
+    clock = Clock(segmenter, folder.seconds, job.provenance.load_seconds)
+    if folder.whole_frames:
+        progress.say(f"Going on at frame {folder.whole_frames} of {folder.frame_count}.")
+    with explained_stop(folder, clock):
+        delivery = Delivery(
+            job.out,
+            name,
+            [layer.name for layer in job.written_layers],
+            info,
+            replace(job.delivery, kinds=job.deliveries),
+            folder.delivered,
         )
-        if job.close_up:
-            from ..segment.close_up import CloseUp
-
-            segmenter = CloseUp(segmenter)
-        loaded = time.perf_counter() - started
-        return segment_to_files(
-            segmenter,
-            shot.reopen,
-            shot.info,
-            segmenter.encode_prompts(texts_of(layers)),
-            Order(job.out, layers, shot.name, job.write, job.combine, job.threshold, job.matte, job.delivery),
-            reporter,
-            fingerprint=fingerprint(job),
-            source=str(job.shot),
-            about={"settings": _settings(job, shot, segmenter, frame_count), "versions": _versions()},
-            load_seconds=loaded,
-        )
-
-
-def fingerprint(job: Job) -> str:
-    """Equal for jobs that give equal files: the settings, and path, size and time of the shot's and model's files."""
-    from ..backbones.load import MINI_FOLDER
-
-    model = MINI_FOLDER if job.model == "mini" else Path(job.model)
-    weights = sorted(file for file in model.rglob("*") if file.is_file()) if model.is_dir() else []
-    files = [*shot_files(job.shot.expanduser()), *weights, *([job.checkpoint] if job.checkpoint else [])]
-    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    settings = {name: str(value) for name, value in asdict(job).items() if name != "out"}
-    return hashlib.sha256(json.dumps([__version__, settings, stats]).encode()).hexdigest()
-
-
-def _settings(job: Job, shot: Shot, segmenter: Segmenter | CloseUp, frame_count: int) -> dict[str, Any]:
-    """The job, with what the model made of it."""
-    settings = {**asdict(job), "checkpoint": job.checkpoint and str(job.checkpoint)}
-    for name in ("shot", "out"):
-        del settings[name]
-    windows = segmenter.windows(frame_count)
-    settings["size"] = segmenter.plan.size_for(shot.height, shot.width)
-    settings["window"] = windows[0].length
-    settings["overlap"] = segmenter.plan.overlap if len(windows) > 1 else 0
-    return settings
+        with (
+            closing(shot.reopen()) as model_shot,
+            closing(shot.reopen()) as plates,
+            _overlay(job, info) as overlay,
+            delivery,
+        ):
+            model = _Model(segmenter, model_shot, prompt_embeds, progress)
+            viewers = [one for one in (overlay, viewer) if one is not None]
+            frames = _SegmentedFrames(model, plates, job, folder, clock, viewers)
+            mattes = make_mattes(frames.stream(), job.matte, frames.cuts, job.device)
+            for frame in clock.each("matte", mattes):
+                with clock.timed("deliver"):
+                    delivery.write(frame)
+                folder.delivered = delivery.frames_in_sequences
+                progress.update("frames", frame.index + 1, folder.frame_count)
+    if folder.notes["cuts"]:
+        found = ", ".join(map(str, folder.notes["cuts"]))
+        progress.say(f"Takes begin at frames 0, {found}: no window looks across a cut.")
+    with explained_stop(folder, clock):
+        run = {
+            "shot": {
+                "name": name,
+                "path": job.provenance.source,
+                "frames": shot.frame_count,
+                "height": shot.height,
+                "width": shot.width,
+                "fps": None if info.fps is None else float(info.fps),
+            },
+            "cuts": folder.notes["cuts"],
+            "prompts_per_pass": folder.notes["prompts_per_pass"],
+            "backbone": segmenter.backbone.name,
+            **job.provenance.entries,
+            "delivery": {"name": name, "files": delivery.listing()},
+            "seconds": clock.seconds(),
+            "peak_memory_mib": peak_memory_mib(),
+        }
+        return folder.finish(run)
 
 
-def _versions() -> dict[str, str]:
-    packages = ("torch", "diffusers", "transformers")
-    return {
-        "rem_engine": __version__,
-        **{package: version(package) for package in packages},
-        "python": platform.python_version(),
-    }
+def _info(shot: ReopenableFrames) -> ShotInfo:
+    return shot.info if isinstance(shot, Shot) else ShotInfo(shot.height, shot.width)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The model with what it is given."""
+
+    segmenter: Segmenter | CloseUp
+    shot: ReopenableFrames
+    prompt_embeds: Tensor
+    progress: Progress
+
+
+class _SegmentedFrames:
+    """The frames of a run with their masks, from the disk or from the model; new masks are written on the way."""
+
+    def __init__(
+        self,
+        model: _Model,
+        plates: ReopenableFrames,
+        job: SegmentJob,
+        folder: RunFolder,
+        clock: Clock,
+        viewers: Sequence[Viewer],
+    ) -> None:
+        self._model, self._plates, self._job = model, plates, job
+        self._folder, self._clock, self._viewers = folder, clock, viewers
+        self._first = self._first_matte()
+
+    def stream(self) -> Iterator[Frame]:
+        """Frames still to be delivered, and those before them that they depend on."""
+        done = self._folder.frames_done
+        stored = self._folder.has_soft or not self._job.deliveries
+        for index in range(0 if "overlay" in self._job.write else self._first if stored else done, done):
+            with self._clock.timed("write"):
+                soft = torch.from_numpy(self._folder.read_frame(index))
+            frame = self._with_plate(index, soft)
+            self._show(frame)
+            if stored and index >= self._first:
+                yield frame
+        first = done if stored else min(done, self._first)
+        if first < self._folder.frame_count:
+            yield from self._frames_of_the_model(first, done)
+
+    def cuts(self) -> list[int]:
+        """Frames at which takes begin, known for all frames given so far."""
+        return self._folder.notes["cuts"]
+
+    def _first_matte(self) -> int:
+        """Where the matte stage begins: a matte depends on `smooth` frames before it."""
+        folder, job = self._folder, self._job
+        if folder.has_videos:
+            return 0
+        if not job.deliveries or folder.delivered == folder.frame_count:
+            return folder.frame_count
+        return max(folder.delivered - job.matte.smooth, 0)
+
+    def _frames_of_the_model(self, first: int, written: int) -> Iterator[Frame]:
+        """Frames from `first` on; masks of those from `written` on are written."""
+        job, folder, model = self._job, self._folder, self._model
+        segmenter, progress = model.segmenter, model.progress
+        chunks = segmenter.stream(model.shot, model.prompt_embeds, first_frame=first, progress=progress)
+        for chunk in self._clock.each(None, chunks):
+            if chunk.start == first:
+                _say_passes(progress, segmenter.prompts_per_pass, len(model.prompt_embeds))
+            folder.notes = {"cuts": list(segmenter.cuts), "prompts_per_pass": segmenter.prompts_per_pass}
+            masks = combine(chunk.soft, job.layers, job.combine)
+            for index, soft in enumerate(masks.unbind(dim=1), start=chunk.start):
+                frame = self._with_plate(index, soft)
+                if index >= written:
+                    with self._clock.timed("write"):
+                        ids = id_map(soft, job.threshold).numpy() if job.combine == "exclusive" else None
+                        folder.write_frame(soft.numpy(), ids)
+                    self._show(frame)
+                if index >= self._first:
+                    yield frame
+            folder.save_state(self._clock.seconds())
+            progress.update("frames", folder.whole_frames, folder.frame_count)
+
+    def _with_plate(self, index: int, soft: Tensor) -> Frame:
+        if not (self._viewers or needs_plate(self._job.matte, self._job.deliveries)):
+            return Frame(index, soft)
+        with self._clock.timed("read"):
+            return Frame(index, soft, *read_plate(self._plates, index, self._job.deliveries))
+
+    def _show(self, frame: Frame) -> None:
+        if frame.plate is None or not self._viewers:
+            return
+        with self._clock.timed("overlay"):
+            plate = frame.plate.numpy()
+            picture = plate if plate.dtype == np.uint8 else np.rint(plate * 255.0).astype(np.uint8)
+            for viewer in self._viewers:
+                viewer(frame.index, picture, frame.soft.numpy())
+
+
+def _say_passes(progress: Progress, together: int, count: int) -> None:
+    if count > 1:
+        how = f"all {count} prompts at once" if together == count else f"{together} of {count} prompts at a time"
+        progress.say(f"The denoiser takes {how}.")
+
+
+@contextmanager
+def _overlay(job: SegmentJob, info: ShotInfo) -> Iterator[Viewer | None]:
+    """Writes the overlay video of the frames that it is shown."""
+    if "overlay" not in job.write:
+        yield None
+        return
+    labels = [layer_label(layer) for layer in job.written_layers]
+    with written_whole(KINDS["overlay"].path(job.out)) as temporary:
+        video = VideoWriter(temporary, info.height, info.width, info.fps)
+
+        def write(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
+            video.write(draw_overlay(plate, soft, labels, threshold=job.threshold))
+
+        try:
+            yield write
+        except BaseException:  # Ctrl-C too: the file must be let go of before it can be removed
+            video.abandon()
+            raise
+        video.close()

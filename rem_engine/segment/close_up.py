@@ -18,9 +18,10 @@ from torch import Tensor
 
 from ..backbones.base import Backbone
 from ..frames import FrameSource, ReopenableFrames, check_source
+from ..progress import SILENT, Progress, Unit
 from .plan import Plan
 from .resize import frames_to_model, masks_to_shot
-from .segmenter import Chunk, Progress, Segmenter
+from .segmenter import Chunk, Segmenter
 from .windows import Window
 
 _STEADY = 6
@@ -95,7 +96,7 @@ class CloseUp:
         prompt_embeds: Tensor,
         *,
         first_frame: int = 0,
-        progress: Progress | None = None,
+        progress: Progress = SILENT,
     ) -> Iterator[Chunk]:
         """Segment a shot frame by frame; see `Segmenter.stream`.
 
@@ -265,25 +266,40 @@ class _Crops:
 class _BothPasses:
     """Adds up the steps of the first pass and of each prompt's second."""
 
-    def __init__(self, prompt_count: int, progress: Progress | None) -> None:
+    def __init__(self, prompt_count: int, progress: Progress) -> None:
         self._progress = progress
         self._done, self._total = [0] * (1 + prompt_count), [0] * (1 + prompt_count)
 
     def of(self, part: int) -> Progress:
-        """The progress callback of a pass: 0 is the first, 1.. are those of the prompts."""
+        """Progress of a pass: 0 is the first, 1.. are those of the prompts."""
+        return _OnePass(self, part)
 
-        def progress(done: int, total: int) -> None:
-            self._done[part], self._total[part] = done, total
-            if self._progress is not None:
-                self._progress(sum(self._done), self._all_steps())
+    def say(self, text: str) -> None:
+        self._progress.say(text)
 
-        return progress
+    def update(self, part: int, unit: Unit, done: int, total: int) -> None:
+        self._done[part], self._total[part] = done, total
+        self._progress.update(unit, sum(self._done), self._all_steps())
 
     def _all_steps(self) -> int:
         # Of a pass that has not begun: a window's three steps where the first pass has two, and one for each prompt.
         prompt_count = len(self._total) - 1
         expected = 3 * (self._total[0] // (2 + prompt_count))
         return self._total[0] + sum(total or expected for total in self._total[1:])
+
+
+@dataclass(frozen=True)
+class _OnePass:
+    """Progress of one of them."""
+
+    both: _BothPasses
+    part: int
+
+    def say(self, text: str) -> None:
+        self.both.say(text)
+
+    def update(self, unit: Unit, done: int, total: int) -> None:
+        self.both.update(self.part, unit, done, total)
 
 
 def _one_by_one(chunks: Iterator[Chunk]) -> Iterator[Tensor]:

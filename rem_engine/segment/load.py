@@ -34,7 +34,7 @@ def load_segmenter(
     Raises:
         FileNotFoundError: no such model or checkpoint.
         ValueError: weights that do not fit the model, or settings it cannot take.
-        RuntimeError: a GPU was asked for and there is none.
+        RuntimeError: a device was asked for and there is none.
     """
     settings = SegmentSettings(protocol, size, window, overlap, cuts, keep_aspect, seed)
     backbone = load_backbone(model, checkpoint=checkpoint, strength=strength, device=device, dtype=dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
@@ -15,14 +15,12 @@ from torch import Tensor
 
 from ..backbones.base import Backbone
 from ..frames import ArrayFrames, FrameSource, check_source
+from ..progress import SILENT, Progress
 from .model_frames import ModelFrames, groups
 from .plan import Plan
 from .resize import masks_to_shot
 from .settings import SegmentSettings
 from .windows import EndOfTake, Window
-
-Progress = Callable[[int, int], None]
-"""Called as progress(done, total); an exception it raises ends the run."""
 
 STAGES = ("read", "encode_video", "encode_text", "predict", "decode", "resize")
 
@@ -108,7 +106,7 @@ class Segmenter:
         self,
         frames: np.ndarray | Tensor | FrameSource,
         prompts: Sequence[str],
-        progress: Progress | None = None,
+        progress: Progress = SILENT,
     ) -> Result:
         """Segment a whole shot, keeping all of its masks in memory; `stream` hands them on instead.
 
@@ -135,7 +133,7 @@ class Segmenter:
         prompt_embeds: Tensor,
         *,
         first_frame: int = 0,
-        progress: Progress | None = None,
+        progress: Progress = SILENT,
         end_of_take: EndOfTake | None = None,
     ) -> Iterator[Chunk]:
         """Segment a shot frame by frame: each frame from `first_frame` on comes once, in order, when it is final.
@@ -144,8 +142,8 @@ class Segmenter:
             frames: the shot.
             prompt_embeds: [P,77,D] from `encode_prompts` (or from a host's text encoder).
             first_frame: where to go on after an interrupted run; masks equal those of an uninterrupted one.
-            progress: called as progress(done, total) after the encoding, the prediction, and the decoding of each
-                prompt, of every window; `total` grows where a cut is found, which takes more windows.
+            progress: told "steps": the encoding, the prediction, and the decoding of each prompt, of every window;
+                their total grows where a cut is found, which takes more windows.
             end_of_take: where takes end, if that is known from elsewhere; cuts are then not looked for, nor those of
                 the settings heeded.
 
@@ -252,9 +250,9 @@ class Segmenter:
 
 
 class _Steps:
-    """Counts finished stages for a progress callback."""
+    """Counts finished stages."""
 
-    def __init__(self, per_window: int, progress: Progress | None) -> None:
+    def __init__(self, per_window: int, progress: Progress) -> None:
         self._per_window, self._progress = per_window, progress
         self._count = self._total = 0
 
@@ -264,8 +262,7 @@ class _Steps:
 
     def done(self) -> None:
         self._count += 1
-        if self._progress is not None:
-            self._progress(self._count, self._total)
+        self._progress.update("steps", self._count, self._total)
 
 
 def _cross_fade(before: Tensor, masks: Tensor, window: Window) -> None:

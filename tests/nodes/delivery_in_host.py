@@ -144,16 +144,16 @@ def files_below(folder: Path) -> list[str]:
 def cancelled(nodes: dict[str, Any], segment: Segment, base: Path) -> dict[str, Any]:
     """A cancel after the first frames are written, in both nodes."""
     import comfy.model_management as management
-    from refereverything_pack.rem_engine.run import matte_files
+    from refereverything_pack.rem_engine.run.delivery import Delivery
 
-    write = matte_files.MatteFiles.write
+    write = Delivery.write
 
-    def write_and_cancel(self: Any, finished: Any) -> None:
-        write(self, finished)
-        if finished.matte.index == 1:
+    def write_and_cancel(self: Any, frame: Any) -> None:
+        write(self, frame)
+        if frame.index == 1:
             management.interrupt_current_processing()
 
-    matte_files.MatteFiles.write = write_and_cancel
+    Delivery.write = write_and_cancel
     results = {}
     runs: dict[str, Callable[[str], Any]] = {
         "SaveMatte": lambda prefix: save(nodes, picture(), alphas(1), prefix, also="prores"),
@@ -164,7 +164,7 @@ def cancelled(nodes: dict[str, Any], segment: Segment, base: Path) -> dict[str, 
             run(f"cancelled/{name}")
         except management.InterruptProcessingException:
             results[name] = files_below(base / "output" / "cancelled" / f"{name}_00001")
-    matte_files.MatteFiles.write = write
+    Delivery.write = write
     return results
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Puts RedBackbone in the place of every model; lists the arguments models were asked for with."""
     asked = []
 
+    @wraps(rem_engine.segment.load.load_segmenter)
     def load(model: str, **options: Any) -> Segmenter:
         asked.append({"model": model, **options})
         names = ("protocol", "size", "window", "overlap", "cuts", "keep_aspect", "seed")

@@ -10,7 +10,9 @@ import av
 import numpy as np
 import OpenEXR
 import OpenImageIO as oiio
+import torch
 
+from rem_engine import matte
 from rem_engine.media.shot import ShotInfo
 from rem_engine.run.delivery import Delivery
 from rem_engine.run.delivery_settings import DeliverySettings
@@ -27,6 +29,14 @@ class Frame:
     display: np.ndarray
     alpha: np.ndarray
     foreground: np.ndarray
+
+    def matted(self, index: int, layers: int = 2, *, decontaminated: bool = False) -> matte.Frame:
+        """As the matte stage gives it, with its first layers."""
+        alpha = torch.from_numpy(self.alpha[:layers])
+        foreground = torch.tensor(self.foreground[:layers]) if decontaminated else None
+        return matte.Frame(
+            index, alpha, torch.from_numpy(self.display), torch.from_numpy(self.linear), alpha, foreground
+        )
 
 
 def frames(count: int, height: int = 48, width: int = 64) -> list[Frame]:
@@ -76,8 +86,7 @@ def deliver(
     delivery = Delivery(out, name, layers, info, DeliverySettings(**settings))
     count = len(layers)
     for index, frame in enumerate(shot):
-        foreground = frame.foreground[:count] if decontaminated else None
-        delivery.write(index, frame.linear, frame.display, frame.alpha[:count], foreground)
+        delivery.write(frame.matted(index, count, decontaminated=decontaminated))
     delivery.close()
     return delivery
 

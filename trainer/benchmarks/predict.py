@@ -9,7 +9,7 @@ from pathlib import Path
 from rem_engine import Segmenter
 from rem_engine.media.images import ImageShot
 from rem_engine.media.writing import mask_png, write_bytes
-from rem_engine.segment.segmenter import Progress
+from rem_engine.progress import SILENT, Progress
 
 from .benchmark import Benchmark
 from .video import Query, Video
@@ -27,7 +27,7 @@ def in_authors_windows(segmenter: Segmenter, benchmark: Benchmark) -> Segmenter:
     return Segmenter(backbone, segmenter.plan.settings)
 
 
-def predict(segmenter: Segmenter, video: Video, results: Path, progress: Progress | None = None) -> None:
+def predict(segmenter: Segmenter, video: Video, results: Path, progress: Progress = SILENT) -> None:
     """Write the masks of a video that are not there yet, 8-bit PNG of 0 and 255.
 
     Args:
@@ -50,9 +50,7 @@ def is_predicted(video: Video, results: Path) -> bool:
     return _first_missing(video, video.queries, results) is None
 
 
-def _predict(
-    segmenter: Segmenter, video: Video, queries: Sequence[Query], results: Path, progress: Progress | None
-) -> None:
+def _predict(segmenter: Segmenter, video: Video, queries: Sequence[Query], results: Path, progress: Progress) -> None:
     start = _first_missing(video, queries, results)
     if start is None:
         return

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from progress_log import Cancel, Cancelled
 from red_model import RedBackbone
 from torch.profiler import ProfilerActivity, profile
 
@@ -75,15 +76,8 @@ def test_a_resumed_run_gives_the_masks_of_an_uninterrupted_one(model: Model, pro
 
 
 def test_a_cancelled_run_ends_at_once_and_the_model_goes_on_working(segmenter: Segmenter) -> None:
-    class Cancelled(Exception):
-        pass
-
-    def cancel(done: int, total: int) -> None:
-        if done == 2:
-            raise Cancelled
-
     with pytest.raises(Cancelled):
-        segmenter.segment(FRAMES, PROMPTS, progress=cancel)
+        segmenter.segment(FRAMES, PROMPTS, progress=Cancel("steps", 2))
     assert segmenter.segment(FRAMES[:1], PROMPTS[:1]).soft.shape == (1, 1, 40, 48)
 
 

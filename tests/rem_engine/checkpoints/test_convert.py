@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from progress_log import ProgressLog
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -356,18 +357,18 @@ def test_a_disk_too_small_is_told_before_work_begins(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000_000})())
-    told: list[int] = []
+    log = ProgressLog()
     with pytest.raises(RuntimeError, match=r"needs 0\.0 GB and its disk has 0\.0 GB free: make room"):
-        convert(Conversion(source, tmp_path / "rem.safetensors"), lambda done, total: told.append(done))
-    assert not told and not list(tmp_path.iterdir())
+        convert(Conversion(source, tmp_path / "rem.safetensors"), log)
+    assert not log.counts and not list(tmp_path.iterdir())
 
 
 def test_progress_counts_every_byte_of_the_source_once(source: Path, base: Path, tmp_path: Path) -> None:
     expected = sum(t.nbytes for t in split_components(read_state_dict(source))["transformer"].values())
-    told: list[tuple[int, int]] = []
     for options in ({}, {"dtype": torch.float8_e4m3fn}, {"form": "delta", "base": base}):
-        told.clear()
-        convert(Conversion(source, tmp_path / "rem.safetensors", **options), lambda *given: told.append(given))
+        log = ProgressLog()
+        convert(Conversion(source, tmp_path / "rem.safetensors", **options), log)
+        told = log.counts["bytes"]
         assert told[-1] == (expected, expected)
         assert told == sorted(told)
 

@@ -6,7 +6,6 @@ import errno
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
@@ -17,6 +16,7 @@ from PIL import Image
 from red_model import FRAMES, HEIGHT, NEUTRAL, PROMPTS, WIDTH, check_refused, files_of, read, segment
 
 from rem_engine.commands.cli import main
+from rem_engine.matte import Frame
 from rem_engine.run.delivery import Delivery
 from rem_engine.run.matte_job import find_masks
 
@@ -151,10 +151,10 @@ def test_a_stop_leaves_whole_frames_and_says_so(
 ) -> None:
     write = Delivery.write
 
-    def stopping(self: Delivery, index: int, *given: Any) -> None:
-        if index == 4:
+    def stopping(self: Delivery, frame: Frame) -> None:
+        if frame.index == 4:
             raise stop
-        write(self, index, *given)
+        write(self, frame)
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from rem_engine import matte
-from rem_engine.matte import Matte, MatteFrame, MatteSettings, matte_frames
+from rem_engine.matte import Frame, MatteSettings, matte_frames
 
 NEUTRAL = MatteSettings(black=0.0, white=1.0, refine=0)
 LAYERS, HEIGHT, WIDTH = 2, 48, 64
 
 
-def shot(count: int) -> list[MatteFrame]:
+def shot(count: int) -> list[Frame]:
     generator = torch.Generator().manual_seed(0)
     y, x = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
     frames = []
@@ -23,11 +23,11 @@ def shot(count: int) -> list[MatteFrame]:
         disk = ((14 - torch.hypot(y - 24.0, x - 20.0 - index)) / 8 + 0.5).clamp(0.0, 1.0)
         soft = torch.stack([disk, torch.rand(HEIGHT, WIDTH, generator=generator) * 1.2 - 0.1])
         plate = 0.2 + 0.6 * disk[..., None] * torch.tensor([1.0, 0.5, 0.2])
-        frames.append(MatteFrame(index, soft, plate))
+        frames.append(Frame(index, soft, plate))
     return frames
 
 
-def run(frames: list[MatteFrame], settings: MatteSettings, **options: object) -> list[Matte]:
+def run(frames: list[Frame], settings: MatteSettings, **options: object) -> list[Frame]:
     return list(matte_frames(frames, settings, **options))
 
 
@@ -69,7 +69,7 @@ def test_frames_are_read_one_at_a_time() -> None:
     frames = shot(5)
     read = []
 
-    def reading() -> Iterator[MatteFrame]:
+    def reading() -> Iterator[Frame]:
         for frame in frames:
             read.append(frame.index)
             yield frame

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rem_engine import load_segmenter
-from rem_engine.matte import MatteFrame, MatteSettings, matte_frames
+from rem_engine.matte import Frame, MatteSettings, matte_frames
 from trainer.synth.backgrounds import procedural
 from trainer.synth.scene import Shot, sample_shot, sample_things
 
@@ -42,7 +42,7 @@ def errors(shots: list[Shot], masker: Masker) -> dict[str, np.ndarray]:
                 continue
             soft = masker(shot, index, text)
             frames = (
-                MatteFrame(t, torch.from_numpy(soft[t : t + 1]), torch.from_numpy(shot.frames[t].clip(0.0, 1.0)))
+                Frame(t, torch.from_numpy(soft[t : t + 1]), torch.from_numpy(shot.frames[t].clip(0.0, 1.0)))
                 for t in range(FRAMES)
             )
             alpha = torch.cat([result.alpha for result in matte_frames(frames, MatteSettings())]).numpy()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from moving_scenes import Scene, Surface, render, segmented
 
-from rem_engine.matte.chain import MatteFrame
+from rem_engine.matte.frames import Frame
 from rem_engine.matte.temporal import FlowSmoother, flicker
 from rem_engine.metrics import region_similarity
 from trainer.synth.backgrounds import procedural
@@ -28,16 +28,16 @@ def fast() -> Scene:
     return render(GROUND, [BOX], 10, 216, 384, grain=0.01)
 
 
-def frames_of(scene: Scene | Shot, masks: np.ndarray) -> list[MatteFrame]:
+def frames_of(scene: Scene | Shot, masks: np.ndarray) -> list[Frame]:
     """Masks [T,H,W] with their plates."""
     plates = scene.plates if isinstance(scene, Scene) else scene.frames
     return [
-        MatteFrame(index, torch.from_numpy(mask)[None], torch.from_numpy(plate))
+        Frame(index, torch.from_numpy(mask)[None], torch.from_numpy(plate))
         for index, (mask, plate) in enumerate(zip(masks, plates))
     ]
 
 
-def smoothed(frames: list[MatteFrame], radius: int = 2, cuts: tuple[int, ...] = ()) -> np.ndarray:
+def smoothed(frames: list[Frame], radius: int = 2, cuts: tuple[int, ...] = ()) -> np.ndarray:
     return np.stack([frame.soft[0].numpy() for frame in FlowSmoother(radius).stream(frames, cuts)])
 
 
@@ -122,10 +122,10 @@ def test_where_nothing_moves_the_mask_is_the_plain_mean() -> None:
 def test_nothing_crosses_a_cut(known: str) -> None:
     """One still picture throughout, so that only the cut keeps the takes apart."""
     plates = torch.full((96, 128, 3), 0.5)
-    frames = [MatteFrame(t, torch.full((1, 96, 128), float(t >= 4)), plates) for t in range(9)]
+    frames = [Frame(t, torch.full((1, 96, 128), float(t >= 4)), plates) for t in range(9)]
     seen: list[int] = []
 
-    def come() -> Iterator[MatteFrame]:
+    def come() -> Iterator[Frame]:
         for frame in frames:
             if frame.index == 4:
                 seen.append(4)
@@ -144,12 +144,12 @@ def test_a_run_taken_up_again_gives_the_same_masks(fast: Scene) -> None:
 
 
 def test_frames_come_in_order_and_only_those_of_the_span_are_held(fast: Scene) -> None:
-    read: list[weakref.ref[MatteFrame]] = []
+    read: list[weakref.ref[Frame]] = []
 
-    def come() -> Iterator[MatteFrame]:
+    def come() -> Iterator[Frame]:
         for index in range(10):
             plate, soft = torch.from_numpy(fast.plates[index]), torch.from_numpy(fast.mattes[:, index])
-            frame = MatteFrame(index, soft, plate)
+            frame = Frame(index, soft, plate)
             read.append(weakref.ref(frame))
             yield frame
             del frame
@@ -164,7 +164,7 @@ def test_layers_are_smoothed_alike_and_keep_their_type(fast: Scene) -> None:
     masks = segmented(fast, 0, wobble=1.5, noise=0.1)
     layers = np.stack([1.0 - masks, masks], axis=1)
     frames = [
-        MatteFrame(t, torch.from_numpy(soft), torch.from_numpy(plate))
+        Frame(t, torch.from_numpy(soft), torch.from_numpy(plate))
         for t, (soft, plate) in enumerate(zip(layers, fast.plates))
     ]
     results = [frame.soft for frame in FlowSmoother(1).stream(frames)]
@@ -188,7 +188,7 @@ def test_flicker_is_the_change_along_the_motion() -> None:
 def test_frames_of_any_size_are_taken(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     plate = torch.from_numpy(rng.random((*size, 3), np.float32))
-    frames = [MatteFrame(t, torch.full((1, *size), 0.25 * t), plate) for t in range(3)]
+    frames = [Frame(t, torch.full((1, *size), 0.25 * t), plate) for t in range(3)]
     result = smoothed(frames, 1)
     np.testing.assert_allclose(result[1], 0.25, atol=1e-5)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from fake_hub import FakeHub, sha256
+from progress_log import ProgressLog
 
 from rem_engine.models import KnownModel, download, known_model
 
@@ -56,9 +57,9 @@ def hub() -> Iterator[FakeHub]:
 
 def get(hub: FakeHub, folder: Path, model: KnownModel = VAE, file: str | None = None) -> tuple[Path, str]:
     """Download; the path, and everything that was said."""
-    said: list[str] = []
-    path = download(model, folder, file=file, endpoint=hub.address, say=said.append)
-    return path, "\n".join(said)
+    log = ProgressLog()
+    path = download(model, folder, file=file, endpoint=hub.address, progress=log)
+    return path, "\n".join(log.said)
 
 
 def heed_interrupts() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -13,6 +14,7 @@ import pytest
 from delivered import FPS, Frame, deliver, frames, oiio_pixels, openexr_channels, video_alpha
 from PIL import Image
 
+from rem_engine.matte import Frame as MattedFrame
 from rem_engine.media import open_shot
 from rem_engine.media.shot import ShotInfo
 from rem_engine.run.delivery import Delivery
@@ -89,7 +91,9 @@ def test_numbers_start_anywhere_with_any_padding(
     expected = {f"exr/shot.{number}.exr" for number in numbers}
     expected |= {f"smoke/{kind}/shot.{number}.png" for kind in ("alpha", "png16") for number in numbers}
     assert files_in(tmp_path) == expected
-    assert {path.relative_to(tmp_path).as_posix() for path in delivery.files()} == expected
+    between = f"{numbers[0]}-{numbers[-1]}"
+    places = ("smoke/alpha/shot", "smoke/png16/shot")
+    assert delivery.listing() == [f"exr/shot.{between}.exr", *(f"{place}.{between}.png" for place in places)]
     with open_shot(tmp_path / "exr") as read:
         assert read.frame_count == 4
 
@@ -97,17 +101,17 @@ def test_numbers_start_anywhere_with_any_padding(
 def test_videos_take_their_names_when_they_are_whole(tmp_path: Path, shot: list[Frame]) -> None:
     delivery = Delivery(tmp_path, "sh010", ["smoke"], INFO, DeliverySettings(kinds=("prores", "webm")))
     for index, frame in enumerate(shot):
-        delivery.write(index, None, frame.display, frame.alpha[:1])
-    assert delivery.files() == [] and not {"smoke/sh010.mov", "smoke/sh010.webm"} & files_in(tmp_path)
+        delivery.write(frame.matted(index, 1))
+    assert delivery.listing() == [] and not {"smoke/sh010.mov", "smoke/sh010.webm"} & files_in(tmp_path)
     delivery.close()
-    assert {path.name for path in delivery.files()} == {"sh010.mov", "sh010.webm"}
+    assert delivery.listing() == ["smoke/sh010.mov", "smoke/sh010.webm"]
     assert files_in(tmp_path) == {"smoke/sh010.mov", "smoke/sh010.webm"}
 
 
 def test_an_abandoned_delivery_leaves_whole_frames_and_no_video(tmp_path: Path, shot: list[Frame]) -> None:
     delivery = Delivery(tmp_path, "shot", ["smoke"], INFO, DeliverySettings(kinds=ALL))
     for index, frame in enumerate(shot[:2]):
-        delivery.write(index, frame.linear, frame.display, frame.alpha[:1])
+        delivery.write(frame.matted(index, 1))
     delivery.abandon()
     assert files_in(tmp_path) == {
         f"{place}/shot.{number}.{suffix}"
@@ -121,13 +125,44 @@ def test_a_sequence_goes_on_after_a_stop_as_if_there_had_been_none(tmp_path: Pat
     for first, stop in ((0, 3), (3, 4)):
         delivery = Delivery(tmp_path / "twice", "shot", ["smoke"], INFO, settings, first_index=first)
         for index in range(first, stop):
-            delivery.write(index, shot[index].linear, shot[index].display, shot[index].alpha[:1])
+            delivery.write(shot[index].matted(index, 1))
         delivery.close()
     deliver(tmp_path / "once", shot, layers=("smoke",), kinds=settings.kinds)
     assert files_in(tmp_path / "twice") == files_in(tmp_path / "once")
     for name in files_in(tmp_path / "once"):
         assert (tmp_path / "twice" / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
-    assert len(delivery.files()) == 12
+    assert delivery.listing()[0] == "exr/shot.1001-1004.exr"
+
+
+def test_videos_begin_anew_beside_sequences_that_go_on(tmp_path: Path, shot: list[Frame]) -> None:
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    deliver(once, shot, kinds=("alpha", "prores"), layers=("smoke",))
+    deliver(twice, shot[:2], kinds=("alpha",), layers=("smoke",))
+    stamps = {file: file.stat().st_mtime_ns for file in (twice / "smoke" / "alpha").iterdir()}
+    settings = DeliverySettings(kinds=("alpha", "prores"))
+    with Delivery(twice, "shot", ["smoke"], INFO, settings, first_index=2) as delivery:
+        for index, frame in enumerate(shot):
+            delivery.write(frame.matted(index, 1))
+            assert delivery.frames_in_sequences == max(index + 1, 2)
+    assert files_in(twice) == files_in(once)
+    assert all(file.stat().st_mtime_ns == stamp for file, stamp in stamps.items())
+    assert delivery.listing() == ["smoke/alpha/shot.1001-1004.png", "smoke/shot.mov"]
+    pairs = zip(video_alpha(twice / "smoke" / "shot.mov"), video_alpha(once / "smoke" / "shot.mov"), strict=True)
+    assert all(np.array_equal(*pair) for pair in pairs)
+
+
+def test_frames_that_sequences_have_may_come_again_and_none_may_be_left_out(tmp_path: Path, shot: list[Frame]) -> None:
+    with Delivery(tmp_path, "shot", ["smoke"], INFO, DeliverySettings(kinds=("exr",)), first_index=3) as delivery:
+        for index in (1, 2, 3):
+            delivery.write(shot[index].matted(index, 1))
+        with pytest.raises(ValueError, match="expects frame 4, not 3: write frames in order"):
+            delivery.write(shot[3].matted(3, 1))
+    assert files_in(tmp_path) == {"exr/shot.1004.exr"}
+    with (
+        Delivery(tmp_path, "shot", ["smoke"], INFO, DeliverySettings(kinds=("exr",)), first_index=1) as delivery,
+        pytest.raises(ValueError, match="expects frame 1, not 2"),
+    ):
+        delivery.write(shot[2].matted(2, 1))
 
 
 # ---- a full disk
@@ -141,10 +176,10 @@ def test_a_sequence_goes_on_after_a_stop_as_if_there_had_been_none(tmp_path: Pat
 def test_a_full_disk_leaves_whole_frames_only(tmp_path: Path, shot: list[Frame], victim: str) -> None:
     delivery = Delivery(tmp_path, "shot", ["smoke", "fire"], INFO, DeliverySettings(kinds=ALL))
     for index, frame in enumerate(shot[:2]):
-        delivery.write(index, frame.linear, frame.display, frame.alpha)
+        delivery.write(frame.matted(index))
     temporary_name(tmp_path / victim).symlink_to("/dev/full")
     with pytest.raises(OSError) as caught:
-        delivery.write(2, shot[2].linear, shot[2].display, shot[2].alpha)
+        delivery.write(shot[2].matted(2))
     assert caught.value.errno == errno.ENOSPC
     delivery.abandon()
     assert all(".1001." in name or ".1002." in name for name in files_in(tmp_path))
@@ -164,14 +199,14 @@ def test_a_full_disk_leaves_no_broken_video(tmp_path: Path, shot: list[Frame], k
     with pytest.raises(OSError) as caught:
         try:
             for index, frame in enumerate(shot):
-                delivery.write(index, frame.linear, frame.display, frame.alpha[:1])
+                delivery.write(frame.matted(index, 1))
             delivery.close()
         except BaseException:
             delivery.abandon()
             raise
     assert caught.value.errno == errno.ENOSPC
     # Small frames may wait in the encoder until the end; those written before stay.
-    whole = [f"smoke/alpha/shot.{1001 + index}.png" for index in range(delivery.next_index)]
+    whole = [f"smoke/alpha/shot.{1001 + index}.png" for index in range(delivery.frames_in_sequences)]
     assert files_in(tmp_path) == set(whole)
 
 
@@ -194,50 +229,50 @@ def test_settings_out_of_range_are_refused(settings: dict[str, object], sentence
 
 
 @pytest.mark.parametrize(
-    ("layers", "info", "first_index", "sentence"),
+    ("layers", "info", "sentence"),
     [
-        ([], INFO, 0, "different names, not none"),
-        (["a", "a"], INFO, 0, "different names, not a, a"),
-        (["../a"], INFO, 0, r"'\.\./a' cannot name a folder"),
-        ([".."], INFO, 0, r"'\.\.' cannot name a folder"),
-        (["a"], ShotInfo(48, 64, FPS, "1:2:3:4"), 0, r"timecode '1:2:3:4' cannot be read: HH:MM:SS:FF"),
-        (["a"], INFO, 3, "prores and webm must be written from frame 0 on, not from 3"),
+        ([], INFO, "different names, not none"),
+        (["a", "a"], INFO, "different names, not a, a"),
+        (["../a"], INFO, r"'\.\./a' cannot name a folder"),
+        ([".."], INFO, r"'\.\.' cannot name a folder"),
+        (["a"], ShotInfo(48, 64, FPS, "1:2:3:4"), r"timecode '1:2:3:4' cannot be read: HH:MM:SS:FF"),
     ],
 )
 def test_a_delivery_that_cannot_be_is_refused_before_it_begins(
-    tmp_path: Path, layers: list[str], info: ShotInfo, first_index: int, sentence: str
+    tmp_path: Path, layers: list[str], info: ShotInfo, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
-        Delivery(tmp_path, "shot", layers, info, DeliverySettings(kinds=ALL), first_index)
+        Delivery(tmp_path, "shot", layers, info, DeliverySettings(kinds=ALL))
     assert files_in(tmp_path) == set()
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda f: (0, f.linear, f.display, f.alpha[:, :40]), r"alpha of shot .* 64x48 pixels, not \[2, 40, 64\]"),
-        (lambda f: (0, f.linear, f.display, f.alpha[:1]), r"alpha of shot must be \[2, 48, 64\] for 2 layers"),
-        (lambda f: (0, f.linear[:, :60], f.display, f.alpha), r"scene-linear plate .*not \[48, 60, 3\]"),
-        (lambda f: (0, f.linear, f.display[:30], f.alpha), r"The plate .*not \[30, 64, 3\]"),
-        (lambda f: (0, f.linear, f.display, f.alpha, f.foreground[:1]), r"foreground .*not \[1, 48, 64, 3\]"),
-        (lambda f: (1, f.linear, f.display, f.alpha), "expects frame 0, not 1"),
-        (lambda f: (0, None, f.display, f.alpha), "EXR needs the plate"),
-        (lambda f: (0, f.linear, None, f.alpha), "need the display-referred plate"),
+        (lambda f: replace(f, alpha=f.alpha[:, :40]), r"alpha of shot .* 64x48 pixels, not \[2, 40, 64\]"),
+        (lambda f: replace(f, alpha=f.alpha[:1]), r"alpha of shot must be \[2, 48, 64\] for 2 layers"),
+        (lambda f: replace(f, linear=f.linear[:, :60]), r"scene-linear plate .*not \[48, 60, 3\]"),
+        (lambda f: replace(f, plate=f.plate[:30]), r"The plate .*not \[30, 64, 3\]"),
+        (lambda f: replace(f, foreground=f.foreground[:1]), r"foreground .*not \[1, 48, 64, 3\]"),
+        (lambda f: replace(f, index=1), "expects frame 0, not 1"),
+        (lambda f: replace(f, linear=None), "EXR needs the plate"),
+        (lambda f: replace(f, plate=None, foreground=None), "need the display-referred plate"),
+        (lambda f: replace(f, alpha=None), "Frame 0 comes without its alpha: put it through the matte stage"),
     ],
 )
 def test_a_frame_that_does_not_fit_is_refused_whole(
-    tmp_path: Path, shot: list[Frame], change: Callable[[Frame], tuple], sentence: str
+    tmp_path: Path, shot: list[Frame], change: Callable[[MattedFrame], MattedFrame], sentence: str
 ) -> None:
     delivery = Delivery(tmp_path, "shot", ["smoke", "fire"], INFO, DeliverySettings(kinds=ALL))
     with pytest.raises(ValueError, match=sentence):
-        delivery.write(*change(shot[0]))
+        delivery.write(change(shot[0].matted(0, decontaminated=True)))
     delivery.abandon()
     assert files_in(tmp_path) == set()
 
 
 def test_alphas_alone_need_no_plate(tmp_path: Path, shot: list[Frame]) -> None:
     delivery = Delivery(tmp_path, "shot", ["smoke", "fire"], INFO, DeliverySettings(kinds=("alpha",)))
-    delivery.write(0, None, None, shot[0].alpha)
+    delivery.write(replace(shot[0].matted(0), plate=None, linear=None))
     delivery.close()
     stored = cv2.imread(str(tmp_path / "fire" / "alpha" / "shot.1001.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(stored, np.rint(shot[0].alpha[1].astype(np.float64) * 65535))

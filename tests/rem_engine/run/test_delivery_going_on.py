@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from delivered import video_alpha
 from red_model import FRAMES, NEUTRAL, StopAt, deliver, files_of
 
+from rem_engine.matte import Frame
 from rem_engine.run.delivery import Delivery
 from rem_engine.run.folder import RunFolder
 
@@ -57,10 +57,10 @@ def test_a_stopped_delivery_goes_on_and_ends_the_same(
     assert deliver(shot, once, *options, prompts=prompts) == 0
     write_frame = Delivery.write
 
-    def stop(self: Delivery, index: int, *given: Any) -> None:
-        if index == frame:
+    def stop(self: Delivery, given: Frame) -> None:
+        if given.index == frame:
             raise KeyboardInterrupt
-        write_frame(self, index, *given)
+        write_frame(self, given)
 
     with monkeypatch.context() as patch:
         patch.setattr(Delivery, "write", stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from progress_log import ProgressLog
 from torch import Tensor
 
 from rem_engine import Segmenter
@@ -166,10 +167,10 @@ def test_a_run_that_goes_on_gives_the_same_masks(first: int) -> None:
 def test_progress_rises_to_all_the_steps_of_both_passes() -> None:
     frames, _ = shot()
     segmenter = CloseUp(Segmenter(ColourBackbone(), SegmentSettings(cuts=())))
-    seen: list[tuple[int, int]] = []
-    embeds = segmenter.encode_prompts(PROMPTS)
-    for _ in segmenter.stream(ArrayFrames(frames), embeds, progress=lambda done, total: seen.append((done, total))):
+    log = ProgressLog()
+    for _ in segmenter.stream(ArrayFrames(frames), segmenter.encode_prompts(PROMPTS), progress=log):
         pass
+    seen = log.counts["steps"]
     window_count = len(segmenter.windows(FRAMES))
     assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
     assert seen[-1] == (window_count * (4 + 2 * 3),) * 2

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from progress_log import Cancel, Cancelled, ProgressLog
 from torch import Tensor
 
 from rem_engine import Segmenter, SegmentSettings, load_segmenter
@@ -254,22 +255,13 @@ def test_a_short_shot_repeats_its_last_frame() -> None:
 
 
 def test_progress_counts_every_stage_of_every_window(backbone: PlainBackbone) -> None:
-    seen: list[tuple[int, int]] = []
-    Segmenter(backbone).segment(
-        ramp(23), ["all of it", "half of it"], progress=lambda done, total: seen.append((done, total))
-    )
-    assert seen == [(done, 12) for done in range(1, 13)]
+    log = ProgressLog()
+    Segmenter(backbone).segment(ramp(23), ["all of it", "half of it"], progress=log)
+    assert log.counts == {"steps": [(done, 12) for done in range(1, 13)]}
 
 
 def test_cancelling_ends_the_run_and_the_segmenter_goes_on_working(backbone: PlainBackbone) -> None:
-    class Cancelled(Exception):
-        pass
-
-    def cancel(done: int, total: int) -> None:
-        if done == 5:
-            raise Cancelled
-
-    segmenter = Segmenter(backbone)
+    segmenter, cancel = Segmenter(backbone), Cancel("steps", 5)
     chunks: Iterator = segmenter.stream(ArrayFrames(ramp(23)), segmenter.encode_prompts(["all of it"]), progress=cancel)
     finished = []
     with pytest.raises(Cancelled):

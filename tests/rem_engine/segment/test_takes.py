@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from progress_log import ProgressLog
 from red_model import RedBackbone, segment
 from test_segmenter import PlainBackbone
 from torch import Tensor
@@ -74,8 +75,9 @@ def test_a_run_goes_on_anywhere_as_if_it_had_not_stopped(given: bool) -> None:
 
 
 def test_progress_ends_at_its_total_though_cuts_come_to_light() -> None:
-    seen: list[tuple[int, int]] = []
-    Segmenter(RedBackbone()).segment(edit(9, 4, 12, 3), PROMPTS, progress=lambda *step: seen.append(step))
+    log = ProgressLog()
+    Segmenter(RedBackbone()).segment(edit(9, 4, 12, 3), PROMPTS, progress=log)
+    seen = log.counts["steps"]
     assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
     assert seen[-1][0] == seen[-1][1]
     assert all(done <= total for done, total in seen)

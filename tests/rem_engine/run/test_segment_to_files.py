@@ -10,34 +10,19 @@ from pathlib import Path
 import numpy as np
 import OpenEXR
 import pytest
+from progress_log import Cancel, Cancelled
 from red_model import FRAMES, HEIGHT, WIDTH, RedBackbone, files_of, read
 
-from rem_engine import Segmenter
+from rem_engine import Segmenter, SegmentJob, segment_to_files
 from rem_engine.frames import ArrayFrames
-from rem_engine.layers import parse_layers, texts_of
-from rem_engine.matte import MatteSettings
+from rem_engine.layers import parse_layers
+from rem_engine.matte import Frame, MatteSettings
 from rem_engine.media import open_shot
-from rem_engine.media.shot import ShotInfo
+from rem_engine.progress import SILENT, Progress
 from rem_engine.run.clock import Clock
 from rem_engine.run.delivery import Delivery
-from rem_engine.run.pipeline import Order, segment_to_files
 
 NEUTRAL = MatteSettings(black=0.0, white=1.0, refine=0)
-
-
-class Quiet:
-    """Says nothing; ends the run once so many frames are done."""
-
-    def __init__(self, until: int = FRAMES + 1) -> None:
-        self.until = until
-
-    def say(self, text: str) -> None: ...
-
-    def steps(self, done: int, total: int) -> None: ...
-
-    def frames(self, done: int, total: int) -> None:
-        if done >= self.until:
-            raise RuntimeError("cancelled")
 
 
 def frames_of(shot: Path) -> ArrayFrames:
@@ -45,13 +30,9 @@ def frames_of(shot: Path) -> ArrayFrames:
         return ArrayFrames(frames.read(0, FRAMES).astype(np.float32) / 255)
 
 
-def run(shot: Path, out: Path, write: tuple[str, ...], reporter: Quiet | None = None, **options: object) -> dict:
-    layers, frames = parse_layers(["smoke: the smoke"]), frames_of(shot)
-    segmenter = Segmenter(RedBackbone())
-    embeds = segmenter.encode_prompts(texts_of(layers))
-    order = Order(out, layers, "plate", write, matte=NEUTRAL)
-    info = ShotInfo(HEIGHT, WIDTH)
-    return segment_to_files(segmenter, lambda: frames, info, embeds, order, reporter or Quiet(), **options)
+def run(shot: Path, out: Path, write: tuple[str, ...], progress: Progress = SILENT, **options: object) -> dict:
+    job = SegmentJob(out, parse_layers(["smoke: the smoke"]), "plate", write, matte=NEUTRAL)
+    return segment_to_files(Segmenter(RedBackbone()), frames_of(shot), job, progress=progress, **options)
 
 
 def test_frames_in_memory_are_delivered_like_a_shot(shot: Path, tmp_path: Path) -> None:
@@ -71,7 +52,7 @@ def test_frames_in_memory_are_delivered_like_a_shot(shot: Path, tmp_path: Path) 
 
 def test_every_frame_is_shown_once_with_its_masks(shot: Path, tmp_path: Path) -> None:
     seen = []
-    run(shot, tmp_path, ("alpha",), watch=lambda *given: seen.append(given))
+    run(shot, tmp_path, ("alpha",), viewer=lambda *given: seen.append(given))
     assert [index for index, _, _ in seen] == list(range(FRAMES))
     frames = frames_of(shot)
     for index, plate, soft in seen:
@@ -81,8 +62,8 @@ def test_every_frame_is_shown_once_with_its_masks(shot: Path, tmp_path: Path) ->
 
 def test_a_cancelled_run_leaves_whole_frames_and_is_not_taken_up(shot: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(RuntimeError, match="^cancelled$"):
-        run(shot, out, ("soft", "exr", "prores"), Quiet(until=6))
+    with pytest.raises(Cancelled):
+        run(shot, out, ("soft", "exr", "prores"), Cancel("frames", 6))
     left = set(files_of(out)) - {".unfinished.json"}
     frames = len(list((out / "exr").iterdir()))
     assert 0 < frames < FRAMES and not list(out.rglob(".plate.*"))
@@ -94,10 +75,10 @@ def test_a_cancelled_run_leaves_whole_frames_and_is_not_taken_up(shot: Path, tmp
 def test_a_full_disk_tells_which_frames_are_whole(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = Delivery.write
 
-    def full(self: Delivery, index: int, *given: object) -> None:
-        if index == 3:
+    def full(self: Delivery, frame: Frame) -> None:
+        if frame.index == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(self, index, *given)
+        write(self, frame)
 
     monkeypatch.setattr(Delivery, "write", full)
     with pytest.raises(RuntimeError) as caught:
