@@ -34,9 +34,7 @@ class Frame:
         """As the matte stage gives it, with its first layers."""
         alpha = torch.from_numpy(self.alpha[:layers])
         foreground = torch.tensor(self.foreground[:layers]) if decontaminated else None
-        return matte.Frame(
-            index, alpha, torch.from_numpy(self.display), torch.from_numpy(self.linear), alpha, foreground
-        )
+        return matte.Frame(index, alpha, torch.tensor(self.display), torch.tensor(self.linear), alpha, foreground)
 
 
 def frames(count: int, height: int = 48, width: int = 64) -> list[Frame]:
