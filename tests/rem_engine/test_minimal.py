@@ -1,0 +1,62 @@
+"""The method in one file is the engine's, to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rem_engine import load_segmenter
+from rem_engine.backbones.load import MINI_FOLDER
+from rem_engine.media.reading import open_shot
+from rem_engine.minimal import segment
+
+SHOT = Path(__file__).parents[2] / "assets" / "sample_shot.mp4"
+
+
+def noise(count: int, height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, height, width, 3), np.uint8)
+
+
+def of_size(folder: Path, model: Path, size: str) -> Path:
+    """A model folder with the parts of `folder`, trained, it says, at `size`."""
+    model.mkdir()
+    for part in folder.iterdir():
+        (model / part.name).symlink_to(part.resolve(), target_is_directory=part.is_dir())
+    (model / "rem.json").write_text(f'{{"name": "tiny", "size": {size}, "window": 9, "overlap": 4}}')
+    return model
+
+
+def assert_equal_to_the_engine(frames: np.ndarray, sentence: str, model: Path, **weights: Any) -> torch.Tensor:
+    soft, mask = segment(frames, sentence, model, **weights)
+    engine = load_segmenter(model, protocol="paper", device="cpu", **weights).segment(frames, [sentence])
+    assert torch.equal(soft, engine.soft[0])
+    assert torch.equal(mask, engine.masks()[0])
+    return mask
+
+
+@pytest.mark.parametrize("count", [1, 7, 9, 23])
+def test_any_length_of_shot(tiny_wan: Path, tmp_path: Path, count: int) -> None:
+    model = of_size(tiny_wan, tmp_path / "model", "[32, 48]")
+    assert_equal_to_the_engine(noise(count, 40, 60), "the smoke", model)
+
+
+def test_more_words_than_rows(tiny_wan: Path, tmp_path: Path) -> None:
+    model = of_size(tiny_wan, tmp_path / "model", "[32, 32]")
+    with pytest.warns(UserWarning, match="were cut"):
+        assert_equal_to_the_engine(noise(5, 32, 32), "the smoke " * 20, model)
+
+
+def test_weights_over_a_model(golden: Path, tmp_path: Path) -> None:
+    model = of_size(golden / "wan" / "base", tmp_path / "model", "[32, 32]")
+    assert_equal_to_the_engine(noise(9, 32, 32), "the smoke", model, checkpoint=golden / "wan" / "rem_wan.pth")
+
+
+def test_rem_mini_finds_the_smoke_of_the_sample_shot() -> None:
+    with open_shot(SHOT) as shot:
+        frames = shot.read(0, 9)
+    mask = assert_equal_to_the_engine(frames, "the smoke", MINI_FOLDER)
+    assert 0 < mask.float().mean() < 0.5
