@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from rem_engine import load_segmenter
+from rem_engine import load_segmenter, open_shot
 from rem_engine.backbones.load import MINI_FOLDER
-from rem_engine.media.reading import open_shot
 from rem_engine.minimal import segment
 
 SHOT = Path(__file__).parents[2] / "assets" / "sample_shot.mp4"
@@ -55,6 +54,7 @@ def test_weights_over_a_model(golden: Path, tmp_path: Path) -> None:
     assert_equal_to_the_engine(noise(9, 32, 32), "the smoke", model, checkpoint=golden / "wan" / "rem_wan.pth")
 
 
+@pytest.mark.slow
 def test_rem_mini_finds_the_smoke_of_the_sample_shot() -> None:
     with open_shot(SHOT) as shot:
         frames = shot.read(0, 9)
