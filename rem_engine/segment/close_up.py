@@ -19,9 +19,9 @@ from torch import Tensor
 from ..backbones.base import Backbone
 from ..frames import FrameSource, ReopenableFrames, check_source
 from ..progress import SILENT, Progress, Unit
-from .plan import Plan
 from .resize import frames_to_model, masks_to_shot
 from .segmenter import Chunk, Segmenter
+from .window_plan import WindowPlan
 from .windows import Window
 
 _STEADY = 6
@@ -65,7 +65,7 @@ class CloseUp:
         self._wide = segmenter
         self._near = Segmenter(segmenter.backbone, segmenter.plan.settings)
         self.backbone: Backbone = segmenter.backbone
-        self.plan: Plan = segmenter.plan
+        self.plan: WindowPlan = segmenter.plan
 
     @property
     def cuts(self) -> tuple[int, ...]:

@@ -17,9 +17,9 @@ from ..backbones.base import Backbone
 from ..frames import ArrayFrames, FrameSource, check_source
 from ..progress import SILENT, Progress
 from .model_frames import ModelFrames, groups
-from .plan import Plan
 from .resize import masks_to_shot
 from .settings import SegmentSettings
+from .window_plan import WindowPlan
 from .windows import EndOfTake, Window
 
 STAGES = ("read", "encode_video", "encode_text", "predict", "decode", "resize")
@@ -77,7 +77,7 @@ class Segmenter:
     def __init__(self, backbone: Backbone, settings: SegmentSettings = _DEFAULTS) -> None:
         """Raises ValueError for settings the backbone cannot take."""
         self.backbone = backbone
-        self.plan = Plan(backbone, settings)
+        self.plan = WindowPlan(backbone, settings)
         self.seconds = dict.fromkeys(STAGES, 0.0)
         self.cuts: tuple[int, ...] = ()
         self.prompts_per_pass = 0

@@ -11,7 +11,7 @@ from .settings import SegmentSettings, check_cuts
 from .windows import EndOfTake, Window, paper_windows, shot_windows
 
 
-class Plan:
+class WindowPlan:
     """Settings made definite for a backbone.
 
     Attributes:
