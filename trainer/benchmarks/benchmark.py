@@ -74,4 +74,4 @@ class Benchmark(ABC):
         Raises:
             ValueError: a mask is missing, damaged, or of another size.
         """
-        return score_queries(self, video, results)
+        return score_queries(video, results, self.truth, self.headline)

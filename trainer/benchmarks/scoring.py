@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +13,6 @@ from rem_engine.metrics import boundary_accuracy, region_similarity
 from ..data.files import read_ids
 from ..data.sample import BrokenSample
 from .video import Query, Row, Truth, Video
-
-if TYPE_CHECKING:
-    from .benchmark import Benchmark
 
 Measure = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], np.ndarray]
 
@@ -28,10 +24,18 @@ def measures_of(headline: str) -> tuple[str, ...]:
     return tuple(headline.split("&"))
 
 
-def score_queries(benchmark: Benchmark, video: Video, results: Path) -> list[Row]:
+def score_queries(
+    video: Video, results: Path, truth_of: Callable[[Video, int], Truth | None], headline: str
+) -> list[Row]:
     """A row for each query of a video, each compared with the true mask of its own place.
 
     Frames are held one at a time. Only annotated ones count.
+
+    Args:
+        video: with its queries.
+        results: folder that holds their masks.
+        truth_of: what is true of a frame, None where that is not annotated; see `Benchmark.truth`.
+        headline: figure whose measures are taken, J&F or J.
 
     Raises:
         ValueError: a mask is missing, damaged, or of another size; or no frame is annotated.
@@ -39,13 +43,13 @@ def score_queries(benchmark: Benchmark, video: Video, results: Path) -> list[Row
     values: dict[str, list[np.ndarray]] = defaultdict(list)
     counted: list[int] = []
     for frame, name in enumerate(video.masks):
-        truth = None if name is None else benchmark.truth(video, frame)
+        truth = None if name is None else truth_of(video, frame)
         if truth is None:
             continue
         counted.append(frame)
         predicted = np.stack([read_prediction(results, query, name, truth) for query in video.queries])
         void = None if truth.void is None else np.broadcast_to(truth.void, truth.masks.shape)
-        for measure in measures_of(benchmark.headline):
+        for measure in measures_of(headline):
             values[measure].append(MEASURES[measure](predicted, truth.masks, void))
     if not counted:
         raise ValueError(
