@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.ablation.report import MEASURES, Figure, draw, table
-from trainer.ablation.runs import Plan, Run
+from trainer.ablation.runs import Ablation, AblationRun
 from trainer.ablation.variants import VARIANTS
 
 ROOT = Path(__file__).parents[1]
@@ -188,23 +188,25 @@ def main() -> None:
     )
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder to write to (docs)")
     arguments = parser.parse_args()
-    plan = Plan(arguments.runs)
-    runs = [Run(plan, variant, seed) for variant in plan.variants for seed in range(1, plan.seeds + 1)]
+    ablation = Ablation(arguments.runs)
+    runs = [
+        AblationRun(ablation, variant, seed) for variant in ablation.variants for seed in range(1, ablation.seeds + 1)
+    ]
     results = [result for run in runs if (result := run.result()) is not None]
     if not results:
         raise SystemExit(f"error: {arguments.runs} holds no result; run `python -m trainer ablate` first.")
     (arguments.docs / "images").mkdir(parents=True, exist_ok=True)
     draw(results).save(arguments.docs / "images" / "ablation.png", optimize=True)
-    text = describe(plan, results, json.loads((arguments.longer / "results.json").read_text(encoding="utf-8")))
+    text = describe(ablation, results, json.loads((arguments.longer / "results.json").read_text(encoding="utf-8")))
     (arguments.docs / "ablation.md").write_text(text, encoding="utf-8")
     print(text)
 
 
-def describe(plan: Plan, results: Sequence[Mapping[str, Any]], longer: Sequence[Mapping[str, Any]]) -> str:
+def describe(ablation: Ablation, results: Sequence[Mapping[str, Any]], longer: Sequence[Mapping[str, Any]]) -> str:
     """docs/ablation.md, of results of all variants, and of some with more steps."""
-    settings = plan.settings("rem", 1)
+    settings = ablation.settings("rem", 1)
     stream, (height, width) = settings.streams[0], settings.size
-    missing = len(plan.variants) * plan.seeds - len(results)
+    missing = len(ablation.variants) * ablation.seeds - len(results)
     names = tuple(dict.fromkeys(result["variant"] for result in longer))
     others = tuple(name for name in PAPER if name not in names)
     by_time = [*longer, *(result for name in others for result in _of(results, name))]
@@ -216,8 +218,8 @@ def describe(plan: Plan, results: Sequence[Mapping[str, Any]], longer: Sequence[
         frames=stream.frames,
         size=f"{width}x{height}",
         rate=f"{settings.optim.lr:g}",
-        shots=plan.train_shots,
-        scored=plan.scored_shots,
+        shots=ablation.train_shots,
+        scored=ablation.scored_shots,
         seen=results[0]["scores"]["seen"]["expressions"],
         unseen=results[0]["scores"]["unseen"]["expressions"],
         clips=f"{settings.steps * stream.batch:,}",

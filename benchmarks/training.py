@@ -24,8 +24,8 @@ from trainer.data.cache import cache_latents
 from trainer.data.open import open_sources
 from trainer.model.objective import loss
 from trainer.model.trainable import freeze, load_trainable
-from trainer.run.batches import Batches
-from trainer.run.train import Job, train
+from trainer.run.batch_encoder import BatchEncoder
+from trainer.run.train import TrainingRun, train
 from trainer.settings import TrainSettings, load_settings
 
 _WARM_UP = 1
@@ -56,7 +56,7 @@ def main() -> None:
                 # the schedule knows the number of steps, the losses compared must not
                 settings = load_settings("mini", {**changes, "steps": steps, "optim.schedule": {"kind": "constant"}})
                 out = folder / f"{pair}-{cached}"
-                train(Job(settings, "mini", out, cache=folder / "cache", cached=cached))
+                train(TrainingRun(settings, "mini", out, cache=folder / "cache", cached=cached))
                 curves = _curves(out)
                 seconds[cached] += curves["seconds"][_WARM_UP:]
                 waiting[cached].append(curves["waiting"][-1])
@@ -99,7 +99,7 @@ def _storage(settings: TrainSettings, cache: Path) -> dict[str, float]:
     started = time.process_time()
     samples = [source.read(index % len(source), data.frames, rng) for index in range(data.batch)]
     reading = time.process_time() - started
-    batch = Batches(trainable, settings.size, 0, None).make(samples, 0, range(len(samples)))
+    batch = BatchEncoder(trainable, settings.size, 0, None).encode(samples, 0, range(len(samples)))
     values = []
     for half in (False, True):
         latents, target = (tensor.half().float() if half else tensor for tensor in (batch.latents, batch.mask_latents))

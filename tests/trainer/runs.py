@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 from trainer.run.checkpoint import DENOISER_FILE
-from trainer.run.train import Job, train
+from trainer.run.train import TrainingRun, train
 from trainer.settings import load_settings
 from trainer.synth.backgrounds import procedural
 from trainer.synth.write import write_split
@@ -43,9 +43,9 @@ def write_settings(path: Path, shots: Path, **changes: Any) -> Path:
     return path
 
 
-def run(model: Path, settings: Path, out: Path, **job: Any) -> dict[str, torch.Tensor]:
+def run(model: Path, settings: Path, out: Path, **options: Any) -> dict[str, torch.Tensor]:
     """Train in this process; what the last checkpoint holds of the denoiser."""
-    return load_file(train(Job(load_settings(settings), str(model), out, **job)) / DENOISER_FILE)
+    return load_file(train(TrainingRun(load_settings(settings), str(model), out, **options)) / DENOISER_FILE)
 
 
 def curve(out: Path, name: str = "loss") -> Mapping[int, float]:

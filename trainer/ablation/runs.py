@@ -37,7 +37,7 @@ _POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class Ablation:
     """What to run.
 
     Attributes:
@@ -47,7 +47,7 @@ class Plan:
         seeds: how many; 1, 2, ... Runs of one seed see the same batches.
         steps: of each run, in place of the preset's.
         jobs: runs side by side.
-        model, checkpoint: what is trained from; see `trainer.run.train.Job`.
+        model, checkpoint: what is trained from; see `trainer.run.train.TrainingRun`.
         train_shots, scored_shots: rendered for training, and for each split that is scored.
     """
 
@@ -83,16 +83,16 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Run:
+class AblationRun:
     """One variant with one seed."""
 
-    plan: Plan
+    ablation: Ablation
     variant: str
     seed: int
 
     @property
     def folder(self) -> Path:
-        return self.plan.out / self.variant / f"seed{self.seed}"
+        return self.ablation.out / self.variant / f"seed{self.seed}"
 
     @property
     def title(self) -> str:
@@ -104,7 +104,7 @@ class Run:
         Raises:
             ValueError: it was done by other settings, or there is no such variant.
         """
-        path, settings = self.folder / RESULT_FILE, self.plan.settings(self.variant, self.seed)
+        path, settings = self.folder / RESULT_FILE, self.ablation.settings(self.variant, self.seed)
         if not path.is_file():
             return None
         if read_settings(self.folder) != settings:
@@ -114,7 +114,7 @@ class Run:
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def ablate(plan: Plan) -> list[dict[str, Any]]:
+def ablate(ablation: Ablation) -> list[dict[str, Any]]:
     """Run what is not done yet, seed by seed; a run that was broken off goes on from its checkpoint.
 
     Returns:
@@ -124,25 +124,27 @@ def ablate(plan: Plan) -> list[dict[str, Any]]:
         ValueError: settings that do not go together, or another ablation in the folder.
         RuntimeError: a run failed; those under way were finished.
     """
-    runs = [Run(plan, variant, seed) for seed in range(1, plan.seeds + 1) for variant in plan.variants]
+    runs = [
+        AblationRun(ablation, variant, seed) for seed in range(1, ablation.seeds + 1) for variant in ablation.variants
+    ]
     missing = [run for run in runs if run.result() is None]
     for split in DATA_SEEDS:
-        _render(plan, split)
+        _render(ablation, split)
     if missing:
-        _encode(plan)
+        _encode(ablation)
     bar = tqdm(total=len(runs), initial=len(runs) - len(missing), desc="runs", unit="run", smoothing=0)
     with bar:
-        _run_all(missing, plan.jobs, bar)
-    done = [run.result() for variant in plan.variants for run in runs if run.variant == variant]
+        _run_all(missing, ablation.jobs, bar)
+    done = [run.result() for variant in ablation.variants for run in runs if run.variant == variant]
     return [result for result in done if result is not None]
 
 
-def _run_all(runs: Sequence[Run], jobs: int, bar: tqdm) -> None:
+def _run_all(runs: Sequence[AblationRun], jobs: int, bar: tqdm) -> None:
     # spawned, so that no thread pool of this process is copied half-way
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
     waiting, active, failed = list(runs), {}, None
-    with StopRequest() as stop:
+    with StopRequest("give the same command to go on") as stop:
         while active or (waiting and failed is None):
             while waiting and failed is None and len(active) < jobs:
                 run = waiting.pop(0)
@@ -174,7 +176,7 @@ def _stop(processes: Sequence[BaseProcess]) -> None:
         process.join()
 
 
-def _in_process(run: Run, threads: int) -> None:
+def _in_process(run: AblationRun, threads: int) -> None:
     """What a process does; its bars and messages go to the run's log."""
     import torch
 
@@ -189,22 +191,22 @@ def _in_process(run: Run, threads: int) -> None:
         sys.exit(130)
 
 
-def train_and_score(run: Run) -> dict[str, Any]:
+def train_and_score(run: AblationRun) -> dict[str, Any]:
     """Train a run to its end and score it; the result is also written to its folder."""
     import torch
 
-    from ..model.trained import load_trained
+    from ..model.trained import load_trained_segmenter
     from ..run.checkpoint import read_progress
-    from ..run.train import Job, train
+    from ..run.train import TrainingRun, train
     from ..synth.score import score
 
-    plan = run.plan
-    settings = plan.settings(run.variant, run.seed)
-    job = Job(settings, plan.model, run.folder, plan.checkpoint, resume=True, cache=plan.cache)
-    checkpoint = train(job)
-    segmenter = load_trained(run.folder, torch.device("cpu"))
+    ablation = run.ablation
+    settings = ablation.settings(run.variant, run.seed)
+    training = TrainingRun(settings, ablation.model, run.folder, ablation.checkpoint, resume=True, cache=ablation.cache)
+    checkpoint = train(training)
+    segmenter = load_trained_segmenter(run.folder, torch.device("cpu"))
     started = time.monotonic()
-    scores = {split: score(segmenter, plan.out / "data" / split) for split in SPLITS}
+    scores = {split: score(segmenter, ablation.out / "data" / split) for split in SPLITS}
     result = {
         "variant": run.variant,
         "seed": run.seed,
@@ -218,7 +220,7 @@ def train_and_score(run: Run) -> dict[str, Any]:
     return result
 
 
-def _encode(plan: Plan) -> None:
+def _encode(ablation: Ablation) -> None:
     """Fill the caches that all runs share, so that no two of them do it at once."""
     import torch
 
@@ -226,16 +228,16 @@ def _encode(plan: Plan) -> None:
     from ..data.open import open_sources
     from ..model.trainable import load_trainable
 
-    settings = plan.settings(plan.variants[0], 1)
-    trainable = load_trainable(plan.model, plan.checkpoint, settings, torch.device("cpu"))
+    settings = ablation.settings(ablation.variants[0], 1)
+    trainable = load_trainable(ablation.model, ablation.checkpoint, settings, torch.device("cpu"))
     sources = [open_sources(data, settings.size) for data in settings.streams]
     texts = (source.text(index) for source in sources for index in range(len(source)))
-    cache_texts(plan.cache, trainable, texts)
+    cache_texts(ablation.cache, trainable, texts)
     for source, data in zip(sources, settings.streams):
-        cache_latents(plan.cache, trainable, source, data, settings.size)
+        cache_latents(ablation.cache, trainable, source, data, settings.size)
 
 
-def _render(plan: Plan, split: str) -> None:
+def _render(ablation: Ablation, split: str) -> None:
     """Render a split, unless it stands.
 
     Raises:
@@ -244,14 +246,14 @@ def _render(plan: Plan, split: str) -> None:
     from ..mini.pool import mixed_plates
     from ..synth.write import Split, write_split
 
-    count = plan.train_shots if split == "train" else plan.scored_shots
-    folder = Split(plan.out / "data" / split)
+    count = ablation.train_shots if split == "train" else ablation.scored_shots
+    folder = Split(ablation.out / "data" / split)
     if folder.details.is_file():
         found = len(json.loads(folder.details.read_text(encoding="utf-8"))["videos"])
         if found != count:
             raise ValueError(f"{folder.root} holds {found} shots and {count} are wanted; name another --out.")
         return
-    settings = plan.settings(plan.variants[0], 1)
+    settings = ablation.settings(ablation.variants[0], 1)
     height, width = settings.size
     write_split(
         folder.root,

@@ -35,10 +35,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run the ablations and print the table."""
     from ..ablation.report import write_report
-    from ..ablation.runs import Plan, ablate
+    from ..ablation.runs import Ablation, ablate
     from ..ablation.variants import VARIANTS
 
-    plan = Plan(
+    ablation = Ablation(
         arguments.out,
         variants=arguments.variants or tuple(VARIANTS),
         preset=arguments.preset,
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
         steps=arguments.steps,
         jobs=arguments.jobs,
     )
-    print(write_report(arguments.out, ablate(plan)))
+    print(write_report(arguments.out, ablate(ablation)))
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -57,14 +57,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Train."""
     from accelerate import PartialState
 
-    from ..run.train import Job, train
+    from ..run.train import TrainingRun, train
     from ..settings import load_settings
 
     if arguments.no_cache and arguments.cache is not None:
         raise ValueError("--cache and --no-cache exclude each other; give one of them.")
     settings = load_settings(arguments.settings, dict(arguments.overrides))
     last = train(
-        Job(
+        TrainingRun(
             settings,
             arguments.model,
             arguments.out,

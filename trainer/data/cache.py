@@ -48,14 +48,14 @@ _SAMPLES_PER_SHARD = 32
 
 @dataclass(frozen=True)
 class Share:
-    """The part of the shards that one of several processes makes: every `count`-th, from `index` on."""
+    """The part of the shards that the process `rank` of `world_size` makes: every `world_size`-th, from `rank` on."""
 
-    index: int = 0
-    count: int = 1
+    rank: int = 0
+    world_size: int = 1
 
     def of(self, shards: int) -> range:
         """Numbers of those among so many."""
-        return range(self.index, shards, self.count)
+        return range(self.rank, shards, self.world_size)
 
 
 @dataclass(frozen=True)

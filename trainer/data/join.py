@@ -15,30 +15,30 @@ class Subset:
     """A random part of a source, the same in every run.
 
     Args:
-        source: what is taken from.
-        count: samples to take; all of them where the source has no more.
+        source: what is chosen from.
+        count: samples to choose; all of them where the source has no more.
         seed: of the choice.
     """
 
     def __init__(self, source: Source, count: int, seed: int = 0) -> None:
         self.name = source.name
         self._source = source
-        self._taken = np.sort(np.random.default_rng(seed).permutation(len(source))[:count])
+        self._chosen = np.sort(np.random.default_rng(seed).permutation(len(source))[:count])
 
     def __len__(self) -> int:
-        return len(self._taken)
+        return len(self._chosen)
 
     def text(self, index: int) -> str:
-        return self._source.text(int(self._taken[index]))
+        return self._source.text(int(self._chosen[index]))
 
     def files(self, index: int) -> list[Path]:
-        return self._source.files(int(self._taken[index]))
+        return self._source.files(int(self._chosen[index]))
 
     def is_fixed(self, frames: int) -> bool:
         return self._source.is_fixed(frames)
 
     def read(self, index: int, frames: int, rng: np.random.Generator) -> Sample:
-        return self._source.read(int(self._taken[index]), frames, rng)
+        return self._source.read(int(self._chosen[index]), frames, rng)
 
 
 class Resized(Wrapping):
@@ -62,7 +62,7 @@ class Joined:
 
     Attributes:
         parts: the sources.
-        weights: how often a sample of each is drawn, relative to once an epoch (see `Order`).
+        weights: how often a sample of each is drawn, relative to once an epoch (see `SampleOrder`).
     """
 
     def __init__(self, parts: Sequence[Source], weights: Sequence[float]) -> None:

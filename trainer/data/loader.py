@@ -14,7 +14,7 @@ import numpy as np
 from ..settings import DataSettings, TrainSettings
 from .broken import Skip, broken_policy
 from .join import Joined
-from .order import Order
+from .order import SampleOrder
 from .sample import BrokenSample
 
 _MOST_BROKEN = 100
@@ -48,7 +48,7 @@ class Stream:
     def __init__(self, source: Joined, data: DataSettings, seed: int, batch: int, streams: int, number: int) -> None:
         self._source, self._data, self._seed = source, data, seed
         self._batch, self._streams = batch, streams
-        self._order = Order([len(part) for part in source.parts], source.weights, (seed, number))
+        self._order = SampleOrder([len(part) for part in source.parts], source.weights, (seed, number))
 
     def draw(self, step: int, slot: int) -> Drawn:
         """Read the sample of a slot, 0..batch-1, of a step of this stream.
@@ -100,18 +100,18 @@ class Loader:
         settings: TrainSettings,
         steps: range,
         *,
-        process_index: int = 0,
-        process_count: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         """
         Args:
             sources: one for every stream of the settings.
             settings: of the run.
             steps: which steps to give.
-            process_index, process_count: of a distributed run.
+            rank, world_size: of this process, and how many a distributed run has.
         """
         self._settings, self._steps = settings, steps
-        self._process, self._processes = process_index, process_count
+        self._rank, self._world_size = rank, world_size
         self._on_broken = [broken_policy(data.on_broken) for data in settings.streams]
         self._names = [source.name for source in sources]
         count = len(settings.streams)
@@ -158,7 +158,7 @@ class Loader:
         return drawn.sample
 
     def _global_batch(self, data: DataSettings) -> int:
-        return data.batch * self._processes * self._settings.optim.accumulate
+        return data.batch * self._world_size * self._settings.optim.accumulate
 
     def _reader(self, number: int) -> Iterator[list[Drawn]]:
         from torch import Generator
@@ -179,7 +179,7 @@ class Loader:
         """(step, slot) of this process's samples in a step of a stream, batch by batch."""
         batch = self._settings.streams[number].batch
         for part in range(self._settings.optim.accumulate):
-            first = (part * self._processes + self._process) * batch
+            first = (part * self._world_size + self._rank) * batch
             yield [(step, first + i) for i in range(batch)]
 
 

@@ -10,7 +10,7 @@ _KEPT = 8
 """Permutations held at once: around an epoch's end, batches of two epochs are prepared side by side."""
 
 
-class Order:
+class SampleOrder:
     """An endless sequence of sample numbers: epoch after epoch, each a random permutation.
 
     In an epoch a source of n samples and weight w is drawn from round(w n) times. It goes through its own samples

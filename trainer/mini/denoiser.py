@@ -13,20 +13,19 @@ from rem_engine.backbones.base import TEXT_ROWS, TEXT_WIDTH
 
 from ..model.clip_vae import ClipVAE
 from ..model.trainable import freeze_parts
-from ..run.loop import train
-from ..run.optim import build_optimizer
-from ..settings import load_settings
+from ..settings import OptimSettings, load_settings
 from ..synth.scene import caption, describe, describe_absent
 from .latents import Latents
 from .pool import Pool
 from .settings import MiniSettings
+from .stage import SCHEDULE, train_stage
 from .text import CAPITALISED
 
 BATCH = 24
 ABSENT = 0.15
 """Share of REM's training expressions that name nothing in the shot."""
 RECIPE = "mini"
-"""Preset whose frozen parts, optimizer, average and clipping REM's fine-tuning follows."""
+"""Preset whose frozen parts, optimizer and average REM's fine-tuning follows."""
 
 
 class _NarrowInput(nn.Linear):
@@ -89,7 +88,7 @@ def _tensor(latents: np.ndarray) -> Tensor:
     return torch.from_numpy(latents.astype(np.float32))
 
 
-def pretrain(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps: int, folder: Path) -> None:
+def pretrain(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps: int, work: Path) -> None:
     """Text-to-video pre-training by flow matching, in place; the text encoder learns with the denoiser.
 
     The path is `(1 - s) x + s e` and the target `e - x`, at timestep 1000 s (Wan2.1, rectified flow).
@@ -109,7 +108,7 @@ def pretrain(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps
         return F.mse_loss(velocity, noise - clean), {}
 
     @torch.no_grad()
-    def pictures(step: int) -> Tensor:
+    def pictures() -> Tensor:
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(latents.videos[:4].shape, generator=generator)
         rows = texts([caption(np.random.default_rng(i), pool.things[i]) for i in range(4)])
@@ -118,11 +117,11 @@ def pretrain(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps
             x = x + (then - now) * transformer(x, (now * 1000).expand(4), rows).sample
         return decode_row(vae, x)
 
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-2)
-    train("t2v", model, optimizer, loss, steps, folder, pictures=pictures)
+    optim = OptimSettings(lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-2, schedule=SCHEDULE, clip_norm=1.0)
+    train_stage("t2v", model, optim, loss, steps, work, pictures=pictures)
 
 
-def fine_tune(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps: int, folder: Path) -> None:
+def fine_tune(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps: int, work: Path) -> None:
     """REM fine-tuning, in place: clean video latents at timestep 0 in, mask latents out, squared error between latents.
 
     As `python -m trainer train mini` trains, but that a shot's sentence is drawn anew each time it comes up; here too
@@ -144,15 +143,13 @@ def fine_tune(pool: Pool, latents: Latents, transformer, texts: Texts, vae, step
         return F.mse_loss(predicted, _tensor(latents.masks[indices, rows])), {}
 
     @torch.no_grad()
-    def pictures(step: int) -> Tensor:
+    def pictures() -> Tensor:
         indices, rows, sentences = _referring_batch(np.random.default_rng(0), pool)
         videos = _tensor(latents.videos[indices])
         shown = (videos, predict(videos, sentences), _tensor(latents.masks[indices, rows]))
         return torch.cat([decode_row(vae, each) for each in shown], dim=1)
 
-    optimizer = build_optimizer(transformer, recipe.optim)
-    average, clip = recipe.ema, recipe.optim.clip_norm
-    train("rem", transformer, optimizer, loss, steps, folder, decay=average, clip=clip, pictures=pictures)
+    train_stage("rem", transformer, recipe.optim, loss, steps, work, pictures=pictures, ema=recipe.ema)
 
 
 def _referring_batch(rng: np.random.Generator, pool: Pool) -> tuple[np.ndarray, np.ndarray, list[str]]:

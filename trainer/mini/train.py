@@ -7,14 +7,13 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
 from ..synth.backgrounds import RealClips
 from .denoiser import Texts, fine_tune, new_transformer, pretrain
 from .export import export_mini
 from .latents import encode_pool
 from .pool import build_pool, mixed_plates
 from .settings import MiniSettings
+from .stage import stage_seconds
 from .text import new_text_encoder, train_tokenizer
 from .vae import mask_carry, round_to_half, standardise, train_vae
 
@@ -62,12 +61,6 @@ def train_mini(
     fine_tune(pool, latents, transformer, texts, vae, settings.rem_steps, work)
     export_mini(output, settings, vae, texts.encoder, transformer, t2v_state, work / "tokenizer")
     print(f"written to {output}; " + ", ".join(f"{k} {v / 60:.0f} min" for k, v in stage_seconds(work).items()))
-
-
-def stage_seconds(work: Path) -> dict[str, float]:
-    """Seconds each stage has trained for."""
-    states = (path for path in sorted(work.glob("*.pt")))
-    return {path.stem: torch.load(path, weights_only=True)["seconds"] for path in states}
 
 
 def _same_settings(work: Path, settings: MiniSettings) -> None:

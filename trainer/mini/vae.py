@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..model.clip_vae import ClipVAE, make_per_frame
-from ..run.loop import train
-from ..run.muon import Muon
+from ..settings import OptimSettings
 from .pool import Pool
 from .settings import MiniSettings
+from .stage import SCHEDULE, train_stage
 
 LATENT_NOISE = 0.1
 """Deviation of the noise added to latents in training, so that neighbouring latents decode alike."""
@@ -100,14 +100,14 @@ def _loss(pool: Pool, stage: _Stage, step: int) -> tuple[Tensor, dict[str, float
 
 
 @torch.no_grad()
-def _pictures(pool: Pool, stage: _Stage, clip_vae: ClipVAE, step: int) -> Tensor:
+def _pictures(pool: Pool, stage: _Stage, clip_vae: ClipVAE) -> Tensor:
     clips = torch.cat(_batch(pool, stage, 0))
     decoded = clip_vae.decode(clip_vae.encode(clips)[0])
     rows = torch.cat([clips[:, :, -1], decoded[:, :, -1]], dim=2).add(1).div(2).clamp(0, 1)
     return torch.cat(list(rows), dim=2)
 
 
-def train_vae(pool: Pool, settings: MiniSettings, folder: Path, compile_model: bool):
+def train_vae(pool: Pool, settings: MiniSettings, work: Path, compile_model: bool):
     """Train the VAE on short clips, on longer ones, then its decoder alone; resumes where a killed run stopped.
 
     Returns:
@@ -139,9 +139,16 @@ def train_vae(pool: Pool, settings: MiniSettings, folder: Path, compile_model: b
         if stage.name == "vae_decoder":  # what it learns leaves the latents as they are
             vae.encoder.requires_grad_(False)
             vae.quant_conv.requires_grad_(False)
-        optimizer = Muon(vae, stage.rate, vector_rate=stage.rate / 20)
+        optim = OptimSettings(
+            optimizer="muon",
+            lr=stage.rate,
+            vector_lr=stage.rate / 20,
+            betas=(0.9, 0.99),
+            schedule=SCHEDULE,
+            clip_norm=1.0,
+        )
         loss, pictures = partial(_loss, pool, stage), partial(_pictures, pool, stage, clip_vae)
-        train(stage.name, vae, optimizer, loss, stage.steps, folder, pictures=pictures)
+        train_stage(stage.name, vae, optim, loss, stage.steps, work, pictures=pictures)
     return vae
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from rem_engine import Segmenter, SegmentSettings
 from rem_engine.checkpoints import check, read_state_dict
 
+from ..run.average import trainable_parameters
 from ..run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints
-from ..run.loop import trained_parameters
 from ..run.run_folder import CHECKPOINTS, read_settings, read_start
 from .objective import Batch, decode_masks, predict
 from .trainable import Trainable, freeze, load_trainable
@@ -59,7 +59,7 @@ class TrainedBackbone:
         return decode_masks(self._trainable, mask_latents, self._objective)
 
 
-def load_trained(run: Path, device: torch.device) -> Segmenter:
+def load_trained_segmenter(run: Path, device: torch.device) -> Segmenter:
     """A segmenter with what a run of `python -m trainer train` has, the moving average where it keeps one.
 
     It sees windows of the length and size that were trained, side by side.
@@ -75,10 +75,10 @@ def load_trained(run: Path, device: torch.device) -> Segmenter:
     trainable = load_trainable(start.model, base, settings, device)
     freeze(trainable, settings)
     path = checkpoint / (DENOISER_FILE if settings.ema is None else AVERAGE_FILE)
-    weights, trained = read_state_dict(path), trained_parameters(trainable.denoiser)
-    check(weights, {name: value.shape for name, value in trained.items()}, str(path))
-    for name, value in trained.items():
+    weights, parameters = read_state_dict(path), trainable_parameters(trainable.denoiser)
+    check(weights, {name: value.shape for name, value in parameters.items()}, str(path))
+    for name, value in parameters.items():
         value.copy_(weights[name])
     frames = max(data.frames for data in settings.streams)
-    plan = SegmentSettings(size=settings.size, window=frames, overlap=0, cuts=(), seed=settings.seed)
-    return Segmenter(TrainedBackbone(trainable, settings.objective), plan)
+    segment_settings = SegmentSettings(size=settings.size, window=frames, overlap=0, cuts=(), seed=settings.seed)
+    return Segmenter(TrainedBackbone(trainable, settings.objective), segment_settings)

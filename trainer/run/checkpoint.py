@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from rem_engine.checkpoints import check, read_state_dict
 from rem_engine.whole_files import temporary_name
 
-from .loop import Average, trained_parameters
+from .average import Average, trainable_parameters
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -64,7 +64,7 @@ class Checkpoints:
     def save(self, accelerator: Accelerator, progress: Progress, average: Average | None) -> Path:
         """Write a checkpoint under a temporary name, give it its own, and remove those no longer kept.
 
-        Every process calls this. The accelerator's models must have been given to `trained_weights_only`.
+        Every process calls this. The accelerator's models must have been given to `save_trainable_weights_only`.
         """
         path = self.folder / f"{progress.step:08d}"
         temporary = temporary_name(path)
@@ -120,7 +120,7 @@ def read_progress(path: Path) -> Progress:
     return Progress(**json.loads((path / _PROGRESS_FILE).read_text(encoding="utf-8")))
 
 
-def trained_weights_only(accelerator: Accelerator) -> None:
+def save_trainable_weights_only(accelerator: Accelerator) -> None:
     """Have the accelerator's checkpoints hold the trainable weights alone, under the bare module's names.
 
     The frozen ones are the base's; with a LoRA they would be nearly all of every checkpoint. FSDP and DeepSpeed write
@@ -132,16 +132,16 @@ def trained_weights_only(accelerator: Accelerator) -> None:
             return
         weights.clear()
         if accelerator.is_main_process:
-            trained = trained_parameters(accelerator.unwrap_model(models[0]))
-            save_file({name: value.contiguous() for name, value in trained.items()}, Path(folder) / DENOISER_FILE)
+            parameters = trainable_parameters(accelerator.unwrap_model(models[0]))
+            save_file({name: value.contiguous() for name, value in parameters.items()}, Path(folder) / DENOISER_FILE)
 
     def load(models: list[nn.Module], folder: str) -> None:
         if not models:
             return
-        trained = trained_parameters(accelerator.unwrap_model(models.pop()))
+        parameters = trainable_parameters(accelerator.unwrap_model(models.pop()))
         saved = read_state_dict(Path(folder) / DENOISER_FILE)
-        check(saved, {name: value.shape for name, value in trained.items()}, f"{folder}/{DENOISER_FILE}")
-        for name, value in trained.items():
+        check(saved, {name: value.shape for name, value in parameters.items()}, f"{folder}/{DENOISER_FILE}")
+        for name, value in parameters.items():
             value.copy_(saved[name])
 
     accelerator.register_save_state_pre_hook(save)

@@ -39,6 +39,13 @@ def new_accelerator(settings: TrainSettings) -> Accelerator:
     return accelerator
 
 
+def cpu_accelerator() -> Accelerator:
+    """accelerate for a training in this process alone, on its CPU, in float32."""
+    from accelerate import Accelerator
+
+    return Accelerator(cpu=True, mixed_precision="no")
+
+
 def clip(accelerator: Accelerator, denoiser: nn.Module, optim: OptimSettings) -> float:
     """Clip gradients in place, as the settings say; their norm before, over all processes."""
     from accelerate import DistributedType
@@ -76,7 +83,7 @@ def _deepspeed_config(settings: TrainSettings) -> dict[str, Any]:
     if in_bfloat16 and find_spec("deepspeed.runtime.torch_autocast") is None:
         raise ValueError("precision bf16 needs DeepSpeed 0.17.2 or newer; update it, or use FSDP.")
     return {
-        "train_micro_batch_size_per_gpu": settings.streams[0].batch,  # no loader tells it here
+        "train_micro_batch_size_per_gpu": settings.streams[0].batch,  # its own loader would say
         "gradient_accumulation_steps": settings.optim.accumulate,
         "gradient_clipping": settings.optim.clip_norm or 0.0,
         "bf16": {"enabled": False},

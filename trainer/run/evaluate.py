@@ -1,14 +1,13 @@
-"""The figure that says how good a model in training is: mean J on held-out samples."""
+"""How good a model in training is: mean J on held-out samples, and a picture of what it predicts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from rem_engine.metrics import region_similarity
@@ -16,31 +15,18 @@ from rem_engine.metrics import region_similarity
 from ..data.broken import OnBroken, broken_policy
 from ..data.cache import EncodedSample
 from ..data.sample import BrokenSample, Sample, Source
-from ..model.objective import soft_masks
-from .loop import Average, trained_parameters
+from ..model.objective import Batch, soft_masks
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from ..model.trainable import Trainable
-    from ..settings import TrainSettings
-    from .batches import Batches
+    from ..settings import ObjectiveSettings, TrainSettings
+    from .batch_encoder import BatchEncoder
 
 
-@contextmanager
-def averaged(module: nn.Module, average: Average | None) -> Iterator[None]:
-    """Within `with`, a module has its averaged weights, where an average is kept."""
-    if average is None:
-        yield
-        return
-    trained = trained_parameters(module)
-    kept = {name: value.clone() for name, value in trained.items()}
-    average.copy_to(module)
-    try:
-        yield
-    finally:
-        for name, value in trained.items():
-            value.copy_(kept[name])
+_SHOWN = 4
+"""Clips in a picture."""
 
 
 @torch.no_grad()
@@ -49,7 +35,7 @@ def mean_j(
     trainable: Trainable,
     denoiser: nn.Module,
     source: Source,
-    batches: Batches,
+    encoder: BatchEncoder,
     settings: TrainSettings,
 ) -> float:
     """Mean J of predicted masks over the evaluation's samples and their frames, at the model's size.
@@ -62,8 +48,8 @@ def mean_j(
     data = settings.evaluation
     on_broken = broken_policy(data.on_broken)
     total, count = 0.0, 0
-    together = data.batch * accelerator.num_processes
-    starts = range(0, len(source), together)
+    global_batch = data.batch * accelerator.num_processes
+    starts = range(0, len(source), global_batch)
     for start in tqdm(starts, desc="evaluating", leave=False, disable=not accelerator.is_main_process):
         first = start + accelerator.process_index * data.batch
         slots = range(first, first + data.batch)
@@ -71,7 +57,7 @@ def mean_j(
         # All processes take as many passes, so that one without a sample left takes empty ones.
         empty = np.zeros((data.frames, *settings.size, 3), np.uint8)
         blank = Sample(empty, empty[..., 0].astype(bool), source.text(0))
-        batch = batches.make([sample or blank for sample in samples], 0, slots)
+        batch = encoder.encode([sample or blank for sample in samples], 0, slots)
         predicted = soft_masks(trainable, denoiser, batch, settings.objective) > 0.5
         for sample, masks, truth in zip(samples, predicted.cpu(), batch.masks.cpu()):
             if sample is not None:
@@ -82,6 +68,27 @@ def mean_j(
     if not count:
         raise ValueError("No sample of the evaluation can be read; check its sources in the settings.")
     return total / count
+
+
+@torch.no_grad()
+def comparison_picture(trainable: Trainable, denoiser: nn.Module, batch: Batch, objective: ObjectiveSettings) -> Tensor:
+    """The middle frames of a few clips of a batch above the masks that are predicted for them and those asked for.
+
+    Frames are decoded from latents. Every process of a distributed run calls this, since they share the denoiser.
+
+    Returns:
+        [3,3H,nW] in 0..1.
+    """
+    parts = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    few = Batch(**{name: None if value is None else value[:_SHOWN] for name, value in parts.items()})
+    middle = few.masks.shape[1] // 2
+    frames = [(trainable.backbone.decode_masks(clip[None])[middle] + 1) / 2 for clip in few.latents]
+    masks = (soft_masks(trainable, denoiser, few, objective), few.masks)
+    rows = [
+        torch.cat(frames, dim=2),
+        *(torch.cat(list(each[:, middle].float()), dim=1).expand(3, -1, -1) for each in masks),
+    ]
+    return torch.cat(rows, dim=1).clamp(0, 1).cpu()
 
 
 def _read(source: Source, index: int, frames: int, seed: int, on_broken: OnBroken) -> Sample | EncodedSample | None:

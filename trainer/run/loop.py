@@ -1,135 +1,186 @@
-"""A training loop that can be killed at any step and resumes exactly.
+"""The training loop of every training here: steps, gradients, moving average, checkpoints, resuming, log.
 
-What a step draws at random depends on the step's number alone, so that the state to keep is the weights, the
-optimizer and the step.
+What a step draws at random depends on the step's number alone, so that a training that is killed at any step goes on
+from its last checkpoint to the same weights.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-Loss = Callable[[int], tuple[Tensor, dict[str, float]]]
-"""Step number -> loss to minimise, and figures to log."""
+from .average import Average, averaged
+from .checkpoint import Checkpoints, Progress, read_progress, save_trainable_weights_only
+from .distributed import clip
+from .optim import build_optimizer, set_rates
+from .run_folder import CHECKPOINTS, LOGS
+from .stop_request import StopRequest
+from .training_log import TrainingLog
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from ..settings import OptimSettings
 
 
-def cosine(step: int, steps: int, warmup: int = 100, floor: float = 0.02) -> float:
-    """Factor on the learning rate: linear warm-up, then half a cosine down to `floor`."""
-    if step < warmup:
-        return (step + 1) / warmup
-    done = (step - warmup) / max(steps - warmup, 1)
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-
-
-class Average:
-    """Exponential moving average of a module's trainable parameters (the weights that are shipped).
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long to train, how weights change, and what is kept.
 
     Attributes:
-        decay: share of its own that a value keeps in a step; less in the first steps, (1 + step) / (10 + step).
-        values: by the parameters' names.
+        steps: optimizer steps in all.
+        optim: the optimizer, its schedule over `steps`, and clipping.
+        ema: decay of the moving average of the weights, or None for no average.
+        save_every: steps between two checkpoints; the last step has one too.
+        keep_last: checkpoints kept, beside the best.
+        evaluate_every: steps between two evaluations, or None for none.
+        how_to_resume: ends the sentence about a stop: "give the same command with --resume to go on".
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.values = {name: value.clone() for name, value in trained_parameters(module).items()}
-
-    @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
-        """Move the values towards a module's, after step `step`, counted from 0."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for name, value in trained_parameters(module).items():
-            self.values[name].lerp_(value, 1 - decay)
-
-    @torch.no_grad()
-    def copy_to(self, module: nn.Module) -> None:
-        """Give a module the values."""
-        for name, value in trained_parameters(module).items():
-            value.copy_(self.values[name])
+    steps: int
+    optim: OptimSettings
+    ema: float | None
+    save_every: int
+    keep_last: int
+    evaluate_every: int | None = None
+    how_to_resume: str = "give the same command with --resume to go on"
 
 
-def trained_parameters(module: nn.Module) -> dict[str, Tensor]:
-    """The values of a module's trainable parameters by name, sharing their memory and without gradients."""
-    return {name: value.detach() for name, value in module.named_parameters() if value.requires_grad}
+@dataclass(frozen=True)
+class TrainingTask:
+    """What is trained, as functions that the loop calls.
+
+    Attributes:
+        batches: (steps that are left) -> for each of them this process's batches, as many as are accumulated, and
+            figures for the log.
+        loss: (step, one of its batches) -> the loss to minimise, and figures for the log.
+        samples: (step, its last batch) -> a picture's title and the picture [3,H,W] in 0..1, by the averaged weights.
+        evaluate: -> mean J of the averaged weights, 0..1; called where `evaluate_every` says.
+    """
+
+    batches: Callable[[range], Iterator[tuple[Sequence[Any], dict[str, float]]]]
+    loss: Callable[[int, Any], tuple[Tensor, dict[str, float]]]
+    samples: Callable[[int, Any], tuple[str, Tensor]]
+    evaluate: Callable[[], float] | None = None
 
 
-def train(
-    name: str,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loss: Loss,
-    steps: int,
-    folder: Path,
-    *,
-    decay: float = 0.999,
-    clip: float = 1.0,
-    save_every: int = 250,
-    pictures: Callable[[int], Tensor] | None = None,
-) -> None:
-    """Train until `steps`; the module then holds its averaged parameters.
+class TrainingLoop:
+    """A training under way; every process of a distributed one has its own.
 
     Args:
-        name: of the stage; the state is kept in `folder`/name.pt and logs go to `folder`/logs/name.
-        module: what is trained; loaded from the state where there is one.
-        optimizer: over the module's parameters; its initial learning rate is the peak of the `cosine` schedule.
-        loss: computes the loss of a step.
-        steps: where to stop.
-        folder: working folder of the training.
-        decay: of the moving average.
-        clip: largest norm of the gradient.
-        save_every: steps between two states on disk.
-        pictures: step -> [3,H,W] in 0..1, logged with every state.
+        accelerator: from `new_accelerator`.
+        module: whose trainable parameters are trained, in place.
+        settings: see there.
+        folder: of `checkpoints` and `logs`.
+        name: shown with the progress.
+
+    Attributes:
+        wrapped: the module as accelerate has wrapped it; losses are computed through it.
+        average: the moving average, where one is kept.
+
+    Raises:
+        ValueError: nothing is trainable.
     """
-    from torch.utils.tensorboard import SummaryWriter
 
-    state_path = folder / f"{name}.pt"
-    average = Average(module, decay)
-    first, seconds = 0, 0.0
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
-        module.load_state_dict(state["module"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.values, first, seconds = state["average"], state["step"], state["seconds"]
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(first + step, steps))
-    started = time.monotonic()
-    with SummaryWriter(folder / "logs" / name, purge_step=first) as writer:
-        bar = tqdm(range(first, steps), initial=first, total=steps, desc=name, mininterval=10)
-        for step in bar:
-            value, figures = loss(step)
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()
-            norm = nn.utils.clip_grad_norm_(module.parameters(), clip)
-            optimizer.step()
-            schedule.step()
-            average.update(module, step)
-            if step % 20 == 0:
-                for key, figure in {"loss": value.item(), "grad_norm": norm.item(), **figures}.items():
-                    writer.add_scalar(key, figure, step)
-                writer.add_scalar("lr", schedule.get_last_lr()[0], step)
-                bar.set_postfix({"loss": f"{value.item():.4f}", **{k: f"{v:.4f}" for k, v in figures.items()}})
-            if (step + 1) % save_every == 0 or step + 1 == steps:
-                save(state_path, module, optimizer, average, step + 1, seconds + time.monotonic() - started)
-                if pictures is not None:
-                    writer.add_image("samples", pictures(step), step)
-    average.copy_to(module)
+    def __init__(
+        self, accelerator: Accelerator, module: nn.Module, settings: LoopSettings, folder: Path, name: str = ""
+    ) -> None:
+        self._accelerator, self._module, self._settings = accelerator, module, settings
+        self._logs, self._name = folder / LOGS, name
+        optimizer = build_optimizer(module, settings.optim)
+        set_rates(optimizer, settings.optim, 0, settings.steps)  # its state, also a checkpoint's, has the initial rates
+        self.wrapped, self._optimizer = accelerator.prepare(module, optimizer)
+        save_trainable_weights_only(accelerator)
+        self.average = None if settings.ema is None else Average(module, settings.ema)
+        self._checkpoints = Checkpoints(folder / CHECKPOINTS, settings.keep_last)
+        self._last_checkpoint = self._checkpoints.latest()
 
+    def run(self, task: TrainingTask) -> Path:
+        """Train to the end, from the last checkpoint where there is one.
 
-def save(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average: Average, step: int, seconds: float
-) -> None:
-    """Write the whole state under a temporary name and rename it."""
-    partial = path.with_suffix(".partial")
-    state = {
-        "module": module.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "average": average.values,
-        "step": step,
-        "seconds": seconds,
-    }
-    torch.save(state, partial)
-    partial.replace(path)
+        Returns:
+            folder of the last checkpoint.
+
+        Raises:
+            ValueError: a checkpoint of other weights than those that are trained.
+            RuntimeError: the loss or the gradient is no finite number any more.
+            KeyboardInterrupt: stopped by Ctrl-C or SIGTERM after a checkpoint; the message says how to go on.
+        """
+        settings, progress = self._settings, Progress(0)
+        if self._last_checkpoint is not None:
+            progress = self._checkpoints.load(self._accelerator, self._last_checkpoint, self.average)
+        best = self._checkpoints.best()
+        best_score = -math.inf if best is None else read_progress(best).score
+        left = range(progress.step, settings.steps)
+        is_main = self._accelerator.is_main_process
+        stop = StopRequest(settings.how_to_resume)
+        with stop, TrainingLog(self._logs, left.start, settings.steps, is_main, self._name) as log:
+            seconds, since = progress.seconds, time.monotonic()
+            for step, (batches, data_figures) in zip(left, task.batches(left)):
+                figures, stop_requested = self._step(task, step, batches, stop)
+                step_seconds = time.monotonic() - since
+                seconds += step_seconds
+                log.step(step, {**figures, **data_figures, "seconds": step_seconds})
+                done, score = step + 1, None
+                is_last = done == settings.steps
+                if settings.evaluate_every and (done % settings.evaluate_every == 0 or is_last):
+                    with averaged(self._module, self.average):
+                        score = task.evaluate()
+                    log.scalars(step, {"J": score})
+                is_best = score is not None and score > best_score
+                best_score = score if is_best else best_score
+                if is_best or stop_requested or done % settings.save_every == 0 or is_last:
+                    progress = Progress(done, score, seconds)
+                    self._last_checkpoint = self._checkpoints.save(self._accelerator, progress, self.average)
+                    with averaged(self._module, self.average):
+                        log.picture(step, *task.samples(step, batches[-1]))
+                since = time.monotonic()
+                if stop_requested and not is_last:
+                    if not is_main:
+                        raise SystemExit(130)
+                    raise KeyboardInterrupt(
+                        f"stopped at step {done} of {settings.steps}, which is saved; {settings.how_to_resume}"
+                    )
+        return self._last_checkpoint
+
+    def _step(
+        self, task: TrainingTask, step: int, batches: Sequence[Any], stop: StopRequest
+    ) -> tuple[dict[str, float], bool]:
+        """One step of the optimizer: its figures, and whether any process has been asked to stop."""
+        accelerator, optim = self._accelerator, self._settings.optim
+        rate = set_rates(self._optimizer, optim, step, self._settings.steps)[0]
+        losses: list[Tensor] = []
+        for batch in batches:
+            with accelerator.accumulate(self.wrapped):
+                loss, figures = task.loss(step, batch)
+                losses.append(loss.detach())
+                if batch is batches[-1]:
+                    # Averaged over all processes together, before the step changes anything.
+                    local = torch.stack([torch.stack(losses).mean(), loss.new_tensor(float(stop.asked))])
+                    mean_loss, stop_share = accelerator.reduce(local, "mean").tolist()
+                    self._check_finite("loss", mean_loss, step)
+                accelerator.backward(loss)
+                if accelerator.sync_gradients:
+                    norm = clip(accelerator, self.wrapped, optim)
+                    self._check_finite("gradient", norm, step)
+                self._optimizer.step()
+                self._optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update(self._module, step)
+        return {"loss": mean_loss, "grad_norm": norm, "lr": rate, **figures}, stop_share > 0
+
+    def _check_finite(self, what: str, value: float, step: int) -> None:
+        if not math.isfinite(value):
+            last = self._last_checkpoint
+            saved = "there is no checkpoint yet" if last is None else f"the last checkpoint is {last}"
+            raise RuntimeError(
+                f"The {what} of step {step + 1} is {value}, and {saved}: try a lower optim.lr or optim.clip_norm, or "
+                "precision float32."
+            )

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .loop import cosine
-
 if TYPE_CHECKING:
     from ..settings import OptimSettings
 
@@ -44,6 +42,14 @@ def build_optimizer(denoiser: nn.Module, optim: OptimSettings) -> torch.optim.Op
         return Muon(denoiser, optim.lr, optim.vector_lr, optim.by_adam, betas=optim.betas)
     groups = parameter_groups(denoiser.named_parameters(), optim)
     return torch.optim.AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
+
+
+def cosine(step: int, steps: int, warmup: int = 100, floor: float = 0.02) -> float:
+    """Factor on the learning rate: linear warm-up, then half a cosine down to `floor`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(steps - warmup, 1)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 def schedule_factor(step: int, optim: OptimSettings, steps: int) -> float:

@@ -1,4 +1,4 @@
-"""What a run was told, kept in its folder, so that going on with other settings is refused."""
+"""What a run was started with, kept in its folder, so that going on with other settings is refused."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ class Start:
     Attributes:
         model: folder of the base model.
         checkpoint: weights laid over it, or None.
-        processes: that share a step; with their batches they make the global batch.
+        world_size: processes that share a step; their batches together are the global batch.
     """
 
     model: str
     checkpoint: str | None
-    processes: int
+    world_size: int
 
 
-def take_folder(folder: Path, start: Start, settings: TrainSettings, resume: bool) -> None:
+def claim_run_folder(folder: Path, start: Start, settings: TrainSettings, resume: bool) -> None:
     """Make the folder of a new run, or make sure that the run in it is the one that is asked for.
 
     Raises:
-        ValueError: there is a run already and `resume` is off; or it was told something else, which the message names.
+        ValueError: there is a run already and `resume` is off; or it was started with something else, which the message
+            names.
     """
     if (folder / START_FILE).is_file():
         if not resume:
@@ -72,7 +73,10 @@ def read_start(folder: Path) -> Start:
     path = folder / START_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no run of `python -m trainer train`; name the folder given as --out.")
-    return Start(**json.loads(path.read_text(encoding="utf-8")))
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if "processes" in content:  # what older runs call it
+        content["world_size"] = content.pop("processes")
+    return Start(**content)
 
 
 def read_settings(folder: Path) -> TrainSettings:

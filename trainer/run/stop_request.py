@@ -10,6 +10,9 @@ from typing import Any
 class StopRequest:
     """Notes a Ctrl-C or a request to terminate, within `with`; a second Ctrl-C stops at once.
 
+    Args:
+        how_to_resume: what to do to go on, for the second one's message.
+
     Attributes:
         asked: whether one came.
     """
@@ -17,7 +20,8 @@ class StopRequest:
     # A cluster asks with SIGTERM. So does torchrun, of processes that have had the keyboard's SIGINT already.
     _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
+    def __init__(self, how_to_resume: str) -> None:
+        self._how_to_resume = how_to_resume
         self.asked = False
         self._interrupted = False
         self._before: dict[int, Any] = {}
@@ -34,6 +38,6 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._interrupted:
-            raise KeyboardInterrupt("stopped at once; add --resume to go on from the last checkpoint")
+            raise KeyboardInterrupt(f"stopped at once; {self._how_to_resume} from the last checkpoint")
         self.asked = True
         self._interrupted |= number == signal.SIGINT

@@ -13,7 +13,7 @@ from PIL import Image
 from benchmarks.ablation import Difference
 from trainer.__main__ import main
 from trainer.ablation.report import Figure, table, write_report
-from trainer.ablation.runs import Plan, Run, ablate
+from trainer.ablation.runs import Ablation, AblationRun, ablate
 from trainer.ablation.variants import VARIANTS
 
 
@@ -24,16 +24,16 @@ def flat(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def test_a_variant_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
-    plan = Plan(tmp_path)
-    rem = flat(plan.settings("rem", 2).model_dump(mode="json"))
+    ablation = Ablation(tmp_path)
+    rem = flat(ablation.settings("rem", 2).model_dump(mode="json"))
     for name, variant in VARIANTS.items():
-        settings = flat(plan.settings(name, 2).model_dump(mode="json"))
+        settings = flat(ablation.settings(name, 2).model_dump(mode="json"))
         changed = {key.removeprefix(".") for key in rem if rem[key] != settings[key]}
         assert changed == set(variant.overrides), name
 
 
 def test_seeds_differ_in_the_seed_alone(tmp_path: Path) -> None:
-    first, second = (flat(Plan(tmp_path).settings("cnn", seed).model_dump(mode="json")) for seed in (1, 2))
+    first, second = (flat(Ablation(tmp_path).settings("cnn", seed).model_dump(mode="json")) for seed in (1, 2))
     assert {key for key in first if first[key] != second[key]} == {".seed"}
 
 
@@ -48,14 +48,14 @@ def test_the_preset_departs_from_the_preset_mini_where_it_says_ours() -> None:
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def ablation(tmp_path_factory: pytest.TempPathFactory) -> Ablation:
     out = tmp_path_factory.mktemp("ablation")
-    return Plan(out, variants=("rem", "features"), seeds=1, steps=2, jobs=2, train_shots=3, scored_shots=2)
+    return Ablation(out, variants=("rem", "features"), seeds=1, steps=2, jobs=2, train_shots=3, scored_shots=2)
 
 
 @pytest.fixture(scope="module")
-def results(plan: Plan) -> list[dict[str, Any]]:
-    return ablate(plan)
+def results(ablation: Ablation) -> list[dict[str, Any]]:
+    return ablate(ablation)
 
 
 def test_every_variant_and_seed_is_trained_and_scored_on_both_splits(results: list[dict[str, Any]]) -> None:
@@ -68,30 +68,32 @@ def test_every_variant_and_seed_is_trained_and_scored_on_both_splits(results: li
         assert all(0 <= result["scores"][split]["J"] <= 1 for split in ("seen", "unseen"))
 
 
-def test_a_finished_run_is_kept_and_a_trained_one_is_only_scored(plan: Plan, results: list[dict[str, Any]]) -> None:
-    rem, features = (Run(plan, variant, 1).folder for variant in plan.variants)
+def test_a_finished_run_is_kept_and_a_trained_one_is_only_scored(
+    ablation: Ablation, results: list[dict[str, Any]]
+) -> None:
+    rem, features = (AblationRun(ablation, variant, 1).folder for variant in ablation.variants)
     kept = json.loads((rem / "result.json").read_text())
     kept["scores"]["seen"]["J"] = 0.123
     (rem / "result.json").write_text(json.dumps(kept))
     (features / "result.json").unlink()
     checkpoint = features / "checkpoints" / "00000002"
     written = checkpoint.stat().st_mtime_ns
-    again = ablate(plan)
+    again = ablate(ablation)
     assert again[0]["scores"]["seen"]["J"] == 0.123
     assert again[1]["scores"] == results[1]["scores"] and checkpoint.stat().st_mtime_ns == written
 
 
-def test_a_result_of_other_settings_is_refused(plan: Plan, results: list[dict[str, Any]]) -> None:
+def test_a_result_of_other_settings_is_refused(ablation: Ablation, results: list[dict[str, Any]]) -> None:
     with pytest.raises(ValueError, match="result of other settings"):
-        ablate(Plan(plan.out, plan.variants, seeds=1, steps=5, train_shots=3, scored_shots=2))
+        ablate(Ablation(ablation.out, ablation.variants, seeds=1, steps=5, train_shots=3, scored_shots=2))
     with pytest.raises(ValueError, match="holds 3 shots and 4 are wanted"):
-        ablate(Plan(plan.out, plan.variants, seeds=1, steps=2, train_shots=4, scored_shots=2))
+        ablate(Ablation(ablation.out, ablation.variants, seeds=1, steps=2, train_shots=4, scored_shots=2))
 
 
-def test_a_failed_run_is_named_with_its_log(plan: Plan, results: list[dict[str, Any]], tmp_path: Path) -> None:
-    shots = next((plan.out / "data" / "seen" / "train" / "JPEGImages").iterdir())
-    other = Plan(tmp_path, ("features",), seeds=1, steps=2, jobs=2, train_shots=3, scored_shots=2)
-    (tmp_path / "data").symlink_to(plan.out / "data", target_is_directory=True)
+def test_a_failed_run_is_named_with_its_log(ablation: Ablation, results: list[dict[str, Any]], tmp_path: Path) -> None:
+    shots = next((ablation.out / "data" / "seen" / "train" / "JPEGImages").iterdir())
+    other = Ablation(tmp_path, ("features",), seeds=1, steps=2, jobs=2, train_shots=3, scored_shots=2)
+    (tmp_path / "data").symlink_to(ablation.out / "data", target_is_directory=True)
     aside = shots.with_name("aside")
     shots.rename(aside)
     try:

@@ -13,7 +13,7 @@ from tests.trainer.miniatures import write_ref_ytvos, write_refcoco
 from trainer.data.join import Joined, Resized, Subset
 from trainer.data.loader import Loader
 from trainer.data.open import open_sources
-from trainer.data.order import Order
+from trainer.data.order import SampleOrder
 from trainer.data.ref_ytvos import RefYtvos
 from trainer.data.sample import BrokenSample, Sample
 from trainer.settings import TrainSettings
@@ -80,22 +80,22 @@ def drawn(loader: Loader) -> dict[tuple[int, int], tuple[str, bytes]]:
 
 
 def test_every_sample_comes_once_an_epoch_in_an_order_of_its_own() -> None:
-    order = Order([5, 3], [1, 1], (1,))
+    order = SampleOrder([5, 3], [1, 1], (1,))
     epochs = [[order[8 * epoch + place] for place in range(8)] for epoch in range(3)]
     assert all(sorted(epoch) == list(range(8)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
-    assert [Order([5, 3], [1, 1], (1,))[place] for place in range(8)] == epochs[0]
-    assert [Order([5, 3], [1, 1], (2,))[place] for place in range(8)] != epochs[0]
+    assert [SampleOrder([5, 3], [1, 1], (1,))[place] for place in range(8)] == epochs[0]
+    assert [SampleOrder([5, 3], [1, 1], (2,))[place] for place in range(8)] != epochs[0]
 
 
 def test_any_position_is_found_without_those_before_it() -> None:
-    long = Order([7], [1], (0,))
+    long = SampleOrder([7], [1], (0,))
     for position in (20_000_003, 5, 700):
-        assert long[position] == Order([7], [1], (0,))[position]
+        assert long[position] == SampleOrder([7], [1], (0,))[position]
 
 
 def test_weights_say_how_often_a_source_comes_and_all_of_it_comes_equally_often() -> None:
-    order = Order([4, 10], [2, 0.5], (1,))
+    order = SampleOrder([4, 10], [2, 0.5], (1,))
     assert len(order) == 8 + 5
     epoch = Counter(order[place] for place in range(13))
     assert sum(epoch[i] for i in range(4)) == 8 and sum(epoch[i] for i in range(4, 14)) == 5
@@ -125,7 +125,7 @@ def test_processes_and_accumulation_split_the_same_global_batch() -> None:
     whole = drawn(Loader([source], settings((4,)), range(6)))
     by_process: dict = {}
     for index in range(2):
-        part = drawn(Loader([source], settings((2,)), range(6), process_index=index, process_count=2))
+        part = drawn(Loader([source], settings((2,)), range(6), rank=index, world_size=2))
         assert len(part) == 12 and not set(part) & set(by_process)
         by_process.update(part)
     assert by_process == whole

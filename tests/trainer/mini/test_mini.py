@@ -14,12 +14,14 @@ import sentencepiece
 import torch
 from safetensors.torch import load_file
 
-import trainer.run.loop
 from rem_engine import load_segmenter
 from trainer.mini.pool import build_pool
 from trainer.mini.settings import SMALLEST
+from trainer.mini.stage import SCHEDULE, stage_folder, train_stage
 from trainer.mini.train import train_mini
-from trainer.run.loop import cosine, train
+from trainer.run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, read_progress
+from trainer.run.optim import cosine
+from trainer.settings import OptimSettings
 
 
 class Killed(Exception):
@@ -29,7 +31,7 @@ class Killed(Exception):
 def small_training(folder: Path, steps: int, kill_at: int | None = None) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     model = torch.nn.Linear(4, 4)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    optim = OptimSettings(lr=1e-2, weight_decay=1e-2, schedule=SCHEDULE)
 
     def loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         if step == kill_at:
@@ -37,8 +39,12 @@ def small_training(folder: Path, steps: int, kill_at: int | None = None) -> dict
         x = torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
         return (model(x) - x.flip(1)).square().mean(), {}
 
-    train("stage", model, optimizer, loss, steps, folder, save_every=7)
+    train_stage("stage", model, optim, loss, steps, folder, pictures=lambda: torch.zeros(3, 1, 1), save_every=7)
     return model.state_dict()
+
+
+def last_checkpoint(work: Path, stage: str) -> Path:
+    return Checkpoints(stage_folder(work, stage) / "checkpoints", 1).latest()
 
 
 def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
@@ -50,18 +56,59 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
         assert torch.equal(resumed[name], value), name
 
 
+def test_a_step_is_that_of_a_plain_torch_loop(tmp_path: Path) -> None:
+    trained = small_training(tmp_path, 5)
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 4)
+    average = [value.detach().clone() for value in model.parameters()]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=1e-2)
+    for step in range(5):
+        x = torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        (model(x) - x.flip(1)).square().mean().backward()
+        optimizer.param_groups[0]["lr"] = 1e-2 * (step + 1) / 100
+        optimizer.step()
+        decay = (1 + step) / (10 + step)
+        average = [decay * kept + (1 - decay) * value.detach() for kept, value in zip(average, model.parameters())]
+    for value, expected in zip(trained.values(), average):
+        assert torch.allclose(value, expected, rtol=0, atol=1e-6)
+
+
+def test_a_stage_is_clipped_by_the_gradients_of_its_own_weights(tmp_path: Path) -> None:
+    """Whatever an earlier stage of the same process left: resumed in another process, the same steps are taken."""
+    results = []
+    for stages in (("first", "second"), ("second",)):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+        for name in stages:
+            model[0].requires_grad_(name == "first")
+            # with so large an eps Adam's steps are in proportion to the clipped gradient
+            optim = OptimSettings(lr=1e-30 if name == "first" else 1, eps=1, clip_norm=1e-2, schedule=SCHEDULE)
+            train_stage(
+                name,
+                model,
+                optim,
+                lambda step, model=model: (model(torch.ones(2, 4)).square().mean(), {}),
+                2,
+                tmp_path / str(len(stages)),
+                pictures=lambda: torch.zeros(3, 1, 1),
+            )
+        results.append(model[1].weight.detach())
+    assert torch.equal(*results)
+
+
 def test_an_interrupted_save_leaves_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_training(tmp_path, 7)
-    before = (tmp_path / "stage.pt").read_bytes()
+    before = {path.name: path.read_bytes() for path in last_checkpoint(tmp_path, "stage").iterdir()}
 
-    def broken(state: object, path: Path) -> None:
+    def broken(state: object, path: Path, *arguments: object, **options: object) -> None:
         Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(trainer.run.loop.torch, "save", broken)
+    monkeypatch.setattr("accelerate.checkpointing.save", broken)
     with pytest.raises(OSError, match="No space"):
         small_training(tmp_path, 14)
-    assert (tmp_path / "stage.pt").read_bytes() == before
+    assert {path.name: path.read_bytes() for path in last_checkpoint(tmp_path, "stage").iterdir()} == before
 
 
 def test_the_schedule_warms_up_and_ends_near_zero() -> None:
@@ -101,10 +148,10 @@ def test_rem_leaves_the_embedders_as_pretraining_made_them(work: Path) -> None:
 
 
 def test_the_decoders_own_stage_leaves_latents_as_they_are(work: Path) -> None:
-    before = torch.load(work / "work" / "vae_long.pt", weights_only=True)["average"]
-    after = torch.load(work / "work" / "vae_decoder.pt", weights_only=True)["module"]
-    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {"decoder", "post_quant_conv"}
+    before = load_file(last_checkpoint(work / "work", "vae_long") / AVERAGE_FILE)
+    after = load_file(last_checkpoint(work / "work", "vae_decoder") / DENOISER_FILE)
+    changed = {name.split(".")[0] for name in after if not torch.equal(before[name], after[name])}
+    assert changed == {name.split(".")[0] for name in after} == {"decoder", "post_quant_conv"}
 
 
 def test_a_worker_that_dies_ends_the_rendering_with_a_sentence(tmp_path: Path) -> None:
@@ -124,7 +171,7 @@ def test_other_settings_in_the_same_working_folder_are_refused(work: Path) -> No
 def test_a_larger_budget_goes_on_from_where_the_last_one_ended(work: Path, tmp_path: Path) -> None:
     shutil.copytree(work / "work", tmp_path / "work")
     train_mini(tmp_path / "work", tmp_path / "model", replace(SMALLEST, rem_steps=5), compile_model=False)
-    assert torch.load(tmp_path / "work" / "rem.pt", weights_only=True)["step"] == 5
+    assert read_progress(last_checkpoint(tmp_path / "work", "rem")).step == 5
 
 
 def test_both_tokenizers_read_every_sentence_alike(work: Path) -> None:
@@ -143,7 +190,7 @@ def test_both_tokenizers_read_every_sentence_alike(work: Path) -> None:
 def test_states_and_logs_of_every_stage_are_kept(work: Path) -> None:
     stages = ("vae_short", "vae_long", "vae_decoder", "t2v", "rem")
     for stage in stages:
-        assert (work / "work" / f"{stage}.pt").exists()
-        assert list((work / "work" / "logs" / stage).glob("events.out.*"))
+        assert last_checkpoint(work / "work", stage) is not None
+        assert list((stage_folder(work / "work", stage) / "logs").glob("events.out.*"))
     rem_json = json.loads((work / "model" / "rem.json").read_text())
     assert rem_json == {"name": "REM-mini", "size": [32, 32], "window": 5, "overlap": 2}

@@ -14,7 +14,7 @@ from trainer.data.cache import cache_latents
 from trainer.data.open import open_sources
 from trainer.export import Export, export
 from trainer.model.trainable import load_trainable
-from trainer.model.trained import load_trained
+from trainer.model.trained import load_trained_segmenter
 from trainer.run.checkpoint import AVERAGE_FILE, Checkpoints
 from trainer.settings import load_settings
 
@@ -43,7 +43,7 @@ def test_a_decoder_that_is_tuned_is_kept_and_brought_back(tiny_wan: Path, shots:
     weights = run(tiny_wan, settings, tmp_path / "run")
     decoder = {name for name in weights if name.startswith("mask_decoder.decoder.")}
     average = load_file(Checkpoints(tmp_path / "run" / "checkpoints", 1).latest() / AVERAGE_FILE)
-    vae = load_trained(tmp_path / "run", torch.device("cpu")).backbone._trainable.backbone.vae
+    vae = load_trained_segmenter(tmp_path / "run", torch.device("cpu")).backbone._trainable.backbone.vae
     assert decoder
     for name in decoder:
         assert torch.equal(vae.decoder.get_parameter(name.removeprefix("mask_decoder.decoder.")), average[name]), name

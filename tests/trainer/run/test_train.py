@@ -22,7 +22,7 @@ from trainer.__main__ import main
 from trainer.data.loader import Loader
 from trainer.data.open import open_sources
 from trainer.run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, read_progress
-from trainer.run.train import Job, train
+from trainer.run.train import TrainingRun, train
 from trainer.settings import load_settings
 
 REPOSITORY = Path(__file__).parents[3]
@@ -109,7 +109,7 @@ def test_the_loop_takes_the_steps_of_a_plain_torch_loop(tiny_wan: Path, shots: P
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from trainer import train as loop, watch
+from trainer.run import train as training, training_log
 from trainer.settings import load_settings
 
 settings, model, out, moment, resume = sys.argv[1:]
@@ -118,12 +118,12 @@ def die(*ignored):
     os.kill(os.getpid(), signal.SIGKILL)
 
 if moment == "between":  # after step 3; checkpoints are of 2, 4 and 6
-    taken = watch.Watch.step
+    taken = training_log.TrainingLog.step
     def step(self, number, figures):
         taken(self, number, figures)
         if number == 2:
             die()
-    watch.Watch.step = step
+    training_log.TrainingLog.step = step
 elif moment == "writing":  # the checkpoint of step 4, when its weights are there and its optimizer's state is not
     import accelerate.checkpointing as writing
     kept = writing.save
@@ -132,7 +132,7 @@ elif moment == "writing":  # the checkpoint of step 4, when its weights are ther
             die()
         kept(state, path, *arguments, **options)
     writing.save = save
-loop.train(loop.Job(load_settings(settings), model, Path(out), resume=resume == "resume"))
+training.train(training.TrainingRun(load_settings(settings), model, Path(out), resume=resume == "resume"))
 """
 
 
@@ -331,7 +331,7 @@ def test_the_command_trains_and_says_how_to_go_on(
 def test_epochs_count_passes_through_the_first_stream(tiny_wan: Path, shots: Path, tmp_path: Path) -> None:
     settings = write_settings(tmp_path / "s.yaml", shots, steps=None, epochs=2, streams__0__batch=3)
     samples = len(open_sources(load_settings(settings).streams[0]))
-    train(Job(load_settings(settings), str(tiny_wan), tmp_path / "run"))
+    train(TrainingRun(load_settings(settings), str(tiny_wan), tmp_path / "run"))
     assert len(curve(tmp_path / "run")) == math.ceil(2 * samples / 3)
 
 

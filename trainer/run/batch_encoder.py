@@ -1,4 +1,4 @@
-"""Samples, encoded or not, as the batch a step trains on."""
+"""Samples, encoded already or not, as the batch of latents that a step trains on."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ..model.trainable import Trainable
 
 
-class Batches:
-    """Makes batches; what is in a cache is taken from it.
+class BatchEncoder:
+    """Encodes batches; what is in a cache is read from it.
 
     Args:
         trainable: encodes what is not.
@@ -28,7 +28,7 @@ class Batches:
     def __init__(self, trainable: Trainable, size: tuple[int, int], seed: int, texts: TextCache | None) -> None:
         self._trainable, self._size, self._seed, self._texts = trainable, size, seed, texts
 
-    def make(self, samples: Sequence[Sample | EncodedSample], step: int, slots: Sequence[int]) -> Batch:
+    def encode(self, samples: Sequence[Sample | EncodedSample], step: int, slots: Sequence[int]) -> Batch:
         """The batch of some slots of a step's global batch, on the model's device, with noise where it takes any."""
         rows = None if self._texts is None else self._texts.rows([sample.text for sample in samples])
         clips = [self._clip(sample, None if rows is None else rows[i : i + 1]) for i, sample in enumerate(samples)]
