@@ -2,6 +2,7 @@
 # make test         run the tests, those of the nodes in the newest ComfyUI found
 # make test-fast    only those that take no ComfyUI and a moment each
 # make test-all     all of them, in every ComfyUI found
+# make docs         bring the nodes' help pages up to date with the settings
 #
 # All set up a virtual environment in .venv first. With PYTHON=/path/to/python they use that interpreter instead, its
 # torch untouched, and add to it only what is missing.
@@ -20,7 +21,7 @@ CLIPS ?=
 # Two tests at a time, each on one thread: several pools of threads on the same cores wait for one another.
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadgroup
 
-.PHONY: demo test test-fast test-all lint mini clean
+.PHONY: demo test test-fast test-all lint docs mini clean
 
 demo: $(READY)
 	$(RUN) -m rem_engine segment $(SHOT) -p "the smoke" -p "the red star" -p "the orange circle" -o demo
@@ -38,6 +39,9 @@ test-all: $(READY)
 lint: $(READY)
 	$(RUN) -m pip install --quiet ruff
 	$(RUN) -m ruff check .
+
+docs: $(READY)
+	$(RUN) -m docs.make_node_help
 
 # A day at most on two CPU cores; run it again to go on after a stop. CLIPS=folder adds real footage as backgrounds.
 mini: $(READY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -20,6 +21,7 @@ TEMPLATES = (
     "deliver_a_shot",
 )
 NODES = ("LoadREM", "EncodeText", "SegmentVideo", "SegmentShot", "MaskToAlpha", "SaveMatte", "SampleShot")
+WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 PACK_NAME = "ComfyUI-ReferEverything"
 
 
@@ -39,10 +41,24 @@ def test_every_node_has_a_help_page(comfy: ComfyServer) -> None:
         assert page.startswith(b"# ")
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+def test_tables_of_the_help_pages_have_the_first_values_of_the_widgets(comfy: ComfyServer) -> None:
+    rows = 0
+    for node in ("SegmentVideo", "SegmentShot", "MaskToAlpha", "SaveMatte"):
+        inputs = comfy.get(f"/object_info/{node}")[node]["input"]
+        known = inputs["required"] | inputs["optional"]
+        page = (PACK / "web" / "docs" / f"{node}.md").read_text("utf-8")
+        for names, first in re.findall(r"^\| ([\w, ]+) \| ([\w.]+) \| [^|]+ \| [^|]+ \|$", page, re.MULTILINE):
+            for name in names.split(", "):
+                default = known[name][1]["default"]
+                shown = ("off", "on")[default] if isinstance(default, bool) else default
+                assert type(shown)(first) == shown, (node, name)
+                rows += 1
+    assert rows > 30
+
+
+@pytest.mark.parametrize("name", [*TEMPLATES, "every_node"])
 def test_a_template_and_its_api_twin_are_the_same_graph(comfy: ComfyServer, name: str) -> None:
-    graph = json.loads((PACK / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
-    twin = json.loads((PACK / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    graph, twin = saved_graph(name)
     links = {link[0]: [str(link[1]), link[2]] for link in graph["links"]}
     nodes = [node for node in graph["nodes"] if node["type"] != "MarkdownNote"]  # a note is the front-end's own
     assert {str(node["id"]): node["type"] for node in nodes} == {key: node["class_type"] for key, node in twin.items()}
@@ -53,6 +69,43 @@ def test_a_template_and_its_api_twin_are_the_same_graph(comfy: ComfyServer, name
         assert found == expected, node["type"]
         known = comfy.get(f"/object_info/{node['type']}")[node["type"]]["input"]
         assert set(found) <= set(known["required"]) | set(known.get("optional", {}))
+
+
+@pytest.mark.parametrize("name", [*TEMPLATES, "every_node"])
+def test_values_of_a_saved_graph_lie_in_the_order_of_the_nodes_widgets(comfy: ComfyServer, name: str) -> None:
+    """The page gives a node its saved values one after the other, as its definition has the widgets."""
+    graph, twin = saved_graph(name)
+    for node in graph["nodes"]:
+        if node["type"] not in NODES:
+            continue
+        inputs = comfy.get(f"/object_info/{node['type']}")[node["type"]]["input"]
+        known = inputs["required"] | inputs.get("optional", {})
+        widgets = [name for name, spec in known.items() if isinstance(spec[0], list) or spec[0] in WIDGET_TYPES]
+        # Saved before a node had its last widgets, a graph leaves these at their first values.
+        by_order = dict(zip(widgets, node["widgets_values"]))
+        for widget, value in twin[str(node["id"])]["inputs"].items():
+            if not isinstance(value, list):  # no link
+                assert by_order[widget] == value, (node["type"], widget)
+
+
+def test_a_graph_saved_with_every_widget_set_is_taken(comfy: ComfyServer) -> None:
+    _, graph = saved_graph("every_node")
+    taken = {node["class_type"] for node in graph.values()}
+    assert taken == set(NODES)
+    prompt = comfy.submit(graph)  # types, ends of ranges and choices are checked before it is queued
+    comfy.post("/queue", {"delete": [prompt]})
+    comfy.post("/interrupt")
+
+
+def saved_graph(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A graph as the page saves it, and in API format: of a template, or of the one with every node."""
+    if name in TEMPLATES:
+        files = (PACK / "workflows" / f"{name}.json", PACK / "workflows" / "api" / f"{name}.json")
+    else:
+        folder = PACK / "tests" / "nodes" / "saved"
+        files = (folder / f"{name}.json", folder / f"{name}_api.json")
+    graph, twin = (json.loads(file.read_text("utf-8")) for file in files)
+    return graph, twin
 
 
 def widget_values(node: dict[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,15 @@ The tests beside this file judge the report.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from host_session import sentence, start
 
@@ -34,6 +37,7 @@ def main(host: Path, base: Path, pack: Path, report: Path) -> None:
             "alpha": _alpha(nodes),
             "checkpoint": _checkpoint(nodes, base / "models" / "rem"),
             "sentences": _sentences(nodes, base / "models" / "rem"),
+            "saved": _saved(nodes, pack / "tests" / "nodes" / "saved" / "every_node_api.json"),
         }
     report.write_text(json.dumps(results))
 
@@ -399,6 +403,54 @@ def _sentences(nodes: dict[str, Any], folder: Path) -> dict[str, str]:
         "levels": lambda: alpha(frames, torch.zeros(2, 32, 32), white=0.0),
     }
     return {name: sentence(call) for name, call in calls.items()}
+
+
+class _Made(Exception):
+    """A node has made the settings that were waited for."""
+
+
+def _saved(nodes: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The engine's settings that nodes of a saved graph make of their widgets' values."""
+    last = {
+        "MaskToAlpha": "matte_settings", "SaveMatte": "delivery_settings", "SegmentVideo": None, "SegmentShot": None,
+    }  # fmt: skip
+    graph = json.loads(file.read_text("utf-8"))
+    return {
+        node["class_type"]: _settings_made(nodes[node["class_type"]], node["inputs"], last[node["class_type"]])
+        for node in graph.values()
+        if node["class_type"] in last
+    }
+
+
+def _settings_made(node: Any, inputs: dict[str, Any], last: str | None) -> dict[str, Any]:
+    """Run a node, without what is linked to it, until it has made the `last` settings, or a segmenter's."""
+    made: dict[str, Any] = {}
+    sockets = {name: None if isinstance(value, list) else value for name, value in inputs.items()}
+    module = sys.modules[node.__module__]
+    segmenters = sys.modules["refereverything_pack.nodes.widgets.segment"]
+
+    def recorded(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            made[name] = dataclasses.asdict(result := make(*arguments))
+            if name == last:
+                raise _Made
+            return result
+
+        return call
+
+    def segmenter(backbone: Any, settings: Any) -> None:
+        made["segment_settings"] = dataclasses.asdict(settings)
+        raise _Made
+
+    with ExitStack() as patches:
+        for name in ("matte_settings", "delivery_settings"):
+            if hasattr(module, name):
+                patches.enter_context(mock.patch.object(module, name, recorded(name, getattr(module, name))))
+        patches.enter_context(mock.patch.object(segmenters, "host_backbone", lambda *sockets: None))
+        patches.enter_context(mock.patch.object(segmenters, "Segmenter", segmenter))
+        patches.enter_context(suppress(_Made))
+        node.execute(**sockets)
+    return made
 
 
 if __name__ == "__main__":

@@ -219,3 +219,33 @@ def test_wrong_input_gets_one_sentence(report: dict[str, Any], case: str, kind: 
     answer = report["sentences"][case]
     assert answer.startswith(kind) and words in answer
     assert "\n" not in answer and answer.endswith(".")
+
+
+def test_every_widget_of_a_saved_graph_arrives_at_its_own_setting(report: dict[str, Any]) -> None:
+    saved = report["saved"]
+    assert saved["MaskToAlpha"]["matte_settings"] == {
+        "black": 0.1, "white": 0.8, "gamma": 1.2, "threshold": 0.4, "knee": 0.2, "fill_holes": 11,
+        "remove_islands": 12, "grow": 2, "feather": 2.5, "refine": 13, "refine_detail": 0.05, "smooth": 1,
+        "decontaminate": True, "invert": True,
+    }  # fmt: skip
+    assert saved["SegmentShot"]["matte_settings"] == {
+        "black": 0.05, "white": 0.9, "gamma": 1.0, "threshold": None, "knee": 0.1, "fill_holes": 40,
+        "remove_islands": 30, "grow": -3, "feather": 1.5, "refine": 7, "refine_detail": 0.03, "smooth": 2,
+        "decontaminate": True, "invert": False,
+    }  # fmt: skip
+    assert saved["SaveMatte"]["delivery_settings"] == {
+        "kinds": ["webm", "png16"], "start": 55, "padding": 7, "premultiplied": True,
+        "exr_type": "float", "exr_compression": "dwaa", "exr_linear": False,
+    }  # fmt: skip
+    assert saved["SegmentShot"]["delivery_settings"] == {
+        "kinds": ["prores", "exr"], "start": 86400, "padding": 6, "premultiplied": True,
+        "exr_type": "float", "exr_compression": "piz", "exr_linear": False,
+    }  # fmt: skip
+    assert saved["SegmentVideo"]["segment_settings"] == {
+        "protocol": "shot", "size": [64, 96], "window": 9, "overlap": 3, "cuts": "auto",
+        "keep_aspect": True, "seed": 77,
+    }  # fmt: skip
+    assert saved["SegmentShot"]["segment_settings"] == {
+        "protocol": "shot", "size": [80, 112], "window": 5, "overlap": 1, "cuts": "auto",
+        "keep_aspect": True, "seed": 78,
+    }  # fmt: skip

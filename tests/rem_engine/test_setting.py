@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import pytest
 
+from docs import make_node_help
+from rem_engine.commands import options
 from rem_engine.commands.options import add_option
 from rem_engine.matte import MatteSettings
 from rem_engine.run.delivery_settings import DeliverySettings
@@ -92,6 +94,20 @@ def test_an_option_is_made_of_what_stands_at_the_field(capsys: pytest.CaptureFix
         "--twice EXR too",
     ):
         assert line in shown
+
+
+def test_a_new_matte_setting_reaches_command_line_and_help_page_from_its_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Longer(MatteSettings):
+        sharpen: int = setting(2, About("Steepens the edge.", unit="pixels", minimum=0, soft=(0, 9)))
+
+    monkeypatch.setattr(options, "MatteSettings", Longer)
+    monkeypatch.setitem(make_node_help.OWNERS, "matte", Longer)
+    parser = argparse.ArgumentParser()
+    options.add_matte_options(parser)
+    assert options.matte_settings(parser.parse_args(["--sharpen", "5"])) == Longer(sharpen=5)
+    page = make_node_help.with_tables("<!-- settings: matte -->\n<!-- end -->\n")
+    assert page.endswith("| sharpen | 2 | 0 to 9 pixels | Steepens the edge. |\n<!-- end -->\n")
 
 
 @pytest.mark.parametrize("owner", [MatteSettings, DeliverySettings, SegmentSettings])
