@@ -88,6 +88,7 @@ def test_the_average_is_what_is_exported(tiny_wan: Path, shots: Path, tmp_path: 
     assert all(torch.equal(weights[name], value) for name, value in average.items())
 
 
+@pytest.mark.slow
 def test_a_trained_lora_is_exported_as_it_was_trained(tiny_wan: Path, lora: Path, tmp_path: Path) -> None:
     """By both readers: the engine's, and W + alpha / rank * up @ down written out."""
     settings = load_settings(lora / "settings.yaml")

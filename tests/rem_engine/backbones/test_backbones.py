@@ -46,6 +46,7 @@ def segmenter(model: Model) -> Segmenter:
     return model.load()
 
 
+@pytest.mark.slow
 def test_prompts_in_one_batch_do_not_touch_each_other(segmenter: Segmenter) -> None:
     together = segmenter.segment(FRAMES, PROMPTS).soft
     alone = torch.cat([segmenter.segment(FRAMES, [prompt]).soft for prompt in PROMPTS])
@@ -53,6 +54,7 @@ def test_prompts_in_one_batch_do_not_touch_each_other(segmenter: Segmenter) -> N
     assert (together[0] - together[1]).abs().max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["shot", "paper"])
 def test_masks_do_not_depend_on_how_many_prompts_go_together(
     model: Model, monkeypatch: pytest.MonkeyPatch, protocol: str
@@ -66,6 +68,7 @@ def test_masks_do_not_depend_on_how_many_prompts_go_together(
         torch.testing.assert_close(other, soft[0], atol=ROUNDING, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["shot", "paper"])
 def test_a_resumed_run_gives_the_masks_of_an_uninterrupted_one(model: Model, protocol: str) -> None:
     segmenter = model.load(protocol)
@@ -101,6 +104,7 @@ def test_as_many_prompts_go_together_as_half_of_the_memory_holds(
     assert 4 * few <= many <= 4 * (few + 1)
 
 
+@pytest.mark.slow
 def test_a_prompt_takes_no_more_memory_than_estimated(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = segmenter.backbone
     latents = backbone.encode_video(torch.zeros(9, 3, 192, 256))

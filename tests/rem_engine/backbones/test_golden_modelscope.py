@@ -9,6 +9,8 @@ import pytest
 import torch
 from golden_masks import Run, assert_binary_masks, assert_soft_masks, run_case
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 3e-4
 CLEAN_LIMIT = 1e-4
 MASK_LIMIT_FLOAT16 = 2e-3  # where only the float16 file has the masks

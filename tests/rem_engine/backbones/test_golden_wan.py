@@ -8,6 +8,8 @@ import pytest
 import torch
 from golden_masks import Run, assert_binary_masks, assert_soft_masks, run_case
 
+pytestmark = pytest.mark.slow
+
 LATENT_LIMIT = 2e-4
 MASK_LIMIT = 2e-4
 MASK_LIMIT_FLOAT16 = 6e-4  # where only the float16 file has the masks

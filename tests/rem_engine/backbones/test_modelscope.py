@@ -253,6 +253,7 @@ def official(golden: Path) -> Official:
     return base, rem, {name: value.float() for name, value in load_file(file).items()}, whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [4, 256])
 def test_a_converted_lora_is_the_best_of_its_rank(official: Official, tmp_path: Path, rank: int) -> None:
     base, rem, before, after = official

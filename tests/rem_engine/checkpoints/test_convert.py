@@ -373,6 +373,7 @@ def test_progress_counts_every_byte_of_the_source_once(source: Path, base: Path,
         assert told == sorted(told)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
 @pytest.mark.parametrize("dtype", ["keep", "bfloat16"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, dtype: str) -> None:

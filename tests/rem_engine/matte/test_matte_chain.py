@@ -11,6 +11,8 @@ import torch
 from rem_engine import matte
 from rem_engine.matte import Frame, MatteSettings, matte_frames
 
+pytestmark = pytest.mark.xdist_group("pymatting")  # numba compiles it in every process that comes first
+
 NEUTRAL = MatteSettings(black=0.0, white=1.0, refine=0)
 LAYERS, HEIGHT, WIDTH = 2, 48, 64
 
@@ -58,6 +60,7 @@ def test_the_operations_come_in_the_order_that_is_written_down() -> None:
     assert torch.equal(run([frame], settings)[0].alpha, expected)
 
 
+@pytest.mark.slow
 def test_the_foreground_is_that_of_the_finished_alpha() -> None:
     frame = shot(1)[0]
     result = run([frame], replace(NEUTRAL, invert=True, decontaminate=True))[0]

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from rem_engine import matte
 
+pytestmark = pytest.mark.xdist_group("pymatting")  # numba compiles it in every process that comes first
+
 GREEN, ORANGE, BLUE = ((0.1, 0.75, 0.15), (0.85, 0.4, 0.1), (0.1, 0.2, 0.8))
 
 
@@ -54,6 +56,7 @@ def test_composites_of_sizes_that_differ_are_refused() -> None:
         matte.composite(torch.rand(4, 5, 3), torch.rand(4, 5), torch.rand(4, 7, 3))
 
 
+@pytest.mark.slow
 def test_the_ground_is_taken_out_of_a_soft_edge() -> None:
     plate, alpha, colour = _soft_disk_on_green()
     foreground = matte.decontaminate(plate, alpha)
@@ -69,6 +72,7 @@ def test_the_ground_is_taken_out_of_a_soft_edge() -> None:
     assert (matte.composite(foreground, alpha, ground) - truth)[..., 1][edge].abs().mean() < 0.1 * spill
 
 
+@pytest.mark.slow
 def test_opaque_pixels_and_the_ground_keep_the_plates_colour() -> None:
     plate, alpha, _ = _soft_disk_on_green()
     foreground = matte.decontaminate(plate, torch.stack([alpha, (alpha > 0.5).float()]))
@@ -103,6 +107,7 @@ print(torch.get_num_threads() == threads)
 """
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_is_left_as_it_was() -> None:
     """In a process of its own: what changes it does so once, when it is first used."""
     command = [sys.executable, "-c", _DECONTAMINATED]

@@ -15,6 +15,8 @@ from rem_engine.matte import Frame, MatteSettings, matte_frames
 from trainer.synth.backgrounds import procedural
 from trainer.synth.scene import Shot, sample_shot, sample_things
 
+pytestmark = pytest.mark.slow
+
 SIDE, FRAMES, SHOTS = 288, 9, 6
 KINDS = ("smoke", "fire")
 Masker = Callable[[Shot, int, str], np.ndarray]

@@ -51,6 +51,7 @@ def test_an_exact_matte_that_moves_fast_is_not_smeared(fast: Scene) -> None:
     assert np.abs(result - fast.mattes[0]).mean() < 0.001
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("speed", [(10.0, 2.0), (25.0, 3.0)], ids=["10 pixels a frame", "25 pixels a frame"])
 def test_noisy_masks_flicker_half_as_much_and_stay_as_near_the_truth(speed: tuple[float, float]) -> None:
     scene = render(GROUND, [replace(BOX, speed=speed)], 10, 216, 384, grain=0.01)
@@ -70,6 +71,7 @@ def test_an_outline_that_wobbles_flickers_half_as_much(fast: Scene) -> None:
     assert similarity(result, fast.mattes[0]).mean() > similarity(masks, fast.mattes[0]).mean()
 
 
+@pytest.mark.slow
 def test_what_passes_behind_something_is_not_drawn_over_it() -> None:
     pillar = Surface((190, 108), half=(25, 300), seed=3, colour=(0.25, 0.30, 0.50))
     scene = render(GROUND, [BOX, pillar], 10, 216, 384, grain=0.01)
@@ -136,6 +138,7 @@ def test_nothing_crosses_a_cut(known: str) -> None:
         assert torch.equal(before.soft, after.soft)
 
 
+@pytest.mark.slow
 def test_a_run_taken_up_again_gives_the_same_masks(fast: Scene) -> None:
     frames = frames_of(fast, segmented(fast, 0, wobble=1.5, noise=0.1))
     for radius in (1, 2):

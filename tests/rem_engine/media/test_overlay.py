@@ -54,6 +54,7 @@ def test_every_prompt_has_a_colour_of_its_own() -> None:
     assert min(distances) >= 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (64, 64), (101, 139), (720, 1280), (2160, 3840)])
 @pytest.mark.parametrize("count", [1, 10])
 def test_it_draws_at_every_size(height: int, width: int, count: int) -> None:

@@ -28,6 +28,7 @@ def same_delivery(one: Path, other: Path) -> None:
             assert all(np.array_equal(*pair) for pair in pairs), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("write", "smooth"),
     [

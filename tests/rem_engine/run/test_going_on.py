@@ -28,6 +28,7 @@ from rem_engine.run.folder import RunFolder
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", ["masks,soft,overlay", "masks,overlay", "npz,overlay", "masks,soft,npz,overlay"])
 @pytest.mark.parametrize("call", [3, 16, 27])  # in the first window, within a cross-fade, near the end
 def test_a_stopped_run_goes_on_and_ends_the_same(
@@ -195,6 +196,7 @@ def test_a_full_disk_leaves_whole_frames_only_and_says_how_to_go_on(
     assert set(files_of(out)) == set(files_of(tmp_path / "fresh"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "size"), [("tiny_wan", "32x32"), ("tiny_modelscope", "64x64")])
 def test_ctrl_c_in_a_shell_stops_a_real_model_well(
     shot: Path, tmp_path: Path, model: str, size: str, request: pytest.FixtureRequest

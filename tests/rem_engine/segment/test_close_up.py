@@ -176,6 +176,7 @@ def test_progress_rises_to_all_the_steps_of_both_passes() -> None:
     assert seen[-1] == (window_count * (4 + 2 * 3),) * 2
 
 
+@pytest.mark.slow
 def test_masks_that_are_held_do_not_grow_with_the_shot(monkeypatch: pytest.MonkeyPatch) -> None:
     from rem_engine.segment import close_up
 

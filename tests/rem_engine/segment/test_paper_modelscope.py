@@ -88,6 +88,7 @@ def authors(golden: Path) -> Authors:
     return Authors(unet.eval(), vae.eval(), text_encoder.eval(), tokenizer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "window", "size"),
     [

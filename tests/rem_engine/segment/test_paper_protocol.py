@@ -137,6 +137,7 @@ def forms(golden: Path, authors: Authors, tmp_path_factory: pytest.TempPathFacto
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "count", "window", "size"),
     [

@@ -16,6 +16,8 @@ from trainer.ablation.report import Figure, table, write_report
 from trainer.ablation.runs import Ablation, AblationRun, ablate
 from trainer.ablation.variants import VARIANTS
 
+pytestmark = pytest.mark.slow
+
 
 def flat(value: Any, name: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):

@@ -58,6 +58,7 @@ def test_recorded_step_of_the_authors_is_reproduced(golden, capsys, backbone):
     assert step["max_difference"]["pred_latents"] < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", CHECKPOINTS)
 def test_wrong_weights_are_caught(golden, capsys, backbone):
     folder = golden / backbone
@@ -66,6 +67,7 @@ def test_wrong_weights_are_caught(golden, capsys, backbone):
     assert "loss differs" in messages and messages.strip().splitlines() == report["differs"]
 
 
+@pytest.mark.slow
 def test_wrong_clipping_and_noise_are_caught(golden, capsys, tmp_path):
     source = golden / "modelscope" / "train_step"
     softer = changed_copy(source, tmp_path / "clip", lambda recorded: recorded["stage2_video"].update(clip_val=0.2))
@@ -211,6 +213,7 @@ def test_wan_steps_in_a_row_equal_a_plain_loop_over_diffusers(tiny_wan, capsys, 
     assert any(sentence.startswith("step 2: loss") for sentence in report["differs"])
 
 
+@pytest.mark.slow
 def test_modelscope_stages_equal_a_plain_loop_over_diffusers(tiny_modelscope, capsys, tmp_path):
     """Stage 1 on four images, stage 2 on a clip, and stage 2 with a harder clamp, each from the initial weights."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel

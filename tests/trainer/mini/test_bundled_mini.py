@@ -40,6 +40,7 @@ def test_the_licence_lies_beside_the_weights() -> None:
     assert "Apache License" in (MINI_FOLDER / "LICENSE").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ("seen", "unseen"))
 def test_it_finds_what_sentences_name_in_new_shots(tmp_path: Path, split: str) -> None:
     """A sample of 30 shots, so the bounds are looser than those its card reports on hundreds."""
@@ -53,6 +54,7 @@ def test_it_finds_what_sentences_name_in_new_shots(tmp_path: Path, split: str) -
     assert figures["absent_area"] <= 0.035
 
 
+@pytest.mark.slow
 def test_it_finds_the_things_of_the_shipped_shot() -> None:
     """Against where they were rendered: most of a prompt's mask lies within its thing's reach, and vice versa."""
     from rem_engine.media import open_shot

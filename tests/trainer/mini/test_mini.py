@@ -23,6 +23,8 @@ from trainer.run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, rea
 from trainer.run.optim import cosine
 from trainer.settings import OptimSettings
 
+pytestmark = pytest.mark.slow
+
 
 class Killed(Exception):
     pass

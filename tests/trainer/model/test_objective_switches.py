@@ -92,6 +92,7 @@ def test_rgb_of_perfect_latents_is_the_vaes_own_error(tiny_wan: Path, monkeypatc
     assert found.item() == pytest.approx((carried - grey).square().mean().item(), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["wan", "modelscope"])
 def test_only_a_tuned_decoder_is_trained(backbone: str, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue(f"tiny_{backbone}")
@@ -108,6 +109,7 @@ def test_only_a_tuned_decoder_is_trained(backbone: str, request: pytest.FixtureR
     assert names["vae"] < names["vae_tuned"] and all(name.startswith("mask_decoder.") for name in added)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["wan", "modelscope"])
 @pytest.mark.parametrize("decoder", ["cnn", "mlp"])
 @pytest.mark.parametrize("features", [None, 0])

@@ -20,6 +20,8 @@ from torch import Tensor
 from trainer.export import Export, export
 from trainer.run.checkpoint import DENOISER_FILE, Checkpoints
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[3]
 # Adam divides gradients by their size; with so large an eps the rounding of small ones does not show.
 CHANGES = {"steps": 4, "optim__eps": 1e-4, "optim__clip_norm": 0.5, "optim__accumulate": 2}
@@ -57,7 +59,7 @@ def free_port() -> int:
 
 def finished(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """What Python ran to a good end."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, *map(str, arguments)]
     ended = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr

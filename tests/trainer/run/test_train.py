@@ -112,6 +112,8 @@ from pathlib import Path
 from trainer.run import train as training, training_log
 from trainer.settings import load_settings
 
+pytestmark = pytest.mark.slow
+
 settings, model, out, moment, resume = sys.argv[1:]
 
 def die(*ignored):
