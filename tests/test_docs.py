@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import rem_engine.commands.cli
-import trainer.__main__
+import trainer.commands.cli
 from docs.images.diagrams import PICTURES
 
 ROOT = Path(__file__).parents[1]
@@ -93,7 +93,7 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "line"), commands())
 def test_a_command_of_the_documents_is_one(page: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split(line.removeprefix("-m "), comments=True)
-    parser = rem_engine.commands.cli if words[0] in ("rem_engine", "rem-segment") else trainer.__main__
+    parser = rem_engine.commands.cli if words[0] in ("rem_engine", "rem-segment") else trainer.commands.cli
     try:
         parser.build_parser().parse_args(words[1:])
     except SystemExit:

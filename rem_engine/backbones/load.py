@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     import torch
 
     from .base import Backbone
+
+_log = logging.getLogger(__name__)
 
 MINI_FOLDER = Path(__file__).parents[1] / "mini"
 
@@ -50,6 +53,7 @@ def load_backbone(
     load, gpu_dtype = (load_modelscope, "float32") if is_modelscope(folder) else (load_wan, "bfloat16")
     if dtype == "auto":
         dtype = "float32" if chosen.type == "cpu" else gpu_dtype
+    _log.debug("loading %s on %s in %s, with %s", folder, chosen, dtype, checkpoint or "its own weights")
     return load(
         folder,
         checkpoint=None if checkpoint is None else Path(checkpoint),

@@ -39,7 +39,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    convert.set_defaults(run=run)
+    convert.set_defaults(run=run, operation="converting")
     add = convert.add_argument
     add("source", metavar="IN", type=Path, help="a .pth, .safetensors, its .index.json, or a folder that holds one")
     add("-o", "--out", metavar="OUT", type=Path, required=True, help="the .safetensors file to write")

@@ -54,7 +54,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    matte.set_defaults(run=run)
+    matte.set_defaults(run=run, operation="making mattes")
     add = matte.add_argument
     add(
         "shot",

@@ -45,7 +45,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    models.set_defaults(run=run)
+    models.set_defaults(run=run, operation="listing models")
     models.add_argument("--json", action="store_true", help="as JSON")
     _add_comfyui(models, None)
     get = models.add_subparsers(metavar="get NAME").add_parser(
@@ -53,7 +53,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="download one from the Hugging Face hub",
         description="Download one of the known weights from the Hugging Face hub and check it.",
     )
-    get.set_defaults(run=run_get)
+    get.set_defaults(run=run_get, operation="downloading")
     get.add_argument("name", metavar="NAME", help="as `models` lists it")
     get.add_argument("--to", metavar="DIR", type=Path, help="folder to put it into (the one of ComfyUI it belongs to)")
     get.add_argument("--file", metavar="PATH", help="which file of the repository, where several could be meant")

@@ -51,7 +51,7 @@ class ProgressBar:
     def warn(self, message: Warning | str, *_: Any, **__: Any) -> None:
         self.say(f"warning: {message}")
 
-    def fail(self, sentence: str, code: int) -> int:
+    def end(self, sentence: str) -> None:
+        """A last line, below the bar."""
         self.close()
         self.say(sentence)
-        return code

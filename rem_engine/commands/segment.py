@@ -84,7 +84,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    segment.set_defaults(run=run)
+    segment.set_defaults(run=run, operation="segmenting")
     add = segment.add_argument
     add(
         "shot",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,8 @@ from .windows import EndOfTake, Window
 STAGES = ("read", "encode_video", "encode_text", "predict", "decode", "resize")
 
 _DEFAULTS = SegmentSettings()
+_log = logging.getLogger(__name__)
+
 # Prompts remembered: an embedding takes 1.2 MB, and a benchmark asks for thousands.
 _PROMPTS_CACHED = 64
 
@@ -173,6 +176,7 @@ class Segmenter:
             steps.expect(plan.windows_left(window, frames.frame_count))
             with self._timed("read"):
                 inputs = pixels.window(window)
+            _log.debug("window %d: frames %d to %d at %dx%d", number, window.start, window.stop - 1, *inputs.shape[2:])
             seeds = plan.noise_seeds(number, len(prompt_embeds), frames.frame_count)
             masks = self._segment_window(inputs, prompt_embeds, seeds, steps)
             del inputs  # before the next window's frames are read

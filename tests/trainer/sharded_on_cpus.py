@@ -12,7 +12,7 @@ import sys
 import accelerate
 from accelerate.state import DistributedType, PartialState
 
-from trainer.__main__ import main
+from trainer.commands.cli import main
 
 
 def _call_processes(kind: DistributedType) -> None:

@@ -211,7 +211,7 @@ def test_what_cannot_be_exported_is_said_in_a_sentence(
 def test_the_command_writes_the_file(
     trained: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from trainer.__main__ import main
+    from trainer.commands.cli import main
 
     assert run_command is not None
     assert main(["export", str(trained[0]), "-o", str(tmp_path / "a.safetensors"), "--dtype", "bfloat16"]) == 0

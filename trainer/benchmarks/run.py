@@ -28,7 +28,7 @@ SUBMISSION_FILE = "submission.zip"
 
 
 @dataclass(frozen=True)
-class BenchmarkJob:
+class BenchmarkRun:
     """What to run, and how; see `python -m trainer benchmark --help`.
 
     Attributes:
@@ -61,8 +61,8 @@ class BenchmarkJob:
     dtype: str = "auto"
 
 
-def run_benchmark(job: BenchmarkJob) -> dict[str, Any]:
-    """Run a benchmark into `job.out`: `predictions/` and reports, or a zip for the server that knows the truth.
+def run_benchmark(run: BenchmarkRun) -> dict[str, Any]:
+    """Run a benchmark into `run.out`: `predictions/` and reports, or a zip for the server that knows the truth.
 
     Returns:
         what results.json says.
@@ -73,31 +73,31 @@ def run_benchmark(job: BenchmarkJob) -> dict[str, Any]:
     """
     from .report import write_report
 
-    benchmark = open_benchmark(job.name, job.root, job.split)
-    names = _chosen(benchmark, job)
-    if benchmark.submission is not None and job.score_only is not None:
+    benchmark = open_benchmark(run.name, run.root, run.split)
+    names = _chosen(benchmark, run)
+    if benchmark.submission is not None and run.score_only is not None:
         raise ValueError(
             f"The truth of {benchmark.title} {benchmark.split} is on its server; it cannot be scored here."
         )
-    results = job.score_only or job.out / PREDICTIONS
-    if not job.score_only:
-        _take_folder(job)
+    results = run.score_only or run.out / PREDICTIONS
+    if not run.score_only:
+        _claim_folder(run)
         try:
-            _predict_all(benchmark, names, job, results)
+            _predict_all(benchmark, names, run, results)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 "stopped; the same command with --resume goes on at the first missing mask"
             ) from None
     elif not results.is_dir():
         raise FileNotFoundError(f"{results} is no folder; name one of results as --score-only.")
-    job.out.mkdir(parents=True, exist_ok=True)
-    described = _describe(benchmark, names, job)
+    run.out.mkdir(parents=True, exist_ok=True)
+    described = _describe(benchmark, names, run)
     if benchmark.submission is not None:
-        described["submission"] = str(write_submission(results, benchmark.submission, job.out / SUBMISSION_FILE))
-        write_bytes(job.out / "results.json", json.dumps(described, indent=2).encode())
+        described["submission"] = str(write_submission(results, benchmark.submission, run.out / SUBMISSION_FILE))
+        write_bytes(run.out / "results.json", json.dumps(described, indent=2).encode())
         return described
     rows = _score_all(benchmark, names, results)
-    return write_report(job.out, benchmark, rows, results, described)
+    return write_report(run.out, benchmark, rows, results, described)
 
 
 def write_submission(results: Path, part: str, path: Path) -> Path:
@@ -109,37 +109,37 @@ def write_submission(results: Path, part: str, path: Path) -> Path:
     return path
 
 
-def _chosen(benchmark: Benchmark, job: BenchmarkJob) -> list[str]:
+def _chosen(benchmark: Benchmark, run: BenchmarkRun) -> list[str]:
     names = list(benchmark.names())
-    if job.videos is not None:
-        unknown = sorted(set(job.videos).difference(names))
+    if run.videos is not None:
+        unknown = sorted(set(run.videos).difference(names))
         if unknown:
             raise ValueError(f"{benchmark.title} has no video {unknown[0]!r}; check the list of videos and the split.")
-        names = [name for name in names if name in set(job.videos)]
-    names = names[: job.limit]
+        names = [name for name in names if name in set(run.videos)]
+    names = names[: run.limit]
     if not names:
-        raise ValueError(f"{benchmark.title} has no video in {job.root}; check --root, --split and --videos.")
+        raise ValueError(f"{benchmark.title} has no video in {run.root}; check --root, --split and --videos.")
     return names
 
 
-def _take_folder(job: BenchmarkJob) -> None:
+def _claim_folder(run: BenchmarkRun) -> None:
     """Make sure that all predictions in a folder come from one model and one set of settings."""
-    settings = {name: value and str(value) for name, value in asdict(job).items() if name in _OF_PREDICTIONS}
-    settings |= {"model": str(_model_folder(job)), "version": __version__, "weights": _weights(job)}
-    path = job.out / SETTINGS_FILE
-    if not (job.out / PREDICTIONS).exists():
-        job.out.mkdir(parents=True, exist_ok=True)
+    settings = {name: value and str(value) for name, value in asdict(run).items() if name in _OF_PREDICTIONS}
+    settings |= {"model": str(_model_folder(run)), "version": __version__, "weights": _weights(run)}
+    path = run.out / SETTINGS_FILE
+    if not (run.out / PREDICTIONS).exists():
+        run.out.mkdir(parents=True, exist_ok=True)
         write_bytes(path, json.dumps(settings, indent=2).encode())
         return
     if not path.is_file():
-        raise ValueError(f"{job.out / PREDICTIONS} was not made by this command; name another folder as --out.")
-    if not job.resume:
-        raise ValueError(f"{job.out} holds predictions already; go on with them by --resume, or name another --out.")
+        raise ValueError(f"{run.out / PREDICTIONS} was not made by this command; name another folder as --out.")
+    if not run.resume:
+        raise ValueError(f"{run.out} holds predictions already; go on with them by --resume, or name another --out.")
     earlier = json.loads(path.read_text(encoding="utf-8"))
     for name, value in settings.items():
         if earlier.get(name) != value:
             raise ValueError(
-                f"The predictions in {job.out} were begun with another {name} ({earlier.get(name)}, now {value}); "
+                f"The predictions in {run.out} were begun with another {name} ({earlier.get(name)}, now {value}); "
                 "go on with the same, or name another --out."
             )
 
@@ -147,21 +147,21 @@ def _take_folder(job: BenchmarkJob) -> None:
 _OF_PREDICTIONS = ("name", "split", "checkpoint", "protocol", "size", "window", "seed", "dtype")
 
 
-def _model_folder(job: BenchmarkJob) -> Path:
+def _model_folder(run: BenchmarkRun) -> Path:
     from rem_engine.backbones.load import MINI_FOLDER
 
-    return MINI_FOLDER if job.model == "mini" else Path(job.model).resolve()
+    return MINI_FOLDER if run.model == "mini" else Path(run.model).resolve()
 
 
-def _weights(job: BenchmarkJob) -> str:
+def _weights(run: BenchmarkRun) -> str:
     """Changes when a file of the model or the checkpoint does."""
     from ..data.fingerprint import files_hash
 
-    files = sorted(path for path in _model_folder(job).rglob("*") if path.is_file())
-    return files_hash([*files, *([job.checkpoint.resolve()] if job.checkpoint else [])])
+    files = sorted(path for path in _model_folder(run).rglob("*") if path.is_file())
+    return files_hash([*files, *([run.checkpoint.resolve()] if run.checkpoint else [])])
 
 
-def _predict_all(benchmark: Benchmark, names: Sequence[str], job: BenchmarkJob, results: Path) -> None:
+def _predict_all(benchmark: Benchmark, names: Sequence[str], run: BenchmarkRun, results: Path) -> None:
     from .predict import is_predicted, predict
 
     segmenter: Segmenter | None = None
@@ -171,28 +171,28 @@ def _predict_all(benchmark: Benchmark, names: Sequence[str], job: BenchmarkJob, 
             if is_predicted(video, results):
                 continue
             if segmenter is None:  # not before: a run that is whole is scored without a model
-                segmenter = _load(benchmark, job)
+                segmenter = _load(benchmark, run)
             predict(
                 segmenter, video, results, lambda done, total, bar=bar: bar.set_postfix_str(f"{done}/{total} steps")
             )
 
 
-def _load(benchmark: Benchmark, job: BenchmarkJob) -> Segmenter:
+def _load(benchmark: Benchmark, run: BenchmarkRun) -> Segmenter:
     from rem_engine import load_segmenter
 
     from .predict import in_authors_windows
 
     segmenter = load_segmenter(
-        job.model,
-        checkpoint=job.checkpoint,
-        protocol=job.protocol,
-        size=job.size,
-        window=job.window,
-        seed=job.seed,
-        device=job.device,
-        dtype=job.dtype,
+        run.model,
+        checkpoint=run.checkpoint,
+        protocol=run.protocol,
+        size=run.size,
+        window=run.window,
+        seed=run.seed,
+        device=run.device,
+        dtype=run.dtype,
     )
-    return in_authors_windows(segmenter, benchmark) if job.protocol == "paper" else segmenter
+    return in_authors_windows(segmenter, benchmark) if run.protocol == "paper" else segmenter
 
 
 def _score_all(benchmark: Benchmark, names: Sequence[str], results: Path) -> list[Row]:
@@ -206,7 +206,7 @@ def _score_all(benchmark: Benchmark, names: Sequence[str], results: Path) -> lis
     return rows
 
 
-def _describe(benchmark: Benchmark, names: Sequence[str], job: BenchmarkJob) -> dict[str, Any]:
+def _describe(benchmark: Benchmark, names: Sequence[str], run: BenchmarkRun) -> dict[str, Any]:
     described: dict[str, Any] = {
         "benchmark": benchmark.name,
         "split": benchmark.split,
@@ -214,10 +214,10 @@ def _describe(benchmark: Benchmark, names: Sequence[str], job: BenchmarkJob) -> 
         "videos_in_dataset": len(benchmark.names()),
         "videos_published": benchmark.published_videos,
     }
-    if job.score_only:
-        return described | {"results": str(job.score_only)}
+    if run.score_only:
+        return described | {"results": str(run.score_only)}
     settings = ("model", "checkpoint", "protocol", "size", "window", "seed", "device", "dtype")
     return described | {
         name: str(value) if isinstance(value, Path) else value
-        for name, value in ((name, getattr(job, name)) for name in settings)
+        for name, value in ((name, getattr(run, name)) for name in settings)
     }

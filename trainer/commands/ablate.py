@@ -29,7 +29,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--seeds", type=positive, default=3, metavar="N", help="runs of each variant (3)")
     add("--steps", type=positive, metavar="N", help="steps of each run (the preset's)")
     add("--jobs", type=positive, default=1, metavar="N", help="runs side by side (1)")
-    ablate.set_defaults(run=run)
+    ablate.set_defaults(run=run, operation="running the ablations")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from .arguments import frame_size, positive
@@ -60,19 +61,20 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--seed", type=int, default=0, metavar="N", help="of the noise ModelScope takes (0)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (auto)")
     add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto", help="of the model (auto)")
-    benchmark.set_defaults(run=run)
+    benchmark.set_defaults(run=run, operation="running the benchmark")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the benchmark and print what came out."""
     import json
 
-    from ..benchmarks.run import BenchmarkJob, run_benchmark
+    from ..benchmarks.run import BenchmarkRun, run_benchmark
 
-    settings = {name: value for name, value in vars(arguments).items() if name != "run"}
+    known = {field.name for field in fields(BenchmarkRun)}
+    settings = {name: value for name, value in vars(arguments).items() if name in known}
     settings["out"] = arguments.out or Path(f"benchmark-{arguments.name}")
     if arguments.videos is not None:
         if not arguments.videos.is_file():
             raise FileNotFoundError(f"{arguments.videos} does not exist; name a text file of videos, one a line.")
         settings["videos"] = tuple(arguments.videos.read_text(encoding="utf-8").split())
-    print(json.dumps(run_benchmark(BenchmarkJob(**settings)), indent=2))
+    print(json.dumps(run_benchmark(BenchmarkRun(**settings)), indent=2))

@@ -22,7 +22,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     check.add_argument("--name", help="of kind refcoco: refcoco, refcoco+ or refcocog")
     check.add_argument("--split", default="train", help="train (default), valid_u, ...")
-    check.set_defaults(run=run)
+    check.set_defaults(run=run, operation="checking the dataset")
 
 
 def run(arguments: argparse.Namespace) -> None:

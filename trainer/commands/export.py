@@ -25,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--rank", metavar="R", type=int, help="of a LoRA taken from whole weights (64)")
     add("--names", choices=NAMES, default="comfyui", help="whose parameter names (comfyui)")
     add("--dtype", choices=DTYPES, default="keep", help="number type to store (keep: float32)")
-    export.set_defaults(run=run)
+    export.set_defaults(run=run, operation="exporting")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     mini.add_argument(
         "--no-compile", action="store_true", help="do not compile the VAE's step (it needs a C++ compiler)"
     )
-    mini.set_defaults(run=run)
+    mini.set_defaults(run=run, operation="training REM-mini")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     sample.add_argument("--clip", type=Path, required=True, help="video of at least 112 frames, 16:9")
     sample.add_argument("--out", type=Path, required=True, help="file to write, such as assets/sample_shot.mp4")
-    sample.set_defaults(run=run)
+    sample.set_defaults(run=run, operation="making the sample shot")
 
 
 def run(arguments: argparse.Namespace) -> None:

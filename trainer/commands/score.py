@@ -16,7 +16,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     score.add_argument("--model", default="mini", help="'mini' or a model folder (default mini)")
     score.add_argument("--checkpoint", type=Path, help="REM weights laid over the model folder")
     score.add_argument("--data", type=Path, required=True, help="folder that 'synth' wrote")
-    score.set_defaults(run=run)
+    score.set_defaults(run=run, operation="scoring the model")
 
 
 def run(arguments: argparse.Namespace) -> None:

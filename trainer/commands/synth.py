@@ -29,7 +29,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     synth.add_argument("--frames", type=positive, default=9, help="frames a shot (default 9)")
     synth.add_argument("--clips", type=Path, help="folder of video files for half of the backgrounds")
-    synth.set_defaults(run=run)
+    synth.set_defaults(run=run, operation="rendering shots")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .command_line import COMMAND_LINE
+
 _DESCRIPTION = """\
 Train a REM model. RUN keeps the settings, checkpoints, caches and a TensorBoard log; after a stop of any kind the same
 command with --resume goes on from the last checkpoint, to the same weights.
@@ -50,7 +52,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--resume", action="store_true", help="go on with the run in RUN; begin one where there is none")
     add("--cache", type=Path, metavar="DIR", help="where latents and text embeddings are kept (RUN/cache)")
     add("--no-cache", action="store_true", help="encode everything anew in every step")
-    train.set_defaults(run=run)
+    train.set_defaults(run=run, operation="training")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -75,7 +77,8 @@ def run(arguments: argparse.Namespace) -> None:
         )
     )
     if PartialState().is_main_process:
-        print(f"{last}  done; export it with: python -m trainer export {arguments.out} -o rem.safetensors")
+        command = COMMAND_LINE.as_called(f"python -m trainer export {arguments.out} -o rem.safetensors")
+        print(f"{last}  done; export it with: {command}")
 
 
 def _override(text: str) -> tuple[str, str]:

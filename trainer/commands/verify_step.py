@@ -18,7 +18,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     verify.add_argument("--model", required=True, help="'mini' or the model folder the steps started from")
     verify.add_argument("--checkpoint", type=Path, help="weights laid over the model folder")
     verify.add_argument("--device", default="cpu", help="where to compute (default cpu)")
-    verify.set_defaults(run=run)
+    verify.set_defaults(run=run, operation="taking the recorded steps")
 
 
 def run(arguments: argparse.Namespace) -> int:

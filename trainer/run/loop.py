@@ -6,6 +6,7 @@ from its last checkpoint to the same weights.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from ..settings import OptimSettings
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class TrainingLoop:
         settings, progress = self._settings, Progress(0)
         if self._last_checkpoint is not None:
             progress = self._checkpoints.load(self._accelerator, self._last_checkpoint, self.average)
+            _log.debug("going on from %s", self._last_checkpoint)
         best = self._checkpoints.best()
         best_score = -math.inf if best is None else read_progress(best).score
         left = range(progress.step, settings.steps)
@@ -139,6 +143,7 @@ class TrainingLoop:
                 if is_best or stop_requested or done % settings.save_every == 0 or is_last:
                     progress = Progress(done, score, seconds)
                     self._last_checkpoint = self._checkpoints.save(self._accelerator, progress, self.average)
+                    _log.debug("saved %s", self._last_checkpoint)
                     with averaged(self._module, self.average):
                         log.picture(step, *task.samples(step, batches[-1]))
                 since = time.monotonic()

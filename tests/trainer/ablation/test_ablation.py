@@ -11,10 +11,10 @@ import yaml
 from PIL import Image
 
 from benchmarks.ablation import Difference
-from trainer.__main__ import main
 from trainer.ablation.report import Figure, table, write_report
 from trainer.ablation.runs import Ablation, AblationRun, ablate
 from trainer.ablation.variants import VARIANTS
+from trainer.commands.cli import main
 
 pytestmark = pytest.mark.slow
 

@@ -17,11 +17,11 @@ from rem_engine import Segmenter, SegmentSettings
 from rem_engine.backbones.base import Backbone
 from tests.trainer.benchmarks.miniatures import write_burst, write_ref_vps, write_vspw
 from tests.trainer.miniatures import write_mevis, write_ref_davis17, write_ref_ytvos
-from trainer.__main__ import main
 from trainer.benchmarks import predict
 from trainer.benchmarks.names import BENCHMARKS, open_benchmark
 from trainer.benchmarks.predict import in_authors_windows
 from trainer.commands.benchmark import NAMES
+from trainer.commands.cli import main
 
 
 def write_valid(root: Path) -> None:

@@ -18,7 +18,7 @@ from tests.trainer.miniatures import write_mevis, write_ref_davis17, write_ref_y
 from trainer.benchmarks.benchmark import Benchmark
 from trainer.benchmarks.matching import match
 from trainer.benchmarks.names import open_benchmark
-from trainer.benchmarks.run import BenchmarkJob, run_benchmark
+from trainer.benchmarks.run import BenchmarkRun, run_benchmark
 from trainer.benchmarks.scoring import statistics
 from trainer.benchmarks.video import Query
 
@@ -40,7 +40,7 @@ def store(benchmark: Benchmark, results: Path, rule: Rule) -> None:
 def scored(name: str, root: Path, rule: Rule, split: str | None = None) -> dict:
     results = root.parent / "results"
     store(open_benchmark(name, root, split), results, rule)
-    return run_benchmark(BenchmarkJob(name, root, root.parent / "out", split=split, score_only=results))
+    return run_benchmark(BenchmarkRun(name, root, root.parent / "out", split=split, score_only=results))
 
 
 def half(mask: np.ndarray) -> np.ndarray:
@@ -54,7 +54,7 @@ def half(mask: np.ndarray) -> np.ndarray:
 def test_stored_results_score_as_the_authors_score_them(golden: Path, tmp_path: Path) -> None:
     root = golden / "metrics" / "davis_mini"
     expected = json.loads((root / "expected.json").read_text())
-    summary = run_benchmark(BenchmarkJob("ref-davis17", root, tmp_path, score_only=root / "results"))
+    summary = run_benchmark(BenchmarkRun("ref-davis17", root, tmp_path, score_only=root / "results"))
     assert summary["scores"]["J&F-Mean"] == pytest.approx(expected["J&F_mean_of_4_annotators"], abs=1e-9)
     with open(tmp_path / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -115,7 +115,7 @@ def test_a_missing_proposal_counts_as_an_empty_one(tmp_path: Path) -> None:
         for file in sorted((results / f"anno_{annotator}" / "camel" / "2").iterdir()):
             file.unlink()
         (results / f"anno_{annotator}" / "camel" / "2").rmdir()
-    summary = run_benchmark(BenchmarkJob("ref-davis17", root, tmp_path / "out", score_only=results))
+    summary = run_benchmark(BenchmarkRun("ref-davis17", root, tmp_path / "out", score_only=results))
     assert summary["scores"]["J-Mean"] == summary["scores"]["F-Mean"] == 0.5
 
 
@@ -217,7 +217,7 @@ def test_a_mask_of_another_size_or_none_is_told_with_its_file(tmp_path: Path) ->
         scored("ref-vps", root, lambda video, query, frame: np.zeros((4, 5), bool))
     (tmp_path / "results" / "smoke_1" / "00000.png").unlink()
     with pytest.raises(ValueError, match=r"smoke_1.00000\.png: is missing"):
-        run_benchmark(BenchmarkJob("ref-vps", root, tmp_path / "out", score_only=tmp_path / "results"))
+        run_benchmark(BenchmarkRun("ref-vps", root, tmp_path / "out", score_only=tmp_path / "results"))
 
 
 def test_the_report_stands_beside_published_figures_and_holds_its_pictures(tmp_path: Path) -> None:

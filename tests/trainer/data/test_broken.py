@@ -21,7 +21,7 @@ from tests.trainer.miniatures import (
     write_ref_ytvos,
     write_refcoco,
 )
-from trainer.__main__ import main
+from trainer.commands.cli import main
 from trainer.data.folder import Folder
 from trainer.data.mevis import Mevis
 from trainer.data.open import open_sources

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from trainer.__main__ import main
+from trainer.commands.cli import main
 from trainer.model.objective import Batch, loss
 from trainer.model.trainable import freeze, load_trainable
 from trainer.settings import load_settings

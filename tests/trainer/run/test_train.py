@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rem_engine import load_segmenter
-from trainer.__main__ import main
+from trainer.commands.cli import main
 from trainer.data.loader import Loader
 from trainer.data.open import open_sources
 from trainer.run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, read_progress

@@ -1,0 +1,156 @@
+"""What the engine's and the trainer's command lines have in common: their name, `--debug`, and how commands end."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+EXIT_UNFORESEEN = 1
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A command line of this project.
+
+    Attributes:
+        module: what `python -m` runs. Texts name commands by it, `python -m rem_engine segment`, which works wherever
+            the package can be imported; who has called the script reads `rem-segment segment`.
+        script: name of the installed command.
+        packages: whose own errors are sentences, and whose logs `--debug` shows.
+        interrupted: what Ctrl-C ends in, where the work has no words of its own.
+        out_of_memory: what to do when the device's memory is full.
+    """
+
+    module: str
+    script: str
+    packages: tuple[str, ...]
+    interrupted: str
+    out_of_memory: str
+
+    @property
+    def program(self) -> str:
+        """How it was called: the script's name or `python -m` and the module's."""
+        return self.script if Path(sys.argv[0]).stem == self.script else f"python -m {self.module}"
+
+    def as_called(self, text: str) -> str:
+        """A text with its commands named as this one was called."""
+        return text.replace(f"python -m {self.module}", self.program)
+
+    def parser(self, description: str) -> argparse.ArgumentParser:
+        """A parser that ends wrong usage in one sentence; it and every parser added below it know `--debug`."""
+        line = self
+
+        class Parser(argparse.ArgumentParser):
+            def __init__(self, **options: Any) -> None:
+                super().__init__(**options)
+                # suppressed, or below `models get` the default would take back what was given to `models`
+                self.add_argument(
+                    "--debug",
+                    action="store_true",
+                    default=argparse.SUPPRESS,
+                    help="log what is done, and show where an error came from",
+                )
+
+            def error(self, message: str) -> NoReturn:
+                self.exit(EXIT_ERROR, f"error: {message} (see {self.prog} --help)\n")
+
+            def format_help(self) -> str:
+                return line.as_called(super().format_help())
+
+        return Parser(prog=self.program, description=description)
+
+    def run(
+        self,
+        options: argparse.Namespace,
+        work: Callable[[], int | None],
+        say: Callable[[str], None],
+        end: Callable[[str], None],
+    ) -> int:
+        """Do a command's work, and end whatever stops it in one sentence.
+
+        Args:
+            options: parsed; `operation` says what the command does ("segmenting").
+            work: the command; it returns its exit code, None for 0.
+            say: prints a line of the log on standard error.
+            end: prints the sentence that all ends in.
+
+        Returns:
+            the exit code: the command's own, 2 after an error that was foreseen, 1 after any other, 130 after Ctrl-C.
+        """
+        with self._logs(say) if "debug" in options else nullcontext():
+            _log.debug("%s", {name: value for name, value in vars(options).items() if name != "run"})
+            try:
+                return work() or 0
+            except KeyboardInterrupt as stop:
+                sentence, code = str(stop) or self.interrupted, EXIT_INTERRUPTED
+                _log.debug("stopped", exc_info=True)
+            except Exception as error:
+                sentence, code = self._sentence(error, options.operation)
+                _log.debug("failed", exc_info=True)
+            end(self.as_called(sentence))
+            return code
+
+    def _sentence(self, error: Exception, operation: str) -> tuple[str, int]:
+        """What to say of an error, and the exit code."""
+        if type(error).__name__ == "OutOfMemoryError":
+            return f"error: The device ran out of memory: {self.out_of_memory}", EXIT_ERROR
+        if isinstance(error, OSError):
+            return f"error: {_file_error(error)}", EXIT_ERROR
+        if isinstance(error, (ValueError, RuntimeError)) and self._is_ours(error):
+            return f"error: {error}", EXIT_ERROR
+        reason = next(iter(str(error).strip().splitlines()), "")
+        what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        sentence = f"error: {self.program} failed with {what} while {operation}; run again with --debug to see where."
+        return sentence, EXIT_UNFORESEEN
+
+    def _is_ours(self, error: Exception) -> bool:
+        """Whether an error left the code of our packages, whose errors are sentences, and not that of a library."""
+        traceback = error.__traceback__
+        while traceback is not None and traceback.tb_next is not None:
+            traceback = traceback.tb_next
+        module = "" if traceback is None else traceback.tb_frame.f_globals.get("__name__", "")
+        return any(module == package or module.startswith(f"{package}.") for package in self.packages)
+
+    @contextmanager
+    def _logs(self, say: Callable[[str], None]) -> Iterator[None]:
+        """Within `with`, what our packages log is shown."""
+        handler = _Lines(say)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+        loggers = [logging.getLogger(name) for name in self.packages]
+        for logger in loggers:
+            logger.addHandler(handler)
+            logger.setLevel(logging.DEBUG)
+        try:
+            yield
+        finally:
+            for logger in loggers:
+                logger.removeHandler(handler)
+                logger.setLevel(logging.NOTSET)
+
+
+class _Lines(logging.Handler):
+    """Log records as lines above a progress bar."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(self.format(record))
+
+
+def _file_error(error: OSError) -> str:
+    """A sentence for an error of the file system; ours are sentences already, the system's name a file."""
+    if error.filename is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}; check the path, its permissions and the space on its disk."

@@ -1,0 +1,32 @@
+"""The trainer's command line: `rem-trainer COMMAND` or `python -m trainer COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from rem_engine import __version__
+
+from . import ablate, benchmark, check_data, export, mini, sample, score, synth, train, verify_step
+from .command_line import COMMAND_LINE
+
+COMMANDS = (synth, check_data, score, benchmark, sample, mini, train, export, ablate, verify_step)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets `run`, a function of the parsed options."""
+    parser = COMMAND_LINE.parser("Train and score REM models.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; for the exit code see `CommandLine.run`."""
+    options = build_parser().parse_args(arguments)
+    say = partial(print, file=sys.stderr)
+    return COMMAND_LINE.run(options, lambda: options.run(options), say, say)
