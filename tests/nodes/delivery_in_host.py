@@ -55,6 +55,7 @@ def main(host: Path, base: Path, pack: Path, report: Path, shots: Path) -> None:
             "valid": [nodes["SegmentShot"].validate_inputs(path) for path in ("shot.mov", None, "absent.mov", "../x")],
             "fingerprints": fingerprints(nodes, base),
             "sentences": sentences(nodes, segment),
+            "devices": devices(nodes, segment),
         }
     report.write_text(json.dumps(results))
 
@@ -194,6 +195,32 @@ def full_disk(nodes: dict[str, Any]) -> dict[str, Any]:
     import folder_paths
 
     return {"sentence": sentence, "files": files_below(Path(folder_paths.get_output_directory()) / "full")}
+
+
+def devices(nodes: dict[str, Any], segment: Segment) -> dict[str, list[str]]:
+    """Where the matte stage computes, in both nodes, if the host computes on cpu:0."""
+    import comfy.model_management as management
+    import torch
+    from refereverything_pack.rem_engine.matte import chain
+
+    compute, host_device, found = chain._matte, management.get_torch_device, []
+
+    def noted(frame: Any, settings: Any, device: Any) -> Any:
+        found.append(str(device))
+        return compute(frame, settings, device)
+
+    chain._matte, management.get_torch_device = noted, lambda: torch.device("cpu", 0)
+    results = {}
+    runs: dict[str, Callable[[], Any]] = {
+        "MaskToAlpha": lambda: nodes["MaskToAlpha"].execute(picture(), alphas(1), colour="straight"),
+        "SegmentShot": lambda: segment("devices", path="shot.mov"),
+    }
+    for name, run in runs.items():
+        found.clear()
+        run()
+        results[name] = sorted(set(found))
+    chain._matte, management.get_torch_device = compute, host_device
+    return results
 
 
 def fingerprints(nodes: dict[str, Any], base: Path) -> list[bool]:

@@ -228,6 +228,10 @@ def test_the_input_folders_shots_are_listed_and_checked(report: dict[str, Any]) 
     assert "leads out" in outside and outside.endswith(".")
 
 
+def test_the_matte_stage_computes_where_the_host_does(report: dict[str, Any]) -> None:
+    assert report["devices"] == {"MaskToAlpha": ["cpu:0"], "SegmentShot": ["cpu:0"]}
+
+
 def test_a_shot_rendered_anew_is_segmented_again(report: dict[str, Any]) -> None:
     assert report["fingerprints"] == [True, False, False]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ from red_model import FRAMES, HEIGHT, NEUTRAL, WIDTH, RedBackbone, check_refused
 
 from rem_engine import Segmenter
 from rem_engine.commands.cli import main
-from rem_engine.commands.segment import WRITABLE
-from rem_engine.matte import MatteSettings
+from rem_engine.matte import MatteSettings, chain
 from rem_engine.media import open_shot
 from rem_engine.run.delivery_settings import DeliverySettings
+from rem_engine.run.layout import WRITABLE
 from rem_engine.segment.close_up import CloseUp
 
 
@@ -247,6 +248,40 @@ def test_a_shorter_delivery_leaves_no_frame_of_the_longer_one(shot: Path, tmp_pa
         *(f"smoke/alpha/plate.{number}.png" for number in range(1001, 1006)),
         *(f"exr/plate.{number}.exr" for number in range(1001, 1006)),
     }
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_help_says_where_every_file_lies(shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert deliver(shot, out, "--write", ",".join(WRITABLE), "--combine", "exclusive", *NEUTRAL) == 0
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["segment", "--help"])
+    listed = re.findall(r"^  (\S+) .*\((?:--write \w+|--combine exclusive)\)$", capsys.readouterr().out, re.MULTILINE)
+    examples = {path.replace("<layer>", "smoke").replace("<shot>", "plate") for path in listed}
+    assert len(examples) == len(WRITABLE) + 1 and examples <= set(files_of(out))
+    others = {re.sub(r"\d+\.(png|exr)$", r"#.\1", name) for name in files_of(out)} - {"run.json"}
+    assert others == {re.sub(r"\d+\.(png|exr)$", r"#.\1", name) for name in examples}
+
+
+@pytest.mark.usefixtures("fake_model")
+@pytest.mark.parametrize("command", ["segment", "matte"])
+def test_the_matte_stage_computes_on_the_device_that_was_asked_for(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    out, options = tmp_path / "out", ("--write", "alpha", "--smooth", "1", "--remove-islands", "9", "--device", "cpu:0")
+    assert deliver(shot, tmp_path / "expected", "--write", "soft,alpha", "--smooth", "1", "--remove-islands", "9") == 0
+    devices = []
+    compute = chain._matte
+    monkeypatch.setattr(chain, "_matte", lambda *given: devices.append(given[2]) or compute(*given))
+    if command == "segment":
+        assert deliver(shot, out, *options) == 0
+    else:
+        masks = tmp_path / "expected" / "smoke" / "soft"
+        assert main(["matte", str(shot), "--masks", str(masks), "-o", str(out), "--cuts", "none", *options]) == 0
+    assert devices == [torch.device("cpu", 0)] * FRAMES
+    expected = files_of(tmp_path / "expected" / "smoke" / "alpha")
+    assert files_of(out / "smoke" / "alpha") == expected and len(expected) == FRAMES
 
 
 @pytest.mark.usefixtures("fake_model")
