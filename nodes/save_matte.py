@@ -99,15 +99,15 @@ class SaveMatte(io.ComfyNode):
         info = ShotInfo(frames.height, frames.width, frame_rate(fps))
         folder, name = new_output_folder(filename_prefix, frames.height, frames.width)
         progress, preview = NodeProgress(cls), PreviewFrames()
-        delivery = Delivery(folder, name, named, info, settings)
-        with disk_full_sentence(folder), delivery:
+        files = Delivery(folder, name, named, info, settings)
+        with disk_full_sentence(folder), files:
             for index in range(frames.frame_count):
                 plate = frames.read(index, index + 1)[0]
                 alpha = torch.stack([layer[index] for layer in layers]).float().clamp(0.0, 1.0)
                 check_finite(alpha, f"mask of frame {index}")
                 straight = None if colours is None else colours[:, index].float().clamp(0.0, 1.0)
                 linear = torch.from_numpy(srgb_to_linear(plate)) if "exr" in settings.kinds else None
-                delivery.write(Frame(index, alpha, torch.tensor(plate), linear, alpha, straight))
+                files.write(Frame(index, alpha, torch.tensor(plate), linear, alpha, straight))
                 preview.add(index, partial(_preview, plate, alpha))
                 progress.update("frames", index + 1, frames.frame_count)
         return written_output(folder, preview, cls)

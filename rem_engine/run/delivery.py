@@ -192,13 +192,14 @@ class Delivery:
 
     def _exr(self, index: int, parts: _Parts) -> bytes:
         settings = self._settings
-        plate, colours = parts.linear if settings.exr_linear else parts.display, parts.foreground
-        if plate is None or (colours is not None and parts.display is None):
+        display, colours = parts.display, parts.foreground
+        plate = parts.linear if settings.exr_linear else display
+        if plate is None or (colours is not None and display is None):
             raise ValueError("An EXR needs the plate: give it scene-linear, and display-referred with a foreground.")
-        if colours is not None and settings.exr_linear:
+        if colours is not None and display is not None and settings.exr_linear:
             # A foreground is display-referred, so it ends at 1. Its difference to the plate is what matters, and added
             # to the plate it leaves highlights above 1 as they are.
-            colours = plate + (srgb_to_linear(colours) - srgb_to_linear(parts.display))
+            colours = plate + (srgb_to_linear(colours) - srgb_to_linear(display))
         header = exr_header(self._info, linear=settings.exr_linear, premultiplied=settings.premultiplied)
         if self._timecode:
             header["timeCode"] = to_exr(self._timecode.after(index, self._fps), self._fps)

@@ -62,11 +62,7 @@ def segment_file(
         written = {*(layer.name for layer in job.written_layers), *earlier_layers(job.out)}
         check_apart([path], job.out, written, shot.name, KINDS)
         frame_count = shot.frame_count  # also finds a truncated file before a model is loaded
-        segmenter: Segmenter | CloseUp = load_segmenter(**model)
-        if close_up:
-            from ..segment.close_up import CloseUp
-
-            segmenter = CloseUp(segmenter)
+        segmenter = _look_twice(load_segmenter(**model)) if close_up else load_segmenter(**model)
         settings = {
             "prompts": prompts,
             **model,
@@ -86,6 +82,12 @@ def segment_file(
         )
         job = replace(job, device=find_device(model["device"]), provenance=provenance)
         return segment_to_files(segmenter, shot, job, progress=progress)
+
+
+def _look_twice(segmenter: Segmenter) -> CloseUp:
+    from ..segment.close_up import CloseUp
+
+    return CloseUp(segmenter)
 
 
 def _fingerprint(path: Path, settings: Mapping[str, Any], model: Mapping[str, Any]) -> str:
