@@ -9,7 +9,6 @@ them over those weights, and scores each (J, as `python -m trainer score`).
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from rem_engine import load_segmenter
+from rem_engine.backbones.folder import read_defaults
 from rem_engine.backbones.load import MINI_FOLDER
 from rem_engine.checkpoints.convert import Conversion, convert
 from trainer.mini.pool import mixed_plates
@@ -63,8 +63,8 @@ def main() -> None:
 
 def measure(folder: Path, shots: int, ranks: Sequence[int]) -> list[Row]:
     """Rows of the base alone, every rank, and the delta, which is REM-mini."""
-    card = json.loads((MINI_FOLDER / "rem.json").read_text(encoding="utf-8"))
-    (height, width), frames = card["size"], card["window"]
+    trained = read_defaults(MINI_FOLDER)
+    (height, width), frames = trained["default_size"], trained["default_window"]
     data = folder / "shots"
     write_split(data, shots, SEED, mixed_plates(None, 0.5), frames=frames, height=height, width=width, unseen=False)
     base = next((MINI_FOLDER / "t2v").glob("*.safetensors"))

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rem_engine.backbones.base import TEXT_ROWS
 from rem_engine.backbones.load import MINI_FOLDER
 from trainer.settings import DataSettings, TrainSettings, load_settings
 
@@ -35,8 +36,6 @@ _IMAGE_VAE = {
     "up_block_types": ("UpDecoderBlock2D",) * 4,
     "layers_per_block": 2,
 }
-_TEXT_WIDTH = {"wan": 4096, "modelscope": 1024}
-_VAE_FACTOR = 8
 
 
 @dataclass(frozen=True)
@@ -113,11 +112,9 @@ def build_denoiser(preset: str, settings: TrainSettings, layers: int | None = No
 def denoiser_inputs(settings: TrainSettings, data: DataSettings) -> tuple[Tensor, ...]:
     """Latents, timestep and text of a stream's batch, on the current default device."""
     wan = settings.backbone == "wan"
-    frames = 1 + (data.frames - 1) // 4 if wan else data.frames
-    height, width = (side // _VAE_FACTOR for side in settings.size)
     timestep = torch.zeros(data.batch) if wan else torch.zeros(1, dtype=torch.long)
-    latents = torch.empty(data.batch, 16 if wan else 4, frames, height, width)
-    return latents, timestep, torch.empty(data.batch, 77, _TEXT_WIDTH[settings.backbone])
+    latents = torch.empty(data.batch, *settings.family.latent_shape(data.frames, *settings.size))
+    return latents, timestep, torch.empty(data.batch, TEXT_ROWS, settings.family.text_width)
 
 
 def forward_flops(model: Any, *inputs: Tensor) -> Flops:

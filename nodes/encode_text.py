@@ -8,7 +8,7 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..rem_engine.backbones.base import TEXT_ROWS, fit_text_rows, warn_cut_prompt
+from ..rem_engine.backbones.base import TEXT_ROWS, WAN, fit_text_rows, warn_cut_prompt
 from ..rem_engine.layers import parse_layers, texts_of
 from .host.conditioning import write_layers
 from .host.schema import node_schema, show_text
@@ -83,7 +83,7 @@ def encode_prompt(clip: CLIP, prompt: str) -> tuple[Tensor, str]:
     encoded = clip.encode_from_tokens(tokens)
     if _CLIP_TOKENS in tokens:
         return encoded[0, :TEXT_ROWS].float().cpu(), cut
-    return fit_text_rows(encoded[0, : min(token_count, TEXT_ROWS)].cpu()), cut
+    return fit_text_rows(encoded[0, : min(token_count, TEXT_ROWS)].cpu(), WAN.text_width), cut
 
 
 def _count_tokens(clip: CLIP, text: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import comfy.model_management
 import torch
 from comfy_api.latest import io
+from einops import rearrange
 from torch import Tensor
 
 from ..rem_engine.matte import Frame, MatteSettings, matte_frames, merge_alpha
@@ -96,7 +97,8 @@ class MaskToAlpha(io.ComfyNode):
             rgba[:, frame.index] = merge_alpha(colours, frame.alpha, colour == "premultiplied")
             preview.add(frame.index, partial(over_checker, plate, frame.alpha.amax(dim=0)))
             progress.update("mattes", frame.index + 1, count)
-        return io.NodeOutput(rgba.flatten(0, 1), alpha.flatten(0, 1), ui=strip_preview(preview.frames(), cls))
+        rgba, alpha = (rearrange(values, "l t ... -> (l t) ...") for values in (rgba, alpha))
+        return io.NodeOutput(rgba, alpha, ui=strip_preview(preview.frames(), cls))
 
 
 def _frames(pictures: Tensor, layers: Tensor) -> Iterator[Frame]:

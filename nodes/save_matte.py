@@ -15,6 +15,7 @@ from ..rem_engine.matte import Frame
 from ..rem_engine.matte.checks import check_finite
 from ..rem_engine.media.colour import srgb_to_linear
 from ..rem_engine.media.shot import ShotInfo
+from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.run.delivery import Delivery
 from .host.layers import as_foregrounds, as_layers, layer_names
 from .host.outputs import disk_full_sentence, new_output_folder, written_output
@@ -26,7 +27,6 @@ from .widgets.delivery import (
     folder_outputs,
     format_inputs,
     fps_input,
-    frame_rate,
     further_format_inputs,
 )
 
@@ -96,7 +96,7 @@ class SaveMatte(io.ComfyNode):
         named = layer_names(names, len(layers))
         colours = None if foreground is None else as_foregrounds(image, foreground, len(layers))
         frames = ArrayFrames(image)
-        info = ShotInfo(frames.height, frames.width, frame_rate(fps))
+        info = ShotInfo(frames.height, frames.width, exact_rate(fps))
         folder, name = new_output_folder(filename_prefix, frames.height, frames.width)
         progress, preview = NodeProgress(cls), PreviewFrames()
         files = Delivery(folder, name, named, info, settings)

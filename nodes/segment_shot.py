@@ -18,6 +18,7 @@ from comfy_api.latest import Input, io
 from ..rem_engine.layers import combined_layers
 from ..rem_engine.matte import MatteSettings
 from ..rem_engine.media import draw_overlay
+from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.progress import Unit
 from ..rem_engine.run.segment_job import Provenance, SegmentJob, segment_to_files
 from .host.conditioning import Conditioning, read_layers
@@ -31,7 +32,6 @@ from .widgets.delivery import (
     folder_outputs,
     format_inputs,
     fps_input,
-    frame_rate,
     further_format_inputs,
 )
 from .widgets.matte import matte_inputs, matte_settings
@@ -114,10 +114,10 @@ class SegmentShot(io.ComfyNode):
     ) -> io.NodeOutput:
         delivery, matte = delivery_settings(settings), matte_settings(_MATTE_AT_FIRST, settings)
         segmenter = make_segmenter(model, vae, decode_vae, close_up, settings)
-        layers, embeds = read_layers(conditioning, segmenter.backbone.text_width)
+        layers, embeds = read_layers(conditioning, segmenter.backbone.family.text_width)
         labels, preview = legend(combined_layers(layers, combine)), PreviewFrames()
         with _shot(video, path) as shot:
-            info = replace(shot.info, fps=shot.info.fps or frame_rate(fps))
+            info = replace(shot.info, fps=shot.info.fps or exact_rate(fps))
             folder, name = new_output_folder(filename_prefix, info.height, info.width)
             job = SegmentJob(
                 folder,

@@ -9,11 +9,13 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io
+from einops import rearrange, repeat
 from torch import Tensor
 
 from ..rem_engine import layers as prompts
 from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.media import draw_overlay
+from ..rem_engine.pixels import to_uint8
 from .host.conditioning import Conditioning, read_layers
 from .host.schema import NodeProgress, node_schema, show_text, strip_preview
 from .widgets.segment import (
@@ -88,7 +90,7 @@ class SegmentVideo(io.ComfyNode):
         **segment: Any,
     ) -> io.NodeOutput:
         segmenter = make_segmenter(model, vae, decode_vae, close_up, segment)
-        asked, embeds = read_layers(conditioning, segmenter.backbone.text_width)
+        asked, embeds = read_layers(conditioning, segmenter.backbone.family.text_width)
         layers = prompts.combined_layers(asked, combine)
         _check_prompt(prompt, layers, len(asked))
         frames = ArrayFrames(image)
@@ -106,17 +108,17 @@ class SegmentVideo(io.ComfyNode):
             masks = prompts.combine(chunk.soft, asked, combine)
             soft[:, chunk.start : stop] = _chosen(masks, prompt)
             ids[chunk.start : stop] = prompts.id_map(masks, threshold)
-            pixels = _eight_bit(frames.read(chunk.start, stop))
+            pixels = to_uint8(frames.read(chunk.start, stop))
             for frame, layer_masks in enumerate(masks.numpy().swapaxes(0, 1)):
                 overlay[chunk.start + frame] = draw_overlay(pixels[frame], layer_masks, labels, threshold=threshold)
-        soft = soft.flatten(0, 1)
+        soft = rearrange(soft, "l t h w -> (l t) h w")
         binary = (soft > threshold).float()
         return io.NodeOutput(
             soft.clamp_(0.0, 1.0),
             binary,
             torch.from_numpy(overlay).float() / 255.0,
             "\n".join(layer.name for layer in layers),
-            (ids.float() / 255.0)[..., None].expand(-1, -1, -1, 3),
+            repeat(ids.float() / 255.0, "t h w -> t h w c", c=3),
             ui=strip_preview(overlay, cls),
         )
 
@@ -135,7 +137,3 @@ def _chosen(masks: Tensor, prompt: int) -> Tensor:
     if prompt == _EACH_LAYER:
         return masks
     return masks.amax(dim=0, keepdim=True) if prompt == _ALL_LAYERS else masks[prompt - 1 : prompt]
-
-
-def _eight_bit(frames: np.ndarray) -> np.ndarray:
-    return frames if frames.dtype == np.uint8 else np.rint(frames * 255.0).astype(np.uint8)

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .names import LAYER_NAME, LONGEST_NAME, RESERVED_NAMES, folder_names, is_device_name
+from .names import LAYER_NAME, LONGEST_NAME, RESERVED_NAMES, folder_names, names_a_layer
 
 CombineMode = Literal["separate", "union", "exclusive"]
 """How layers share the picture: each on its own; all as one; each pixel to the strongest alone."""
@@ -188,10 +188,12 @@ def _split_name(part: str, where: str) -> tuple[str | None, str]:
 
 
 def _check_name(name: str, where: str) -> None:
+    """Raise ValueError for a name that has the form of one and still cannot be a layer's."""
+    if names_a_layer(name):
+        return
     if len(name) > LONGEST_NAME:
         raise ValueError(f"{where} has a name of {len(name)} characters: up to {LONGEST_NAME} are possible.")
-    if name.casefold() in RESERVED_NAMES or is_device_name(name):
-        raise ValueError(f"{where} has the name {name!r}, which other files of a run or of Windows have: take another.")
+    raise ValueError(f"{where} has the name {name!r}, which other files of a run or of Windows have: take another.")
 
 
 def _left_out(part: str, where: str) -> str:

@@ -28,14 +28,14 @@ ExrCompression = Literal["zip", "zips", "piz", "dwaa", "none"]
 _WINDOWS_DEVICES = re.compile(r"con|prn|aux|nul|com\d|lpt\d")
 
 
-def is_device_name(name: str) -> bool:
+def _is_device_name(name: str) -> bool:
     """Whether Windows takes a file of this name, whatever its suffix, for a device."""
     return _WINDOWS_DEVICES.fullmatch(name.split(".")[0].lower()) is not None
 
 
 def names_a_layer(name: str) -> bool:
     """Whether a layer can have this name: see `LAYER_NAME`; nothing else of a run, nor a device, may have it."""
-    free = name.casefold() not in RESERVED_NAMES and not is_device_name(name)
+    free = name.casefold() not in RESERVED_NAMES and not _is_device_name(name)
     return free and len(name) <= LONGEST_NAME and LAYER_NAME.fullmatch(name) is not None
 
 
@@ -50,7 +50,7 @@ def folder_names(prompts: Sequence[str], taken: Collection[str] = ()) -> tuple[s
     for prompt in prompts:
         words = re.findall(r"\w+", unicodedata.normalize("NFKC", prompt).lower())
         slug = "_".join(words)[:LONGEST_NAME].strip("_") or "prompt"
-        if is_device_name(slug):
+        if _is_device_name(slug):
             slug = f"prompt_{slug}"
         name, number = slug, 2
         while name in names or name in taken:

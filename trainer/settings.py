@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from rem_engine.backbones.base import MODELSCOPE, WAN, Family
+
 PRESETS = Path(__file__).parent / "presets"
 
 Positive = Annotated[int, Field(ge=1)]
 
-_SIZE_MULTIPLE = {"wan": 16, "modelscope": 64}
-_FRAMES_PER_LATENT = 4  # of Wan's VAE, which codes the first frame alone
+_FAMILIES = {"wan": WAN, "modelscope": MODELSCOPE}
 
 # What pydantic expects, in the words of a YAML file.
 _EXPECTED = {
@@ -238,15 +239,20 @@ class TrainSettings(_Settings):
     evaluation: DataSettings | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
+    @property
+    def family(self) -> Family:
+        """Constants of the backbone."""
+        return _FAMILIES[self.backbone]
+
     @model_validator(mode="after")
     def _fits_together(self) -> TrainSettings:
-        multiple = _SIZE_MULTIPLE[self.backbone]
+        multiple = self.family.size_multiple
         if any(side % multiple for side in self.size):
             raise ValueError(f"size must be multiples of {multiple} for {self.backbone}, and is {list(self.size)}")
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give steps or epochs, one of them")
         for data in (*self.streams, *([self.evaluation] if self.evaluation else [])):
-            if self.backbone == "wan" and (data.frames - 1) % _FRAMES_PER_LATENT:
+            if self.family.pad_frame_count(data.frames) != data.frames:
                 raise ValueError(f"frames must be 4k+1 (1, 5, 9, 17, ...) for wan, and are {data.frames}")
         if self.lora is not None and (self.objective.init == "scratch" or self.objective.features is not None):
             raise ValueError("lora changes a pre-trained denoiser; leave it out with init scratch and with features")

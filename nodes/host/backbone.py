@@ -16,26 +16,29 @@ import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
+from einops import rearrange
 from torch import Tensor
 
-from ...rem_engine.backbones.base import PAPER_WINDOWS, TEXT_WIDTH
+from ...rem_engine.backbones.base import WAN
 from .latents import frames_key, latents_cache
 
-_LATENT_CHANNELS = 16
-_FRAMES_PER_LATENT = 4
 # What LoadREM leaves on a MODEL; clones keep it, so LoRA and compile nodes may come between.
 _CARD = "refereverything"
 
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """What REM weights were trained for: name, (height, width), and the windows of the `shot` protocol in frames; and
-    whether they lie on the MODEL as a difference (delta or LoRA) to weights of its own."""
+    """What REM weights were trained for.
 
-    name: str = "Wan2.1"
-    size: tuple[int, int] = (512, 512)
-    window: int = PAPER_WINDOWS[0]
-    overlap: int = 8
+    Attributes:
+        name, default_size, default_window, default_overlap: see the engine's `Backbone`.
+        difference: whether they lie on the MODEL as a difference (delta or LoRA) to weights of its own.
+    """
+
+    name: str = WAN.name
+    default_size: tuple[int, int] = WAN.default_size
+    default_window: int = WAN.default_window
+    default_overlap: int = WAN.default_overlap
     difference: bool = False
 
 
@@ -66,10 +69,7 @@ class HostBackbone:
         ValueError: a MODEL or VAE of another kind.
     """
 
-    paper_windows = PAPER_WINDOWS
-    paper_tail = "whole"
-    size_multiple = 16
-    text_width = TEXT_WIDTH
+    family = WAN
 
     def __init__(self, model: ModelPatcher, vae: VAE, decode_vae: VAE | None = None) -> None:
         check_model(model)
@@ -77,17 +77,17 @@ class HostBackbone:
         _check_decoder(decode_vae or vae)
         card = card_of(model)
         self.name = card.name
-        self.default_size, self.default_window, self.default_overlap = card.size, card.window, card.overlap
+        self.default_size = card.default_size
+        self.default_window, self.default_overlap = card.default_window, card.default_overlap
         self._vae, self._decoder = vae, decode_vae or vae
         self._model = model.clone()
         self._model.add_object_patch("model_sampling", _CleanLatentsIn(model.model.model_config))
 
-    def pad_frame_count(self, count: int) -> int:
-        """Smallest 4k+1 >= `count`; of any other count the host's VAE would silently drop frames."""
-        return 1 + -(-(count - 1) // _FRAMES_PER_LATENT) * _FRAMES_PER_LATENT
-
     def encode_video(self, frames: Tensor) -> Tensor:
-        """Frames [T,3,H,W] in -1..1, T = 4k+1 -> latents [1,16,t,H/8,W/8] as the VAE gives them."""
+        """Frames [T,3,H,W] in -1..1, T = 4k+1 -> latents [1,16,t,H/8,W/8] as the VAE gives them.
+
+        Of any other number of frames the host's VAE would silently drop some.
+        """
         return encode_once(self._vae, frames)
 
     def prompts_per_pass(self, latents: Tensor) -> int:
@@ -115,7 +115,8 @@ class HostBackbone:
 
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
         """Mask latents [1,16,t,h,w] -> [T,3,H,W] in -1..1; the host's VAEs give (x + 1) / 2, only Wan's own clamped."""
-        return self._decoder.decode(mask_latents)[0].movedim(-1, 1).clamp(0.0, 1.0) * 2.0 - 1.0
+        decoded = rearrange(self._decoder.decode(mask_latents), "1 t h w c -> t c h w")
+        return decoded.clamp(0.0, 1.0) * 2.0 - 1.0
 
 
 def encode_once(vae: VAE, frames: Tensor) -> Tensor:
@@ -123,7 +124,7 @@ def encode_once(vae: VAE, frames: Tensor) -> Tensor:
     cache, key = latents_cache(vae), frames_key(frames)
     latents = cache.get(key)
     if latents is None:
-        latents = vae.encode((frames.movedim(1, -1) + 1.0) / 2.0)
+        latents = vae.encode((rearrange(frames, "t c h w -> t h w c") + 1.0) / 2.0)
         cache.put(key, latents)
     return latents
 
@@ -173,7 +174,7 @@ def check_model(model: ModelPatcher) -> None:
     inner = model.model
     if type(inner) is comfy.model_base.WAN21:  # its subclasses are control variants
         channels = inner.diffusion_model.patch_embedding.weight.shape[1]
-        if channels == _LATENT_CHANNELS:
+        if channels == WAN.latent_channels:
             return
         raise ValueError(
             f"The MODEL is a Wan with {channels} input channels, an image-to-video variant; "
@@ -196,7 +197,7 @@ def _check_vae(vae: VAE) -> None:
 def _check_decoder(vae: VAE) -> None:
     network = vae.first_stage_model
     # By name, since ComfyUI 0.3.64 does not have it.
-    if type(network).__name__ != "TAEHV" or vae.latent_channels != _LATENT_CHANNELS:
+    if type(network).__name__ != "TAEHV" or vae.latent_channels != WAN.latent_channels:
         _check_vae(vae)
     elif network.latent_format is not None:
         raise ValueError(

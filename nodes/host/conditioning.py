@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...rem_engine.backbones.base import TEXT_WIDTH, fit_text_rows
+from ...rem_engine.backbones.base import WAN, fit_text_rows
 from ...rem_engine.layers import Layer, texts_of
 from ...rem_engine.names import folder_names
 
@@ -32,7 +32,7 @@ def write_layers(layers: Sequence[Layer], rows: Mapping[str, Tensor]) -> Conditi
     ]
 
 
-def read_layers(conditioning: Conditioning, width: int = TEXT_WIDTH) -> tuple[tuple[Layer, ...], Tensor]:
+def read_layers(conditioning: Conditioning, width: int = WAN.text_width) -> tuple[tuple[Layer, ...], Tensor]:
     """Layers of a CONDITIONING: of one or several EncodeText, joined by the host, or of its own text nodes.
 
     Args:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from einops import rearrange, repeat
 from torch import Tensor
 
-from ...rem_engine.names import LAYER_NAME, LONGEST_NAME, RESERVED_NAMES, is_device_name
+from ...rem_engine.matte.checks import check_same_size
+from ...rem_engine.names import LONGEST_NAME, names_a_layer
 
 _ONE_LAYER = "matte"
 
@@ -22,18 +24,14 @@ def as_layers(image: Tensor, mask: Tensor) -> Tensor:
     count = len(image)
     if count == 0:
         raise ValueError("The IMAGE has no frames; at least one is needed.")
-    if image.shape[1:3] != mask.shape[1:]:
-        raise ValueError(
-            f"The image is {image.shape[2]}x{image.shape[1]} pixels and the mask {mask.shape[2]}x{mask.shape[1]}; "
-            "they must have the same size: resize one of them first."
-        )
+    check_same_size("image", image.shape[1:3], "mask", mask.shape[1:])
     if len(mask) == 1:
-        return mask.expand(count, -1, -1)[None]
+        return repeat(mask, "1 h w -> 1 t h w", t=count)
     if len(mask) == 0 or len(mask) % count:
         raise ValueError(
             f"There are {count} images and {len(mask)} masks; as many masks for each layer, or one, are needed."
         )
-    return mask.unflatten(0, (-1, count))
+    return rearrange(mask, "(l t) h w -> l t h w", t=count)
 
 
 def as_foregrounds(image: Tensor, foreground: Tensor, layers: int) -> Tensor:
@@ -47,17 +45,13 @@ def as_foregrounds(image: Tensor, foreground: Tensor, layers: int) -> Tensor:
     Raises:
         ValueError: another size or number.
     """
-    if image.shape[1:3] != foreground.shape[1:3]:
-        raise ValueError(
-            f"The image is {image.shape[2]}x{image.shape[1]} pixels and the foreground {foreground.shape[2]}x"
-            f"{foreground.shape[1]}; they must have the same size: resize one of them first."
-        )
+    check_same_size("image", image.shape[1:3], "foreground", foreground.shape[1:3])
     if len(foreground) != layers * len(image):
         raise ValueError(
             f"There are {layers} layers of {len(image)} images and {len(foreground)} foregrounds; a foreground for "
             "each mask is needed."
         )
-    return rgb(foreground).unflatten(0, (layers, len(image)))
+    return rearrange(rgb(foreground), "(l t) h w c -> l t h w c", l=layers)
 
 
 def rgb(image: Tensor) -> Tensor:
@@ -80,8 +74,7 @@ def layer_names(text: str, count: int) -> tuple[str, ...]:
             "order of the masks, or none."
         )
     for name in names:
-        reserved = name.casefold() in RESERVED_NAMES or is_device_name(name)
-        if reserved or len(name) > LONGEST_NAME or not LAYER_NAME.fullmatch(name):
+        if not names_a_layer(name):
             raise ValueError(
                 f"A layer cannot have the name {name!r}: write one word of letters, digits, '_', '-' and '.', of up to "
                 f"{LONGEST_NAME} characters, that no other file of the folder has."

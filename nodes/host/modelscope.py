@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP, VAE
 from comfy.supported_models_base import ClipTarget
+from einops import rearrange
 from torch import Tensor, nn
 
+from ...rem_engine.backbones.base import MODELSCOPE
 from ...rem_engine.backbones.folder import Checkpoint, check_parts, open_checkpoint, read_json
 from ...rem_engine.backbones.modelscope import (
-    PAPER_WINDOWS,
     PARTS,
     TEXT_PREFIX,
     ModelScopeDenoiser,
@@ -39,7 +41,6 @@ from ...rem_engine.checkpoints.stored import StoredTensor, map_tensors
 from ...rem_engine.models import missing_modelscope
 from .backbone import Card, attach_card, card_of, encode_once, prompts_that_fit
 
-_CARD = Card("ModelScope", (512, 512), 24, 8)
 _LATENTS = comfy.latent_formats.SD15()  # whose factor is ModelScope's too: 0.18215
 _CLIP_NAME = "h"  # under which the host's tokenizers for ViT-H return their tokens
 _READS_TEXT = re.compile(r"\.attentions\..*\.attn2\.to_k\.weight$")  # temporal attention reads none
@@ -82,7 +83,8 @@ def load_modelscope(
     loaded = ModelPatcher(
         ModelScopeModel(denoiser), load_device=device, offload_device=management.unet_offload_device()
     )
-    attach_card(loaded, Card(label, _CARD.size, _CARD.window, _CARD.overlap))
+    card = Card(label, MODELSCOPE.default_size, MODELSCOPE.default_window, MODELSCOPE.default_overlap)
+    attach_card(loaded, card)
     return loaded, clip or load_clip(base), vae or _load_vae(base, rem)
 
 
@@ -163,29 +165,22 @@ class ModelScopeHostBackbone:
         ValueError: a VAE of another kind.
     """
 
-    paper_windows = PAPER_WINDOWS
-    paper_tail = "short"
-    size_multiple = 64
-
     def __init__(self, model: ModelPatcher, vae: VAE, decode_vae: VAE | None = None) -> None:
         for given in (vae, decode_vae or vae):
             _check_vae(given)
         card = card_of(model)
         self.name = card.name
-        self.default_size, self.default_window, self.default_overlap = card.size, card.window, card.overlap
-        self.text_width = model.model.diffusion_model.config.cross_attention_dim
+        self.default_size = card.default_size
+        self.default_window, self.default_overlap = card.default_window, card.default_overlap
+        self.family = replace(MODELSCOPE, text_width=model.model.diffusion_model.config.cross_attention_dim)
         self._model, self._vae = model, vae
         # The host clamps what a VAE decodes; ModelScope's masks are resized as they come.
         self._decoder = copy.copy(decode_vae or vae)
         self._decoder.process_output = lambda pixels: pixels
 
-    def pad_frame_count(self, count: int) -> int:
-        """`count`: the VAE codes every frame by itself."""
-        return count
-
     def encode_video(self, frames: Tensor) -> Tensor:
         """Frames [T,3,H,W] in -1..1 -> latents [1,4,T,H/8,W/8], the mode of the posterior times the scaling factor."""
-        return _LATENTS.process_in(encode_once(self._vae, frames)).transpose(0, 1)[None]
+        return rearrange(_LATENTS.process_in(encode_once(self._vae, frames)), "t c h w -> 1 c t h w")
 
     def prompts_per_pass(self, latents: Tensor) -> int:
         """How many prompts the device has memory for in one pass over latents [1,4,T,h,w], at least 1."""
@@ -206,7 +201,8 @@ class ModelScopeHostBackbone:
 
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
         """Mask latents [1,4,T,h,w] -> [T,3,8h,8w], not clamped."""
-        return self._decoder.decode(_LATENTS.process_out(mask_latents[0].transpose(0, 1))).movedim(-1, 1)
+        latents = rearrange(mask_latents, "1 c t h w -> t c h w")
+        return rearrange(self._decoder.decode(_LATENTS.process_out(latents)), "t h w c -> t c h w")
 
 
 def load_clip(folder: Path) -> CLIP:
@@ -315,7 +311,8 @@ def _sides(weight: StoredTensor | Change) -> tuple[int, int]:
 
 def _check_vae(vae: VAE) -> None:
     network = vae.first_stage_model
-    if not isinstance(network, comfy.ldm.models.autoencoder.AutoencodingEngine) or vae.latent_channels != 4:
+    kind = comfy.ldm.models.autoencoder.AutoencodingEngine
+    if not isinstance(network, kind) or vae.latent_channels != MODELSCOPE.latent_channels:
         raise ValueError(
             f"The VAE is a {type(network).__name__}, and REM on ModelScope works with Stable Diffusion's: connect the "
             "VAE of LoadREM."

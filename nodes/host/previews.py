@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...rem_engine.media import preview_strip
+from ...rem_engine.pixels import to_uint8
 
 _KEPT = 8  # small frames at most; a strip shows half as many
 _CHECKER = 16  # pixels of a square in the background
@@ -41,4 +42,4 @@ def over_checker(picture: Tensor, alpha: Tensor) -> np.ndarray:
     rows, columns = (torch.arange(size) // _CHECKER % 2 for size in alpha.shape)
     checker = 0.35 + 0.15 * (rows[:, None] ^ columns[None]).float()
     seen = torch.lerp(checker[..., None].expand(-1, -1, 3), picture, alpha[..., None])
-    return (seen.clamp(0.0, 1.0) * 255.0).round().byte().numpy()
+    return to_uint8(seen.numpy())

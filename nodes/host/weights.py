@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,6 +18,8 @@ from comfy.sd import CLIP, VAE
 from comfy.supported_models_base import ClipTarget
 from torch import Tensor
 
+from ...rem_engine.backbones.base import WAN
+from ...rem_engine.backbones.folder import read_defaults, read_json
 from ...rem_engine.backbones.load import MINI_FOLDER
 from ...rem_engine.checkpoints import (
     check,
@@ -63,9 +64,8 @@ def load_mini(model: ModelPatcher | None, clip: CLIP | None, vae: VAE | None) ->
     """
     label = "REM-mini"
     weights = to_original(read_state_dict(MINI_FOLDER / "transformer"))
-    card = json.loads((MINI_FOLDER / "rem.json").read_text(encoding="utf-8"))
     loaded = _load_model(weights, label, _MINI_DTYPE) if model is None else _lay_over(model, weights, label)
-    attach_card(loaded, Card(card["name"], tuple(card["size"]), card["window"], card["overlap"]))
+    attach_card(loaded, Card(**read_defaults(MINI_FOLDER)))
     return (
         loaded,
         clip or load_small_clip(MINI_FOLDER),
@@ -205,7 +205,7 @@ def _load_small_vae(weights: dict[str, Tensor], dtype: torch.dtype | None) -> VA
 def _wan_vae(width: int) -> comfy.ldm.wan.vae.WanVAE:
     return comfy.ldm.wan.vae.WanVAE(
         dim=width,
-        z_dim=16,
+        z_dim=WAN.latent_channels,
         dim_mult=[1, 2, 4, 4],
         num_res_blocks=2,
         attn_scales=[],
@@ -224,7 +224,7 @@ def load_small_clip(folder: Path) -> CLIP:
         FileNotFoundError: one of them is missing.
         ValueError: weights of another model than the folder's configuration says.
     """
-    config = json.loads((folder / "text_encoder" / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "text_encoder" / "config.json")
     clip = comfy.sd.CLIP(
         ClipTarget(comfy.text_encoders.wan.WanT5Tokenizer, comfy.text_encoders.wan.te()),
         tokenizer_data={"spiece_model": (folder / "tokenizer" / "spiece.model").read_bytes()},

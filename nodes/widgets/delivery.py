@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Any
 
 from comfy_api.latest import io
@@ -15,7 +14,6 @@ from .from_settings import engine_values, widget
 _NOTHING = "none"
 _PREMULTIPLIED = "premultiplied"
 _FORMATS = ("exr", "prores", "webm", "png16", "alpha")  # in the order in which people want them
-_NTSC_TOLERANCE = 0.005  # frames a second; 23.98, 23.976 and 24000/1001 are all meant as the last
 
 
 def filename_input() -> io.Input:
@@ -81,11 +79,3 @@ def delivery_settings(values: Mapping[str, Any]) -> DeliverySettings:
         premultiplied=values["colour"] == _PREMULTIPLIED,
         **engine_values(DeliverySettings, values),
     )
-
-
-def frame_rate(fps: float) -> Fraction:
-    """The exact rate that a number of a widget stands for: 23.976 is 24000/1001."""
-    ntsc = Fraction(round(fps * 1.001) * 1000, 1001)
-    if ntsc and not float(fps).is_integer() and abs(float(ntsc) - fps) < _NTSC_TOLERANCE:
-        return ntsc
-    return Fraction(fps).limit_denominator(1001)

@@ -3,51 +3,115 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 TEXT_ROWS = 77
-"""Rows of prompt embeddings the denoiser attends to, zero rows included (REM's released code)."""
-
-TEXT_WIDTH = 4096
-"""Width of Wan2.1's prompt embeddings (UMT5-XXL); narrower encoders are zero-padded to it."""
-
-PAPER_WINDOWS = (73, 61, 49, 37, 25, 17, 9)
-"""Window lengths of REM's Wan evaluation, longest first (REM's released code)."""
+"""Rows of prompt embeddings a denoiser attends to, zero rows included: REM's own, of every family (released code)."""
 
 
-class Backbone(Protocol):
-    """A video-diffusion model fine-tuned to predict the latents of a mask (REM, sec. 3.2).
+@dataclass(frozen=True)
+class Family:
+    """What the models of one architecture have in common, whatever their size and training.
 
     Attributes:
-        name: for messages and run reports.
-        default_size: (height, width) in pixels the weights were trained at.
-        default_window: frames in a window of the `shot` protocol, of the form 4k+1.
-        default_overlap: frames shared by neighbouring windows of the `shot` protocol.
-        paper_windows: window lengths of the authors' evaluation, longest first.
+        name: for messages.
+        size_multiple: height and width given to the model are multiples of this.
+        frames_per_latent: frames that a latent stands for; the first stands for one alone.
+        pixels_per_latent: pixels along a side that a latent stands for.
+        latent_channels: of the VAE.
+        text_width: of prompt embeddings; narrower encoders of Wan's kind are zero-padded to it.
+        paper_windows: window lengths of the authors' evaluation, longest first (REM's released code).
         paper_tail: how that evaluation ends a shot: "whole", a last window of full length that looks back, or "short",
             one of the frames that are left.
-        size_multiple: height and width given to `encode_video` are multiples of this.
+        default_size: (height, width) in pixels REM was trained at.
+        default_window, default_overlap: frames in a window of the `shot` protocol, and shared by two of them.
     """
 
     name: str
+    size_multiple: int
+    frames_per_latent: int
+    pixels_per_latent: int
+    latent_channels: int
+    text_width: int
+    paper_windows: tuple[int, ...]
+    paper_tail: Literal["whole", "short"]
     default_size: tuple[int, int]
     default_window: int
     default_overlap: int
-    paper_windows: tuple[int, ...]
-    paper_tail: Literal["whole", "short"]
-    size_multiple: int
 
     def pad_frame_count(self, count: int) -> int:
-        """Smallest frame count >= `count` that the VAE takes (4k+1 for Wan)."""
+        """Smallest frame count >= `count` that the VAE takes: 4k+1 for Wan, any for ModelScope."""
+        return 1 + -(-(count - 1) // self.frames_per_latent) * self.frames_per_latent
+
+    def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """[C,t,h,w] of the latents of frames [T,3,H,W], T as `pad_frame_count` gives it."""
+        latent_frames = 1 + (frames - 1) // self.frames_per_latent
+        return self.latent_channels, latent_frames, height // self.pixels_per_latent, width // self.pixels_per_latent
+
+
+WAN = Family(
+    name="Wan2.1",
+    size_multiple=16,  # the VAE halves three times, and the transformer's patches are two latents wide
+    frames_per_latent=4,
+    pixels_per_latent=8,
+    latent_channels=16,
+    text_width=4096,
+    paper_windows=(73, 61, 49, 37, 25, 17, 9),
+    paper_tail="whole",
+    default_size=(512, 512),
+    default_window=73,
+    default_overlap=8,
+)
+"""Wan2.1 text-to-video, which reads text by UMT5-XXL."""
+
+MODELSCOPE = Family(
+    name="ModelScope",
+    size_multiple=64,  # the VAE halves three times, the UNet three times more
+    frames_per_latent=1,
+    pixels_per_latent=8,
+    latent_channels=4,
+    text_width=1024,
+    paper_windows=(72,),
+    paper_tail="short",
+    default_size=(512, 512),
+    default_window=24,
+    default_overlap=8,
+)
+"""ModelScope's text-to-video-ms-1.7b, which reads text by CLIP ViT-H."""
+
+
+class Backbone(Protocol):
+    """A video-diffusion model fine-tuned to predict the latents of a mask (REM, sec. 3.2)."""
+
+    @property
+    def name(self) -> str:
+        """For messages and run reports."""
+
+    @property
+    def family(self) -> Family:
+        """Its architecture's constants, with the text width of this model."""
+
+    @property
+    def default_size(self) -> tuple[int, int]:
+        """(height, width) in pixels the weights were trained at."""
+
+    @property
+    def default_window(self) -> int:
+        """Frames in a window of the `shot` protocol, one that the VAE takes."""
+
+    @property
+    def default_overlap(self) -> int:
+        """Frames shared by neighbouring windows of the `shot` protocol."""
 
     def encode_video(self, frames: Tensor) -> Tensor:
-        """Frames [T,3,H,W] in -1..1 -> normalised latents [1,C,t,h,w]; C is 16 for Wan, 4 for ModelScope."""
+        """Frames [T,3,H,W] in -1..1 -> normalised latents [1,C,t,h,w], of the shape that the family says."""
 
     def encode_text(self, prompt: str) -> Tensor:
-        """Prompt -> float32 embeddings [77,D], of the width D that the denoiser reads.
+        """Prompt -> float32 embeddings [77,D], of the family's width D.
 
         Raises:
             ValueError: the prompt is empty.
@@ -85,7 +149,7 @@ def words_from(prompt: str, start: int) -> str:
     return prompt[start:].strip()
 
 
-def fit_text_rows(rows: Tensor, width: int = TEXT_WIDTH) -> Tensor:
+def fit_text_rows(rows: Tensor, width: int) -> Tensor:
     """Rows [n,d] of a text encoder -> float32 [77,width]: cut after 77 rows, zero-padded in rows and width.
 
     The denoiser's cross-attention has no mask, so the number of zero rows is part of the model.

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..checkpoints.read import open_state_dict
 from ..checkpoints.stored import StoredTensor
 from ..layers import check_prompt
 from ..memory import available_bytes
-from .base import TEXT_ROWS, warn_cut_prompt, words_from
+from .base import MODELSCOPE, TEXT_ROWS, warn_cut_prompt, words_from
 from .folder import (
     Checkpoint,
     check_parts,
@@ -29,10 +30,6 @@ from .folder import (
     read_json,
 )
 
-PAPER_WINDOWS = (72,)
-"""Longest piece of the authors' evaluation; the last piece of a shot is as short as it comes (REM's released code)."""
-
-_FAMILY = "ModelScope"
 _SCHEDULE = "scheduler/scheduler_config.json"
 PARTS = ("unet/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer", _SCHEDULE)
 """What a ModelScope folder has to hold, beside the weights."""
@@ -100,9 +97,9 @@ def draw_noise(latents: Tensor, seed: int) -> Tensor:
 
     Drawn frame by frame, [T,4,h,w], as the authors' evaluation draws it.
     """
-    frames = latents[0].transpose(0, 1)
+    frames = rearrange(latents, "1 c t h w -> t c h w")
     noise = torch.randn(frames.shape, generator=torch.Generator().manual_seed(seed))
-    return noise.to(latents.device).transpose(0, 1)[None]
+    return rearrange(noise.to(latents.device), "t c h w -> 1 c t h w")
 
 
 class ModelScopeBackbone:
@@ -118,10 +115,6 @@ class ModelScopeBackbone:
         name, default_size, default_window, default_overlap: see `Backbone`.
     """
 
-    paper_windows = PAPER_WINDOWS
-    paper_tail = "short"
-    size_multiple = 64  # the VAE halves three times, the UNet three times more
-
     def __init__(
         self,
         denoiser: ModelScopeDenoiser,
@@ -129,26 +122,23 @@ class ModelScopeBackbone:
         text_encoder: nn.Module,
         tokenizer: Any,
         *,
-        name: str = "ModelScope",
-        default_size: tuple[int, int] = (512, 512),
-        default_window: int = 24,
-        default_overlap: int = 8,
+        name: str = MODELSCOPE.name,
+        default_size: tuple[int, int] = MODELSCOPE.default_size,
+        default_window: int = MODELSCOPE.default_window,
+        default_overlap: int = MODELSCOPE.default_overlap,
     ) -> None:
         self.denoiser, self.vae = denoiser, vae
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
         self.name = name
+        self.family = replace(MODELSCOPE, text_width=denoiser.unet.config.cross_attention_dim)
         self.default_size, self.default_window, self.default_overlap = default_size, default_window, default_overlap
-
-    def pad_frame_count(self, count: int) -> int:
-        """`count`: the VAE codes every frame by itself."""
-        return count
 
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
         """Frames [T,3,H,W] in -1..1 -> latents [1,4,T,H/8,W/8], the mode of the posterior times the scaling factor."""
         groups = frames.split(_FRAMES_PER_CALL)
         modes = [self.vae.encode(group.to(self.vae.device, torch.float32)).latent_dist.mode() for group in groups]
-        return torch.cat(modes).mul_(self.vae.config.scaling_factor).transpose(0, 1)[None]
+        return rearrange(torch.cat(modes).mul_(self.vae.config.scaling_factor), "t c h w -> 1 c t h w")
 
     @torch.no_grad()
     def encode_text(self, prompt: str) -> Tensor:
@@ -188,7 +178,7 @@ class ModelScopeBackbone:
     @torch.no_grad()
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
         """Mask latents [1,4,T,h,w] -> [T,3,8h,8w], not clamped; a mask's values lie in 0..1."""
-        frames = mask_latents[0].transpose(0, 1).to(self.vae.device) / self.vae.config.scaling_factor
+        frames = rearrange(mask_latents, "1 c t h w -> t c h w").to(self.vae.device) / self.vae.config.scaling_factor
         return torch.cat([self.vae.decode(group, return_dict=False)[0] for group in frames.split(_FRAMES_PER_CALL)])
 
 
@@ -236,7 +226,7 @@ def load_denoiser(folder: Path, rem: Checkpoint, device: torch.device, dtype: to
         UNet3DConditionModel,
         rem.denoiser,
         rem,
-        family=_FAMILY,
+        family=MODELSCOPE.name,
         rename=dict,
         device=device,
         dtype=lambda name: dtype,
@@ -258,7 +248,7 @@ def load_vae(folder: Path, rem: Checkpoint, device: torch.device) -> nn.Module:
         AutoencoderKL,
         rem.vae,
         rem,
-        family=_FAMILY,
+        family=MODELSCOPE.name,
         rename=_present_names,
         device=device,
         dtype=lambda name: torch.float32,

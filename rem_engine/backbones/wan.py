@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..checkpoints import to_diffusers
@@ -14,7 +15,7 @@ from ..checkpoints.read import open_state_dict
 from ..checkpoints.stored import StoredTensor
 from ..layers import check_prompt
 from ..memory import available_bytes
-from .base import PAPER_WINDOWS, TEXT_ROWS, TEXT_WIDTH, fit_text_rows, warn_cut_prompt, words_from
+from .base import TEXT_ROWS, WAN, fit_text_rows, warn_cut_prompt, words_from
 from .folder import (
     check_parts,
     fill,
@@ -26,15 +27,12 @@ from .folder import (
     read_json,
 )
 
-_FAMILY = "Wan2.1"
-
 # Parts of the transformer that stay float32 beside a half-precision rest, as REM's released code loads it.
 _FLOAT32_PARTS = (
     "time_embedder.", "scale_shift_table.", "norm1.", "norm2.", "norm3.", "norm_q.", "norm_k.",
     "to_q.", "to_k.", "to_v.", "to_out.",
 )  # fmt: skip
 _TIED_EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
-_FRAMES_PER_LATENT = 4
 _TOKENS_READ = 512  # REM's released code tokenises with this limit
 
 
@@ -53,9 +51,7 @@ class WanBackbone:
         dtype: float32, bfloat16 or float16, for the transformer.
     """
 
-    paper_windows = PAPER_WINDOWS
-    paper_tail = "whole"
-    size_multiple = 16
+    family = WAN
 
     def __init__(
         self,
@@ -64,10 +60,10 @@ class WanBackbone:
         text_encoder: nn.Module,
         tokenizer: Any,
         *,
-        name: str = "Wan2.1",
-        default_size: tuple[int, int] = (512, 512),
-        default_window: int = PAPER_WINDOWS[0],
-        default_overlap: int = 8,
+        name: str = WAN.name,
+        default_size: tuple[int, int] = WAN.default_size,
+        default_window: int = WAN.default_window,
+        default_overlap: int = WAN.default_overlap,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.transformer, self.vae = transformer, vae
@@ -80,15 +76,11 @@ class WanBackbone:
         statistics = torch.tensor([vae.config.latents_mean, vae.config.latents_std], device=self.device)
         self._mean, self._std = statistics.view(2, 1, -1, 1, 1, 1)
 
-    def pad_frame_count(self, count: int) -> int:
-        """Smallest 4k+1 >= `count`: the VAE codes the first frame alone, then four at a time."""
-        return 1 + -(-(count - 1) // _FRAMES_PER_LATENT) * _FRAMES_PER_LATENT
-
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
         """Frames [T,3,H,W] in -1..1, T = 4k+1 -> normalised latents [1,16,t,H/8,W/8], the mode of the posterior."""
-        pixels = frames.to(self.device, torch.float32).transpose(0, 1)[None]
-        return (self.vae.encode(pixels).latent_dist.mode() - self._mean) / self._std
+        clip = rearrange(frames.to(self.device, torch.float32), "t c h w -> 1 c t h w")
+        return (self.vae.encode(clip).latent_dist.mode() - self._mean) / self._std
 
     @torch.no_grad()
     def encode_text(self, prompt: str) -> Tensor:
@@ -111,7 +103,7 @@ class WanBackbone:
         rows = self.text_encoder(
             tokens.input_ids.to(self.device), attention_mask=tokens.attention_mask.to(self.device)
         ).last_hidden_state[0]
-        return fit_text_rows(rows).cpu()
+        return fit_text_rows(rows, WAN.text_width).cpu()
 
     def prompts_per_pass(self, latents: Tensor) -> int:
         """How many prompts fit into four fifths of the memory of a GPU that is free now, or half of a CPU's.
@@ -149,7 +141,7 @@ class WanBackbone:
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
         """Normalised mask latents [1,16,t,h,w] -> [4t-3,3,8h,8w], clamped to -1..1; a mask's values lie in 0..1."""
         decoded = self.vae.decode(self.denormalise(mask_latents), return_dict=False)[0]
-        return decoded[0].transpose(0, 1)
+        return rearrange(decoded, "1 c t h w -> t c h w")
 
     def denormalise(self, latents: Tensor) -> Tensor:
         """Normalised latents [B,16,t,h,w] as the VAE has them."""
@@ -201,15 +193,15 @@ def load_wan(
         part: str, model_class: type, whole: Mapping[str, StoredTensor], dtype_of: Callable[[str], torch.dtype]
     ) -> nn.Module:
         return load_component(
-            folder / part, model_class, whole, rem, family=_FAMILY, rename=to_diffusers, device=device, dtype=dtype_of
+            folder / part, model_class, whole, rem, family=WAN.name, rename=to_diffusers, device=device, dtype=dtype_of
         )
 
     transformer = load("transformer", WanTransformer3DModel, rem.denoiser, lambda name: _transformer_dtype(name, dtype))
     lay_over(transformer, rem)
     config = transformer.config
-    if config.text_dim != TEXT_WIDTH:
+    if config.text_dim != WAN.text_width:
         raise ValueError(
-            f"{folder}/transformer takes text of width {config.text_dim}; Wan2.1's {TEXT_WIDTH} is expected."
+            f"{folder}/transformer takes text of width {config.text_dim}; Wan2.1's {WAN.text_width} is expected."
         )
     # The rotary tables are computed, not stored, so the model built without memory has none yet.
     transformer.rope = WanRotaryPosEmbed(config.attention_head_dim, config.patch_size, config.rope_max_seq_len).to(

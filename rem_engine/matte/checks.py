@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
+
+
+def check_same_size(what: str, size: Sequence[int], other: str, other_size: Sequence[int]) -> None:
+    """Raise ValueError, a sentence about `what` and `other`, unless they have the same (height, width)."""
+    if tuple(size) != tuple(other_size):
+        raise ValueError(
+            f"The {what} is {size[1]}x{size[0]} pixels and the {other} {other_size[1]}x{other_size[0]}; "
+            "they must have the same size: resize one of them first."
+        )
 
 
 def check_plate(mask: Tensor, plate: Tensor) -> None:
     """Raise ValueError unless the plate is a picture [H, W, 3] of the mask's size."""
     if plate.ndim != 3 or plate.shape[-1] != 3:
         raise ValueError(f"A plate of shape {list(plate.shape)} cannot be used; a picture [H,W,3] is expected.")
-    if mask.shape[-2:] != plate.shape[:2]:
-        raise ValueError(
-            f"The mask is {mask.shape[-1]}x{mask.shape[-2]} pixels and the plate {plate.shape[1]}x{plate.shape[0]}; "
-            "they must have the same size: resize one of them first."
-        )
+    check_same_size("mask", mask.shape[-2:], "plate", plate.shape[:2])
 
 
 def check_finite(values: Tensor, name: str) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .boxes import bounding_box
+from .checks import check_same_size
 
 # Pixels around a mask that are looked at for the colours of its edge.
 _MARGIN = 16
@@ -25,7 +26,7 @@ def merge_alpha(rgb: Tensor, alpha: Tensor, premultiplied: bool = False) -> Tens
     Raises:
         ValueError: the sizes differ.
     """
-    _check_sizes(rgb, alpha)
+    check_same_size("picture", rgb.shape[-3:-1], "alpha", alpha.shape[-2:])
     alpha = alpha.unsqueeze(-1)
     return torch.cat([rgb * alpha if premultiplied else rgb, alpha], dim=-1)
 
@@ -40,7 +41,7 @@ def unpremultiply(rgb: Tensor, alpha: Tensor) -> Tensor:
     Raises:
         ValueError: the sizes differ.
     """
-    _check_sizes(rgb, alpha)
+    check_same_size("picture", rgb.shape[-3:-1], "alpha", alpha.shape[-2:])
     alpha = alpha.unsqueeze(-1)
     return torch.where(alpha > 0.0, rgb / alpha, rgb)
 
@@ -60,8 +61,8 @@ def composite(foreground: Tensor, alpha: Tensor, background: Tensor, premultipli
     Raises:
         ValueError: the sizes differ.
     """
-    _check_sizes(foreground, alpha)
-    _check_sizes(background, alpha)
+    check_same_size("foreground", foreground.shape[-3:-1], "alpha", alpha.shape[-2:])
+    check_same_size("background", background.shape[-3:-1], "alpha", alpha.shape[-2:])
     alpha = alpha.unsqueeze(-1)
     return (foreground if premultiplied else foreground * alpha) + (1.0 - alpha) * background
 
@@ -83,7 +84,7 @@ def decontaminate(plate: Tensor, alpha: Tensor) -> Tensor:
     Raises:
         ValueError: the sizes differ.
     """
-    _check_sizes(plate, alpha)
+    check_same_size("plate", plate.shape[-3:-1], "alpha", alpha.shape[-2:])
     picture = plate.detach().cpu().float()
     layers = alpha.detach().cpu().float().reshape(-1, *alpha.shape[-2:])
     return torch.stack([_foreground(picture, layer) for layer in layers]).reshape(*alpha.shape, 3).to(plate)
@@ -108,11 +109,3 @@ def _estimated(plate: Tensor, alpha: Tensor) -> Tensor:
         return torch.from_numpy(estimate_foreground_ml(plate.numpy(), alpha.numpy()))
     finally:
         torch.set_num_threads(threads)  # numba raises the number, which it shares with torch, to that of all cores
-
-
-def _check_sizes(rgb: Tensor, alpha: Tensor) -> None:
-    if rgb.shape[-3:-1] != alpha.shape[-2:]:
-        raise ValueError(
-            f"The picture is {rgb.shape[-2]}x{rgb.shape[-3]} and its alpha {alpha.shape[-1]}x{alpha.shape[-2]}; "
-            "they must have the same size."
-        )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
+from einops import rearrange
+from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
 from ..setting import check_values
@@ -74,18 +75,16 @@ def feather(mask: Tensor, width: float) -> Tensor:
         return mask
     sigma = width / 2.0
     radius = math.ceil(3.0 * sigma)
-    distance = torch.arange(-radius, radius + 1, device=mask.device, dtype=mask.dtype)
-    kernel = torch.exp(-0.5 * (distance / sigma) ** 2)
-    kernel = kernel / kernel.sum()
     box = _changing(mask, radius)
     if box is None:
         return mask
     result = mask.clone()
     changing = mask[(..., *box)]
-    planes = changing.reshape(-1, 1, *changing.shape[-2:])
-    planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
-    planes = F.conv2d(F.pad(planes, (0, 0, radius, radius), mode="replicate"), kernel.view(1, 1, -1, 1))
-    result[(..., *box)] = planes.reshape(changing.shape)
+    # One plane at a time, or rounding would depend on how many come together.
+    planes = rearrange(changing, "... h w -> (...) 1 1 h w").contiguous()
+    side = 2 * radius + 1
+    blurred = [gaussian_blur2d(plane, (side, side), (sigma, sigma), border_type="replicate") for plane in planes]
+    result[(..., *box)] = torch.cat(blurred).reshape(changing.shape)
     return result
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..pixels import to_uint8
+
 # Pixels of a plate's longer side; motion is found on plates no larger than that. Finer ones take time and gain little.
 _LONGEST_SIDE = 640
 # Pixels; the search takes no less than 12.
@@ -43,7 +45,7 @@ class Picture:
         if scale != 1.0:
             size = [round(side * scale) for side in sides[::-1]]
             plate = cv2.resize(plate, size, interpolation=cv2.INTER_AREA)
-        colours = np.rint(plate.clip(0.0, 1.0) * 255.0).astype(np.uint8)
+        colours = to_uint8(plate)
         return cls(colours, cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from ..setting import check_values
@@ -68,7 +69,7 @@ def _refined(mask: Tensor, plate: Tensor, radius: int, detail: float) -> Tensor:
     refined, mask, plate = mask.clone(), mask[box], plate[box]
     height, width = mask.shape
     padding = (0, -width % step, 0, -height % step)
-    colour = F.pad(plate.movedim(-1, 0)[None].to(mask.dtype), padding, mode="replicate")
+    colour = F.pad(rearrange(plate, "h w c -> 1 c h w").to(mask.dtype), padding, mode="replicate")
     coarse = F.avg_pool2d(torch.cat([colour[0], F.pad(mask[None, None], padding, mode="replicate")[0]]), step)
     model = _linear_model(coarse[3], coarse[:3], cells, detail)
     model = F.interpolate(model[None], scale_factor=step, mode="bilinear", align_corners=False)[0]

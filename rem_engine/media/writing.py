@@ -13,6 +13,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
+from ..pixels import to_uint16
 from ..whole_files import written_whole
 from .colour import REC_709
 from .shot import ShotInfo
@@ -30,16 +31,9 @@ def mask_png(mask: np.ndarray) -> bytes:
     return _png(mask.astype(np.uint8) * 255)
 
 
-def sixteen_bit(values: np.ndarray) -> np.ndarray:
-    """float, nominally 0..1, any shape -> uint16: round(clip(values, 0, 1) * 65535)."""
-    scaled = np.multiply(values, 65535.0, dtype=np.float64)
-    np.rint(scaled, out=scaled)
-    return np.clip(scaled, 0.0, 65535.0, out=scaled).astype(np.uint16)
-
-
 def soft_png(soft: np.ndarray) -> bytes:
-    """A soft mask, float [H,W], as a 16-bit grey PNG; see `sixteen_bit`."""
-    return _png(sixteen_bit(soft))
+    """A soft mask, float [H,W], as a 16-bit grey PNG; see `to_uint16`."""
+    return _png(to_uint16(soft))
 
 
 def ids_png(ids: np.ndarray) -> bytes:
@@ -48,8 +42,8 @@ def ids_png(ids: np.ndarray) -> bytes:
 
 
 def rgba_png(rgb: np.ndarray, alpha: np.ndarray) -> bytes:
-    """Straight colour, float [H,W,3], and alpha, float [H,W], as a 16-bit RGBA PNG; see `sixteen_bit`."""
-    return _png(sixteen_bit(np.dstack([rgb[..., ::-1], alpha])))  # OpenCV's order is BGRA
+    """Straight colour, float [H,W,3], and alpha, float [H,W], as a 16-bit RGBA PNG; see `to_uint16`."""
+    return _png(to_uint16(np.dstack([rgb[..., ::-1], alpha])))  # OpenCV's order is BGRA
 
 
 def _png(pixels: np.ndarray) -> bytes:

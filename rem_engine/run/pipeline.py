@@ -14,7 +14,7 @@ from ..matte import Frame, MatteSettings, matte_frames
 from ..matte.frames import display_values
 from ..media.colour import srgb_to_linear
 from ..media.shot import Shot
-from ..media.writing import sixteen_bit
+from ..pixels import to_uint16
 
 
 def needs_plate(settings: MatteSettings, kinds: Collection[str]) -> bool:
@@ -53,7 +53,7 @@ def make_mattes(
 
 
 def _rounded(soft: Tensor) -> Tensor:
-    return torch.from_numpy(sixteen_bit(soft.numpy()).astype(np.float32) / np.float32(65535.0))
+    return torch.from_numpy(to_uint16(soft.numpy()).astype(np.float32) / np.float32(65535.0))
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:

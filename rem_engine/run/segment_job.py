@@ -19,6 +19,7 @@ from ..media.overlay import draw_overlay
 from ..media.shot import Shot, ShotInfo
 from ..media.writing import VideoWriter
 from ..memory import peak_memory_mib
+from ..pixels import to_uint8
 from ..progress import SILENT, Progress
 from ..whole_files import written_whole
 from .clock import Clock, explained_stop
@@ -285,8 +286,7 @@ class _SegmentedFrames:
         if frame.plate is None or not self._viewers:
             return
         with self._clock.timed("overlay"):
-            plate = frame.plate.numpy()
-            picture = plate if plate.dtype == np.uint8 else np.rint(plate * 255.0).astype(np.uint8)
+            picture = to_uint8(frame.plate.numpy())
             for viewer in self._viewers:
                 viewer(frame.index, picture, frame.soft.numpy())
 

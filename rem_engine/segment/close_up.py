@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ..backbones.base import Backbone
@@ -260,7 +261,7 @@ class _Crops:
             frame = self._source.read(index, index + 1)
             crop = frame[:, box.top : box.top + box.height, box.left : box.left + box.width]
             crops.append(frames_to_model(crop, (self.height, self.width), eight_bit=False))
-        return ((torch.cat(crops) + 1.0) / 2.0).permute(0, 2, 3, 1).numpy()
+        return rearrange((torch.cat(crops) + 1.0) / 2.0, "n c h w -> n h w c").numpy()
 
 
 class _BothPasses:

@@ -9,6 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..pixels import to_uint8
+
 LOOKAHEAD = 3
 """Frames after a frame that must have been seen before it is known whether a take begins there."""
 
@@ -87,9 +89,8 @@ class _Small:
     """
 
     def __init__(self, frame: np.ndarray) -> None:
-        self.colours = cv2.resize(np.ascontiguousarray(frame), (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA)
-        if self.colours.dtype != np.uint8:
-            self.colours = np.rint(self.colours * 255.0).astype(np.uint8)
+        small = cv2.resize(np.ascontiguousarray(frame), (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA)
+        self.colours = to_uint8(small)
         self.grey = cv2.cvtColor(self.colours, cv2.COLOR_RGB2GRAY)
         self.histogram = _histogram(self.colours)
         self.plain = _blurred(self.colours.astype(np.float32))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
+
+from ..pixels import to_uint8
 
 
 def frames_to_model(frames: np.ndarray, size: tuple[int, int], eight_bit: bool) -> Tensor:
@@ -22,9 +25,7 @@ def frames_to_model(frames: np.ndarray, size: tuple[int, int], eight_bit: bool) 
     """
     resized = np.empty((len(frames), *size, 3), np.float32)
     if eight_bit:
-        if frames.dtype != np.uint8:
-            frames = np.rint(frames * 255.0).astype(np.uint8)
-        for i, frame in enumerate(frames):
+        for i, frame in enumerate(to_uint8(frames)):
             resized[i] = np.asarray(Image.fromarray(frame).resize(size[::-1], Image.Resampling.BILINEAR))
         resized /= 255.0
     else:
@@ -34,7 +35,7 @@ def frames_to_model(frames: np.ndarray, size: tuple[int, int], eight_bit: bool) 
                 resized[i, ..., channel] = np.asarray(plane.resize(size[::-1], Image.Resampling.BILINEAR))
         if frames.dtype == np.uint8:
             resized /= 255.0
-    return (torch.from_numpy(resized).permute(0, 3, 1, 2).contiguous() - 0.5) / 0.5
+    return (rearrange(torch.from_numpy(resized), "n h w c -> n c h w").contiguous() - 0.5) / 0.5
 
 
 def masks_to_shot(masks: Tensor, size: tuple[int, int]) -> Tensor:
@@ -48,9 +49,11 @@ def masks_to_shot(masks: Tensor, size: tuple[int, int]) -> Tensor:
         [P,n,height,width]
     """
     # One picture at a time, or rounding would depend on how many frames come together.
-    single = masks.reshape(-1, 1, *masks.shape[3:])
-    resized = F.interpolate(single, size, mode="bilinear", align_corners=False).view(*masks.shape[:3], *size)
-    return resized[:, :, 0] if masks.shape[2] == 1 else resized.mean(dim=2)
+    prompts, frames, channels, *_ = masks.shape
+    single = rearrange(masks, "p n c h w -> (p n c) 1 h w")
+    resized = F.interpolate(single, size, mode="bilinear", align_corners=False)
+    resized = rearrange(resized, "(p n c) 1 h w -> p n c h w", p=prompts, n=frames)
+    return resized[:, :, 0] if channels == 1 else resized.mean(dim=2)
 
 
 def size_within(box: tuple[int, int], size: tuple[int, int], multiple: int) -> tuple[int, int]:

@@ -21,7 +21,7 @@ class SegmentSettings:
     Attributes:
         protocol: `shot` cross-fades overlapping windows, keeps the takes of a shot apart and resizes in float32;
             `paper` does what the authors' evaluation does: windows side by side, 8-bit resize.
-        size: (height, width) the model sees, multiples of the backbone's `size_multiple`.
+        size: (height, width) the model sees, multiples of its family's `size_multiple`.
         window: frames in a window; under `paper` the longest length that may be used.
         overlap: frames two windows share, at most half a window; `shot` only.
         cuts: "auto" to look for hard cuts, or the frames (from 0) at which a take begins, () for a shot of one take;

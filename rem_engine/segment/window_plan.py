@@ -29,7 +29,7 @@ class WindowPlan:
         self.settings, self._backbone = settings, backbone
         self._size = settings.size or backbone.default_size
         if self.paper:
-            self.window, self.overlap = settings.window or backbone.paper_windows[0], 0
+            self.window, self.overlap = settings.window or backbone.family.paper_windows[0], 0
         else:
             self.window, self.overlap = _shot_window(backbone, settings)
         self.cuts: Literal["auto"] | tuple[int, ...] = () if self.paper else settings.cuts
@@ -37,16 +37,16 @@ class WindowPlan:
     def size_for(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) at which the model sees frames of `height` x `width` pixels."""
         if self.settings.keep_aspect:
-            return size_within(self._size, (height, width), self._backbone.size_multiple)
+            return size_within(self._size, (height, width), self._backbone.family.size_multiple)
         return self._size
 
     def windows(self, frame_count: int, end_of_take: EndOfTake | None = None) -> Iterator[Window]:
         """The windows of a shot of `frame_count` frames, the takes of which are told by `end_of_take`."""
-        pad = self._backbone.pad_frame_count
+        family = self._backbone.family
         if self.paper:
-            lengths, tail = self._backbone.paper_windows, self._backbone.paper_tail
-            return iter(paper_windows(frame_count, lengths, pad, self.settings.window, tail))
-        return shot_windows(frame_count, self.window, self.overlap, pad, end_of_take)
+            lengths, tail = family.paper_windows, family.paper_tail
+            return iter(paper_windows(frame_count, lengths, family.pad_frame_count, self.settings.window, tail))
+        return shot_windows(frame_count, self.window, self.overlap, family.pad_frame_count, end_of_take)
 
     def windows_left(self, window: Window, frame_count: int) -> int:
         """How many windows there are from `window` on, if no further take begins."""
@@ -80,16 +80,15 @@ def _shot_window(backbone: Backbone, settings: SegmentSettings) -> tuple[int, in
 
 def _check(backbone: Backbone, settings: SegmentSettings) -> None:
     protocol, window, size = settings.protocol, settings.window, settings.size or backbone.default_size
-    multiple = backbone.size_multiple
+    multiple, pad_frame_count = backbone.family.size_multiple, backbone.family.pad_frame_count
     if any(side < multiple or side % multiple for side in size):
         raise ValueError(
             f"The model cannot run at {size[0]}x{size[1]}; height and width must be multiples of "
             f"{multiple}, for example {backbone.default_size[0]}x{backbone.default_size[1]}."
         )
-    if window is not None and (window < 1 or backbone.pad_frame_count(window) != window):
+    if window is not None and (window < 1 or pad_frame_count(window) != window):
         raise ValueError(
-            f"The model cannot take windows of {window} frames; "
-            f"use {backbone.pad_frame_count(max(window, 1))}, for example."
+            f"The model cannot take windows of {window} frames; use {pad_frame_count(max(window, 1))}, for example."
         )
     if protocol == "paper":
         if settings.overlap:

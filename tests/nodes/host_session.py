@@ -27,6 +27,7 @@ def start(host: Path, base: Path, pack: Path) -> dict[str, Any]:
     """
     sys.argv = ["main.py", "--cpu", "--base-directory", str(base)]
     sys.path.insert(0, str(host))
+    sys.path.append(str(pack / "tests"))  # last: nothing there may come before the host's own modules
     os.chdir(host)
     import comfy.options
 

@@ -94,6 +94,7 @@ def _difference(a: Any, b: Any) -> float:
 def _backbone(nodes: dict[str, Any]) -> dict[str, Any]:
     """The host's classes against diffusers', on the same weights and tensors."""
     import torch
+    from backbone_contract import broken
     from refereverything_pack.nodes.host.backbone import Card, HostBackbone
     from refereverything_pack.rem_engine.backbones.wan import WanBackbone
 
@@ -117,11 +118,11 @@ def _backbone(nodes: dict[str, Any]) -> dict[str, Any]:
         ),
         "defaults_equal": all(
             getattr(engine, name) == getattr(host, name)
-            for name in ("name", "default_size", "default_window", "default_overlap", "paper_windows", "size_multiple")
+            for name in ("name", "family", "default_size", "default_window", "default_overlap")
         ),
         "wan_defaults_equal": Card()
         == Card(wan["name"], wan["default_size"], wan["default_window"], wan["default_overlap"]),
-        "padding_equal": all(engine.pad_frame_count(n) == host.pad_frame_count(n) for n in range(1, 80)),
+        "broken": broken(host, embeds),
         "patched_original": "model_sampling" in model.object_patches,
     }
 

@@ -35,6 +35,7 @@ def main(host: Path, base: Path, pack: Path, report: Path, golden: Path) -> None
     with torch.inference_mode():
         parts = nodes["LoadREM"].execute("rem_ms.pth").args
         frames = golden_frames(golden, COUNT)
+        results["broken"] = contract(nodes, parts)
         results["types"] = [f"{type(part).__module__}.{type(part).__name__}" for part in parts]
         results["difference"] = {
             protocol: differences(nodes, parts, frames, golden, protocol) for protocol in ("shot", "paper")
@@ -64,6 +65,17 @@ def segment(
         protocol=protocol, height=SIZE[0], width=SIZE[1], window=WINDOW, overlap=overlap, seed=seed,
     )  # fmt: skip
     return run.args[0]
+
+
+def contract(nodes: dict[str, Any], parts: tuple[Any, Any, Any]) -> list[str]:
+    """The promises of a backbone that the host's breaks."""
+    from backbone_contract import broken
+    from refereverything_pack.nodes.host.conditioning import read_layers
+    from refereverything_pack.nodes.host.open_backbone import host_backbone
+
+    model, clip, vae = parts
+    backbone = host_backbone(model, vae)
+    return broken(backbone, read_layers(encode(nodes, clip, "\n".join(PROMPTS)), backbone.family.text_width)[1])
 
 
 def engine(golden: Path, protocol: str = "shot", checkpoint: Path | None = None, **settings: Any) -> Any:

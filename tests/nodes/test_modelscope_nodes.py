@@ -15,6 +15,10 @@ def report(host: Path, tmp_path_factory: pytest.TempPathFactory, golden: Path) -
     return report_of("modelscope_in_host.py", host, tmp_path_factory.mktemp("modelscope"), golden)
 
 
+def test_the_hosts_model_keeps_the_contract_of_a_backbone(report: dict[str, Any]) -> None:
+    assert report["broken"] == []
+
+
 @pytest.mark.parametrize("protocol", ["shot", "paper"])
 def test_masks_are_the_engines(report: dict[str, Any], protocol: str) -> None:
     assert max(report["difference"][protocol]) < 1e-3

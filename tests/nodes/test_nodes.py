@@ -72,7 +72,11 @@ def test_the_hosts_classes_compute_what_diffusers_computes(report: dict[str, Any
     assert backbone["predict"] < 2e-4
     assert backbone["batch"] < 1e-4
     assert backbone["decode"] < 1e-4
-    assert backbone["defaults_equal"] and backbone["wan_defaults_equal"] and backbone["padding_equal"]
+    assert backbone["defaults_equal"] and backbone["wan_defaults_equal"]
+
+
+def test_the_hosts_model_keeps_the_contract_of_a_backbone(report: dict[str, Any]) -> None:
+    assert report["backbone"]["broken"] == []
 
 
 def test_the_model_in_the_graph_is_left_as_it_was(report: dict[str, Any]) -> None:

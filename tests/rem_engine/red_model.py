@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rem_engine import Segmenter
+from rem_engine.backbones.base import WAN
 from rem_engine.commands.cli import main
 from rem_engine.media import open_shot
 
@@ -28,12 +30,7 @@ class RedBackbone:
     default_size = (32, 48)
     default_window = 5
     default_overlap = 2
-    paper_windows = (9, 5)
-    paper_tail = "whole"
-    size_multiple = 16
-
-    def pad_frame_count(self, count: int) -> int:
-        return -(-(count - 1) // 4) * 4 + 1
+    family = replace(WAN, paper_windows=(9, 5))
 
     def encode_video(self, frames: Tensor) -> Tensor:
         return 1.3 * (frames[None].transpose(1, 2) + 1) / 2 + 0.2 * frames.mean()

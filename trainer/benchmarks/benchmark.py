@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from rem_engine.backbones.base import PAPER_WINDOWS
+from rem_engine.backbones.base import MODELSCOPE, WAN
 
 from .scoring import score_queries
 from .video import Row, Truth, Video
@@ -37,8 +37,8 @@ class Benchmark(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     headline: ClassVar[str] = "J&F"
-    windows: ClassVar[tuple[int, ...]] = PAPER_WINDOWS
-    pieces: ClassVar[int] = 72
+    windows: ClassVar[tuple[int, ...]] = WAN.paper_windows
+    pieces: ClassVar[int] = MODELSCOPE.paper_windows[0]
     groups: ClassVar[str] = ""
     published_videos: ClassVar[int | None] = None
     splits: ClassVar[tuple[str, ...]] = ()

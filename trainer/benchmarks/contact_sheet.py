@@ -15,6 +15,7 @@ from PIL import Image
 
 from rem_engine.media.images import read_image
 from rem_engine.media.overlay import draw_overlay, preview_strip
+from rem_engine.pixels import to_uint8
 
 from .benchmark import Benchmark
 from .scoring import read_prediction
@@ -95,12 +96,10 @@ def _strips(benchmark: Benchmark, row: Row, results: Path) -> tuple[np.ndarray, 
 
 def _overlaid(picture: np.ndarray, mask: np.ndarray, label: str) -> np.ndarray:
     """A picture with its mask, no larger than it is shown: contours keep their width then."""
-    if picture.dtype != np.uint8:
-        picture = np.rint(picture * 255).astype(np.uint8)
     scale = _HEIGHT / picture.shape[0]
     size = (max(1, round(picture.shape[1] * scale)), _HEIGHT)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(picture, size, interpolation=how)
+    small = cv2.resize(to_uint8(picture), size, interpolation=how)
     soft = cv2.resize(mask.astype(np.float32), size, interpolation=how)
     return draw_overlay(small, soft[None], [label])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rem_engine import Segmenter
@@ -22,8 +23,9 @@ THRESHOLD = 0.5
 
 def in_authors_windows(segmenter: Segmenter, benchmark: Benchmark) -> Segmenter:
     """The same model, cutting videos as the authors' evaluation of this benchmark does; for the protocol `paper`."""
-    backbone = copy.copy(segmenter.backbone)
-    backbone.paper_windows = benchmark.windows if backbone.paper_tail == "whole" else (benchmark.pieces,)
+    backbone, family = copy.copy(segmenter.backbone), segmenter.backbone.family
+    windows = benchmark.windows if family.paper_tail == "whole" else (benchmark.pieces,)
+    backbone.family = replace(family, paper_windows=windows)
     return Segmenter(backbone, segmenter.plan.settings)
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from rem_engine.backbones.base import PAPER_WINDOWS
+from rem_engine.backbones.base import WAN
 
 from ..data.broken import refuse
 from ..data.files import field, read_ids
@@ -36,7 +36,7 @@ class RefYtvosBenchmark(Benchmark):
 
     name = "ref-ytvos"
     title = "Ref-YTVOS"
-    windows: ClassVar[tuple[int, ...]] = (*PAPER_WINDOWS, 5)
+    windows: ClassVar[tuple[int, ...]] = (*WAN.paper_windows, 5)
     published_videos: ClassVar[int] = 202
     splits: ClassVar[tuple[str, ...]] = ("valid", "train")
 

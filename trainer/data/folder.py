@@ -9,6 +9,7 @@ import numpy as np
 
 from rem_engine.media.images import read_image
 from rem_engine.media.reading import shot_files
+from rem_engine.pixels import to_uint8
 
 from .broken import OnBroken, refuse
 from .sample import BrokenSample
@@ -91,8 +92,7 @@ class Folder(VideoSource):
         return [] if expression.target is None else [self._masks[expression.video][position]]
 
     def _picture(self, video: str, position: int) -> np.ndarray:
-        pixels = _read(self._frame_file(video, position))
-        return pixels if pixels.dtype == np.uint8 else np.rint(pixels * 255).astype(np.uint8)
+        return to_uint8(_read(self._frame_file(video, position)))
 
     def _mask(self, expression: Expression, position: int, size: tuple[int, ...]) -> np.ndarray:
         pixels = _read(self._mask_files(expression, position)[0])

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rem_engine.backbones.base import TEXT_ROWS, TEXT_WIDTH
+from rem_engine.backbones.base import TEXT_ROWS, WAN
 
 from ..model.clip_vae import ClipVAE
 from ..model.trainable import freeze_parts
@@ -45,12 +45,12 @@ def new_transformer(settings: MiniSettings):
         attention_head_dim=128,
         ffn_dim=settings.ffn_dim,
         num_layers=settings.layers,
-        text_dim=TEXT_WIDTH,
+        text_dim=WAN.text_width,
         freq_dim=256,
     )
     # multiplying 4,096 columns of which all but text_dim are zero would be a quarter of a step
     embedder = transformer.condition_embedder.text_embedder
-    narrow = _NarrowInput(TEXT_WIDTH, settings.dim)
+    narrow = _NarrowInput(WAN.text_width, settings.dim)
     narrow.load_state_dict(embedder.linear_1.state_dict())
     embedder.linear_1 = narrow
     return transformer

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from rem_engine.backbones.base import WAN
+
 from ..data.fingerprint import ENCODING_PARTS, module_hash
 from ..model.clip_vae import ClipVAE
 from .pool import Pool
@@ -52,7 +54,7 @@ def encode_pool(pool: Pool, vae: nn.Module, folder: Path) -> Latents:
 
     count, frames, height, width = pool.frames.shape[:4]
     rows = pool.mattes.shape[1]
-    shape = (16, 1 + (frames - 1) // 4, height // 8, width // 8)
+    shape = WAN.latent_shape(frames, height, width)
     videos = np.lib.format.open_memmap(folder / "videos.npy", "w+", np.float16, (count, *shape))
     masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", np.float16, (count, rows + 1, *shape))
     empty = encode(mask_tensor(np.zeros((1, frames, height, width), np.uint8)))[0]

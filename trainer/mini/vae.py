@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rem_engine.backbones.base import WAN
+
 from ..model.clip_vae import ClipVAE, make_per_frame
 from ..settings import OptimSettings
 from .pool import Pool
@@ -38,11 +40,13 @@ def new_vae(settings: MiniSettings):
     from diffusers import AutoencoderKLWan
 
     torch.manual_seed(settings.seed)
-    vae = AutoencoderKLWan(base_dim=settings.vae_width, z_dim=16, num_res_blocks=2, dim_mult=[1, 2, 4, 4])
+    vae = AutoencoderKLWan(
+        base_dim=settings.vae_width, z_dim=WAN.latent_channels, num_res_blocks=2, dim_mult=[1, 2, 4, 4]
+    )
     make_per_frame(vae)
     with torch.no_grad():  # the training noise is fixed, so the posterior says just that
-        vae.quant_conv.weight[16:] = 0
-        vae.quant_conv.bias[16:] = 2 * math.log(LATENT_NOISE)
+        vae.quant_conv.weight[WAN.latent_channels :] = 0
+        vae.quant_conv.bias[WAN.latent_channels :] = 2 * math.log(LATENT_NOISE)
     return vae
 
 
@@ -92,7 +96,7 @@ def _batch(pool: Pool, stage: _Stage, step: int) -> tuple[Tensor, Tensor]:
 
 def _loss(pool: Pool, stage: _Stage, step: int) -> tuple[Tensor, dict[str, float]]:
     clips = torch.cat(_batch(pool, stage, step))
-    shape = (len(clips), 16, 1 + (stage.frames - 1) // 4, stage.side // 8, stage.side // 8)
+    shape = (len(clips), *WAN.latent_shape(stage.frames, stage.side, stage.side))
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(step))
     video, mask, square = stage.objective(clips, noise, stage.counts[0])
     total = video + MASK_WEIGHT * mask + LATENT_WEIGHT * square
@@ -181,9 +185,10 @@ def standardise(vae, pool: Pool, count: int = 400) -> None:
     scale = wan_std / std
     shift = wan_mean - mean * scale
     quant, post = vae.quant_conv, vae.post_quant_conv
-    quant.weight[:16] *= scale.view(-1, 1, 1, 1, 1)
-    quant.bias[:16] = quant.bias[:16] * scale + shift
-    quant.bias[16:] += 2 * scale.log()
+    channels = WAN.latent_channels
+    quant.weight[:channels] *= scale.view(-1, 1, 1, 1, 1)
+    quant.bias[:channels] = quant.bias[:channels] * scale + shift
+    quant.bias[channels:] += 2 * scale.log()
     post.bias -= F.conv3d((shift / scale).view(1, -1, 1, 1, 1), post.weight).flatten()
     post.weight /= scale.view(1, -1, 1, 1, 1)
 

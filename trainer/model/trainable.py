@@ -42,11 +42,9 @@ class Trainable(ABC):
     Attributes:
         backbone, denoiser: as given.
         takes_noise: whether the denoiser sees noisy latents, which `draw_noise` makes noise for.
-        frames_per_latent: of the VAE; its first latent stands for one frame.
     """
 
     takes_noise: bool
-    frames_per_latent: int
 
     def __init__(self, backbone: Backbone, denoiser: nn.Module) -> None:
         self.backbone, self.denoiser = backbone, denoiser
@@ -104,7 +102,8 @@ class Trainable(ABC):
                 fresh = type(self.denoiser).from_config(self.denoiser.config)
                 self.denoiser.load_state_dict(fresh.state_dict())
             if objective.has_new_head:
-                self.denoiser.add_module(DECODER, new_head(objective, channels, self.frames_per_latent).to(self.device))
+                head = new_head(objective, channels, self.backbone.family.frames_per_latent)
+                self.denoiser.add_module(DECODER, head.to(self.device))
         if objective.decoder == "vae_tuned":
             vae = self.backbone.vae
             parts = {"post_quant_conv": vae.post_quant_conv, "decoder": vae.decoder}
@@ -197,7 +196,6 @@ class WanTrainable(Trainable):
     """Wan2.1: clean latents in, at timesteps above 0 noisy ones."""
 
     takes_noise = False
-    frames_per_latent = 4
 
     def __init__(self, backbone: WanBackbone) -> None:
         super().__init__(backbone, backbone.transformer)
@@ -246,7 +244,6 @@ class ModelScopeTrainable(Trainable):
     """ModelScope: slightly noisy latents in, those of the schedule's timestep 0: 0.999575 z + 0.029155 e."""
 
     takes_noise = True
-    frames_per_latent = 1
 
     def __init__(self, backbone: ModelScopeBackbone) -> None:
         super().__init__(backbone, backbone.denoiser.unet)

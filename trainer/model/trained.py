@@ -34,11 +34,9 @@ class TrainedBackbone:
 
     def __init__(self, trainable: Trainable, objective: ObjectiveSettings) -> None:
         self._trainable, self._objective, backbone = trainable, objective, trainable.backbone
-        self.name = backbone.name
-        self.default_size, self.size_multiple = backbone.default_size, backbone.size_multiple
+        self.name, self.family, self.default_size = backbone.name, backbone.family, backbone.default_size
         self.default_window, self.default_overlap = backbone.default_window, backbone.default_overlap
-        self.paper_windows, self.paper_tail = backbone.paper_windows, backbone.paper_tail
-        self.pad_frame_count, self.prompts_per_pass = backbone.pad_frame_count, backbone.prompts_per_pass
+        self.prompts_per_pass = backbone.prompts_per_pass
         self.encode_video, self.encode_text = trainable.encode_video, trainable.encode_text
 
     def draw_noise(self, latents: Tensor, seed: int) -> Tensor | None:

@@ -99,7 +99,7 @@ def test_half_precision_keeps_the_sensitive_parts_in_float32(segmenter: Segmente
 
 @pytest.mark.parametrize(("count", "padded"), [(1, 1), (2, 5), (4, 5), (5, 5), (6, 9), (72, 73), (73, 73)])
 def test_frame_counts_are_padded_to_4k_plus_1(segmenter: Segmenter, count: int, padded: int) -> None:
-    assert segmenter.backbone.pad_frame_count(count) == padded
+    assert segmenter.backbone.family.pad_frame_count(count) == padded
 
 
 def test_shapes_between_the_parts(segmenter: Segmenter) -> None:

@@ -30,7 +30,7 @@ def test_straight_and_premultiplied_colour() -> None:
 
 
 def test_sizes_that_differ_are_both_named() -> None:
-    with pytest.raises(ValueError, match="5x4 and its alpha 6x4"):
+    with pytest.raises(ValueError, match="5x4 pixels and the alpha 6x4"):
         matte.merge_alpha(torch.rand(1, 4, 5, 3), torch.rand(1, 4, 6))
 
 
@@ -52,7 +52,7 @@ def test_unpremultiplying_gives_the_straight_colour_back() -> None:
 
 
 def test_composites_of_sizes_that_differ_are_refused() -> None:
-    with pytest.raises(ValueError, match="7x4 and its alpha 5x4"):
+    with pytest.raises(ValueError, match="7x4 pixels and the alpha 5x4"):
         matte.composite(torch.rand(4, 5, 3), torch.rand(4, 5), torch.rand(4, 7, 3))
 
 
@@ -82,7 +82,7 @@ def test_opaque_pixels_and_the_ground_keep_the_plates_colour() -> None:
 
 
 def test_a_plate_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="5x4 and its alpha 6x4"):
+    with pytest.raises(ValueError, match="5x4 pixels and the alpha 6x4"):
         matte.decontaminate(torch.rand(4, 5, 3), torch.rand(4, 6))
 
 

@@ -9,6 +9,7 @@ from progress_log import ProgressLog
 from torch import Tensor
 
 from rem_engine import Segmenter
+from rem_engine.backbones.base import WAN
 from rem_engine.frames import ArrayFrames
 from rem_engine.metrics import region_similarity
 from rem_engine.segment.close_up import CloseUp
@@ -25,12 +26,7 @@ class ColourBackbone:
     default_size = (64, 64)
     default_window = 9
     default_overlap = 4
-    paper_windows = (9,)
-    paper_tail = "whole"
-    size_multiple = 16
-
-    def pad_frame_count(self, count: int) -> int:
-        return -(-(count - 1) // 4) * 4 + 1
+    family = WAN
 
     def encode_video(self, frames: Tensor) -> Tensor:
         return (frames[None].transpose(1, 2) + 1) / 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from progress_log import Cancel, Cancelled, ProgressLog
 from torch import Tensor
 
 from rem_engine import Segmenter, SegmentSettings, load_segmenter
-from rem_engine.backbones.base import PAPER_WINDOWS
+from rem_engine.backbones.base import MODELSCOPE, WAN
 from rem_engine.frames import ArrayFrames
 from rem_engine.segment.cuts import LOOKAHEAD
 
@@ -31,16 +32,11 @@ class PlainBackbone:
     default_size = (32, 32)
     default_window = 9
     default_overlap = 2
-    paper_windows = PAPER_WINDOWS
-    paper_tail = "whole"
-    size_multiple = 16
+    family = WAN
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.window_lengths: list[int] = []
-
-    def pad_frame_count(self, count: int) -> int:
-        return 1 + 4 * ((count + 2) // 4)
 
     def encode_video(self, frames: Tensor) -> Tensor:
         self.calls["encode_video"] += 1
@@ -72,12 +68,8 @@ class NoisyBackbone(PlainBackbone):
     """Takes windows and noise as ModelScope does, and shows as much of the noise in its masks as it is told to."""
 
     name = "noisy"
-    paper_windows = (72,)
-    paper_tail = "short"
+    family = replace(MODELSCOPE, size_multiple=16)
     noise_share = 0.0
-
-    def pad_frame_count(self, count: int) -> int:
-        return count
 
     def draw_noise(self, latents: Tensor, seed: int) -> Tensor:
         return torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed))

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from rem_engine.backbones.base import PAPER_WINDOWS
+from rem_engine.backbones.base import WAN
 from rem_engine.segment.windows import Window, paper_windows, shot_windows
 
 LENGTHS = range(1, 201)
@@ -22,16 +22,16 @@ def kept(window: Window) -> range:
 
 def test_paper_windows_cover_every_frame_once() -> None:
     for count in LENGTHS:
-        frames = [frame for window in paper_windows(count, PAPER_WINDOWS, pad) for frame in kept(window)]
+        frames = [frame for window in paper_windows(count, WAN.paper_windows, pad) for frame in kept(window)]
         assert frames == list(range(count)), count
 
 
 def test_paper_windows_stay_in_the_shot_and_fit_the_vae() -> None:
     for count in LENGTHS:
-        for window in paper_windows(count, PAPER_WINDOWS, pad):
+        for window in paper_windows(count, WAN.paper_windows, pad):
             assert 0 <= window.start <= window.keep < window.stop <= count
             assert window.length % 4 == 1
-            if count >= PAPER_WINDOWS[-1]:
+            if count >= WAN.paper_windows[-1]:
                 assert window.stop - window.start == window.length
 
 
@@ -55,7 +55,7 @@ def test_paper_windows_stay_in_the_shot_and_fit_the_vae() -> None:
 def test_paper_tail_takes_the_last_frames(
     count: int, longest: int | None, expected: list[tuple[int, int, int]]
 ) -> None:
-    windows = paper_windows(count, PAPER_WINDOWS, pad, longest)
+    windows = paper_windows(count, WAN.paper_windows, pad, longest)
     assert [(window.start, window.stop, window.keep) for window in windows] == expected
 
 
@@ -77,7 +77,7 @@ def test_a_short_paper_tail_takes_the_frames_that_are_left(
 
 @pytest.mark.parametrize(("count", "padded"), [(1, 1), (2, 5), (5, 5), (6, 9), (8, 9)])
 def test_paper_window_of_a_shot_under_nine_frames_repeats_the_last(count: int, padded: int) -> None:
-    assert paper_windows(count, PAPER_WINDOWS, pad) == [Window(0, count, padded, keep=0)]
+    assert paper_windows(count, WAN.paper_windows, pad) == [Window(0, count, padded, keep=0)]
 
 
 @pytest.mark.parametrize(("length", "overlap"), [(5, 2), (9, 0), (17, 4), (17, 8), (49, 8)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 import rem_engine.segment.load
 from rem_engine import Segmenter, SegmentSettings
-from rem_engine.backbones.base import Backbone
+from rem_engine.backbones.base import MODELSCOPE, WAN
 from tests.trainer.benchmarks.miniatures import write_burst, write_ref_vps, write_vspw
 from tests.trainer.miniatures import write_mevis, write_ref_davis17, write_ref_ytvos
 from trainer.benchmarks import predict
@@ -45,16 +46,11 @@ class Reddish:
     default_size = (32, 48)
     default_window = 9
     default_overlap = 4
-    paper_windows = (73, 61, 49, 37, 25, 17, 9)
-    paper_tail = "whole"
-    size_multiple = 16
+    family = WAN
 
     def __init__(self) -> None:
         self.windows: list[int] = []
         self.prompts: list[str] = []
-
-    def pad_frame_count(self, count: int) -> int:
-        return -(-(count - 1) // 4) * 4 + 1
 
     def encode_video(self, frames: torch.Tensor) -> torch.Tensor:
         self.windows.append(len(frames))
@@ -236,11 +232,11 @@ def test_videos_are_cut_as_the_authors_cut_this_benchmark(
     name: str, frames: int, lengths: list[int], pieces: int
 ) -> None:
     kind = next(kind for kind in BENCHMARKS if kind.name == name)
-    backbone: Backbone = Reddish()
+    backbone = Reddish()
     wan = in_authors_windows(Segmenter(backbone, SegmentSettings(protocol="paper")), kind)
     assert [window.length for window in wan.windows(frames)] == lengths
-    assert backbone.paper_windows == (73, 61, 49, 37, 25, 17, 9)
-    backbone.paper_tail, backbone.pad_frame_count = "short", lambda count: count
+    assert backbone.family.paper_windows == (73, 61, 49, 37, 25, 17, 9)
+    backbone.family = replace(MODELSCOPE, size_multiple=16)
     modelscope = in_authors_windows(Segmenter(backbone, SegmentSettings(protocol="paper")), kind)
     assert [window.length for window in modelscope.windows(2 * pieces + 1)] == [pieces, pieces, 1]
 

@@ -47,9 +47,9 @@ def loaded(folder: Path, chosen: TrainSettings) -> Trainable:
 def batch_for(trainable: Trainable, seed: int = 0) -> Batch:
     """Two clips: five frames of 64x64, two of Wan's latent frames."""
     generator = torch.Generator().manual_seed(seed)
-    frames = 2 if trainable.frames_per_latent == 4 else 5
+    frames = 2 if trainable.backbone.family.frames_per_latent == 4 else 5
     shape = (2, trainable.denoiser.config.out_channels, frames, 8, 8)
-    width = 4096 if trainable.frames_per_latent == 4 else 32
+    width = 4096 if trainable.backbone.family.frames_per_latent == 4 else 32
     latents, targets = torch.randn(2, *shape, generator=generator)
     masks = torch.zeros(2, 5, 64, 64, dtype=torch.uint8)
     masks[0, :, 8:40, 16:48] = 1
