@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -123,7 +123,7 @@ def _unsharded(folder: Path) -> dict[str, Tensor]:
     from torch.distributed.checkpoint import FileSystemReader, load
 
     reader = FileSystemReader(folder)
-    shapes = reader.read_metadata().state_dict_metadata
+    shapes: Mapping[str, Any] = reader.read_metadata().state_dict_metadata  # of tensors alone, in a state dict
     tensors = {name: torch.empty(entry.size, dtype=entry.properties.dtype) for name, entry in shapes.items()}
     load(tensors, storage_reader=reader, no_dist=True)
     return {name.removeprefix("model."): tensor for name, tensor in tensors.items()}

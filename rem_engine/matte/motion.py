@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -89,7 +90,8 @@ def chained(start: Picture, first: Motion, second: Motion, end: Picture) -> Moti
 
 def warped(values: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """Values [h,w] or [h,w,c] of the other picture, where this one shows the same; bilinear, replicated outside."""
-    return cv2.remap(values, flow + _places(flow), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    remap: Any = cv2.remap  # its stubs leave out that the second map may be None
+    return remap(values, flow + _places(flow), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _places(flow: np.ndarray) -> np.ndarray:
@@ -107,7 +109,8 @@ def _flow(one: Picture, other: Picture) -> np.ndarray:
     the motions found some way off in each direction and takes the one under which the pictures agree best, as
     PatchMatch does (Barnes et al., 2009).
     """
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(one.grey, other.grey, None)
+    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # whose flow to begin with may be None
+    flow = search.calc(one.grey, other.grey, None)
     least, size = _difference(one, other, flow), flow.shape[1::-1]
     for step in _STEPS:
         found = flow.copy()

@@ -165,8 +165,9 @@ class Loader:
         from torch.utils.data import DataLoader
 
         steps = (step for step in self._steps if step % len(self._streams) == number)
-        loader = DataLoader(
-            _Slots(self._streams[number]),
+        slots: Any = _Slots(self._streams[number])  # torch asks for no more than these have
+        loader: DataLoader[Any] = DataLoader(
+            slots,
             batch_sampler=(keys for step in steps for keys in self._keys(number, step)),
             collate_fn=list,
             num_workers=self._settings.streams[number].workers,

@@ -108,7 +108,8 @@ def rotation_and_translation(height: int, width: int, rng: np.random.Generator) 
 
     Both sides are shifted by the same share of their lengths, as the authors' settings have it.
     """
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), rng.uniform(-ROTATION, ROTATION), 1.0)
+    middle, angle = ((width - 1) / 2, (height - 1) / 2), rng.uniform(-ROTATION, ROTATION)
+    matrix: np.ndarray = cv2.getRotationMatrix2D(middle, angle, 1.0)
     matrix[:, 2] += rng.uniform(-TRANSLATION, TRANSLATION) * np.array([width, height])
     return matrix
 
@@ -116,7 +117,7 @@ def rotation_and_translation(height: int, width: int, rng: np.random.Generator) 
 def motion_blur_kernel(size: int, rng: np.random.Generator) -> np.ndarray:
     """float32 [size,size], of sum 1: a line in a random direction, brighter to one of its ends."""
     direction = (rng.uniform(-1.0, 1.0) + 1) / 2
-    kernel = np.zeros((size, size), np.float32)
+    kernel: np.ndarray = np.zeros((size, size), np.float32)
     kernel[:, size // 2] = np.linspace(direction, 1 - direction, size)
     turn = cv2.getRotationMatrix2D((size // 2, size // 2), rng.uniform(0.0, 360.0), 1.0)
     kernel = cv2.warpAffine(kernel, turn, (size, size))

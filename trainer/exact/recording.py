@@ -156,8 +156,8 @@ def _steps(
 
 def _batches(kinds: list[str], tensors: Mapping[str, Tensor], path: Path) -> list[str]:
     """For each step the batch of its kind; of several, the one with the step's place in its name, or the next."""
-    found = {name.rpartition(".")[0] for name in tensors if name.rpartition(".")[2] in _FRAMES}
-    found = sorted(found, key=lambda name: (len(name), name))
+    named = {name.rpartition(".")[0] for name in tensors if name.rpartition(".")[2] in _FRAMES}
+    found = sorted(named, key=lambda name: (len(name), name))
     of_kind = [[batch for batch in found if kind in batch] for kind in kinds]
     for place, (kind, batches) in enumerate(zip(kinds, of_kind)):
         if not batches:
@@ -166,10 +166,10 @@ def _batches(kinds: list[str], tensors: Mapping[str, Tensor], path: Path) -> lis
                 f"its batches are {', '.join(found) or 'none'}."
             )
     by_place = [
-        next((batch for batch in batches if str(place) in re.findall(r"\d+", batch)), None)
+        next((batch for batch in batches if str(place) in re.findall(r"\d+", batch)), "")
         for place, batches in enumerate(of_kind)
     ]
-    if None not in by_place:
+    if "" not in by_place:
         return by_place
     return [batches[kinds[:place].count(kinds[place]) % len(batches)] for place, batches in enumerate(of_kind)]
 

@@ -118,7 +118,8 @@ def _by_workers(work: Callable[[range, Connection], None], count: int) -> Iterat
         receivers.append(receiver)
     received = 0
     while receivers:
-        for receiver in wait(receivers):
+        for ready in wait(receivers):
+            receiver: Any = ready  # a Connection: `wait` is typed for sockets as well
             try:
                 item = receiver.recv()
             except EOFError:

@@ -43,7 +43,9 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.99),
     ) -> None:
-        spatial, matrices, vectors = [], [], []
+        spatial: list[nn.Parameter] = []
+        matrices: list[nn.Parameter] = []
+        vectors: list[nn.Parameter] = []
         per_frame = {id(m.weight) for m in module.modules() if getattr(m, "per_frame", False)}
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
@@ -62,14 +64,14 @@ class Muon(torch.optim.Optimizer):
         super().__init__([group for group in groups if group["params"]], {})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch's may return a loss
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
                 if group["kind"] == "vector":
-                    self._adam(parameter, group["lr"], group["betas"])
+                    self._adam(parameter, parameter.grad, group["lr"], group["betas"])
                 elif group["kind"] == "spatial":
                     self._muon(parameter, parameter[:, :, -1], parameter.grad[:, :, -1], group)
                 else:
@@ -85,13 +87,13 @@ class Muon(torch.optim.Optimizer):
         gain = max(1.0, direction.shape[0] / direction.shape[1]) ** 0.5
         values.add_(orthogonalised(direction).view_as(values), alpha=-group["lr"] * gain)
 
-    def _adam(self, parameter: nn.Parameter, rate: float, betas: tuple[float, float]) -> None:
+    def _adam(self, parameter: nn.Parameter, gradient: Tensor, rate: float, betas: tuple[float, float]) -> None:
         state = self.state[parameter]
         if not state:
             state.update(step=0, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter))
         state["step"] += 1
-        state["mean"].lerp_(parameter.grad, 1 - betas[0])
-        state["square"].lerp_(parameter.grad.square(), 1 - betas[1])
+        state["mean"].lerp_(gradient, 1 - betas[0])
+        state["square"].lerp_(gradient.square(), 1 - betas[1])
         mean = state["mean"] / (1 - betas[0] ** state["step"])
         square = state["square"] / (1 - betas[1] ** state["step"])
         parameter.addcdiv_(mean, square.sqrt().add_(1e-8), value=-rate)

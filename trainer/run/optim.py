@@ -20,7 +20,8 @@ def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], optim: OptimSett
         named: names and parameters; those that need no gradient are left out.
         optim: `no_decay` is matched against any part of a name.
     """
-    plain, decayed = [], []
+    plain: list[nn.Parameter] = []
+    decayed: list[nn.Parameter] = []
     for name, parameter in named:
         if parameter.requires_grad:
             (plain if any(part in name for part in optim.no_decay) else decayed).append(parameter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,7 @@ def read_settings(folder: Path) -> TrainSettings:
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
     """Nested values under dotted names, as `--set` names them."""
+    items: Iterable[tuple[Any, Any]]
     if isinstance(value, Mapping):
         items = value.items()
     elif isinstance(value, list) and value and isinstance(value[0], (dict, list)):

@@ -82,6 +82,6 @@ def procedural(rng: np.random.Generator, frames: int, height: int, width: int) -
     pan = rng.uniform(-1, 1, 2) * margin * (rng.random() < 0.5)
     out = []
     for t in np.linspace(-1, 1, frames) if frames > 1 else (0.0,):
-        shift = np.float32([[1, 0, pan[0] * t - margin], [0, 1, pan[1] * t - margin]])
+        shift = np.array([[1, 0, pan[0] * t - margin], [0, 1, pan[1] * t - margin]], np.float32)
         out.append(cv2.warpAffine(picture, shift, (width, height), borderMode=cv2.BORDER_REFLECT))
     return np.clip(np.stack(out), 0, 1)
