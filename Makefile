@@ -2,7 +2,7 @@
 # make test         run the tests, those of the nodes in the newest ComfyUI found
 # make test-fast    only those that take no ComfyUI and a moment each
 # make test-all     all of them, in every ComfyUI found
-# make docs         bring the nodes' help pages up to date with the settings
+# make docs         bring the nodes' help pages up to date with the settings, and draw docs/how-it-works.md's pictures
 #
 # All set up a virtual environment in .venv first. With PYTHON=/path/to/python they use that interpreter instead, its
 # torch untouched, and add to it only what is missing.
@@ -42,6 +42,7 @@ lint: $(READY)
 
 docs: $(READY)
 	$(RUN) -m docs.make_node_help
+	$(RUN) -m docs.images.diagrams
 
 # A day at most on two CPU cores; run it again to go on after a stop. CLIPS=folder adds real footage as backgrounds.
 mini: $(READY)

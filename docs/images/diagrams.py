@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/how-it-works.md: `python -m docs.images.diagrams` writes them beside this file."""
+"""Draws the pictures of docs/how-it-works.md beside this file; `make docs` runs it."""
 
 from __future__ import annotations
 
