@@ -22,6 +22,7 @@ from rem_engine.checkpoints.convert import Conversion, convert
 from rem_engine.checkpoints.low_rank import low_rank
 from rem_engine.checkpoints.safetensors_file import Writer
 from rem_engine.commands.cli import main
+from rem_engine.progress import Unit
 
 ROOT = Path(__file__).parents[3]
 LATENT_LIMIT = 2e-4  # of the golden cases
@@ -331,12 +332,13 @@ def test_ctrl_c_leaves_what_was_there(source: Path, base: Path, tmp_path: Path, 
     out = tmp_path / "rem.safetensors"
     out.write_bytes(b"older")
 
-    def stop(done: int, total: int) -> None:
-        if done > total / 2:
-            raise KeyboardInterrupt
+    class StopHalfway(ProgressLog):
+        def update(self, unit: Unit, done: int, total: int) -> None:
+            if done > total / 2:
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt, match="Interrupted: nothing was written to .*rem.safetensors"):
-        convert(Conversion(source, out, form=form, base=None if form == "full" else base), stop)
+        convert(Conversion(source, out, form=form, base=None if form == "full" else base), StopHalfway())
     assert [file.name for file in tmp_path.iterdir()] == ["rem.safetensors"]
     assert out.read_bytes() == b"older"
 
