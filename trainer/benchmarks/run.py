@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from rem_engine import __version__
 from rem_engine.media.writing import write_bytes
+from rem_engine.progress import Unit
 from rem_engine.whole_files import written_whole
 
 from .benchmark import Benchmark
@@ -172,9 +173,20 @@ def _predict_all(benchmark: Benchmark, names: Sequence[str], run: BenchmarkRun, 
                 continue
             if segmenter is None:  # not before: a run that is whole is scored without a model
                 segmenter = _load(benchmark, run)
-            predict(
-                segmenter, video, results, lambda done, total, bar=bar: bar.set_postfix_str(f"{done}/{total} steps")
-            )
+            predict(segmenter, video, results, _StepsBeside(bar))
+
+
+@dataclass(frozen=True)
+class _StepsBeside:
+    """`Progress` within a video, beside the bar of videos."""
+
+    bar: tqdm[Any]
+
+    def say(self, text: str) -> None:
+        self.bar.write(text)
+
+    def update(self, unit: Unit, done: int, total: int) -> None:
+        self.bar.set_postfix_str(f"{done}/{total} {unit}")
 
 
 def _load(benchmark: Benchmark, run: BenchmarkRun) -> Segmenter:
