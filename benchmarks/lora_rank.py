@@ -33,7 +33,7 @@ SEED = 100  # training uses 1
 
 
 @dataclass(frozen=True)
-class Row:
+class RankResult:
     """One file: its rank, size in bytes, share of the change's energy it keeps, and J (all, objects, processes)."""
 
     name: str
@@ -61,7 +61,7 @@ def main() -> None:
     print(text)
 
 
-def measure(folder: Path, shots: int, ranks: Sequence[int]) -> list[Row]:
+def measure(folder: Path, shots: int, ranks: Sequence[int]) -> list[RankResult]:
     """Rows of the base alone, every rank, and the delta, which is REM-mini."""
     trained = read_defaults(MINI_FOLDER)
     (height, width), frames = trained["default_size"], trained["default_window"]
@@ -70,9 +70,9 @@ def measure(folder: Path, shots: int, ranks: Sequence[int]) -> list[Row]:
     base = next((MINI_FOLDER / "t2v").glob("*.safetensors"))
     model = text_to_video_folder(folder / "model", base)
 
-    def row(name: str, checkpoint: Path | None, energy_kept: float) -> Row:
+    def row(name: str, checkpoint: Path | None, energy_kept: float) -> RankResult:
         size = 0 if checkpoint is None else checkpoint.stat().st_size
-        return Row(name, size, energy_kept, score(load_segmenter(model, checkpoint=checkpoint), data))
+        return RankResult(name, size, energy_kept, score(load_segmenter(model, checkpoint=checkpoint), data))
 
     rows = [row("0", None, 0.0)]
     for form, rank in [*(("lora", rank) for rank in ranks), ("delta", 1)]:
@@ -93,7 +93,7 @@ def text_to_video_folder(folder: Path, weights: Path) -> Path:
     return folder
 
 
-def enough(rows: Sequence[Row]) -> str:
+def enough(rows: Sequence[RankResult]) -> str:
     """The rank from which on a LoRA keeps 97 % of J; "all" where none does."""
     whole = rows[-1].j
     found = rows[-1].name
@@ -104,7 +104,7 @@ def enough(rows: Sequence[Row]) -> str:
     return found
 
 
-def describe(rows: Sequence[Row], shots: int) -> str:
+def describe(rows: Sequence[RankResult], shots: int) -> str:
     """docs/lora-rank.md."""
     rank, whole = enough(rows), rows[-1]
     found = f"Rank {rank} keeps" if rank != "all" else "No rank below the whole change keeps"
@@ -144,7 +144,7 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{share * 100:.{digits}f} %"
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
+def draw(rows: Sequence[RankResult], path: Path) -> None:
     """J against rank, with 97 % of the whole as a line."""
     width, height, scale = 720, 420, 2  # drawn larger, so that lines come out smooth
     left, right, top, bottom = 70, 30, 40, 60

@@ -1,6 +1,6 @@
 """What a preset's training costs, by arithmetic: nothing is computed, models are built without memory.
 
-    python -m benchmarks.training_cost                      every preset with a plan below
+    python -m benchmarks.training_cost                      every preset with a machine below
     python -m benchmarks.training_cost wan_14b --json
 
 Operations are counted by torch's FlopCounterMode in a pass on the meta device (a multiplication and an addition are
@@ -39,7 +39,7 @@ _IMAGE_VAE = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class Machine:
     """The machine a preset is meant for.
 
     Attributes:
@@ -61,12 +61,12 @@ class Plan:
 
 
 # RefCOCO, RefCOCO+ and RefCOCOg hold 321,327 training sentences in ReferFormer's files; Ref-YTVOS 12,913.
-PLANS = {
-    "wan_14b": Plan(6, "A100 80 GB", 312, 156, sharded=True),
-    "wan_1_3b": Plan(1, "RTX 4090", 165, 82.6),
-    "modelscope_stage1": Plan(1, "A100 80 GB", 19.5, 156, samples=321_327),
-    "modelscope_stage2": Plan(4, "A100 80 GB", 19.5, 156, samples=3 * 4000 + 12_913),
-    "mini": Plan(1, "two CPU cores", 0, 0),
+MACHINES = {
+    "wan_14b": Machine(6, "A100 80 GB", 312, 156, sharded=True),
+    "wan_1_3b": Machine(1, "RTX 4090", 165, 82.6),
+    "modelscope_stage1": Machine(1, "A100 80 GB", 19.5, 156, samples=321_327),
+    "modelscope_stage2": Machine(4, "A100 80 GB", 19.5, 156, samples=3 * 4000 + 12_913),
+    "mini": Machine(1, "two CPU cores", 0, 0),
 }
 
 
@@ -90,9 +90,9 @@ class Flops:
         """Both, in 10^12."""
         return round((self.products + self.convolutions) / 1e12, 3)
 
-    def seconds(self, plan: Plan) -> float:
-        """How long one of the plan's GPUs takes."""
-        return (self.products / plan.peak + self.convolutions / plan.conv_peak) / plan.share / 1e12
+    def seconds(self, machine: Machine) -> float:
+        """How long one of the machine's GPUs takes."""
+        return (self.products / machine.peak + self.convolutions / machine.conv_peak) / machine.share / 1e12
 
 
 def build_denoiser(preset: str, settings: TrainSettings, layers: int | None = None) -> nn.Module:
@@ -184,7 +184,7 @@ def lora_size(model: nn.Module, settings: TrainSettings) -> int:
 
 def cost(preset: str) -> dict[str, Any]:
     """The figures of a preset; GB are 10^9 bytes, TFLOP 10^12 operations."""
-    settings, plan = load_settings(preset), PLANS[preset]
+    settings, machine = load_settings(preset), MACHINES[preset]
     with torch.device("meta"):
         model = build_denoiser(preset, settings)
         forward = [forward_flops(model, *denoiser_inputs(settings, data)) for data in settings.streams]
@@ -199,8 +199,8 @@ def cost(preset: str) -> dict[str, Any]:
     encode = [vae_flops(settings, data) for data in settings.streams]
 
     accumulate, streams = settings.optim.accumulate, len(settings.streams)
-    together = settings.streams[0].batch * accumulate * plan.gpus
-    steps = settings.steps or settings.epochs * plan.samples // together
+    together = settings.streams[0].batch * accumulate * machine.gpus
+    steps = settings.steps or settings.epochs * machine.samples // together
     result: dict[str, Any] = {
         "preset": preset,
         "parameters_M": round(weights / 1e6, 1),
@@ -211,20 +211,20 @@ def cost(preset: str) -> dict[str, Any]:
         "passes": passes,
         "vae_TFLOP": [each.tera() for each in encode],
         "state_GB": round(state / 1e9, 1),
-        "state_per_gpu_GB": round(state / 1e9 / (plan.gpus if plan.sharded else 1), 1),
+        "state_per_gpu_GB": round(state / 1e9 / (machine.gpus if machine.sharded else 1), 1),
         "activations_GB": round(max(activation_bytes(preset, settings, data) for data in settings.streams) / 1e9, 1),
     }
-    if plan.peak:
+    if machine.peak:
         seconds = [
-            accumulate * (of_step.times(passes).seconds(plan) + of_vae.seconds(plan))
+            accumulate * (of_step.times(passes).seconds(machine) + of_vae.seconds(machine))
             for of_step, of_vae in zip(forward, encode)
         ]
         days = sum(seconds) / streams * steps / 86400
         result |= {
-            "gpus": f"{plan.gpus} x {plan.name}",
+            "gpus": f"{machine.gpus} x {machine.name}",
             "seconds_per_step": [round(each, 2) for each in seconds],
             "days": round(days, 1),
-            "gpu_days": round(days * plan.gpus, 1),
+            "gpu_days": round(days * machine.gpus, 1),
         }
     return result
 
@@ -236,10 +236,10 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"of {', '.join(PLANS)} (default all)")
+    parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"of {', '.join(MACHINES)} (default all)")
     parser.add_argument("--json", action="store_true", help="print JSON, one preset a line")
     arguments = parser.parse_args()
-    for preset in arguments.presets or PLANS:
+    for preset in arguments.presets or MACHINES:
         figures = cost(preset)
         if arguments.json:
             print(json.dumps(figures), flush=True)

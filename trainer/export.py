@@ -56,14 +56,14 @@ class Export:
     dtype: torch.dtype | None = None
 
 
-def export(job: Export, progress: Progress = SILENT) -> Path:
+def export(request: Export, progress: Progress = SILENT) -> Path:
     """Write what a run has trained, the moving average where it keeps one.
 
     A delta or LoRA is what the base's model folder lacks, except that a trained LoRA is written as it is: a change of
     what it was trained over, the run's `--checkpoint` where it had one. One tensor is in memory at a time.
 
     Args:
-        job: what, and how.
+        request: what, and how.
         progress: told "bytes" done.
 
     Returns:
@@ -74,34 +74,34 @@ def export(job: Export, progress: Progress = SILENT) -> Path:
         ValueError: a form that the run cannot be written in.
         RuntimeError: the disk is full.
     """
-    start, settings = read_start(job.run), read_settings(job.run)
+    start, settings = read_start(request.run), read_settings(request.run)
     objective = settings.objective
     if (objective.decoder, objective.init, objective.timestep) != ("vae", "t2v", 0):
         raise ValueError(
-            f"{job.run} trained an ablation (decoder {objective.decoder}, init {objective.init}, timestep "
+            f"{request.run} trained an ablation (decoder {objective.decoder}, init {objective.init}, timestep "
             f"{objective.timestep}), which the engine cannot run; runs of REM's own objective can be exported."
         )
-    checkpoints = Checkpoints(job.run / CHECKPOINTS, settings.keep_last)
-    checkpoint = checkpoints.latest() if job.which == "last" else checkpoints.best()
+    checkpoints = Checkpoints(request.run / CHECKPOINTS, settings.keep_last)
+    checkpoint = checkpoints.latest() if request.which == "last" else checkpoints.best()
     if checkpoint is None:
-        what = "checkpoint" if job.which == "last" else "evaluated checkpoint"
-        raise FileNotFoundError(f"{job.run} holds no {what} yet; train it further.")
+        what = "checkpoint" if request.which == "last" else "evaluated checkpoint"
+        raise FileNotFoundError(f"{request.run} holds no {what} yet; train it further.")
     trained = _trained(checkpoint)
-    if settings.lora is not None and job.form == "lora":
-        if job.rank not in (None, settings.lora.rank):
+    if settings.lora is not None and request.form == "lora":
+        if request.rank not in (None, settings.lora.rank):
             raise ValueError(f"The run trained a LoRA of rank {settings.lora.rank}; leave out --rank.")
-        _write_lora(job, _changes(trained, settings), start)
+        _write_lora(request, _changes(trained, settings), start)
         return checkpoint
     folder = find_model_folder(start.model)
     part = folder / ("unet" if is_modelscope(folder) else "transformer")
-    job.out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".", dir=job.out.parent) as temporary:
+    request.out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".", dir=request.out.parent) as temporary:
         # its name is what the file written will say it is from
-        whole = Path(temporary) / f"{job.run.resolve().name}-{checkpoint.name}.safetensors"
+        whole = Path(temporary) / f"{request.run.resolve().name}-{checkpoint.name}.safetensors"
         _write_whole(whole, start, part, trained, settings)
-        base = None if job.form == "full" else part
-        rank = DEFAULT_RANK if job.rank is None else job.rank
-        convert(Conversion(whole, job.out, job.names, job.dtype, job.form, base, rank), progress)
+        base = None if request.form == "full" else part
+        rank = DEFAULT_RANK if request.rank is None else request.rank
+        convert(Conversion(whole, request.out, request.names, request.dtype, request.form, base, rank), progress)
     return checkpoint
 
 
@@ -137,11 +137,11 @@ def _changes(trained: Mapping[str, Tensor], settings: TrainSettings) -> dict[str
     return read_changes({**low_rank, **alphas})
 
 
-def _write_lora(job: Export, changes: Mapping[str, LowRank], start: Start) -> None:
-    dtype = job.dtype or torch.float32
+def _write_lora(request: Export, changes: Mapping[str, LowRank], start: Start) -> None:
+    dtype = request.dtype or torch.float32
     if not dtype.is_floating_point or dtype.itemsize < 2:
         raise ValueError("fp8 is too coarse for a LoRA; choose float32, bfloat16 or float16.")
-    if job.names != "comfyui":
+    if request.names != "comfyui":
         raise ValueError("A LoRA has ComfyUI's names; --names diffusers is for full files.")
     over = start.model if start.checkpoint is None else start.checkpoint
     rank = next(iter(changes.values())).up.shape[1]
@@ -151,12 +151,12 @@ def _write_lora(job: Export, changes: Mapping[str, LowRank], start: Start) -> No
         "rem.form": "lora",
         "rem.rank": str(rank),
         "rem.base": Path(over).name,
-        "modelspec.title": job.out.stem,
+        "modelspec.title": request.out.stem,
     }
     tensors = {part: value for name, change in changes.items() for part, value in stored_change(name, change).items()}
     tensors = {name: value.float() if value.ndim == 0 else value.to(dtype) for name, value in tensors.items()}
-    job.out.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(job.out) as path:
+    request.out.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(request.out) as path:
         _write(path, iter(sorted(tensors.items(), key=lambda item: -item[1].itemsize)), list(tensors), metadata)
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 from rem_engine.backbones.base import MODELSCOPE, WAN
 
 from .scoring import score_queries
-from .video import Row, Truth, Video
+from .video import SequenceScores, Truth, Video
 
 
 class Benchmark(ABC):
@@ -68,7 +68,7 @@ class Benchmark(ABC):
             ValueError: a file is missing or damaged.
         """
 
-    def score(self, video: Video, results: Path) -> list[Row]:
+    def score(self, video: Video, results: Path) -> list[SequenceScores]:
         """Compare the masks below `results` with the truth, frame by frame.
 
         Raises:

@@ -23,7 +23,7 @@ class _Sequence:
     entry: dict[str, Any]
 
 
-class Burst(Benchmark):
+class BurstBenchmark(Benchmark):
     """BURST, test and val.
 
     `annotations/<split>/all_classes.json` as published (or `annotations_burst/`, as REM's code has it) and TAO's frames

@@ -19,7 +19,7 @@ from rem_engine.pixels import to_uint8
 
 from .benchmark import Benchmark
 from .scoring import read_prediction
-from .video import Row
+from .video import SequenceScores
 
 SHOWN = 6
 """Sequences at either end."""
@@ -33,7 +33,7 @@ td, th { border: 1px solid #ccc; padding: .25rem .6rem; text-align: right; } .wh
 """
 
 
-def contact_sheet(benchmark: Benchmark, rows: Sequence[Row], results: Path, summary: dict[str, Any]) -> str:
+def contact_sheet(benchmark: Benchmark, rows: Sequence[SequenceScores], results: Path, summary: dict[str, Any]) -> str:
     """The page.
 
     Of each sequence it shows annotated frames, evenly spread, with the truth above and the prediction below.
@@ -62,11 +62,11 @@ def contact_sheet(benchmark: Benchmark, rows: Sequence[Row], results: Path, summ
     return "\n".join(parts) + "\n</html>\n"
 
 
-def _figure(row: Row, headline: str) -> float:
+def _figure(row: SequenceScores, headline: str) -> float:
     return sum(row.measures[f"{measure}-Mean"] for measure in headline.split("&"))
 
 
-def _figure_html(benchmark: Benchmark, row: Row, results: Path) -> str:
+def _figure_html(benchmark: Benchmark, row: SequenceScores, results: Path) -> str:
     names = ("J-Mean", "F-Mean")
     figures = ", ".join(f"{name[0]} {100 * row.measures[name]:.1f}" for name in names if name in row.measures)
     where = " / ".join(part for part in (row.video, row.query.group, row.query.name) if part)
@@ -81,7 +81,7 @@ def _figure_html(benchmark: Benchmark, row: Row, results: Path) -> str:
     )
 
 
-def _strips(benchmark: Benchmark, row: Row, results: Path) -> tuple[np.ndarray, np.ndarray]:
+def _strips(benchmark: Benchmark, row: SequenceScores, results: Path) -> tuple[np.ndarray, np.ndarray]:
     video = benchmark.video(row.video)
     true, predicted = [], []
     for place in np.unique(np.linspace(0, len(row.frames) - 1, _FRAMES).round().astype(int)):

@@ -5,14 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from .benchmark import Benchmark
-from .burst import Burst
+from .burst import BurstBenchmark
 from .mevis import MevisBenchmark
-from .ref_davis17 import RefDavis17
-from .ref_vps import RefVps
+from .ref_davis17 import RefDavis17Benchmark
+from .ref_vps import RefVpsBenchmark
 from .ref_ytvos import RefYtvosBenchmark
-from .vspw import Vspw
+from .vspw import VspwBenchmark
 
-BENCHMARKS: tuple[type[Benchmark], ...] = (RefDavis17, RefYtvosBenchmark, MevisBenchmark, Burst, Vspw, RefVps)
+BENCHMARKS: tuple[type[Benchmark], ...] = (
+    RefDavis17Benchmark,
+    RefYtvosBenchmark,
+    MevisBenchmark,
+    BurstBenchmark,
+    VspwBenchmark,
+    RefVpsBenchmark,
+)
 
 
 def open_benchmark(name: str, root: Path, split: str | None = None) -> Benchmark:

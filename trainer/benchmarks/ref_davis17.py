@@ -15,8 +15,8 @@ from ..data.sample import BrokenSample
 from ..data.video import read_videos
 from .benchmark import Benchmark
 from .matching import match
-from .scoring import MEASURES, make_row, read_prediction
-from .video import Query, Row, Truth, Video
+from .scoring import MEASURES, read_prediction, sequence_scores
+from .video import Query, SequenceScores, Truth, Video
 
 ANNOTATORS = 4
 MOST_PROPOSALS = 20
@@ -24,7 +24,7 @@ MOST_PROPOSALS = 20
 _VOID = 255
 
 
-class RefDavis17(Benchmark):
+class RefDavis17Benchmark(Benchmark):
     """Ref-DAVIS17 val, as ReferFormer prepares it.
 
     `meta_expressions/valid/meta_expressions.json`, `valid/JPEGImages/<video>/<frame>.jpg`, and the original `DAVIS`
@@ -91,10 +91,10 @@ class RefDavis17(Benchmark):
         ids = self._ids(video, frame)
         return Truth(ids == np.arange(1, self._objects[video.name] + 1)[:, None, None], ids == _VOID)
 
-    def score(self, video: Video, results: Path) -> list[Row]:
+    def score(self, video: Video, results: Path) -> list[SequenceScores]:
         return [row for annotator in range(ANNOTATORS) for row in self._score_annotator(video, annotator, results)]
 
-    def _score_annotator(self, video: Video, annotator: int, results: Path) -> list[Row]:
+    def _score_annotator(self, video: Video, annotator: int, results: Path) -> list[SequenceScores]:
         proposals = self._proposals(video, annotator, results)
         values: dict[str, list[np.ndarray]] = {measure: [] for measure in MEASURES}
         for frame, name in enumerate(video.masks):
@@ -112,7 +112,7 @@ class RefDavis17(Benchmark):
             query = proposals[proposal] if proposal < len(proposals) else _query(video.name, annotator, proposal, "")
             named = Query(f"{video.name}_{place + 1}", query.text, query.group, query.folder)
             measures = {measure: each[proposal, object_] for measure, each in compared.items()}
-            rows.append(make_row(video, named, object_, range(len(video.frames)), measures))
+            rows.append(sequence_scores(video, named, object_, range(len(video.frames)), measures))
         return rows
 
     def _proposals(self, video: Video, annotator: int, results: Path) -> list[Query]:

@@ -13,7 +13,7 @@ from .benchmark import Benchmark
 from .video import Query, Truth, Video
 
 
-class RefVps(Benchmark):
+class RefVpsBenchmark(Benchmark):
     """Clips, each with one expression, in a layout of this project.
 
     `expressions.json` (clip -> expression); `frames/<clip>/<frame>.jpg` (or PNG, TIFF, EXR);

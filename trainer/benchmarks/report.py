@@ -14,13 +14,13 @@ from rem_engine.media.writing import write_bytes
 from .benchmark import Benchmark
 from .contact_sheet import contact_sheet
 from .scoring import average
-from .video import Row
+from .video import SequenceScores
 
 _PUBLISHED = Path(__file__).with_name("published.json")
 
 
 def write_report(
-    out: Path, benchmark: Benchmark, rows: Sequence[Row], results: Path, described: dict[str, Any]
+    out: Path, benchmark: Benchmark, rows: Sequence[SequenceScores], results: Path, described: dict[str, Any]
 ) -> dict[str, Any]:
     """Write results.json, results.csv, results.md and contact_sheet.html.
 
@@ -45,7 +45,7 @@ def write_report(
     return summary
 
 
-def table_csv(rows: Sequence[Row]) -> str:
+def table_csv(rows: Sequence[SequenceScores]) -> str:
     """A line for each sequence of masks: video, name, group, sentence, frames that count, and its measures."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

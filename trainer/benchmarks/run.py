@@ -18,7 +18,7 @@ from rem_engine.whole_files import written_whole
 
 from .benchmark import Benchmark
 from .names import open_benchmark
-from .video import Row
+from .video import SequenceScores
 
 if TYPE_CHECKING:
     from rem_engine import Segmenter
@@ -207,8 +207,8 @@ def _load(benchmark: Benchmark, run: BenchmarkRun) -> Segmenter:
     return in_authors_windows(segmenter, benchmark) if run.protocol == "paper" else segmenter
 
 
-def _score_all(benchmark: Benchmark, names: Sequence[str], results: Path) -> list[Row]:
-    rows: list[Row] = []
+def _score_all(benchmark: Benchmark, names: Sequence[str], results: Path) -> list[SequenceScores]:
+    rows: list[SequenceScores] = []
     for name in tqdm(names, desc="scoring", unit="video"):
         video = benchmark.video(name)
         if video.queries:

@@ -12,7 +12,7 @@ from rem_engine.metrics import boundary_accuracy, region_similarity
 
 from ..data.files import read_ids
 from ..data.sample import BrokenSample
-from .video import Query, Row, Truth, Video
+from .video import Query, SequenceScores, Truth, Video
 
 Measure = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], np.ndarray]
 
@@ -26,8 +26,8 @@ def measures_of(headline: str) -> tuple[str, ...]:
 
 def score_queries(
     video: Video, results: Path, truth_of: Callable[[Video, int], Truth | None], headline: str
-) -> list[Row]:
-    """A row for each query of a video, each compared with the true mask of its own place.
+) -> list[SequenceScores]:
+    """The scores for each query of a video, each compared with the true mask of its own place.
 
     Frames are held one at a time. Only annotated ones count.
 
@@ -57,18 +57,20 @@ def score_queries(
         )
     per_query = {measure: np.stack(frames, axis=1) for measure, frames in values.items()}
     return [
-        make_row(video, query, place, counted, {measure: frames[place] for measure, frames in per_query.items()})
+        sequence_scores(video, query, place, counted, {measure: frames[place] for measure, frames in per_query.items()})
         for place, query in enumerate(video.queries)
     ]
 
 
-def make_row(video: Video, query: Query, truth: int, counted: Sequence[int], values: dict[str, np.ndarray]) -> Row:
+def sequence_scores(
+    video: Video, query: Query, truth: int, counted: Sequence[int], values: dict[str, np.ndarray]
+) -> SequenceScores:
     """Sum up measures [T] of a sequence, of the T frames that count."""
     measures = {}
     for measure, frames in values.items():
         for name, value in zip(("Mean", "Recall", "Decay"), statistics(frames)):
             measures[f"{measure}-{name}"] = value
-    return Row(video.name, query, truth, tuple(counted), measures)
+    return SequenceScores(video.name, query, truth, tuple(counted), measures)
 
 
 def statistics(values: np.ndarray) -> tuple[float, float, float]:
@@ -98,14 +100,14 @@ def read_prediction(results: Path, query: Query, name: str, truth: Truth) -> np.
     return mask
 
 
-def average(rows: Sequence[Row]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+def average(rows: Sequence[SequenceScores]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """The figures of a benchmark.
 
     Returns:
         means over the groups of the means within each; and these, by group in the order in which they come. Where F is
         measured there is also J&F-Mean, the mean of J-Mean and F-Mean.
     """
-    by_group: dict[str, list[Row]] = defaultdict(list)
+    by_group: dict[str, list[SequenceScores]] = defaultdict(list)
     for row in rows:
         by_group[row.query.group].append(row)
     groups = {group: _means(row.measures for row in some) for group, some in by_group.items()}

@@ -66,7 +66,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Row:
+class SequenceScores:
     """The scores of one sequence of masks.
 
     Attributes:

@@ -29,7 +29,7 @@ STUFF = {
 """The 66 of VSPW's 124 classes that REM evaluates as stuff, by number (REM's released code)."""
 
 
-class Vspw(Benchmark):
+class VspwBenchmark(Benchmark):
     """VSPW val.
 
     `val.txt`; `data/<video>/origin/<frame>.jpg`; `data/<video>/mask/<frame>.png`, pixels one more than the class's

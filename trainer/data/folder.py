@@ -13,7 +13,7 @@ from rem_engine.pixels import to_uint8
 
 from .broken import OnBroken, refuse
 from .sample import BrokenSample
-from .video import Expression, VideoSource
+from .video import VideoExpression, VideoSource
 
 NOTHING = "-"
 """Stands in prompts.txt for the mask of a sentence that names nothing in the shot."""
@@ -44,7 +44,7 @@ class Folder(VideoSource):
         self._root = root
         self._pictures: dict[str, list[Path]] = {}
         self._masks: dict[str, list[Path]] = {}
-        expressions: list[Expression] = []
+        expressions: list[VideoExpression] = []
         for shot in shots:
             try:
                 frames, lines = _by_number(shot / "frames"), _lines(shot / "prompts.txt")
@@ -65,7 +65,7 @@ class Folder(VideoSource):
         shot = Path(self._expressions[index].video).parts[0]
         return [listing / shot / "prompts.txt", *pictures]
 
-    def _expression(self, shot: Path, number: int, line: str, frames: dict[int, Path]) -> Expression:
+    def _expression(self, shot: Path, number: int, line: str, frames: dict[int, Path]) -> VideoExpression:
         listing = shot / "prompts.txt"
         mask, colon, text = (part.strip() for part in line.partition(":"))
         if not colon or not mask or not text:
@@ -73,7 +73,7 @@ class Folder(VideoSource):
         key = f"{shot.name}/{mask}"
         if mask == NOTHING:
             self._pictures[key] = list(frames.values())
-            return Expression(key, text, None)
+            return VideoExpression(key, text, None)
         if key not in self._masks:
             masks = _by_number(shot / "masks" / mask)
             strays = sorted(set(masks) - set(frames))
@@ -83,18 +83,18 @@ class Folder(VideoSource):
                 )
             self._pictures[key] = [frames[each] for each in masks]
             self._masks[key] = list(masks.values())
-        return Expression(key, text, mask)
+        return VideoExpression(key, text, mask)
 
     def _frame_file(self, video: str, position: int) -> Path:
         return self._pictures[video][position]
 
-    def _mask_files(self, expression: Expression, position: int) -> list[Path]:
+    def _mask_files(self, expression: VideoExpression, position: int) -> list[Path]:
         return [] if expression.target is None else [self._masks[expression.video][position]]
 
     def _picture(self, video: str, position: int) -> np.ndarray:
         return to_uint8(_read(self._frame_file(video, position)))
 
-    def _mask(self, expression: Expression, position: int, size: tuple[int, ...]) -> np.ndarray:
+    def _mask(self, expression: VideoExpression, position: int, size: tuple[int, ...]) -> np.ndarray:
         pixels = _read(self._mask_files(expression, position)[0])
         return pixels.max(axis=-1) > (127 if pixels.dtype == np.uint8 else 0.5)
 

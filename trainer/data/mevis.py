@@ -11,7 +11,7 @@ from .coco import decode_mask
 from .files import field, read_json
 from .packed import PackedRecords
 from .sample import BrokenSample
-from .video import Expression, VideoSource, read_videos, spoken
+from .video import VideoExpression, VideoSource, read_videos, spoken
 
 
 class Mevis(VideoSource):
@@ -57,7 +57,7 @@ class Mevis(VideoSource):
         self._runs = PackedRecords(run for runs in masks.values() for run in runs)
         super().__init__(f"MeViS ({split})", expressions, frames, listing)
 
-    def _check_annotations(self, expression: Expression, masks: dict, frames: int) -> None:
+    def _check_annotations(self, expression: VideoExpression, masks: dict, frames: int) -> None:
         for number in expression.target or ():
             if number not in masks:
                 raise BrokenSample(
@@ -74,10 +74,10 @@ class Mevis(VideoSource):
     def _frame_file(self, video: str, position: int) -> Path:
         return self._folder / "JPEGImages" / video / f"{self._frames[video][position]}.jpg"
 
-    def _mask_files(self, expression: Expression, position: int) -> list[Path]:
+    def _mask_files(self, expression: VideoExpression, position: int) -> list[Path]:
         return [self._mask_file]
 
-    def _mask(self, expression: Expression, position: int, size: tuple[int, ...]) -> np.ndarray:
+    def _mask(self, expression: VideoExpression, position: int, size: tuple[int, ...]) -> np.ndarray:
         where = f"frame {position} of {expression.video}"
         union = np.zeros(size, bool)
         for number in expression.target:
@@ -91,10 +91,10 @@ class Mevis(VideoSource):
         return union
 
 
-def _expression(listing: Path, video: str, number: str, entry: object) -> Expression:
+def _expression(listing: Path, video: str, number: str, entry: object) -> VideoExpression:
     where = f"expression {number} of the video {video}"
     text = spoken(field(listing, entry, "exp", str, where))
     if not text:
         raise BrokenSample(listing, f"{where} has no words.")
     annotations = tuple(str(each) for each in field(listing, entry, "anno_id", list, where))
-    return Expression(video, text, annotations or None)
+    return VideoExpression(video, text, annotations or None)

@@ -9,7 +9,7 @@ import numpy as np
 from .broken import OnBroken, refuse
 from .files import field, read_ids
 from .sample import BrokenSample
-from .video import Expression, VideoSource, read_videos, spoken
+from .video import VideoExpression, VideoSource, read_videos, spoken
 
 
 class RefYtvos(VideoSource):
@@ -47,21 +47,21 @@ class RefYtvos(VideoSource):
     def _frame_file(self, video: str, position: int) -> Path:
         return self._folder / "JPEGImages" / video / f"{self._frames[video][position]}.jpg"
 
-    def _mask_files(self, expression: Expression, position: int) -> list[Path]:
+    def _mask_files(self, expression: VideoExpression, position: int) -> list[Path]:
         name = self._frames[expression.video][position]
         return [self._folder / "Annotations" / expression.video / f"{name}.png"]
 
-    def _mask(self, expression: Expression, position: int, size: tuple[int, ...]) -> np.ndarray:
+    def _mask(self, expression: VideoExpression, position: int, size: tuple[int, ...]) -> np.ndarray:
         return read_ids(self._mask_files(expression, position)[0]) == expression.target
 
 
-def _expression(listing: Path, video: str, number: str, entry: object) -> Expression:
+def _expression(listing: Path, video: str, number: str, entry: object) -> VideoExpression:
     where = f"expression {number} of the video {video}"
     text = spoken(field(listing, entry, "exp", str, where))
     if not text:
         raise BrokenSample(listing, f"{where} has no words.")
     object_ = field(listing, entry, "obj_id", (str, int), where)
     try:
-        return Expression(video, text, int(object_))
+        return VideoExpression(video, text, int(object_))
     except ValueError:
         raise BrokenSample(listing, f"'obj_id' of {where} is {object_!r}, which is no number.") from None

@@ -10,7 +10,7 @@ from ..synth.write import Split
 from .broken import OnBroken, refuse
 from .files import field, read_json, read_matte
 from .sample import BrokenSample
-from .video import Expression, VideoSource
+from .video import VideoExpression, VideoSource
 
 
 class Synth(VideoSource):
@@ -40,7 +40,7 @@ class Synth(VideoSource):
                 for spoken in field(listing, entry, "expressions", list, where):
                     text = field(listing, spoken, "text", str, f"an expression of {where}")
                     target = field(listing, spoken, "target", (int, type(None)), f"an expression of {where}")
-                    expressions.append(Expression(video, text, None if target is None else target + 1))
+                    expressions.append(VideoExpression(video, text, None if target is None else target + 1))
             except BrokenSample as broken:
                 on_broken(broken)
         super().__init__(f"synthetic shots ({root.name})", expressions, frames, listing)
@@ -55,11 +55,11 @@ class Synth(VideoSource):
     def _frame_file(self, video: str, position: int) -> Path:
         return self._split.frames(video) / f"{self._frames[video][position]}.jpg"
 
-    def _mask_files(self, expression: Expression, position: int) -> list[Path]:
+    def _mask_files(self, expression: VideoExpression, position: int) -> list[Path]:
         if expression.target is None:
             return []
         name = self._frames[expression.video][position]
         return [self._split.alpha(expression.video, expression.target) / f"{name}.png"]
 
-    def _mask(self, expression: Expression, position: int, size: tuple[int, ...]) -> np.ndarray:
+    def _mask(self, expression: VideoExpression, position: int, size: tuple[int, ...]) -> np.ndarray:
         return read_matte(self._mask_files(expression, position)[0])

@@ -16,7 +16,7 @@ from .sample import BrokenSample, Sample
 
 
 @dataclass(frozen=True)
-class Expression:
+class VideoExpression:
     """A sentence about a video.
 
     Attributes:
@@ -65,7 +65,7 @@ class VideoSource(ABC):
     """
 
     def __init__(
-        self, name: str, expressions: Sequence[Expression], frames: dict[str, tuple[str, ...]], listing: Path
+        self, name: str, expressions: Sequence[VideoExpression], frames: dict[str, tuple[str, ...]], listing: Path
     ) -> None:
         self.name = name
         self._expressions, self._frames, self._listing = list(expressions), frames, listing
@@ -125,17 +125,17 @@ class VideoSource(ABC):
         """The file of a video's frame, counted from 0."""
 
     @abstractmethod
-    def _mask_files(self, expression: Expression, position: int) -> list[Path]:
+    def _mask_files(self, expression: VideoExpression, position: int) -> list[Path]:
         """The files a mask is read from, other than the listing."""
 
     @abstractmethod
-    def _mask(self, expression: Expression, position: int, size: tuple[int, ...]) -> np.ndarray:
+    def _mask(self, expression: VideoExpression, position: int, size: tuple[int, ...]) -> np.ndarray:
         """bool [H,W]: what the sentence names in a frame of a video, of the size the annotation has."""
 
     def _picture(self, video: str, position: int) -> np.ndarray:
         return read_frame(self._frame_file(video, position))
 
-    def _checked_mask(self, expression: Expression, position: int, size: tuple[int, ...]) -> np.ndarray:
+    def _checked_mask(self, expression: VideoExpression, position: int, size: tuple[int, ...]) -> np.ndarray:
         if expression.target is None:
             return np.zeros(size, bool)
         mask = self._mask(expression, position, size)
@@ -154,7 +154,7 @@ class VideoSource(ABC):
                 f"is {_by(picture.shape)} pixels, but another frame of its video is {_by(size)}.",
             )
 
-    def _check_present(self, expression: Expression, positions: Iterable[int], size: tuple[int, ...]) -> None:
+    def _check_present(self, expression: VideoExpression, positions: Iterable[int], size: tuple[int, ...]) -> None:
         if not any(self._checked_mask(expression, position, size).any() for position in positions):
             raise BrokenSample(
                 self._mask_files(expression, 0)[0],

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..synth.backgrounds import RealClips, procedural
-from ..synth.scene import Plates, Shot, Thing, render, sample_things
+from ..synth.scene import Plates, RenderedShot, Thing, render, sample_things
 
 MOST_THINGS = 4
 ASPECTS = (1.0, 1.0, 4 / 3, 16 / 9)
@@ -91,11 +91,11 @@ def build_pool(folder: Path, count: int, frames: int, size: int, seed: int, plat
     return Pool(folder)
 
 
-def _render_one(index: int, frames: int, size: int, seed: int, plates: Plates) -> Shot:
+def _render_one(index: int, frames: int, size: int, seed: int, plates: Plates) -> RenderedShot:
     rng = np.random.default_rng((seed, index))
     width = round(size * rng.choice(ASPECTS))
     shot = render(sample_things(rng), plates(rng, frames, size, width))
-    return Shot(_squeezed(shot.frames, size), _squeezed(shot.mattes, size), shot.things)
+    return RenderedShot(_squeezed(shot.frames, size), _squeezed(shot.mattes, size), shot.things)
 
 
 def _squeezed(pictures: np.ndarray, width: int) -> np.ndarray:

@@ -27,7 +27,7 @@ _PROGRESS_FILE = "progress.json"
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far a run is.
 
     Attributes:
@@ -61,7 +61,7 @@ class Checkpoints:
         scored = [path for path in self._all() if read_progress(path).score is not None]
         return max(scored, key=lambda path: (read_progress(path).score, path), default=None)
 
-    def save(self, accelerator: Accelerator, progress: Progress, average: Average | None) -> Path:
+    def save(self, accelerator: Accelerator, progress: TrainingProgress, average: Average | None) -> Path:
         """Write a checkpoint under a temporary name, give it its own, and remove those no longer kept.
 
         Every process calls this. The accelerator's models must have been given to `save_trainable_weights_only`.
@@ -86,7 +86,7 @@ class Checkpoints:
         accelerator.wait_for_everyone()
         return path
 
-    def load(self, accelerator: Accelerator, path: Path, average: Average | None) -> Progress:
+    def load(self, accelerator: Accelerator, path: Path, average: Average | None) -> TrainingProgress:
         """Give the accelerator's model and optimizer, and the average, the state of a checkpoint; every process calls.
 
         Raises:
@@ -115,9 +115,9 @@ class Checkpoints:
             shutil.rmtree(path)
 
 
-def read_progress(path: Path) -> Progress:
+def read_progress(path: Path) -> TrainingProgress:
     """How far the run was when a checkpoint was written."""
-    return Progress(**json.loads((path / _PROGRESS_FILE).read_text(encoding="utf-8")))
+    return TrainingProgress(**json.loads((path / _PROGRESS_FILE).read_text(encoding="utf-8")))
 
 
 def save_trainable_weights_only(accelerator: Accelerator) -> None:

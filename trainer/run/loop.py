@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .average import Average, averaged
-from .checkpoint import Checkpoints, Progress, read_progress, save_trainable_weights_only
+from .checkpoint import Checkpoints, TrainingProgress, read_progress, save_trainable_weights_only
 from .distributed import clip
 from .optim import build_optimizer, set_rates
 from .run_folder import CHECKPOINTS, LOGS
@@ -116,7 +116,7 @@ class TrainingLoop:
             RuntimeError: the loss or the gradient is no finite number any more.
             KeyboardInterrupt: stopped by Ctrl-C or SIGTERM after a checkpoint; the message says how to go on.
         """
-        settings, progress = self._settings, Progress(0)
+        settings, progress = self._settings, TrainingProgress(0)
         if self._last_checkpoint is not None:
             progress = self._checkpoints.load(self._accelerator, self._last_checkpoint, self.average)
             _log.debug("going on from %s", self._last_checkpoint)
@@ -141,7 +141,7 @@ class TrainingLoop:
                 is_best = score is not None and score > best_score
                 best_score = score if is_best else best_score
                 if is_best or stop_requested or done % settings.save_every == 0 or is_last:
-                    progress = Progress(done, score, seconds)
+                    progress = TrainingProgress(done, score, seconds)
                     self._last_checkpoint = self._checkpoints.save(self._accelerator, progress, self.average)
                     _log.debug("saved %s", self._last_checkpoint)
                     with averaged(self._module, self.average):

@@ -68,7 +68,7 @@ class Expression:
 
 
 @dataclass
-class Shot:
+class RenderedShot:
     """A rendered shot.
 
     Attributes:
@@ -155,7 +155,7 @@ def _crowded(a: Thing, b: Thing) -> bool:
     return bool(distance < 0.8 * (a.radius + b.radius))
 
 
-def render(things: list[Thing], background: np.ndarray) -> Shot:
+def render(things: list[Thing], background: np.ndarray) -> RenderedShot:
     """Composite things over a background, back to front.
 
     Args:
@@ -175,7 +175,7 @@ def render(things: list[Thing], background: np.ndarray) -> Shot:
             frames[t] = frames[t] * (1 - alpha[..., None]) + colour * alpha[..., None]
             mattes[:index, t] *= 1 - alpha
             mattes[index, t] = alpha
-    return Shot(frames, mattes, things)
+    return RenderedShot(frames, mattes, things)
 
 
 def _drawer(thing: Thing, count: int, height: int, width: int) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
@@ -271,7 +271,7 @@ def sample_shot(
     width: int,
     unseen: bool = False,
     absent: int = 1,
-) -> Shot:
+) -> RenderedShot:
     """A random shot with expressions.
 
     Args:

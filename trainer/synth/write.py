@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .scene import Expression, Plates, Shot, Thing, sample_shot
+from .scene import Expression, Plates, RenderedShot, Thing, sample_shot
 
 JPEG_QUALITY = 97
 
@@ -53,7 +53,7 @@ class Entry:
     ids: np.ndarray
 
 
-def object_ids(shot: Shot) -> np.ndarray:
+def object_ids(shot: RenderedShot) -> np.ndarray:
     """uint8 [T,H,W]: one more than the index of the thing that covers more than half of a pixel, else 0."""
     covered = shot.mattes > 0.5
     return np.where(covered.any(axis=0), covered.argmax(axis=0) + 1, 0).astype(np.uint8)
@@ -93,7 +93,7 @@ def _progress(count: int) -> Iterator[int]:
     return iter(tqdm(range(count), desc="rendering shots"))
 
 
-def _write_shot(split: Split, video: str, shot: Shot) -> None:
+def _write_shot(split: Split, video: str, shot: RenderedShot) -> None:
     folders = [split.alpha(video, i + 1) for i in range(len(shot.things))]
     for folder in (split.frames(video), split.annotations(video), *folders):
         folder.mkdir(parents=True)

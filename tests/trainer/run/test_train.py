@@ -25,6 +25,8 @@ from trainer.run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, rea
 from trainer.run.train import TrainingRun, train
 from trainer.settings import load_settings
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[3]
 ROUNDING = 2e-5
 """Of weights moved by 1e-3 a step: Adam divides gradients by their size, so that the rounding of small ones shows."""
@@ -111,8 +113,6 @@ import os, signal, sys
 from pathlib import Path
 from trainer.run import train as training, training_log
 from trainer.settings import load_settings
-
-pytestmark = pytest.mark.slow
 
 settings, model, out, moment, resume = sys.argv[1:]
 
