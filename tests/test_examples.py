@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from examples import segment_a_shot
+from docs.examples import segment_a_shot
 from rem_engine import open_shot
 
 

@@ -26,6 +26,7 @@ PACK_NAME = "ComfyUI-ReferEverything"
 
 
 def test_templates_are_offered_with_a_thumbnail(comfy: ComfyServer) -> None:
+    # A folder of the pack called example(s) or workflow would be served in place of workflows/.
     assert set(comfy.get("/workflow_templates")[PACK_NAME]) == set(TEMPLATES)
     for name in TEMPLATES:
         assert comfy.get(f"/api/workflow_templates/{PACK_NAME}/{name}.json")["nodes"]

@@ -1,7 +1,7 @@
 """From a video to pictures with an alpha, step by step, with the model that comes with the pack.
 
-    python -m examples.segment_a_shot                                    # the sample shot, into example_out/
-    python -m examples.segment_a_shot shot.mov "the smoke" --out mattes
+    python -m docs.examples.segment_a_shot                               # the sample shot, into example_out/
+    python -m docs.examples.segment_a_shot shot.mov "the smoke" --out mattes
 
 Nothing here holds a whole shot. For multilayer EXR, ProRes and the rest, and for runs that go on after a stop, see
 `rem_engine.segment_to_files` or `python -m rem_engine segment --help`.
@@ -19,7 +19,7 @@ from PIL import Image
 from rem_engine import MatteSettings, Segmenter, load_segmenter, open_shot
 from rem_engine.matte import Frame, matte_frames, merge_alpha
 
-SAMPLE = Path(__file__).parents[1] / "assets" / "sample_shot.mp4"
+SAMPLE = Path(__file__).parents[2] / "assets" / "sample_shot.mp4"
 
 
 def masked_frames(segmenter: Segmenter, path: Path, prompt: str) -> Iterator[Frame]:
