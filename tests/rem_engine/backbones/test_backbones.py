@@ -135,6 +135,7 @@ def test_auto_on_a_gpu_is_what_the_authors_evaluate_in(
         name = f"rem_engine.backbones.{loader}"
         monkeypatch.setattr(name, lambda folder, **options: asked.append(options) or RedBackbone())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "zeros", lambda *_, **__: torch.ones(1))  # the GPU is tried out with one
     load_segmenter(model.folder)
     load_segmenter(model.folder, dtype="float16")
     load_segmenter(model.folder, device="cpu")
