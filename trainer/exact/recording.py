@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from rem_engine.checkpoints import read_state_dict
@@ -195,4 +196,4 @@ def recorded_noise(step: RecordedStep, shape: torch.Size, generator: torch.Gener
         if generator is None:
             return None
         noise = torch.randn([batch * frames, channels, height, width], generator=generator)
-    return noise.reshape(batch, frames, channels, height, width).transpose(1, 2)
+    return rearrange(noise.reshape(batch, frames, channels, height, width), "b t c h w -> b c t h w")

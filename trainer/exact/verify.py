@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from rem_engine.backbones.base import fit_text_rows
@@ -132,7 +133,7 @@ def recorded_batch(step: RecordedStep, trainable: Trainable, generator: torch.Ge
     """
     masks = step.inputs["masks"].flatten(1, -3)  # some have an axis of one channel
     if "frames_u8" in step.inputs:
-        frames = step.inputs["frames_u8"].permute(0, 1, 3, 4, 2).numpy()
+        frames = rearrange(step.inputs["frames_u8"], "b t c h w -> b t h w c").numpy()
         size = (frames.shape[2], frames.shape[3])
         samples = [Sample(clip, mask.numpy() > 0, "") for clip, mask in zip(frames, masks)]
         clips = [model_clip(sample, size) for sample in samples]
@@ -188,7 +189,7 @@ def _as_recorded(found: Any, expected: Any) -> Any:
 def _as_stored(tensor: Tensor, stored: Tensor) -> Tensor:
     """Latents [B,C,T,h,w] as ModelScope's are recorded, [B*T,C,h,w], where they are."""
     if tensor.ndim == 5 and stored.ndim == 4:
-        tensor = tensor.transpose(1, 2).flatten(0, 1)
+        tensor = rearrange(tensor, "b c t h w -> (b t) c h w")
     return tensor.float().cpu()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from rem_engine.backbones.base import TEXT_ROWS, WAN
@@ -186,4 +187,4 @@ def decode_row(vae: nn.Module, latents: Tensor) -> Tensor:
     mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1, 1)
     std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1)
     frames = ClipVAE(vae).decode(latents * std + mean)[:, :, -1]
-    return torch.cat(list(frames.add(1).div(2).clamp(0, 1)), dim=2)
+    return rearrange(frames.add(1).div(2).clamp(0, 1), "b c h w -> c h (b w)")

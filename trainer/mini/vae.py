@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from rem_engine.backbones.base import WAN
@@ -52,7 +53,7 @@ def new_vae(settings: MiniSettings):
 
 def video_tensor(frames: np.ndarray) -> Tensor:
     """uint8 [B,T,H,W,3] -> float32 [B,3,T,H,W] in -1..1."""
-    return torch.from_numpy(frames.astype(np.float32)).permute(0, 4, 1, 2, 3) / 127.5 - 1
+    return rearrange(torch.from_numpy(frames.astype(np.float32)), "b t h w c -> b c t h w") / 127.5 - 1
 
 
 def mask_tensor(mattes: np.ndarray) -> Tensor:
@@ -108,7 +109,7 @@ def _pictures(pool: Pool, stage: _Stage, clip_vae: ClipVAE) -> Tensor:
     clips = torch.cat(_batch(pool, stage, 0))
     decoded = clip_vae.decode(clip_vae.encode(clips)[0])
     rows = torch.cat([clips[:, :, -1], decoded[:, :, -1]], dim=2).add(1).div(2).clamp(0, 1)
-    return torch.cat(list(rows), dim=2)
+    return rearrange(rows, "b c h w -> c h (b w)")
 
 
 def train_vae(pool: Pool, settings: MiniSettings, work: Path, compile_model: bool):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 PER_FRAME_STAGES = 2
@@ -107,12 +108,12 @@ class ClipVAE:
 
 def _fold(x: Tensor) -> Tensor:
     """[B,C,T,H,W] -> [B*T,C,H,W], channels last: twice as fast on CPUs."""
-    return x.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    return rearrange(x, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
 
 
 def _unfold(x: Tensor, frames: int) -> Tensor:
     """[B*T,C,H,W] -> [B,C,T,H,W]."""
-    return x.unflatten(0, (-1, frames)).transpose(1, 2)
+    return rearrange(x, "(b t) c h w -> b c t h w", t=frames)
 
 
 def _conv(conv: nn.Conv3d, x: Tensor, frames: int) -> Tensor:
@@ -136,10 +137,8 @@ def _residual(block: nn.Module, x: Tensor, frames: int) -> Tensor:
 
 
 def _attention(block: nn.Module, x: Tensor) -> Tensor:
-    count, channels, height, width = x.shape
-    qkv = block.to_qkv(_norm(block.norm, x)).flatten(2).transpose(1, 2)
-    q, k, v = qkv.chunk(3, dim=-1)
-    out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(count, channels, height, width)
+    q, k, v = rearrange(block.to_qkv(_norm(block.norm, x)), "n c h w -> n (h w) c").chunk(3, dim=-1)
+    out = rearrange(F.scaled_dot_product_attention(q, k, v), "n (h w) c -> n c h w", h=x.shape[2])
     return block.proj(out) + x
 
 
@@ -168,7 +167,7 @@ def _upsample(block: nn.Module, x: Tensor, frames: int) -> tuple[Tensor, int]:
         clip = _unfold(x, frames)
         # the second chunk is padded with zeros, not with the first frame: diffusers' "Rep" entry
         later = F.conv3d(F.pad(clip[:, :, 1:], (0, 0, 0, 0, 2, 0)), block.time_conv.weight, block.time_conv.bias)
-        later = later.unflatten(1, (2, -1)).permute(0, 2, 3, 1, 4, 5).flatten(2, 3)
+        later = rearrange(later, "b (two c) t h w -> b c (t two) h w", two=2)
         clip = torch.cat([clip[:, :, :1], later], dim=2)
         x, frames = _fold(clip), clip.shape[2]
     return block.resample(x), frames

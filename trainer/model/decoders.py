@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class MlpHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[B,C,t,h,w] -> masks [B,1,T,8h,8w], about 0..1."""
-        pixels = self.out(self.layers(features.movedim(1, -1))).movedim(-1, 2)
-        return _in_time(F.pixel_shuffle(pixels.flatten(0, 1), SCALE), features.shape[2])
+        pixels = self.out(self.layers(rearrange(features, "b c t h w -> b t h w c")))
+        return _in_time(F.pixel_shuffle(rearrange(pixels, "b t h w p -> (b t) p h w"), SCALE), features.shape[2])
 
 
 class CnnHead(nn.Module):
@@ -62,7 +63,7 @@ class CnnHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[B,C,t,h,w] -> masks [B,1,T,8h,8w], about 0..1."""
-        x = self.stages[0](features.transpose(1, 2).flatten(0, 1))
+        x = self.stages[0](rearrange(features, "b c t h w -> (b t) c h w"))
         for stage in self.stages[1:]:
             x = stage(F.interpolate(x, scale_factor=2, mode="nearest"))
         return _in_time(self.out(x), features.shape[2])
@@ -76,5 +77,5 @@ def new_head(objective: ObjectiveSettings, channels: int, frames: int) -> nn.Mod
 def _in_time(pixels: Tensor, latent_frames: int) -> Tensor:
     """Frames [B*t,f,H,W] of each latent -> [B,1,T,H,W]; of the first latent the last frame alone."""
     frames = pixels.shape[1]
-    clip = pixels.unflatten(0, (-1, latent_frames)).flatten(1, 2)
-    return clip[:, frames - 1 :].unsqueeze(1)
+    clip = rearrange(pixels, "(b t) f h w -> b 1 (t f) h w", t=latent_frames)
+    return clip[:, :, frames - 1 :]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from rem_engine.segment.resize import frames_to_model
@@ -134,5 +135,5 @@ def soft_masks(trainable: Trainable, denoiser: nn.Module, batch: Batch, objectiv
 def decode_masks(trainable: Trainable, predicted: Tensor, objective: ObjectiveSettings) -> Tensor:
     """What `predict` gives of one clip as the engine decodes it, [T,C,H,W]; see `Backbone.decode_masks`."""
     if objective.has_new_head:
-        return trainable.decode_new(predicted)[0].transpose(0, 1)
+        return rearrange(trainable.decode_new(predicted), "1 c t h w -> t c h w")
     return trainable.backbone.decode_masks(predicted)

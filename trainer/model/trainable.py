@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from rem_engine.backbones.folder import is_modelscope
@@ -132,8 +133,8 @@ class Trainable(ABC):
         finally:
             handle.remove()
         maps = self._as_maps(outputs[0].detach().float(), latents)
-        sized = F.interpolate(maps.transpose(1, 2).flatten(0, 1), latents.shape[-2:], mode="bilinear")
-        return sized.unflatten(0, (len(latents), -1)).transpose(1, 2)
+        sized = F.interpolate(rearrange(maps, "b d t h w -> (b t) d h w"), latents.shape[-2:], mode="bilinear")
+        return rearrange(sized, "(b t) d h w -> b d t h w", b=len(latents))
 
     def decode_new(self, features: Tensor) -> Tensor:
         """The new head's masks [B,1,T,H,W] of the denoiser's output, or features, [B,D,t,h,w]; with gradient."""
@@ -237,7 +238,7 @@ class WanTrainable(Trainable):
     def _as_maps(self, output: Tensor, latents: Tensor) -> Tensor:
         _, patch_height, patch_width = self.denoiser.config.patch_size
         height, width = latents.shape[3] // patch_height, latents.shape[4] // patch_width
-        return output.transpose(1, 2).unflatten(2, (latents.shape[2], height, width))
+        return rearrange(output, "b (t h w) d -> b d t h w", h=height, w=width)
 
 
 class ModelScopeTrainable(Trainable):
@@ -258,8 +259,8 @@ class ModelScopeTrainable(Trainable):
     def decode(self, latents: Tensor) -> Tensor:
         """See `Trainable.decode`."""
         vae = self.backbone.vae
-        frames = latents.transpose(1, 2).flatten(0, 1) / vae.config.scaling_factor
-        return vae.decode(frames, return_dict=False)[0].unflatten(0, (len(latents), -1)).transpose(1, 2)
+        frames = rearrange(latents, "b c t h w -> (b t) c h w") / vae.config.scaling_factor
+        return rearrange(vae.decode(frames, return_dict=False)[0], "(b t) c h w -> b c t h w", b=len(latents))
 
     def _blocks(self) -> nn.ModuleList:
         return self.denoiser.up_blocks
@@ -268,7 +269,7 @@ class ModelScopeTrainable(Trainable):
         return self.denoiser.up_blocks[block].resnets[-1].out_channels
 
     def _as_maps(self, output: Tensor, latents: Tensor) -> Tensor:
-        return output.unflatten(0, (len(latents), -1)).transpose(1, 2)
+        return rearrange(output, "(b t) d h w -> b d t h w", b=len(latents))
 
 
 def load_trainable(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -85,8 +86,8 @@ def comparison_picture(trainable: Trainable, denoiser: nn.Module, batch: Batch, 
     frames = [(trainable.backbone.decode_masks(clip[None])[middle] + 1) / 2 for clip in few.latents]
     masks = (soft_masks(trainable, denoiser, few, objective), few.masks)
     rows = [
-        torch.cat(frames, dim=2),
-        *(torch.cat(list(each[:, middle].float()), dim=1).expand(3, -1, -1) for each in masks),
+        rearrange(frames, "n c h w -> c h (n w)"),
+        *(repeat(each[:, middle].float(), "n h w -> c h (n w)", c=3) for each in masks),
     ]
     return torch.cat(rows, dim=1).clamp(0, 1).cpu()
 
