@@ -143,8 +143,10 @@ def cache_texts(folder: Path, trainable: Trainable, texts: Iterable[str], share:
         the cache, to be read once every process has returned.
     """
     by_name = {value_hash(text): text for text in texts}
-    encoder, tokenizer = trainable.backbone.text_encoder, trainable.backbone.tokenizer
-    made_from = [VERSION, module_hash(encoder), tokenizer.backend_tokenizer.to_str(), sorted(by_name)]
+    encoder, tokenizer = trainable.backbone.text_encoder, trainable.backbone.tokenizer.backend_tokenizer
+    tokenizer.no_padding()  # as set by whoever called it last; the next call sets both anew
+    tokenizer.no_truncation()
+    made_from = [VERSION, module_hash(encoder), tokenizer.to_str(), sorted(by_name)]
     place, shards = folder / f"texts-{value_hash(made_from)[:16]}", -(-len(by_name) // _TEXTS_PER_SHARD)
     members: list[list[str]] = [[] for _ in range(shards)]
     for name in by_name:
