@@ -1,4 +1,4 @@
-"""What a training run is told: validated settings, read from a preset or a YAML file."""
+"""Validated settings of a training run, read from a preset or a YAML file."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class CloseUp:
                     )
                 )
             for index, finer in enumerate(zip(*map(_one_by_one, near), strict=True), start=first_frame):
-                soft = wide.take(index)
+                soft = wide.pop(index)
                 for prompt, fine in enumerate(finer):
                     _blend(soft[prompt], fine, wide.box(prompt, index))
                 yield Chunk(index, soft[:, None])
@@ -191,7 +191,7 @@ class _FirstPass:
         self._make(limit)
         return next((cut for cut in self._cuts() if start < cut < limit), limit)
 
-    def take(self, index: int) -> Tensor:
+    def pop(self, index: int) -> Tensor:
         """Soft masks [P,H,W] of a frame, float32; each frame once, in order."""
         while self._masks[0][0] < index:
             self._masks.popleft()

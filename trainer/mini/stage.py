@@ -32,10 +32,10 @@ def train_stage(
     work: Path,
     *,
     pictures: Callable[[], Tensor],
-    ema: float = EMA,
+    ema: float | None = EMA,
     save_every: int = SAVE_EVERY,
 ) -> None:
-    """Train a module until `steps`, on from the stage's last checkpoint; it then has its averaged weights.
+    """Train a module until `steps`, on from the stage's last checkpoint; it then has its averaged weights, where they are averaged.
 
     Args:
         name: of the stage.
@@ -45,7 +45,7 @@ def train_stage(
         steps: where to stop.
         work: working folder of the training.
         pictures: [3,H,W] in 0..1 by the averaged weights, logged with every checkpoint.
-        ema: decay of the moving average.
+        ema: decay of the moving average; None keeps none.
         save_every: steps between two checkpoints.
 
     Raises:
@@ -59,7 +59,8 @@ def train_stage(
         samples=lambda step, _: ("samples", pictures()),
     )
     loop.run(task)
-    loop.average.copy_to(module)
+    if loop.average is not None:
+        loop.average.copy_to(module)
 
 
 def stage_folder(work: Path, name: str) -> Path:

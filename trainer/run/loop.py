@@ -121,7 +121,8 @@ class TrainingLoop:
             progress = self._checkpoints.load(self._accelerator, self._last_checkpoint, self.average)
             _log.debug("going on from %s", self._last_checkpoint)
         best = self._checkpoints.best()
-        best_score = -math.inf if best is None else read_progress(best).score
+        earlier_score = None if best is None else read_progress(best).score
+        best_score = -math.inf if earlier_score is None else earlier_score
         left = range(progress.step, settings.steps)
         is_main = self._accelerator.is_main_process
         stop = StopRequest(settings.how_to_resume)
@@ -134,12 +135,13 @@ class TrainingLoop:
                 log.step(step, {**figures, **data_figures, "seconds": step_seconds})
                 done, score = step + 1, None
                 is_last = done == settings.steps
-                if settings.evaluate_every and (done % settings.evaluate_every == 0 or is_last):
+                if task.evaluate and settings.evaluate_every and (done % settings.evaluate_every == 0 or is_last):
                     with averaged(self._module, self.average):
                         score = task.evaluate()
                     log.scalars(step, {"J": score})
                 is_best = score is not None and score > best_score
-                best_score = score if is_best else best_score
+                if score is not None:
+                    best_score = max(best_score, score)
                 if is_best or stop_requested or done % settings.save_every == 0 or is_last:
                     progress = TrainingProgress(done, score, seconds)
                     self._last_checkpoint = self._checkpoints.save(self._accelerator, progress, self.average)
