@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,12 @@ import cv2
 import numpy as np
 import OpenEXR
 import pytest
-from comfy_hosts import PACK
 from comfy_server import ComfyServer, Graph, Refused
 from PIL import Image
 from small_video import FRAMES, SIZE, write_lossless
 from test_server import SAMPLE, api_workflow
 
+from rem_engine.commands.cli import main as command_line
 from rem_engine.media import open_shot
 
 ROTO_FRAMES = 3
@@ -64,13 +62,8 @@ def command_line_alpha(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     folder = tmp_path_factory.mktemp("delivery")
     write_lossless(folder / "small.mp4", small_shot())
     prompts = [argument for line in TEXT.splitlines() for argument in ("-p", line)]
-    subprocess.run(
-        [sys.executable, "-m", "rem_engine", "segment", str(folder / "small.mp4"), *prompts, "--smooth", "2",
-         "-o", str(folder / "out"), "--write", "exr", "--start", "1001", "--device", "cpu"],
-        cwd=PACK,
-        check=True,
-        capture_output=True,
-    )  # fmt: skip
+    options = ["-o", str(folder / "out"), "--smooth", "2", "--write", "exr", "--start", "1001", "--device", "cpu"]
+    assert command_line(["segment", str(folder / "small.mp4"), *prompts, *options]) == 0
     files = sorted((folder / "out" / "exr").glob("*.exr"))
     frames = exr_channels(files)
     assert files[0].name.endswith(".1001.exr") and len(files) == FRAMES

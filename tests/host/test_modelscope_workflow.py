@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from small_video import FRAMES, disc_video, write_lossless
 from test_server import api_workflow, assert_same_masks, levels
 
 from rem_engine.checkpoints import read_state_dict
+from rem_engine.commands.cli import main as command_line
 from rem_engine.models import known_model
 
 NAME = "segment_with_modelscope"
@@ -55,8 +54,8 @@ def command_line_soft(golden: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "--model", base, "--checkpoint", rem, "--size", "64x128", "--window", WINDOW, "--overlap", 2, "--seed", SEED,
         "--write", "npz", "--device", "cpu",
     ]  # fmt: skip
-    command = [sys.executable, "-m", "rem_engine", "segment", folder / "shot.mp4", "-p", PROMPT, "-o", folder / "out"]
-    subprocess.run([*map(str, command), *map(str, options)], cwd=PACK, check=True, capture_output=True)
+    command = ["segment", folder / "shot.mp4", "-p", PROMPT, "-o", folder / "out", *options]
+    assert command_line([str(argument) for argument in command]) == 0
     run = json.loads((folder / "out" / "run.json").read_text(encoding="utf-8"))
     with np.load(folder / "out" / run["prompts"][0]["folder"] / "soft.npz") as arrays:
         return arrays["soft"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from comfy_hosts import PACK
 from comfy_server import ComfyServer, Graph, Refused, message
 from PIL import Image
 
+from rem_engine.commands.cli import main as command_line
 from rem_engine.media import open_shot
 
 SAMPLE = PACK / "assets" / "sample_shot.mp4"
@@ -75,13 +74,8 @@ def command_line_soft(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
             Image.fromarray(frame).save(frames / f"{index:05d}.png")
     prompts = [argument for prompt in PROMPTS for argument in ("-p", prompt)]
     out = folder / "out"
-    subprocess.run(
-        [sys.executable, "-m", "rem_engine", "segment", str(frames), *prompts, "-o", str(out), "--device", "cpu",
-         "--write", "npz"],
-        cwd=PACK,
-        check=True,
-        capture_output=True,
-    )  # fmt: skip
+    options = ["-o", str(out), "--device", "cpu", "--write", "npz"]
+    assert command_line(["segment", str(frames), *prompts, *options]) == 0
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     with np.load(out / run["prompts"][SECOND - 1]["folder"] / "soft.npz") as arrays:
         return arrays["soft"]

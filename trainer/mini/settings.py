@@ -40,24 +40,3 @@ class MiniSettings:
     t2v_steps: int = 700
     rem_steps: int = 6000
     seed: int = 1
-
-
-SMALLEST = MiniSettings(
-    size=32,
-    frames=5,
-    clips=12,
-    heldout_clips=4,
-    vae_width=8,
-    vae_steps=3,
-    vae_clip_steps=2,
-    vae_decoder_steps=2,
-    dim=128,
-    layers=1,
-    ffn_dim=128,
-    text_dim=32,
-    text_layers=1,
-    text_heads=2,
-    t2v_steps=3,
-    rem_steps=3,
-)
-"""Seconds of work: what the tests train."""

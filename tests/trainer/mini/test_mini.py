@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from rem_engine import load_segmenter
 from trainer.mini.pool import build_pool
-from trainer.mini.settings import SMALLEST
+from trainer.mini.settings import MiniSettings
 from trainer.mini.stage import SCHEDULE, stage_folder, train_stage
 from trainer.mini.train import train_mini
 from trainer.run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, read_progress
@@ -24,6 +24,26 @@ from trainer.run.optim import cosine
 from trainer.settings import OptimSettings
 
 pytestmark = pytest.mark.slow
+
+SMALLEST = MiniSettings(
+    size=32,
+    frames=5,
+    clips=12,
+    heldout_clips=4,
+    vae_width=8,
+    vae_steps=3,
+    vae_clip_steps=2,
+    vae_decoder_steps=2,
+    dim=128,
+    layers=1,
+    ffn_dim=128,
+    text_dim=32,
+    text_layers=1,
+    text_heads=2,
+    t2v_steps=3,
+    rem_steps=3,
+)
+"""Seconds of work."""
 
 
 class Killed(Exception):
