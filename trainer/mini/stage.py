@@ -35,7 +35,7 @@ def train_stage(
     ema: float | None = EMA,
     save_every: int = SAVE_EVERY,
 ) -> None:
-    """Train a module until `steps`, on from the stage's last checkpoint; it then has its averaged weights, if any are kept.
+    """Train a module until `steps`, on from the stage's last checkpoint; it ends with its averaged weights, if any.
 
     Args:
         name: of the stage.
