@@ -2,6 +2,7 @@
 # make test         run the tests, those of the nodes in the newest ComfyUI found
 # make test-fast    only those that take no ComfyUI and a moment each
 # make test-all     all of them, in every ComfyUI found
+# make lint         ruff, and mypy: whether the classes are what the functions they are given to expect
 # make docs         bring the nodes' help pages up to date with the settings, and draw docs/how-it-works.md's pictures
 #
 # All set up a virtual environment in .venv first. With PYTHON=/path/to/python they use that interpreter instead, its
@@ -37,8 +38,12 @@ test-all: $(READY)
 	$(PYTEST) --all-hosts
 
 lint: $(READY)
-	$(RUN) -m pip install --quiet ruff
+	$(RUN) -m pip install --quiet -e ".[lint]"
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	mkdir -p build/types && ln -sfn "$(CURDIR)" build/types/refereverything
+	MYPYPATH=build/types $(RUN) -m mypy -p refereverything.nodes
 
 docs: $(READY)
 	$(RUN) -m docs.make_node_help

@@ -13,6 +13,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ..rem_engine.matte import Frame, MatteSettings, matte_frames, merge_alpha
+from ..rem_engine.matte.frames import alpha_of
 from ..rem_engine.matte.settings import NEUTRAL
 from ..rem_engine.segment.cuts import CutFinder
 from ..rem_engine.setting import settings_of
@@ -93,9 +94,10 @@ class MaskToAlpha(io.ComfyNode):
         for frame in matte_frames(_frames(pictures, layers), settings, device=device, cuts=cuts):
             plate = pictures[frame.index]
             colours = plate.expand(len(layers), -1, -1, -1) if frame.foreground is None else frame.foreground
-            alpha[:, frame.index] = frame.alpha
-            rgba[:, frame.index] = merge_alpha(colours, frame.alpha, colour == "premultiplied")
-            preview.add(frame.index, partial(over_checker, plate, frame.alpha.amax(dim=0)))
+            finished = alpha_of(frame)
+            alpha[:, frame.index] = finished
+            rgba[:, frame.index] = merge_alpha(colours, finished, colour == "premultiplied")
+            preview.add(frame.index, partial(over_checker, plate, finished.amax(dim=0)))
             progress.update("mattes", frame.index + 1, count)
         rgba, alpha = (rearrange(values, "l t ... -> (l t) ...") for values in (rgba, alpha))
         return io.NodeOutput(rgba, alpha, ui=strip_preview(preview.frames(), cls))

@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import InputImpl, io
 
 from ..rem_engine.media import open_shot
+from ..rem_engine.media.timecode import STILLS_FPS
 from .host.schema import node_schema
 
 SAMPLE = Path(__file__).parent.parent / "assets" / "sample_shot.mp4"
@@ -40,4 +41,4 @@ class SampleShot(io.ComfyNode):
         with open_shot(SAMPLE) as shot:
             count = min(frame_limit or shot.frame_count, shot.frame_count)
             frames = torch.from_numpy(shot.read(0, count)).float() / 255.0
-            return io.NodeOutput(frames, float(shot.fps), InputImpl.VideoFromFile(str(SAMPLE)))
+            return io.NodeOutput(frames, float(shot.fps or STILLS_FPS), InputImpl.VideoFromFile(str(SAMPLE)))

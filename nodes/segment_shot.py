@@ -15,7 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import Input, io
 
-from ..rem_engine.layers import combined_layers
+from ..rem_engine.layers import CombineMode, combined_layers
 from ..rem_engine.matte import MatteSettings
 from ..rem_engine.media import draw_overlay
 from ..rem_engine.media.timecode import exact_rate
@@ -108,7 +108,7 @@ class SegmentShot(io.ComfyNode):
         fps: float,
         video: Input.Video | None = None,
         decode_vae: VAE | None = None,
-        combine: str = "separate",
+        combine: CombineMode = "separate",
         close_up: bool = False,
         **settings: Any,
     ) -> io.NodeOutput:

@@ -85,7 +85,7 @@ class SegmentVideo(io.ComfyNode):
         prompt: int,
         threshold: float,
         decode_vae: VAE | None = None,
-        combine: str = "separate",
+        combine: prompts.CombineMode = "separate",
         close_up: bool = False,
         **segment: Any,
     ) -> io.NodeOutput:

@@ -26,7 +26,7 @@ from .run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints
 from .run.run_folder import CHECKPOINTS, Start, read_settings, read_start
 
 if TYPE_CHECKING:
-    from .settings import TrainSettings
+    from .settings import LoraSettings, TrainSettings
 
 # Where accelerate keeps the weights of a model that is sharded over processes.
 _FSDP_SHARDS = "pytorch_model_fsdp_0"
@@ -90,7 +90,7 @@ def export(request: Export, progress: Progress = SILENT) -> Path:
     if settings.lora is not None and request.form == "lora":
         if request.rank not in (None, settings.lora.rank):
             raise ValueError(f"The run trained a LoRA of rank {settings.lora.rank}; leave out --rank.")
-        _write_lora(request, _changes(trained, settings), start)
+        _write_lora(request, _changes(trained, settings.lora), start)
         return checkpoint
     folder = find_model_folder(start.model)
     part = folder / ("unet" if is_modelscope(folder) else "transformer")
@@ -129,12 +129,13 @@ def _unsharded(folder: Path) -> dict[str, Tensor]:
     return {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
 
 
-def _changes(trained: Mapping[str, Tensor], settings: TrainSettings) -> dict[str, LowRank]:
+def _changes(trained: Mapping[str, Tensor], lora: LoraSettings) -> dict[str, LowRank]:
     """A trained LoRA as changes, by original names."""
     low_rank = {name: tensor for name, tensor in trained.items() if ".lora_" in name}
     layers = {name.partition(".lora_")[0] for name in low_rank}
-    alphas = {f"{layer}.alpha": torch.tensor(settings.lora.alpha) for layer in layers}
-    return read_changes({**low_rank, **alphas})
+    alphas = {f"{layer}.alpha": torch.tensor(lora.alpha) for layer in layers}
+    changes = read_changes({**low_rank, **alphas})
+    return {name: change for name, change in changes.items() if isinstance(change, LowRank)}
 
 
 def _write_lora(request: Export, changes: Mapping[str, LowRank], start: Start) -> None:
@@ -166,7 +167,7 @@ def _write_whole(path: Path, start: Start, part: Path, trained: Mapping[str, Ten
     began = to_diffusers(laid_over.denoiser or open_state_dict(part))
     changes = {}
     if settings.lora is not None:
-        changes = {name_to_diffusers(name): change for name, change in _changes(trained, settings).items()}
+        changes = {name_to_diffusers(name): change for name, change in _changes(trained, settings.lora).items()}
 
     def weights() -> Iterator[tuple[str, Tensor]]:
         for name, entry in began.items():

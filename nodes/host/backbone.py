@@ -52,7 +52,15 @@ def card_of(model: ModelPatcher) -> Card:
     return model.get_attachment(_CARD) or Card()
 
 
-class HostBackbone:
+class EncodedPrompts:
+    """What a backbone of the graph has in place of a text encoder: prompts come as CONDITIONING."""
+
+    def encode_text(self, prompt: str) -> Tensor:
+        """Raises RuntimeError, whatever the prompt."""
+        raise RuntimeError("In the graph prompts come as CONDITIONING: encode them with EncodeText.")
+
+
+class HostBackbone(EncodedPrompts):
     """The host's MODEL and VAE as the engine's `Backbone`; prompts come encoded, as CONDITIONING.
 
     Latents stay as the host's VAE gives them, not normalised: the host's sampling entry normalises on the way into the
@@ -97,7 +105,7 @@ class HostBackbone:
     def draw_noise(self, latents: Tensor, seed: int) -> None:
         """None: REM on Wan takes clean latents."""
 
-    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: None = None) -> Tensor:
+    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None = None) -> Tensor:
         """Latents [1,16,t,h,w] and prompts [P,77,4096] -> mask latents [P,16,t,h,w], scaled like `latents`."""
         batch = latents.expand(len(prompt_embeds), -1, -1, -1, -1).contiguous()
         conditioning = [[prompt_embeds, {}]]

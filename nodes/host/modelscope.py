@@ -39,7 +39,7 @@ from ...rem_engine.checkpoints import Change, LowRank, check
 from ...rem_engine.checkpoints.read import open_state_dict
 from ...rem_engine.checkpoints.stored import StoredTensor, map_tensors
 from ...rem_engine.models import missing_modelscope
-from .backbone import Card, attach_card, card_of, encode_once, prompts_that_fit
+from .backbone import Card, EncodedPrompts, attach_card, card_of, encode_once, prompts_that_fit
 
 _LATENTS = comfy.latent_formats.SD15()  # whose factor is ModelScope's too: 0.18215
 _CLIP_NAME = "h"  # under which the host's tokenizers for ViT-H return their tokens
@@ -108,7 +108,7 @@ class ModelScopeModel(nn.Module):
             for layer in layers if isinstance(layers, nn.ModuleList) else ():
                 layer.register_forward_pre_hook(_heed_cancel)
 
-    def forward(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None) -> Tensor:
         """See `ModelScopeDenoiser`."""
         return self._denoise(latents, prompt_embeds, noise)
 
@@ -151,7 +151,7 @@ def _heed_cancel(*_: Any) -> None:
     comfy.model_management.throw_exception_if_processing_interrupted()
 
 
-class ModelScopeHostBackbone:
+class ModelScopeHostBackbone(EncodedPrompts):
     """A ModelScope MODEL of LoadREM and a VAE of the host as the engine's `Backbone`; prompts come as CONDITIONING.
 
     Frames encoded once are not encoded again as long as the host keeps the VAE.
@@ -190,7 +190,7 @@ class ModelScopeHostBackbone:
         """Noise for latents [1,4,T,h,w], the command line's for the same seed."""
         return draw_noise(latents, seed)
 
-    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor) -> Tensor:
+    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None = None) -> Tensor:
         """Latents [1,4,T,h,w], prompts [P,77,D], noise [1 or P,4,T,h,w] -> mask latents [P,4,T,h,w] in one pass."""
         management = comfy.model_management
         memory = self._model.memory_required([len(prompt_embeds), *latents.shape[1:]])

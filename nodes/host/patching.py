@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import comfy.sd
 import torch
@@ -21,7 +21,7 @@ _FULL_PRECISION = (torch.float32, torch.float16, torch.bfloat16)
 # Under this name the host's TorchCompileModel keeps its wrapper, which runs the modules it compiled.
 _COMPILED = "torch.compile"
 
-Patch = tuple[Any, ...] | LoRAAdapter
+Patch: TypeAlias = tuple[Any, ...] | LoRAAdapter
 
 
 def is_quantised(model: ModelPatcher) -> bool:

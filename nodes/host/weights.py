@@ -33,7 +33,7 @@ from ...rem_engine.checkpoints import (
 from ...rem_engine.checkpoints.architecture import is_for_modelscope, text_to_video_shapes
 from ...rem_engine.checkpoints.names import Shaped
 from ...rem_engine.checkpoints.read import open_state_dict
-from ...rem_engine.checkpoints.stored import map_tensors
+from ...rem_engine.checkpoints.stored import StoredTensor, map_tensors
 from ...rem_engine.models import missing_base, missing_text_encoder, missing_vae
 from .backbone import Card, attach_card, card_of, check_model
 from .modelscope import load_modelscope
@@ -95,7 +95,7 @@ def load_checkpoint(
     """
     label = Path(path).name
     stored = open_state_dict(path)
-    parts = {"transformer": {}, "vae": {}}
+    parts: dict[str, dict[str, StoredTensor]] = {"transformer": {}, "vae": {}}
     difference = is_adapter(stored)
     if not difference:
         check_whole(label, strength)

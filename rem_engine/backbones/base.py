@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 TEXT_ROWS = 77
 """Rows of prompt embeddings a denoiser attends to, zero rows included: REM's own, of every family (released code)."""
+
+
+Network: TypeAlias = Any
+"""A module of diffusers or transformers, or a part of one: no checker can follow what these are made of, nor the
+configurations they carry."""
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..checkpoints import Change, check, describe, is_adapter, read_changes, split_components
 from ..checkpoints.adapter import apply_change, check_changes, check_strength
 from ..checkpoints.names import name_to_diffusers
 from ..checkpoints.read import open_state_dict
 from ..checkpoints.stored import StoredTensor, map_tensors
+from .base import Network
 
 
 def is_modelscope(folder: Path) -> bool:
@@ -59,24 +59,24 @@ def open_checkpoint(path: Path | None, strength: float = 1.0) -> Checkpoint:
         ValueError: not REM weights, or a strength they do not take.
     """
     check_strength(strength)
-    stored = {} if path is None else open_state_dict(path)
+    label, stored = ("", {}) if path is None else (path.name, open_state_dict(path))
     if is_adapter(stored):
         changes = read_changes(map_tensors(stored))
         renamed = {name_to_diffusers(name): change for name, change in changes.items()}
-        return Checkpoint(path.name, changes=renamed, strength=strength)
+        return Checkpoint(label, changes=renamed, strength=strength)
     if strength != 1.0:
         raise ValueError(
             "A strength is for a delta or LoRA; whole weights take the place of the model's, leave it at 1."
         )
     whole = split_components(stored)
     if stored and not whole["transformer"]:
-        raise ValueError(f"{path.name} holds no transformer, this is {describe(stored)}; a REM denoiser is expected.")
-    return Checkpoint("" if path is None else path.name, whole["transformer"], whole["vae"])
+        raise ValueError(f"{label} holds no transformer, this is {describe(stored)}; a REM denoiser is expected.")
+    return Checkpoint(label, whole["transformer"], whole["vae"])
 
 
 def load_component(
     folder: Path,
-    model_class: type,
+    model_class: type[Network],
     whole: Mapping[str, StoredTensor],
     rem: Checkpoint,
     *,
@@ -84,7 +84,7 @@ def load_component(
     rename: Callable[[Mapping[str, StoredTensor]], dict[str, StoredTensor]],
     device: torch.device,
     dtype: Callable[[str], torch.dtype],
-) -> nn.Module:
+) -> Network:
     """Build a component of a model folder and give it its weights.
 
     Args:
@@ -108,12 +108,12 @@ def load_component(
 
 
 def fill(
-    model: nn.Module,
+    model: Network,
     weights: Mapping[str, StoredTensor],
     label: str,
     device: torch.device,
     dtype: Callable[[str], torch.dtype],
-) -> nn.Module:
+) -> Network:
     """Give a model built without memory its weights, one at a time, in the type each is kept in.
 
     Raises:
@@ -126,7 +126,7 @@ def fill(
     return model.eval().requires_grad_(False)
 
 
-def lay_over(model: nn.Module, rem: Checkpoint) -> None:
+def lay_over(model: Network, rem: Checkpoint) -> None:
     """Add a delta or LoRA to a denoiser's weights, in place; whole weights are in it already."""
     weights = model.state_dict()
     check_changes(weights, rem.changes, rem.label)

@@ -17,7 +17,7 @@ from ..checkpoints.read import open_state_dict
 from ..checkpoints.stored import StoredTensor
 from ..layers import check_prompt
 from ..memory import available_bytes
-from .base import MODELSCOPE, TEXT_ROWS, warn_cut_prompt, words_from
+from .base import MODELSCOPE, TEXT_ROWS, Network, warn_cut_prompt, words_from
 from .folder import (
     Checkpoint,
     check_parts,
@@ -48,6 +48,9 @@ _ATTENTION_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn"
 _OLD_ATTENTION = re.compile(r"(.+\.mid_block\.attentions\.0\.)(query|key|value|proj_attn)(\.(?:weight|bias))")
 _ATTENTION_WEIGHT = re.compile(r"(?:encoder|decoder)\.mid_block\.attentions\.0\.to_(?:q|k|v|out\.0)\.weight")
 
+NO_NOISE = "ModelScope takes noisy latents and no noise was given; draw_noise makes it."
+"""The message for a caller that leaves it out."""
+
 TEXT_PREFIX = "text_model."
 _POSITION_IDS = "position_ids"
 
@@ -63,12 +66,18 @@ class ModelScopeDenoiser(nn.Module):
         scheduler: diffusers' DDIMScheduler, for its noise schedule.
     """
 
-    def __init__(self, unet: nn.Module, scheduler: Any) -> None:
+    def __init__(self, unet: Network, scheduler: Any) -> None:
         super().__init__()
         self.unet, self.scheduler = unet, scheduler
 
-    def forward(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor) -> Tensor:
-        """Latents [1,4,T,h,w], prompts [P,77,D], noise [1 or P,4,T,h,w] -> mask latents [P,4,T,h,w], float32."""
+    def forward(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None) -> Tensor:
+        """Latents [1,4,T,h,w], prompts [P,77,D], noise [1 or P,4,T,h,w] -> mask latents [P,4,T,h,w], float32.
+
+        Raises:
+            ValueError: no noise.
+        """
+        if noise is None:
+            raise ValueError(NO_NOISE)
         count, device, dtype = len(prompt_embeds), self.unet.device, self.unet.dtype
         # The authors leave the schedule's timesteps unset, so the last one is that of training: 0.
         timestep = self.scheduler.timesteps[-1].to(device)
@@ -118,8 +127,8 @@ class ModelScopeBackbone:
     def __init__(
         self,
         denoiser: ModelScopeDenoiser,
-        vae: nn.Module,
-        text_encoder: nn.Module,
+        vae: Network,
+        text_encoder: Network,
         tokenizer: Any,
         *,
         name: str = MODELSCOPE.name,
@@ -171,8 +180,12 @@ class ModelScopeBackbone:
         return draw_noise(latents, seed)
 
     @torch.no_grad()
-    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor) -> Tensor:
-        """Latents [1,4,T,h,w], prompts [P,77,D], noise [1 or P,4,T,h,w] -> mask latents [P,4,T,h,w] in one pass."""
+    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Latents [1,4,T,h,w], prompts [P,77,D], noise [1 or P,4,T,h,w] -> mask latents [P,4,T,h,w] in one pass.
+
+        Raises:
+            ValueError: no noise.
+        """
         return self.denoiser(latents, prompt_embeds, noise)
 
     @torch.no_grad()
@@ -235,7 +248,7 @@ def load_denoiser(folder: Path, rem: Checkpoint, device: torch.device, dtype: to
     return ModelScopeDenoiser(unet, DDIMScheduler.from_config(read_json(folder / _SCHEDULE)))
 
 
-def load_vae(folder: Path, rem: Checkpoint, device: torch.device) -> nn.Module:
+def load_vae(folder: Path, rem: Checkpoint, device: torch.device) -> Network:
     """The VAE of a model folder, diffusers' AutoencoderKL in float32, or that of a REM checkpoint which holds one.
 
     Raises:
@@ -263,7 +276,7 @@ def text_weights(folder: Path) -> dict[str, StoredTensor]:
     return {name: entry for name, entry in bare.items() if not name.endswith(_POSITION_IDS)}
 
 
-def _load_text(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[nn.Module, Any]:
+def _load_text(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Network, Any]:
     from transformers import CLIPTextConfig, CLIPTextModel
 
     with torch.device("meta"):

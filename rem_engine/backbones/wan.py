@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checkpoints import to_diffusers
 from ..checkpoints.read import open_state_dict
 from ..checkpoints.stored import StoredTensor
 from ..layers import check_prompt
 from ..memory import available_bytes
-from .base import TEXT_ROWS, WAN, fit_text_rows, warn_cut_prompt, words_from
+from .base import TEXT_ROWS, WAN, Network, fit_text_rows, warn_cut_prompt, words_from
 from .folder import (
     check_parts,
     fill,
@@ -55,9 +55,9 @@ class WanBackbone:
 
     def __init__(
         self,
-        transformer: nn.Module,
-        vae: nn.Module,
-        text_encoder: nn.Module,
+        transformer: Network,
+        vae: Network,
+        text_encoder: Network,
         tokenizer: Any,
         *,
         name: str = WAN.name,
@@ -71,7 +71,7 @@ class WanBackbone:
         self.name = name
         self.default_size, self.default_window, self.default_overlap = default_size, default_window, default_overlap
         self.dtype = dtype
-        self.device = vae.device
+        self.device: torch.device = vae.device
         # In float32; rounded to bfloat16, as in the authors' GPU run, they move latents by up to 0.009.
         statistics = torch.tensor([vae.config.latents_mean, vae.config.latents_std], device=self.device)
         self._mean, self._std = statistics.view(2, 1, -1, 1, 1, 1)
@@ -125,7 +125,7 @@ class WanBackbone:
         """None: REM on Wan takes clean latents."""
 
     @torch.no_grad()
-    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: None = None) -> Tensor:
+    def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None = None) -> Tensor:
         """Clean latents [1,16,t,h,w], prompts [P,77,4096] -> mask latents [P,16,t,h,w] in one pass at t = 0 (REM)."""
         count = len(prompt_embeds)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -190,8 +190,8 @@ def load_wan(
     rem = open_checkpoint(checkpoint, strength)
 
     def load(
-        part: str, model_class: type, whole: Mapping[str, StoredTensor], dtype_of: Callable[[str], torch.dtype]
-    ) -> nn.Module:
+        part: str, model_class: type[Network], whole: Mapping[str, StoredTensor], dtype_of: Callable[[str], torch.dtype]
+    ) -> Network:
         return load_component(
             folder / part, model_class, whole, rem, family=WAN.name, rename=to_diffusers, device=device, dtype=dtype_of
         )
@@ -214,7 +214,7 @@ def load_wan(
     return WanBackbone(transformer, vae, text_encoder, tokenizer, dtype=dtype, **read_defaults(folder))
 
 
-def _load_text(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[nn.Module, Any]:
+def _load_text(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Network, Any]:
     from transformers import UMT5Config, UMT5EncoderModel
 
     config = UMT5Config.from_dict(read_json(folder / "text_encoder" / "config.json"))

@@ -10,7 +10,7 @@ import torch
 from .checks import check_finite, check_plate
 from .colour import decontaminate
 from .edges import feather, grow, levels, threshold
-from .frames import Frame, display_values
+from .frames import Frame, display_values, plate_of
 from .refinement import refine
 from .regions import fill_holes, remove_islands
 from .settings import MatteSettings
@@ -68,29 +68,25 @@ def _checked(frames: Iterable[Frame], settings: MatteSettings) -> Iterator[Frame
                 f"Masks of shape {list(frame.soft.shape)} cannot be used; [L,H,W], one mask a layer, is expected."
             )
         check_finite(frame.soft, f"mask of frame {frame.index}")
-        if frame.plate is not None:
-            check_plate(frame.soft, frame.plate)
-            frame = replace(frame, plate=display_values(frame.plate))
-            check_finite(frame.plate, f"plate of frame {frame.index}")
-        elif settings.needs_plate:
-            raise ValueError(
-                f"Frame {frame.index} comes without its plate, which smoothing, refinement and decontamination need: "
-                "give the plate, or turn them off (smooth=0, refine=0, decontaminate=False)."
-            )
+        if frame.plate is not None or settings.needs_plate:
+            plate = plate_of(frame)
+            check_plate(frame.soft, plate)
+            plate = display_values(plate)
+            check_finite(plate, f"plate of frame {frame.index}")
+            frame = replace(frame, plate=plate)
         yield frame
 
 
 def _matte(frame: Frame, settings: MatteSettings, device: torch.device) -> Frame:
     mask = frame.soft.to(device, torch.float32)
-    plate = None if frame.plate is None else frame.plate.to(device, torch.float32)
     mask = levels(mask, settings.black, settings.white, settings.gamma)
     if settings.threshold is not None:
         mask = threshold(mask, settings.threshold, settings.knee)
     mask = remove_islands(fill_holes(mask, settings.fill_holes), settings.remove_islands)
     if settings.refine:
-        mask = refine(mask, plate, settings.refine, settings.refine_detail)
+        mask = refine(mask, plate_of(frame).to(device, torch.float32), settings.refine, settings.refine_detail)
     mask = feather(grow(mask, settings.grow), settings.feather)
     if settings.invert:
         mask = 1.0 - mask
-    foreground = decontaminate(plate, mask).cpu() if settings.decontaminate else None
+    foreground = decontaminate(plate_of(frame).float(), mask).cpu() if settings.decontaminate else None
     return replace(frame, alpha=mask.cpu(), foreground=foreground)

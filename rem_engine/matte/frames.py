@@ -31,6 +31,31 @@ class Frame:
     foreground: Tensor | None = None
 
 
+def plate_of(frame: Frame) -> Tensor:
+    """A frame's plate, for an operation that needs one.
+
+    Raises:
+        ValueError: it comes without.
+    """
+    if frame.plate is None:
+        raise ValueError(
+            f"Frame {frame.index} comes without its plate, which smoothing, refinement and decontamination need: "
+            "give the plate, or turn them off (smooth=0, refine=0, decontaminate=False)."
+        )
+    return frame.plate
+
+
+def alpha_of(frame: Frame) -> Tensor:
+    """The matte of a frame that has been through the matte stage.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if frame.alpha is None:
+        raise ValueError(f"Frame {frame.index} comes without its alpha: put it through the matte stage.")
+    return frame.alpha
+
+
 def display_values(plate: Tensor) -> Tensor:
     """A plate, uint8 or float in 0..1 -> float32 in 0..1."""
     return plate.float() if plate.is_floating_point() else plate.float() / 255.0

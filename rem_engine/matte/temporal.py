@@ -69,10 +69,10 @@ class FlowSmoother:
         for step in (-1, 1):
             motion: Motion | None = None
             for other in range(place + step, place + step * (self._radius + 1), step):
-                if not 0 <= other < len(held):
-                    break
                 nearer = held[other - step]
                 following = nearer.ahead if step > 0 else nearer.back
+                if not 0 <= other < len(held) or following is None:
+                    break
                 motion = chained(held[place].picture, motion, following, held[other].picture) if motion else following
                 full = motion.scaled(soft.shape[1:])
                 weight += full.trust

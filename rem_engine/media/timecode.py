@@ -89,7 +89,7 @@ def is_timecode(text: str, fps: Fraction) -> bool:
 def exact_rate(rate: float | Fraction) -> Fraction:
     """The frame rate meant by a rounded one: 23.976 -> 24000/1001, 29.97 -> 30000/1001, 24.0 -> 24."""
     for candidate in (Fraction(round(rate)), Fraction(round(rate * 1.001) * 1000, 1001)):
-        if candidate and abs(rate - candidate) < candidate / 4000:
+        if -candidate / 4000 < rate - candidate < candidate / 4000:
             return candidate
     return Fraction(rate).limit_denominator(1001)
 

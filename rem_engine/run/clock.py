@@ -48,12 +48,13 @@ class Clock:
 
     def each(self, stage: str | None, items: Iterable[_Item]) -> Iterator[_Item]:
         """The items; what it takes to make them counts for a stage."""
-        iterator, end = iter(items), object()
+        iterator = iter(items)
         while True:
             with self.timed(stage):
-                item = next(iterator, end)
-            if item is end:
-                return
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
             yield item
 
     def seconds(self) -> dict[str, float]:

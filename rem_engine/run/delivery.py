@@ -9,7 +9,7 @@ from types import TracebackType
 
 import numpy as np
 
-from ..matte.frames import Frame, display_values
+from ..matte.frames import Frame, alpha_of, display_values
 from ..media.colour import srgb_to_linear
 from ..media.exr_writing import exr_bytes, exr_channels, exr_header
 from ..media.matte_video import ProResWriter, WebMWriter
@@ -230,11 +230,9 @@ class _Parts:
 
     @classmethod
     def of(cls, frame: Frame) -> _Parts:
-        if frame.alpha is None:
-            raise ValueError(f"Frame {frame.index} comes without its alpha: put it through the matte stage.")
         display = None if frame.plate is None else display_values(frame.plate)
         parts = (display, frame.linear, frame.foreground)
-        return cls(frame.alpha.numpy(), *(None if part is None else part.numpy() for part in parts))
+        return cls(alpha_of(frame).numpy(), *(None if part is None else part.numpy() for part in parts))
 
     def colour(self, place: int) -> np.ndarray:
         """Display-referred colour [H,W,3] of a layer."""

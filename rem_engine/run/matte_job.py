@@ -15,6 +15,7 @@ import torch
 
 from ..devices import find_device
 from ..matte import Frame, MatteSettings
+from ..matte.frames import plate_of
 from ..media.masks import Masks, open_masks
 from ..media.reading import open_shot
 from ..media.shot import Shot
@@ -162,7 +163,7 @@ class _MaskedFrames:
             plates = read_plate(self._shot, index, self._kinds) if self._needs_plate else ()
             ahead.append(Frame(index, torch.from_numpy(np.stack(masks)), *plates))
             if self._finder:
-                self._finder.add(ahead[-1].plate.numpy())
+                self._finder.add(plate_of(ahead[-1]).numpy())
             while ahead and (self._finder is None or ahead[0].index < self._finder.known):
                 yield ahead.popleft()
         if self._finder:

@@ -170,6 +170,7 @@ class Segmenter:
         steps = _Steps(2 + len(prompt_embeds), progress)
         self.prompts_per_pass = 0
         pending: Tensor | None = None  # masks [P,n,C,h,w] of the window before, of the frames now cross-faded
+        window: Window | None
         with self._timed("read"):
             number, window = next(item for item in windows if item[1].stop > first_frame)
         while window is not None:
@@ -219,8 +220,8 @@ class Segmenter:
 
     def _draw_noise(self, latents: Tensor, seeds: Sequence[int]) -> Tensor | None:
         """Noise [seeds,C,t,h,w] for latents [1,C,t,h,w]; None for a backbone that takes none."""
-        drawn = [self.backbone.draw_noise(latents, seed) for seed in seeds]
-        return None if drawn[0] is None else torch.cat(drawn)
+        drawn = [noise for seed in seeds if (noise := self.backbone.draw_noise(latents, seed)) is not None]
+        return torch.cat(drawn) if drawn else None
 
     def _predict(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None) -> Tensor:
         """Mask latents [P,C,t,h,w], of as many prompts at a time as fit into memory."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,8 @@ def _run_all(runs: Sequence[AblationRun], jobs: int, bar: tqdm) -> None:
     # spawned, so that no thread pool of this process is copied half-way
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    waiting, active, failed = list(runs), {}, None
+    waiting, failed = list(runs), None
+    active: dict[int, tuple[AblationRun, SpawnProcess]] = {}
     with StopRequest("give the same command to go on") as stop:
         while active or (waiting and failed is None):
             while waiting and failed is None and len(active) < jobs:
@@ -155,7 +157,7 @@ def _run_all(runs: Sequence[AblationRun], jobs: int, bar: tqdm) -> None:
             if stop.asked:
                 _stop([process for _, process in active.values()])
                 raise KeyboardInterrupt("stopped; run the same command to go on")
-            for sentinel in ended:
+            for sentinel in [each for each in active if each in ended]:
                 run, process = active.pop(sentinel)
                 process.join()
                 if process.exitcode:

@@ -86,12 +86,18 @@ def _strips(benchmark: Benchmark, row: SequenceScores, results: Path) -> tuple[n
     true, predicted = [], []
     for place in np.unique(np.linspace(0, len(row.frames) - 1, _FRAMES).round().astype(int)):
         frame = row.frames[place]
-        picture, truth = read_image(video.frames[frame]), benchmark.truth(video, frame)
+        picture, truth, name = read_image(video.frames[frame]), benchmark.truth(video, frame), video.masks[frame]
+        if truth is None or name is None:
+            raise ValueError(f"Frame {frame} of {video.name} was scored and has no annotation any more; score it anew.")
         here = (results / row.query.folder).is_dir()  # an empty proposal, added for the matching, has no files
-        mask = read_prediction(results, row.query, video.masks[frame], truth) if here else np.zeros_like(truth.masks[0])
+        mask = read_prediction(results, row.query, name, truth) if here else np.zeros_like(truth.masks[0])
         true.append(_overlaid(picture, truth.masks[row.truth], "true"))
         predicted.append(_overlaid(picture, mask, "predicted"))
-    return tuple(preview_strip(np.stack(some), count=_FRAMES, height=_HEIGHT) for some in (true, predicted))
+    return _strip(true), _strip(predicted)
+
+
+def _strip(pictures: list[np.ndarray]) -> np.ndarray:
+    return preview_strip(np.stack(pictures), count=_FRAMES, height=_HEIGHT)
 
 
 def _overlaid(picture: np.ndarray, mask: np.ndarray, label: str) -> np.ndarray:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rem_engine import Segmenter
 from rem_engine.media.images import ImageShot
@@ -23,8 +24,9 @@ THRESHOLD = 0.5
 
 def in_authors_windows(segmenter: Segmenter, benchmark: Benchmark) -> Segmenter:
     """The same model, cutting videos as the authors' evaluation of this benchmark does; for the protocol `paper`."""
-    backbone, family = copy.copy(segmenter.backbone), segmenter.backbone.family
+    family = segmenter.backbone.family
     windows = benchmark.windows if family.paper_tail == "whole" else (benchmark.pieces,)
+    backbone: Any = copy.copy(segmenter.backbone)  # whose family is set, as a backbone's own never is
     backbone.family = replace(family, paper_windows=windows)
     return Segmenter(backbone, segmenter.plan.settings)
 
@@ -64,9 +66,10 @@ def _predict(segmenter: Segmenter, video: Video, queries: Sequence[Query], resul
         for chunk in segmenter.stream(shot, embeds, first_frame=start, progress=progress):
             masks = (chunk.soft > THRESHOLD).numpy().swapaxes(0, 1)
             for frame, of_frame in enumerate(masks, chunk.start):
-                if video.masks[frame] is not None:
+                name = video.masks[frame]
+                if name is not None:
                     for query, mask in zip(queries, of_frame):
-                        write_bytes(results / query.folder / video.masks[frame], mask_png(mask))
+                        write_bytes(results / query.folder / name, mask_png(mask))
             if chunk.start + len(masks) > last:
                 break
 

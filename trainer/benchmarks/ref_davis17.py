@@ -98,12 +98,14 @@ class RefDavis17Benchmark(Benchmark):
         proposals = self._proposals(video, annotator, results)
         values: dict[str, list[np.ndarray]] = {measure: [] for measure in MEASURES}
         for frame, name in enumerate(video.masks):
+            if name is None:
+                continue
             truth = self.truth(video, frame)
             masks = [read_prediction(results, query, name, truth) for query in proposals]
             masks += [np.zeros(truth.masks.shape[1:], bool)] * (len(truth.masks) - len(masks))
-            void = np.broadcast_to(truth.void, truth.masks.shape)
+            shape, void = truth.masks.shape, truth.void_of_each
             for measure, compare in MEASURES.items():
-                each = [compare(np.broadcast_to(mask, truth.masks.shape), truth.masks, void) for mask in masks]
+                each = [compare(np.broadcast_to(mask, shape), truth.masks, void) for mask in masks]
                 values[measure].append(np.stack(each))
         compared = {measure: np.stack(frames, axis=2) for measure, frames in values.items()}
         rows = []

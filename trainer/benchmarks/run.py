@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tqdm import tqdm
 
@@ -54,7 +54,7 @@ class BenchmarkRun:
     resume: bool = False
     model: str = "mini"
     checkpoint: Path | None = None
-    protocol: str = "paper"
+    protocol: Literal["shot", "paper"] = "paper"
     size: tuple[int, int] | None = None
     window: int | None = None
     seed: int = 0

@@ -43,14 +43,12 @@ def score_queries(
     values: dict[str, list[np.ndarray]] = defaultdict(list)
     counted: list[int] = []
     for frame, name in enumerate(video.masks):
-        truth = None if name is None else truth_of(video, frame)
-        if truth is None:
+        if name is None or (truth := truth_of(video, frame)) is None:
             continue
         counted.append(frame)
         predicted = np.stack([read_prediction(results, query, name, truth) for query in video.queries])
-        void = None if truth.void is None else np.broadcast_to(truth.void, truth.masks.shape)
         for measure in measures_of(headline):
-            values[measure].append(MEASURES[measure](predicted, truth.masks, void))
+            values[measure].append(MEASURES[measure](predicted, truth.masks, truth.void_of_each))
     if not counted:
         raise ValueError(
             f"No frame of {video.name} has an annotation, so that there is nothing to score; check --root."

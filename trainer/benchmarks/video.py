@@ -64,6 +64,11 @@ class Truth:
     masks: np.ndarray
     void: np.ndarray | None = None
 
+    @property
+    def void_of_each(self) -> np.ndarray | None:
+        """`void` for every one of the masks, bool [N,H,W]; None for none."""
+        return None if self.void is None else np.broadcast_to(self.void, self.masks.shape)
+
 
 @dataclass(frozen=True)
 class SequenceScores:

@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from ..model.objective import model_clip
 from .broken import broken_policy
 from .fingerprint import ENCODING_PARTS, files_hash, module_hash, tensor_hash, value_hash
 from .join import Joined
-from .sample import BrokenSample, Source, Wrapping
+from .sample import BrokenSample, Sample, Source, Wrapping
 
 if TYPE_CHECKING:
     from ..model.trainable import Trainable
@@ -75,6 +75,10 @@ class EncodedSample:
     text: str
 
 
+ReadyToTrain: TypeAlias = Joined[Sample | EncodedSample]
+"""The sources of a stream, of which some may be read in encoded form."""
+
+
 class TextCache:
     """Text embeddings of known sentences.
 
@@ -110,7 +114,7 @@ class CachedSource(Wrapping):
         folder: of the shards.
     """
 
-    def __init__(self, source: Source, folder: Path) -> None:
+    def __init__(self, source: Source[Sample], folder: Path) -> None:
         super().__init__(source)
         self._folder = folder
 
@@ -143,10 +147,8 @@ def cache_texts(folder: Path, trainable: Trainable, texts: Iterable[str], share:
         the cache, to be read once every process has returned.
     """
     by_name = {value_hash(text): text for text in texts}
-    encoder, tokenizer = trainable.backbone.text_encoder, trainable.backbone.tokenizer.backend_tokenizer
-    tokenizer.no_padding()  # as set by whoever called it last; the next call sets both anew
-    tokenizer.no_truncation()
-    made_from = [VERSION, module_hash(encoder), tokenizer.to_str(), sorted(by_name)]
+    encoder, tokenizer = trainable.backbone.text_encoder, trainable.backbone.tokenizer
+    made_from = [VERSION, module_hash(encoder), tokenizer.backend_tokenizer.to_str(), sorted(by_name)]
     place, shards = folder / f"texts-{value_hash(made_from)[:16]}", -(-len(by_name) // _TEXTS_PER_SHARD)
     members: list[list[str]] = [[] for _ in range(shards)]
     for name in by_name:
@@ -162,11 +164,11 @@ def cache_texts(folder: Path, trainable: Trainable, texts: Iterable[str], share:
 def cache_latents(
     folder: Path,
     trainable: Trainable,
-    source: Joined,
+    source: Joined[Sample],
     data: DataSettings,
     size: tuple[int, int],
     share: Share | None = None,
-) -> Joined:
+) -> ReadyToTrain:
     """Encode those parts of a source that are always the same, as far as `folder` does not hold them yet.
 
     A shard of which a file has changed since is made anew, the others are kept, as is what an interrupted call wrote.
@@ -189,19 +191,20 @@ def cache_latents(
         return source
     vae = trainable.backbone.vae
     encoder = [VERSION, module_hash(vae, ENCODING_PARTS), dict(vae.config), size, data.frames]
-    parts = []
+    parts: list[Source[Sample | EncodedSample]] = []
     for part, settings in zip(source.parts, data.sources, strict=True):
         if part.is_fixed(data.frames):
             made_from = [*encoder, settings.model_dump(mode="json", exclude={"weight"})]
             place = folder / f"latents-{value_hash(made_from)[:16]}"
             _encode_samples(place, trainable, part, data, size, share or Share())
-            part = CachedSource(part, place)
-        parts.append(part)
+            parts.append(CachedSource(part, place))
+        else:
+            parts.append(part)
     return Joined(parts, source.weights)
 
 
 def _encode_samples(
-    folder: Path, trainable: Trainable, source: Source, data: DataSettings, size: tuple[int, int], share: Share
+    folder: Path, trainable: Trainable, source: Source[Sample], data: DataSettings, size: tuple[int, int], share: Share
 ) -> None:
     on_broken = broken_policy(data.on_broken)
     stale = []
@@ -212,7 +215,7 @@ def _encode_samples(
     for number in _told(stale, f"encoding {source.name}"):
         files = _files_of(source, number)  # before they are read: what changes meanwhile is found the next time
         tensors: dict[str, Tensor] = {}
-        entries = []
+        entries: list[dict[str, Any]] = []  # as JSON holds them
         for index in _members(source, number):
             try:
                 # what is fixed draws nothing
@@ -221,29 +224,24 @@ def _encode_samples(
                 on_broken(error)
                 entries.append({"broken": error.what, "path": str(error.path)})
                 continue
-            mask = tensor_hash(masks)
-            entry = {
-                "video": f"video.{tensor_hash(frames)}",
-                "mask": f"mask.{mask}",
-                "bits": f"bits.{mask}",
-                "shape": list(masks.shape),
-            }
+            hashed = tensor_hash(masks)
+            video, mask, bits = f"video.{tensor_hash(frames)}", f"mask.{hashed}", f"bits.{hashed}"
             # several sentences may speak of one clip, or mean one mask
-            if entry["video"] not in tensors:
-                tensors[entry["video"]] = _stored(trainable.encode_video(frames))
-            if entry["mask"] not in tensors:
-                tensors[entry["mask"]] = _stored(trainable.encode_masks(masks))
-                tensors[entry["bits"]] = torch.from_numpy(np.packbits(masks.numpy()))
-            entries.append(entry)
+            if video not in tensors:
+                tensors[video] = _stored(trainable.encode_video(frames))
+            if mask not in tensors:
+                tensors[mask] = _stored(trainable.encode_masks(masks))
+                tensors[bits] = torch.from_numpy(np.packbits(masks.numpy()))
+            entries.append({"video": video, "mask": mask, "bits": bits, "shape": list(masks.shape)})
         _write(_shard(folder, number), tensors, {"files": files, "samples": json.dumps(entries)})
 
 
-def _files_of(source: Source, number: int) -> str:
+def _files_of(source: Source[Sample], number: int) -> str:
     indices = _members(source, number)
     return files_hash(path for index in indices for path in source.files(index))
 
 
-def _members(source: Source, number: int) -> range:
+def _members(source: Source[Sample], number: int) -> range:
     start = number * _SAMPLES_PER_SHARD
     return range(start, min(start + _SAMPLES_PER_SHARD, len(source)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class Subset:
         seed: of the choice.
     """
 
-    def __init__(self, source: Source, count: int, seed: int = 0) -> None:
+    def __init__(self, source: Source[Sample], count: int, seed: int = 0) -> None:
         self.name = source.name
         self._source = source
         self._chosen = np.sort(np.random.default_rng(seed).permutation(len(source))[:count])
@@ -49,7 +50,7 @@ class Resized(Wrapping):
         size: (height, width), pixels; the aspect is not kept.
     """
 
-    def __init__(self, source: Source, size: tuple[int, int]) -> None:
+    def __init__(self, source: Source[Sample], size: tuple[int, int]) -> None:
         super().__init__(source)
         self._size = size
 
@@ -57,7 +58,10 @@ class Resized(Wrapping):
         return at_size(self._source.read(index, frames, rng), self._size)
 
 
-class Joined:
+_Read = TypeVar("_Read", covariant=True)
+
+
+class Joined(Generic[_Read]):
     """Several sources one after the other.
 
     Attributes:
@@ -65,7 +69,7 @@ class Joined:
         weights: how often a sample of each is drawn, relative to once an epoch (see `SampleOrder`).
     """
 
-    def __init__(self, parts: Sequence[Source], weights: Sequence[float]) -> None:
+    def __init__(self, parts: Sequence[Source[_Read]], weights: Sequence[float]) -> None:
         self.name = " + ".join(part.name for part in parts)
         self.parts, self.weights = tuple(parts), tuple(weights)
         self._ends = np.cumsum([len(part) for part in parts])
@@ -89,6 +93,6 @@ class Joined:
     def is_fixed(self, frames: int) -> bool:
         return all(part.is_fixed(frames) for part in self.parts)
 
-    def read(self, index: int, frames: int, rng: np.random.Generator) -> Sample:
+    def read(self, index: int, frames: int, rng: np.random.Generator) -> _Read:
         part, inner = self.locate(index)
         return self.parts[part].read(inner, frames, rng)

@@ -11,11 +11,11 @@ from .pseudo_video import PseudoVideo
 from .ref_davis17 import RefDavis17
 from .ref_ytvos import RefYtvos
 from .refcoco import RefCoco
-from .sample import Dataset, Source
+from .sample import Dataset, Sample, Source
 from .synth import Synth
 
 
-def open_sources(data: DataSettings, size: tuple[int, int] | None = None) -> Joined:
+def open_sources(data: DataSettings, size: tuple[int, int] | None = None) -> Joined[Sample]:
     """The datasets of a stream, joined.
 
     Args:
@@ -29,7 +29,7 @@ def open_sources(data: DataSettings, size: tuple[int, int] | None = None) -> Joi
     on_broken = broken_policy(data.on_broken)
     parts = []
     for settings in data.sources:
-        source: Source = open_source(settings, on_broken)
+        source: Source[Sample] = open_source(settings, on_broken)
         if len(source) == 0:
             raise ValueError(f"{source.name} at {settings.root} holds no sentence that can be trained on.")
         if settings.max_samples is not None:

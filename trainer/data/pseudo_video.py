@@ -28,7 +28,7 @@ class PseudoVideo(Wrapping):
         source: of still images.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source[Sample]) -> None:
         super().__init__(source)
         self.name = f"pseudo-video of {source.name}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -42,16 +42,18 @@ class Sample:
     text: str
 
 
-class Source(Protocol):
-    """A dataset on disk; its samples are expressions, counted from 0.
+_Read = TypeVar("_Read", covariant=True)
+
+
+class Source(Protocol[_Read]):
+    """A dataset on disk; its samples are expressions, counted from 0, and read as a `Sample` or in encoded form.
 
     A source can be pickled (the loader's workers get a copy), and reading a sample leaves no trace in it.
-
-    Attributes:
-        name: for logs and messages.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """For logs and messages."""
 
     def __len__(self) -> int:
         """How many expressions it holds."""
@@ -65,7 +67,7 @@ class Source(Protocol):
     def is_fixed(self, frames: int) -> bool:
         """Whether `read` gives the same clip whatever `rng` draws, so that its latents can be kept."""
 
-    def read(self, index: int, frames: int, rng: np.random.Generator) -> Sample:
+    def read(self, index: int, frames: int, rng: np.random.Generator) -> _Read:
         """A clip of `frames` frames, everything random about it drawn from `rng`.
 
         Raises:
@@ -73,7 +75,7 @@ class Source(Protocol):
         """
 
 
-class Dataset(Source, Protocol):
+class Dataset(Source[Sample], Protocol):
     """A source that reads files itself, and can say what is wrong with them."""
 
     def check(self, index: int) -> None:
@@ -91,7 +93,7 @@ class Wrapping:
         source: the other.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source[Sample]) -> None:
         self.name = source.name
         self._source = source
 

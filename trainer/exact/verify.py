@@ -100,7 +100,7 @@ def _take(run: RecordedRun, trainable: Trainable, settings: TrainSettings) -> li
         value.backward()
         clip_gradients(denoiser.parameters(), optim)
         with_gradient = {name: p for name, p in denoiser.named_parameters() if p.grad is not None}
-        norms = {name: p.grad.norm().item() for name, p in with_gradient.items()}
+        norms = {name: p.grad.norm().item() for name, p in with_gradient.items() if p.grad is not None}
         before = {name: p.detach().clone() for name, p in with_gradient.items()}
         optimizer.step()
         found = {
@@ -172,9 +172,9 @@ def _result(step: RecordedStep, found: Mapping[str, Any], tensors: Mapping[str, 
     result: dict[str, Any] = {"name": step.name, "kind": step.kind, "step": step.number, **own, "expected": expected}
     result["relative_difference"] = {name: _relative(own[name], value) for name, value in expected.items()}
     result["max_difference"] = {
-        name: (_as_stored(tensors[name], value) - value.float()).abs().max().item()
+        name: (_as_stored(tensor, value) - value.float()).abs().max().item()
         for name, value in step.outputs.items()
-        if tensors.get(name) is not None
+        if (tensor := tensors.get(name)) is not None
     }
     return result
 

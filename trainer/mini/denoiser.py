@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from rem_engine.backbones.base import TEXT_ROWS, WAN
+from rem_engine.backbones.base import TEXT_ROWS, WAN, Network
 
 from ..model.clip_vae import ClipVAE
 from ..model.trainable import freeze_parts
@@ -36,7 +37,7 @@ class _NarrowInput(nn.Linear):
         return F.linear(x, self.weight[:, : x.shape[-1]], self.bias)
 
 
-def new_transformer(settings: MiniSettings):
+def new_transformer(settings: MiniSettings) -> Network:
     """An untrained Wan2.1 transformer (diffusers' `WanTransformer3DModel`) of REM-mini's size."""
     from diffusers import WanTransformer3DModel
 
@@ -65,7 +66,7 @@ class Texts(nn.Module):
         tokenizer: its tokenizer.
     """
 
-    def __init__(self, encoder: nn.Module, tokenizer) -> None:
+    def __init__(self, encoder: Network, tokenizer: Any) -> None:
         super().__init__()
         self.encoder = encoder
         self.tokenizer = tokenizer
@@ -79,7 +80,7 @@ class Texts(nn.Module):
 
 
 class _Pretraining(nn.Module):
-    def __init__(self, transformer: nn.Module, texts: Texts) -> None:
+    def __init__(self, transformer: Network, texts: Texts) -> None:
         super().__init__()
         self.transformer = transformer
         self.texts = texts
@@ -89,7 +90,9 @@ def _tensor(latents: np.ndarray) -> Tensor:
     return torch.from_numpy(latents.astype(np.float32))
 
 
-def pretrain(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps: int, work: Path) -> None:
+def pretrain(
+    pool: Pool, latents: Latents, transformer: Network, texts: Texts, vae: Network, steps: int, work: Path
+) -> None:
     """Text-to-video pre-training by flow matching, in place; the text encoder learns with the denoiser.
 
     The path is `(1 - s) x + s e` and the target `e - x`, at timestep 1000 s (Wan2.1, rectified flow).
@@ -122,7 +125,9 @@ def pretrain(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps
     train_stage("t2v", model, optim, loss, steps, work, pictures=pictures)
 
 
-def fine_tune(pool: Pool, latents: Latents, transformer, texts: Texts, vae, steps: int, work: Path) -> None:
+def fine_tune(
+    pool: Pool, latents: Latents, transformer: Network, texts: Texts, vae: Network, steps: int, work: Path
+) -> None:
     """REM fine-tuning, in place: clean video latents at timestep 0 in, mask latents out, squared error between latents.
 
     As `python -m trainer train mini` trains, but that a shot's sentence is drawn anew each time it comes up; here too
@@ -155,7 +160,9 @@ def fine_tune(pool: Pool, latents: Latents, transformer, texts: Texts, vae, step
 
 def _referring_batch(rng: np.random.Generator, pool: Pool) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Shots, rows of their mask latents (the last row is the empty mask) and sentences."""
-    indices, rows, sentences = [], [], []
+    indices: list[int] = []
+    rows: list[int] = []
+    sentences: list[str] = []
     while len(indices) < BATCH:
         index = int(rng.integers(len(pool)))
         things = pool.things[index]
@@ -163,9 +170,10 @@ def _referring_batch(rng: np.random.Generator, pool: Pool) -> tuple[np.ndarray, 
             row, sentence = -1, describe_absent(rng, things)
         else:
             row = int(rng.integers(len(things)))
-            sentence = describe(rng, things, row)
-            if sentence is None:
+            described = describe(rng, things, row)
+            if described is None:
                 continue
+            sentence = described
         indices.append(index)
         rows.append(row)
         sentences.append(_typed(rng, sentence))
@@ -182,7 +190,7 @@ def _typed(rng: np.random.Generator, sentence: str) -> str:
 
 
 @torch.no_grad()
-def decode_row(vae: nn.Module, latents: Tensor) -> Tensor:
+def decode_row(vae: Network, latents: Tensor) -> Tensor:
     """The last frames of normalised latents [B,16,t,h,w] side by side: [3,H,B*W] in 0..1."""
     mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1, 1)
     std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from rem_engine.backbones.base import WAN
+from rem_engine.backbones.base import WAN, Network
 
 from ..data.fingerprint import ENCODING_PARTS, module_hash
 from ..model.clip_vae import ClipVAE
@@ -32,13 +32,13 @@ class Latents:
         self.masks = np.load(folder / "masks.npy", mmap_mode="r")
 
 
-def vae_fingerprint(vae: nn.Module) -> str:
+def vae_fingerprint(vae: Network) -> str:
     """A hash of a VAE's encoding weights, which says whether latents on disk are its own."""
     return module_hash(vae, ENCODING_PARTS)
 
 
 @torch.no_grad()
-def encode_pool(pool: Pool, vae: nn.Module, folder: Path) -> Latents:
+def encode_pool(pool: Pool, vae: Network, folder: Path) -> Latents:
     """Encode every shot and matte with `vae` into `folder`, or open them where that is done."""
     fingerprint = vae_fingerprint(vae)
     done = folder / "vae.sha256"

@@ -119,11 +119,11 @@ def _by_workers(work: Callable[[range, Connection], None], count: int) -> Iterat
     received = 0
     while receivers:
         for ready in wait(receivers):
-            receiver: Any = ready  # a Connection: `wait` is typed for sockets as well
+            connection: Any = ready  # one of the receivers: `wait` is typed for sockets as well
             try:
-                item = receiver.recv()
+                item = connection.recv()
             except EOFError:
-                receivers.remove(receiver)
+                receivers.remove(connection)
                 continue
             received += 1
             yield item

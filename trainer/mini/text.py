@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rem_engine.backbones.base import Network
+
 from ..synth.scene import caption, describe, describe_absent, sample_things
 from .settings import MiniSettings
 
@@ -71,7 +73,7 @@ def train_tokenizer(folder: Path, settings: MiniSettings) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def new_text_encoder(settings: MiniSettings, vocabulary: int):
+def new_text_encoder(settings: MiniSettings, vocabulary: int) -> Network:
     """An untrained UMT5 encoder (transformers' `UMT5EncoderModel`) of REM-mini's size."""
     from transformers import UMT5Config, UMT5EncoderModel
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from rem_engine.backbones.base import WAN
+from rem_engine.backbones.base import WAN, Network
 
 from ..model.clip_vae import ClipVAE, make_per_frame
 from ..settings import OptimSettings
@@ -36,7 +36,7 @@ SHORT_BATCH, LONG_BATCH, DECODER_BATCH = (3, 3), (2, 2), (1, 3)
 """Videos and mattes of a step."""
 
 
-def new_vae(settings: MiniSettings):
+def new_vae(settings: MiniSettings) -> Network:
     """An untrained Wan2.1 VAE (diffusers' `AutoencoderKLWan`) of REM-mini's width."""
     from diffusers import AutoencoderKLWan
 
@@ -76,7 +76,8 @@ def _batch(pool: Pool, stage: _Stage, step: int) -> tuple[Tensor, Tensor]:
     """Clips of random shots and random mattes, cropped and turned."""
     rng = np.random.default_rng((7, step, *stage.name.encode()))
     counts, frames, side = stage.counts, stage.frames, stage.side
-    videos, masks = [], []
+    videos: list[np.ndarray] = []
+    masks: list[np.ndarray] = []
     for index in rng.integers(len(pool), size=sum(counts)):
         is_video = len(videos) < counts[0]
         source = pool.frames[index] if is_video else pool.mattes[index, rng.integers(len(pool.things[index]))]
@@ -112,7 +113,7 @@ def _pictures(pool: Pool, stage: _Stage, clip_vae: ClipVAE) -> Tensor:
     return rearrange(rows, "b c h w -> c h (b w)")
 
 
-def train_vae(pool: Pool, settings: MiniSettings, work: Path, compile_model: bool):
+def train_vae(pool: Pool, settings: MiniSettings, work: Path, compile_model: bool) -> Network:
     """Train the VAE on short clips, on longer ones, then its decoder alone; resumes where a killed run stopped.
 
     Returns:
@@ -158,7 +159,7 @@ def train_vae(pool: Pool, settings: MiniSettings, work: Path, compile_model: boo
 
 
 @torch.no_grad()
-def mask_carry(vae, pool: Pool, count: int = 64) -> float:
+def mask_carry(vae: Network, pool: Pool, count: int = 64) -> float:
     """Mean J of thresholded decode(encode(mask)) over mattes of a pool."""
     clip_vae, scores = ClipVAE(vae), []
     for index in range(min(count, len(pool))):
@@ -173,7 +174,7 @@ def mask_carry(vae, pool: Pool, count: int = 64) -> float:
 
 
 @torch.no_grad()
-def standardise(vae, pool: Pool, count: int = 400) -> None:
+def standardise(vae: Network, pool: Pool, count: int = 400) -> None:
     """Fold latent statistics into the quant convolutions, in place.
 
     Afterwards Wan's published latents_mean and latents_std normalise this VAE's latents: `(z - mean) / std` of videos

@@ -13,11 +13,13 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from rem_engine.backbones.base import Network
+
 PER_FRAME_STAGES = 2
 """Stages at full and half resolution (of four) whose convolutions look at one frame in REM-mini's VAE."""
 
 
-def spatial_convolutions(vae: nn.Module) -> list[nn.Module]:
+def spatial_convolutions(vae: Network) -> list[Network]:
     """The causal convolutions of the two highest resolutions, which REM-mini keeps per-frame.
 
     Args:
@@ -35,7 +37,7 @@ def spatial_convolutions(vae: nn.Module) -> list[nn.Module]:
     return [m for m in convs if m.kernel_size[1] == 3]
 
 
-def make_per_frame(vae: nn.Module) -> None:
+def make_per_frame(vae: Network) -> None:
     """Zero the earlier temporal taps of `spatial_convolutions` and mark them, in place."""
     for conv in spatial_convolutions(vae):
         with torch.no_grad():
@@ -43,7 +45,7 @@ def make_per_frame(vae: nn.Module) -> None:
         conv.per_frame = True
 
 
-def mark_per_frame(vae: nn.Module) -> None:
+def mark_per_frame(vae: Network) -> None:
     """Mark the `spatial_convolutions` whose earlier temporal taps are zero, as REM-mini's are, in place.
 
     A mark saves time and changes no value; in training it keeps those taps at zero.
@@ -59,7 +61,7 @@ class ClipVAE:
         vae: diffusers' `AutoencoderKLWan`; its parameters are used, not copied.
     """
 
-    def __init__(self, vae: nn.Module) -> None:
+    def __init__(self, vae: Network) -> None:
         self.vae = vae
 
     def encode(self, clips: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,33 +127,33 @@ def _conv(conv: nn.Conv3d, x: Tensor, frames: int) -> Tensor:
     return _fold(F.conv3d(clip, conv.weight, conv.bias, padding=(0, pad, pad)))
 
 
-def _norm(norm: nn.Module, x: Tensor) -> Tensor:
+def _norm(norm: Network, x: Tensor) -> Tensor:
     return F.normalize(x, dim=1) * (norm.scale * norm.gamma.view(1, -1, 1, 1))
 
 
-def _residual(block: nn.Module, x: Tensor, frames: int) -> Tensor:
+def _residual(block: Network, x: Tensor, frames: int) -> Tensor:
     skip = x if isinstance(block.conv_shortcut, nn.Identity) else _conv(block.conv_shortcut, x, frames)
     x = _conv(block.conv1, F.silu(_norm(block.norm1, x)), frames)
     x = _conv(block.conv2, F.silu(_norm(block.norm2, x)), frames)
     return x + skip
 
 
-def _attention(block: nn.Module, x: Tensor) -> Tensor:
+def _attention(block: Network, x: Tensor) -> Tensor:
     q, k, v = rearrange(block.to_qkv(_norm(block.norm, x)), "n c h w -> n (h w) c").chunk(3, dim=-1)
     out = rearrange(F.scaled_dot_product_attention(q, k, v), "n (h w) c -> n c h w", h=x.shape[2])
     return block.proj(out) + x
 
 
-def _middle(block: nn.Module, x: Tensor, frames: int) -> Tensor:
+def _middle(block: Network, x: Tensor, frames: int) -> Tensor:
     x = _residual(block.resnets[0], x, frames)
     return _residual(block.resnets[1], _attention(block.attentions[0], x), frames)
 
 
-def _head(part: nn.Module, x: Tensor, frames: int) -> Tensor:
+def _head(part: Network, x: Tensor, frames: int) -> Tensor:
     return _conv(part.conv_out, F.silu(_norm(part.norm_out, x)), frames)
 
 
-def _downsample(block: nn.Module, x: Tensor, frames: int) -> tuple[Tensor, int]:
+def _downsample(block: Network, x: Tensor, frames: int) -> tuple[Tensor, int]:
     x = block.resample(x)
     if block.mode == "downsample2d" or frames == 1:
         return x, frames
@@ -162,7 +164,7 @@ def _downsample(block: nn.Module, x: Tensor, frames: int) -> tuple[Tensor, int]:
     return _fold(clip), clip.shape[2]
 
 
-def _upsample(block: nn.Module, x: Tensor, frames: int) -> tuple[Tensor, int]:
+def _upsample(block: Network, x: Tensor, frames: int) -> tuple[Tensor, int]:
     if block.mode == "upsample3d" and frames > 1:
         clip = _unfold(x, frames)
         # the second chunk is padded with zeros, not with the first frame: diffusers' "Rep" entry

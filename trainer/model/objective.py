@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,20 +30,27 @@ class Batch:
         latents: of the video, clean, normalised, [B,C,t,h,w].
         mask_latents: the target, [B,C,t,h,w].
         rows: text embeddings [B,77,D], zero rows included.
-        noise: of the latents' shape, where noisy ones are taken.
         masks: the target in pixels, 0 and 1, [B,T,H,W], of any type.
+        noise: of the latents' shape, where noisy ones are taken.
     """
 
     latents: Tensor
     mask_latents: Tensor
     rows: Tensor
+    masks: Tensor
     noise: Tensor | None = None
-    masks: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Batch(**{name: None if value is None else value.to(device) for name, value in values.items()})
+        return self._of_each(lambda values: values.to(device))
+
+    def first(self, count: int) -> Batch:
+        """The first clips of the batch."""
+        return self._of_each(lambda values: values[:count])
+
+    def _of_each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        noise = None if self.noise is None else change(self.noise)
+        return Batch(change(self.latents), change(self.mask_latents), change(self.rows), change(self.masks), noise)
 
 
 def model_clip(sample: Sample, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -58,7 +65,7 @@ def encode_clips(trainable: Trainable, clips: Sequence[tuple[Tensor, Tensor]], r
         torch.cat([trainable.encode_video(frames) for frames, _ in clips]),
         torch.cat([trainable.encode_masks(masks) for _, masks in clips]),
         rows,
-        masks=torch.stack([masks for _, masks in clips]),
+        torch.stack([masks for _, masks in clips]),
     ).to(trainable.device)
 
 
@@ -104,19 +111,31 @@ def loss(trainable: Trainable, denoiser: nn.Module, batch: Batch, objective: Obj
     Returns:
         a scalar: the mean over all elements of the batch; in pixels over those of all the channels that are decoded.
     """
-    predicted = predict(trainable, denoiser, batch, objective)
+    predicted = predict(trainable, denoiser, batch.latents, batch.rows, batch.noise, objective)
     if objective.supervision == "latent":
         return F.mse_loss(predicted, batch.mask_latents)
     decoded = decode(trainable, predicted, objective)
     return F.mse_loss(decoded, batch.masks.unsqueeze(1).to(decoded).expand_as(decoded))
 
 
-def predict(trainable: Trainable, denoiser: nn.Module, batch: Batch, objective: ObjectiveSettings) -> Tensor:
-    """What a decoder reads: the denoiser's output [B,C,t,h,w], mask latents in REM; or its features [B,D,t,h,w]."""
-    inputs = {"timestep": objective.timestep, "noise": batch.noise, "denoiser": denoiser}
-    if objective.features is not None:
-        return trainable.features(batch.latents, batch.rows, objective.features, **inputs)
-    return trainable.predict(batch.latents, batch.rows, **inputs)
+def predict(
+    trainable: Trainable,
+    denoiser: nn.Module,
+    latents: Tensor,
+    rows: Tensor,
+    noise: Tensor | None,
+    objective: ObjectiveSettings,
+) -> Tensor:
+    """What a decoder reads: the denoiser's output [B,C,t,h,w], mask latents in REM; or its features [B,D,t,h,w].
+
+    Args:
+        trainable, denoiser, objective: see `loss`.
+        latents, rows, noise: see `Batch`.
+    """
+    timestep, block = objective.timestep, objective.features
+    if block is not None:
+        return trainable.features(latents, rows, block, timestep=timestep, noise=noise, denoiser=denoiser)
+    return trainable.predict(latents, rows, timestep=timestep, noise=noise, denoiser=denoiser)
 
 
 def decode(trainable: Trainable, predicted: Tensor, objective: ObjectiveSettings) -> Tensor:
@@ -127,7 +146,7 @@ def decode(trainable: Trainable, predicted: Tensor, objective: ObjectiveSettings
 @torch.no_grad()
 def soft_masks(trainable: Trainable, denoiser: nn.Module, batch: Batch, objective: ObjectiveSettings) -> Tensor:
     """Predicted soft masks [B,T,H,W], nominally 0..1."""
-    predicted = predict(trainable, denoiser, batch, objective)
+    predicted = predict(trainable, denoiser, batch.latents, batch.rows, batch.noise, objective)
     return torch.stack([decode_masks(trainable, clip[None], objective).mean(1) for clip in predicted])
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from rem_engine.backbones.base import Backbone, Network
 from rem_engine.backbones.folder import is_modelscope
 from rem_engine.backbones.load import find_model_folder
-from rem_engine.backbones.modelscope import ModelScopeBackbone, load_modelscope
+from rem_engine.backbones.modelscope import NO_NOISE, ModelScopeBackbone, load_modelscope
 from rem_engine.backbones.wan import WanBackbone, load_wan
 
 from ..data.clean_text import clean_prompt
@@ -22,15 +23,28 @@ from .clip_vae import ClipVAE, mark_per_frame
 from .decoders import new_head
 
 if TYPE_CHECKING:
-    from rem_engine.backbones.base import Backbone
-
     from ..settings import LoraSettings, ObjectiveSettings, TrainSettings
 
 DECODER = "mask_decoder"
 """Name, in the denoiser, of a decoder of masks that is trained along: wherever the denoiser goes, it goes too."""
 
-
 _TIMESTEPS = 1000
+
+
+class TrainingBackbone(Backbone, Protocol):
+    """A backbone whose parts can be trained, frozen and kept in caches, as those that the engine loads from disk."""
+
+    @property
+    def vae(self) -> Network:
+        """The VAE, diffusers' AutoencoderKLWan or AutoencoderKL."""
+
+    @property
+    def text_encoder(self) -> Network:
+        """The text encoder, of transformers."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its fast tokenizer."""
 
 
 class Trainable(ABC):
@@ -45,9 +59,10 @@ class Trainable(ABC):
         takes_noise: whether the denoiser sees noisy latents, which `draw_noise` makes noise for.
     """
 
+    backbone: TrainingBackbone
     takes_noise: bool
 
-    def __init__(self, backbone: Backbone, denoiser: nn.Module) -> None:
+    def __init__(self, backbone: TrainingBackbone, denoiser: Network) -> None:
         self.backbone, self.denoiser = backbone, denoiser
         # The authors never leave evaluation mode, so that the dropout in ModelScope's temporal convolutions is off
         # (REM's released code); without any, no mode turns it on.
@@ -77,11 +92,9 @@ class Trainable(ABC):
         """A sentence, cleaned by `clean_prompt` -> float32 [77,D]; see `Backbone.encode_text`."""
         return self.backbone.encode_text(clean_prompt(text))
 
+    @abstractmethod
     def draw_noise(self, latents: Tensor, seeds: Sequence[int]) -> Tensor | None:
         """Noise for latents [B,C,t,h,w], a seed for each of the B; None where clean ones are taken."""
-        if not self.takes_noise:
-            return None
-        return torch.cat([self.backbone.draw_noise(each[None], seed) for each, seed in zip(latents, seeds)])
 
     def set_up(self, objective: ObjectiveSettings, seed: int) -> None:
         """Give the denoiser what an objective asks for beside the base's weights: new ones, or a decoder of masks.
@@ -196,6 +209,7 @@ class Trainable(ABC):
 class WanTrainable(Trainable):
     """Wan2.1: clean latents in, at timesteps above 0 noisy ones."""
 
+    backbone: WanBackbone
     takes_noise = False
 
     def __init__(self, backbone: WanBackbone) -> None:
@@ -244,14 +258,19 @@ class WanTrainable(Trainable):
 class ModelScopeTrainable(Trainable):
     """ModelScope: slightly noisy latents in, those of the schedule's timestep 0: 0.999575 z + 0.029155 e."""
 
+    backbone: ModelScopeBackbone
     takes_noise = True
 
     def __init__(self, backbone: ModelScopeBackbone) -> None:
         super().__init__(backbone, backbone.denoiser.unet)
 
+    def draw_noise(self, latents: Tensor, seeds: Sequence[int]) -> Tensor:
+        """See `Trainable.draw_noise`."""
+        return torch.cat([self.backbone.draw_noise(each[None], seed) for each, seed in zip(latents, seeds)])
+
     def _run(self, denoiser: nn.Module, latents: Tensor, rows: Tensor, timestep: int, noise: Tensor | None) -> Tensor:
         if noise is None:
-            raise ValueError("ModelScope takes noisy latents and no noise was given; draw_noise makes it.")
+            raise ValueError(NO_NOISE)
         at = torch.tensor([timestep], device=latents.device)
         noisy = self.backbone.denoiser.scheduler.add_noise(latents, noise, at)
         return denoiser(noisy, at, encoder_hidden_states=rows, return_dict=False)[0]

@@ -14,7 +14,7 @@ from rem_engine.checkpoints import check, read_state_dict
 from ..run.average import trainable_parameters
 from ..run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints
 from ..run.run_folder import CHECKPOINTS, read_settings, read_start
-from .objective import Batch, decode_masks, predict
+from .objective import decode_masks, predict
 from .trainable import Trainable, freeze, load_trainable
 
 if TYPE_CHECKING:
@@ -46,11 +46,10 @@ class TrainedBackbone:
     @torch.no_grad()
     def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None = None) -> Tensor:
         """Latents [1,C,t,h,w], prompts [P,77,D] -> what the decoder reads, [P,D,t,h,w]."""
-        device, count = self._trainable.device, len(prompt_embeds)
+        trainable, device, count = self._trainable, self._trainable.device, len(prompt_embeds)
         noise = None if noise is None else noise.expand(count, -1, -1, -1, -1).to(device)
         latents = latents.expand(count, -1, -1, -1, -1).to(device)
-        batch = Batch(latents, latents, prompt_embeds.to(device), noise)
-        return predict(self._trainable, self._trainable.denoiser, batch, self._objective)
+        return predict(trainable, trainable.denoiser, latents, prompt_embeds.to(device), noise, self._objective)
 
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
         """What was predicted for one prompt, [1,D,t,h,w], as masks [T,C,H,W], about 0..1."""

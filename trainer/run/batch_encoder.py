@@ -36,7 +36,7 @@ class BatchEncoder:
             torch.cat([clip.latents for clip in clips]),
             torch.cat([clip.mask_latents for clip in clips]),
             torch.cat([clip.rows for clip in clips]),
-            masks=torch.cat([clip.masks for clip in clips]),
+            torch.cat([clip.masks for clip in clips]),
         )
         return with_noise(self._trainable, batch.to(self._trainable.device), self._seed, step, slots)
 
@@ -45,4 +45,4 @@ class BatchEncoder:
             return encode_batch(self._trainable, [sample], self._size, rows)
         if rows is None:
             rows = self._trainable.encode_text(sample.text)[None]
-        return Batch(sample.latents[None], sample.mask_latents[None], rows, masks=sample.masks[None])
+        return Batch(sample.latents[None], sample.mask_latents[None], rows, sample.masks[None])

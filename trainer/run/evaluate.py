@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,15 +14,15 @@ from tqdm import tqdm
 from rem_engine.metrics import region_similarity
 
 from ..data.broken import OnBroken, broken_policy
-from ..data.cache import EncodedSample
-from ..data.sample import BrokenSample, Sample, Source
+from ..data.cache import EncodedSample, ReadyToTrain
+from ..data.sample import BrokenSample, Sample
 from ..model.objective import Batch, soft_masks
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from ..model.trainable import Trainable
-    from ..settings import ObjectiveSettings, TrainSettings
+    from ..settings import DataSettings, ObjectiveSettings, TrainSettings
     from .batch_encoder import BatchEncoder
 
 
@@ -30,12 +30,25 @@ _SHOWN = 4
 """Clips in a picture."""
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """What a model in training is evaluated on.
+
+    Attributes:
+        source: of the samples.
+        data: its settings.
+    """
+
+    source: ReadyToTrain
+    data: DataSettings
+
+
 @torch.no_grad()
 def mean_j(
     accelerator: Accelerator,
     trainable: Trainable,
     denoiser: nn.Module,
-    source: Source,
+    held_out: HeldOut,
     encoder: BatchEncoder,
     settings: TrainSettings,
 ) -> float:
@@ -46,7 +59,7 @@ def mean_j(
     Raises:
         BrokenSample: one was found, and the settings refuse them.
     """
-    data = settings.evaluation
+    source, data = held_out.source, held_out.data
     on_broken = broken_policy(data.on_broken)
     total, count = 0.0, 0
     global_batch = data.batch * accelerator.num_processes
@@ -80,8 +93,7 @@ def comparison_picture(trainable: Trainable, denoiser: nn.Module, batch: Batch, 
     Returns:
         [3,3H,nW] in 0..1.
     """
-    parts = {field.name: getattr(batch, field.name) for field in fields(batch)}
-    few = Batch(**{name: None if value is None else value[:_SHOWN] for name, value in parts.items()})
+    few = batch.first(_SHOWN)
     middle = few.masks.shape[1] // 2
     frames = [(trainable.backbone.decode_masks(clip[None])[middle] + 1) / 2 for clip in few.latents]
     masks = (soft_masks(trainable, denoiser, few, objective), few.masks)
@@ -92,7 +104,9 @@ def comparison_picture(trainable: Trainable, denoiser: nn.Module, batch: Batch, 
     return torch.cat(rows, dim=1).clamp(0, 1).cpu()
 
 
-def _read(source: Source, index: int, frames: int, seed: int, on_broken: OnBroken) -> Sample | EncodedSample | None:
+def _read(
+    source: ReadyToTrain, index: int, frames: int, seed: int, on_broken: OnBroken
+) -> Sample | EncodedSample | None:
     if index >= len(source):
         return None
     try:

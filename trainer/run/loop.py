@@ -112,7 +112,7 @@ class TrainingLoop:
             folder of the last checkpoint.
 
         Raises:
-            ValueError: a checkpoint of other weights than those that are trained.
+            ValueError: a checkpoint of other weights than those that are trained, or no steps.
             RuntimeError: the loss or the gradient is no finite number any more.
             KeyboardInterrupt: stopped by Ctrl-C or SIGTERM after a checkpoint; the message says how to go on.
         """
@@ -155,6 +155,8 @@ class TrainingLoop:
                     raise KeyboardInterrupt(
                         f"stopped at step {done} of {settings.steps}, which is saved; {settings.how_to_resume}"
                     )
+        if self._last_checkpoint is None:
+            raise ValueError(f"A training of {settings.steps} steps leaves no checkpoint; ask for at least one step.")
         return self._last_checkpoint
 
     def _step(

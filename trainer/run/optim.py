@@ -37,7 +37,7 @@ def build_optimizer(denoiser: nn.Module, optim: OptimSettings) -> torch.optim.Op
     """
     if not any(parameter.requires_grad for parameter in denoiser.parameters()):
         raise ValueError("No weight of the model is trainable; shorten the setting frozen.")
-    if optim.optimizer == "muon":
+    if optim.vector_lr is not None:  # which muon has and adamw has not
         from .muon import Muon
 
         return Muon(denoiser, optim.lr, optim.vector_lr, optim.by_adam, betas=optim.betas)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from ..data.cache import Share, cache_latents, cache_texts
-from ..data.join import Joined
+from ..data.cache import ReadyToTrain, Share, cache_latents, cache_texts
 from ..data.loader import LoadedBatch, Loader
 from ..data.open import open_sources
 from ..data.order import SampleOrder
@@ -20,7 +20,7 @@ from ..model.trainable import Trainable, freeze, load_trainable
 from ..settings import TrainSettings
 from .batch_encoder import BatchEncoder
 from .distributed import new_accelerator
-from .evaluate import comparison_picture, mean_j
+from .evaluate import HeldOut, comparison_picture, mean_j
 from .loop import LoopSettings, TrainingLoop, TrainingTask
 from .run_folder import CACHE, Start, claim_run_folder
 
@@ -68,25 +68,25 @@ def train(run: TrainingRun) -> Path:
         start = Start(run.model, None if run.checkpoint is None else str(run.checkpoint), accelerator.num_processes)
         claim_run_folder(run.out, start, settings, run.resume)
     accelerator.wait_for_everyone()
-    sources = [open_sources(data, settings.size) for data in settings.streams]
-    held_out = None if settings.evaluation is None else open_sources(settings.evaluation, settings.size)
+    read = settings.streams if settings.evaluation is None else (*settings.streams, settings.evaluation)
+    plain = [open_sources(data, settings.size) for data in read]
+    sources: Sequence[ReadyToTrain] = plain
     trainable = load_trainable(run.model, run.checkpoint, settings, accelerator.device)
     freeze(trainable, settings)
     texts = None
     if run.cached:
         folder = run.cache or run.out / CACHE
         share = Share(accelerator.process_index, accelerator.num_processes)
-        texts = cache_texts(folder, trainable, _texts([*sources, *([held_out] if held_out else [])]), share)
+        texts = cache_texts(folder, trainable, _texts(plain), share)
         sources = [
-            cache_latents(folder, trainable, source, data, settings.size, share)
-            for source, data in zip(sources, settings.streams)
+            cache_latents(folder, trainable, source, data, settings.size, share) for source, data in zip(plain, read)
         ]
-        if held_out is not None:
-            held_out = cache_latents(folder, trainable, held_out, settings.evaluation, settings.size, share)
         accelerator.wait_for_everyone()
         # Every sentence is known: the largest part of a base after its denoiser need not stay in memory.
         trainable.backbone.text_encoder.to("meta")
     encoder = BatchEncoder(trainable, settings.size, settings.seed, texts)
+    held_out = None if settings.evaluation is None else HeldOut(sources[-1], settings.evaluation)
+    sources = sources[: len(settings.streams)]
     loop_settings = LoopSettings(
         total_steps(settings, sources, accelerator.num_processes),
         settings.optim,
@@ -104,8 +104,8 @@ def _task(
     accelerator: Accelerator,
     trainable: Trainable,
     denoiser: nn.Module,
-    sources: Sequence[Joined],
-    held_out: Joined | None,
+    sources: Sequence[ReadyToTrain],
+    held_out: HeldOut | None,
     encoder: BatchEncoder,
 ) -> TrainingTask:
     """REM's objective on the batches of a run's streams, through its denoiser as accelerate has wrapped it."""
@@ -120,18 +120,18 @@ def _task(
         encoded = encoder.encode(batch.samples, step, batch.slots)
         return loss(trainable, denoiser, encoded, settings.objective), {}
 
-    def evaluate() -> float:
-        return mean_j(accelerator, trainable, denoiser, held_out, encoder, settings)
-
     def samples(step: int, batch: LoadedBatch) -> tuple[str, Tensor]:
         encoded = encoder.encode(batch.samples, step, batch.slots)
         picture = comparison_picture(trainable, denoiser, encoded, settings.objective)
         return "frame, prediction, target", picture
 
+    evaluate: Callable[[], float] | None = None
+    if held_out is not None:
+        evaluate = partial(mean_j, accelerator, trainable, denoiser, held_out, encoder, settings)
     return TrainingTask(batches, batch_loss, samples, evaluate)
 
 
-def total_steps(settings: TrainSettings, sources: Sequence[Joined], world_size: int) -> int:
+def total_steps(settings: TrainSettings, sources: Sequence[ReadyToTrain], world_size: int) -> int:
     """Steps of a whole run; an epoch is one pass through the first stream, whose turn it is in one step of n.
 
     Args:
@@ -139,13 +139,13 @@ def total_steps(settings: TrainSettings, sources: Sequence[Joined], world_size: 
         sources: one for every stream.
         world_size: processes that share a step.
     """
-    if settings.steps is not None:
-        return settings.steps
+    if settings.epochs is None:
+        return settings.steps or 0  # settings have the one or the other
     first = sources[0]
-    samples = len(SampleOrder([len(part) for part in first.parts], first.weights, settings.seed))
+    samples = len(SampleOrder([len(part) for part in first.parts], first.weights, (settings.seed,)))
     global_batch = settings.streams[0].batch * settings.optim.accumulate * world_size
     return math.ceil(settings.epochs * samples / global_batch) * len(sources)
 
 
-def _texts(sources: Sequence[Joined]) -> Iterator[str]:
+def _texts(sources: Sequence[ReadyToTrain]) -> Iterator[str]:
     return (source.text(index) for source in sources for index in range(len(source)))

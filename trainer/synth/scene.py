@@ -180,16 +180,17 @@ def render(things: list[Thing], background: np.ndarray) -> RenderedShot:
 
 def _drawer(thing: Thing, count: int, height: int, width: int) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(thing.seed)
-    if thing.is_process:
+    if thing.colour is None:  # a process
         centre = (thing.centre[0] * width / height, thing.centre[1])
         return RENDERERS[thing.kind](rng, height, width, centre, thing.radius)
 
-    colour = tuple(np.clip(np.asarray(COLOURS[thing.colour]) + rng.uniform(-0.06, 0.06, 3), 0, 1))
+    plain: np.ndarray = np.asarray(COLOURS[thing.colour])
+    colour = tuple(np.clip(plain + rng.uniform(-0.06, 0.06, 3), 0, 1))
     outlines = outline(thing.kind)
     light, angle = rng.uniform(0, 2 * np.pi), rng.uniform(-0.25, 0.25)
     path = rng.uniform(0.22, 0.38)
     turn = rng.uniform(0.9, 1.6) * rng.choice((-1, 1))
-    heading = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}.get(thing.motion, (0, 0))
+    heading = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}.get(thing.motion or "", (0, 0))
 
     def draw(t: int) -> tuple[np.ndarray, np.ndarray]:
         progress = t / (count - 1) - 0.5 if count > 1 else 0.0
@@ -257,7 +258,7 @@ def describe_absent(rng: np.random.Generator, things: list[Thing]) -> str:
         objects = [t for t in things if not t.is_process]
         if objects and rng.random() < 0.6:
             near = objects[rng.integers(len(objects))]
-            kind, colour = (near.kind, colour) if rng.random() < 0.5 else (kind, near.colour)
+            kind, colour = (near.kind, colour) if rng.random() < 0.5 else (kind, near.colour or colour)
         if held_out(kind, colour) or any(t.kind == kind and t.colour == colour for t in things):
             continue
         return f"the {colour} {kind}"

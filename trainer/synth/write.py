@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..data.files import read_ids
 from .scene import Expression, Plates, RenderedShot, Thing, sample_shot
 
 JPEG_QUALITY = 97
@@ -147,6 +148,6 @@ def read_split(root: Path) -> Iterator[Entry]:
         paths = sorted(split.annotations(video).glob("*.png"))
         if not paths:
             raise FileNotFoundError(f"{split.annotations(video)} holds no annotation; render the folder anew.")
-        ids = np.stack([cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths])
+        ids = np.stack([read_ids(path) for path in paths])
         things = [Thing(**{**thing, "centre": tuple(thing["centre"])}) for thing in entry["things"]]
         yield Entry(video, things, [Expression(**e) for e in entry["expressions"]], ids)

@@ -127,7 +127,8 @@ def test_frozen_parameters_get_no_gradient_and_all_others_do(tiny_wan, tiny_mode
     named = freeze(trainable, settings)
     channels, width = (16, 4096) if preset == "wan_14b" else (4, 32)
     shape = (1, channels, 2, 8, 8)
-    batch = Batch(torch.randn(shape), torch.randn(shape), torch.randn(1, 77, width), torch.randn(shape))
+    masks = torch.zeros(1, 5, 64, 64)
+    batch = Batch(torch.randn(shape), torch.randn(shape), torch.randn(1, 77, width), masks, torch.randn(shape))
     loss(trainable, trainable.denoiser, batch, settings.objective).backward()
     with_gradient = {name for name, p in trainable.denoiser.named_parameters() if p.grad is not None}
     everything = {name for name, _ in trainable.denoiser.named_parameters()}
@@ -281,7 +282,8 @@ def test_modelscope_stages_equal_a_plain_loop_over_diffusers(tiny_modelscope, ca
 def test_checkpointed_gradients_are_the_plain_ones(tiny_wan):
     generator = torch.Generator().manual_seed(0)
     latents, target = (torch.randn((1, 16, 2, 8, 8), generator=generator) for _ in range(2))
-    batch = Batch(latents, target, torch.randn([1, 77, 4096], generator=generator))
+    rows, masks = torch.randn([1, 77, 4096], generator=generator), torch.zeros(1, 5, 64, 64)
+    batch = Batch(latents, target, rows, masks)
     found = []
     for checkpointing in (False, True):
         settings = load_settings("wan_14b", {"precision": "float32", "gradient_checkpointing": checkpointing})

@@ -53,7 +53,7 @@ def batch_for(trainable: Trainable, seed: int = 0) -> Batch:
     latents, targets = torch.randn(2, *shape, generator=generator)
     masks = torch.zeros(2, 5, 64, 64, dtype=torch.uint8)
     masks[0, :, 8:40, 16:48] = 1
-    batch = Batch(latents, targets, torch.randn(2, 77, width, generator=generator), masks=masks)
+    batch = Batch(latents, targets, torch.randn(2, 77, width, generator=generator), masks)
     return with_noise(trainable, batch, 1, 0, [0, 1])
 
 
