@@ -13,20 +13,20 @@ import torch
 from rem_engine import load_segmenter
 from rem_engine.matte import Frame, MatteSettings, matte_frames
 from trainer.synth.backgrounds import procedural
-from trainer.synth.scene import Shot, sample_shot, sample_things
+from trainer.synth.scene import RenderedShot, sample_shot, sample_things
 
 pytestmark = pytest.mark.slow
 
 SIDE, FRAMES, SHOTS = 288, 9, 6
 KINDS = ("smoke", "fire")
-Masker = Callable[[Shot, int, str], np.ndarray]
+Masker = Callable[[RenderedShot, int, str], np.ndarray]
 """(shot, place of a thing in it, a sentence that names it) -> soft masks float32 [T,H,W]."""
 
 
 @pytest.fixture(scope="module")
-def shots() -> list[Shot]:
+def shots() -> list[RenderedShot]:
     """Shots of combinations that REM-mini was trained on, each with smoke or fire and its exact matte."""
-    found: list[Shot] = []
+    found: list[RenderedShot] = []
     seed = 0
     while len(found) < SHOTS:
         seed += 1
@@ -35,7 +35,7 @@ def shots() -> list[Shot]:
     return found
 
 
-def errors(shots: list[Shot], masker: Masker) -> dict[str, np.ndarray]:
+def errors(shots: list[RenderedShot], masker: Masker) -> dict[str, np.ndarray]:
     """Mean absolute alpha error, by kind: (of the default mattes, of the thresholded masks)."""
     measured = defaultdict(list)
     for shot in shots:
@@ -53,10 +53,10 @@ def errors(shots: list[Shot], masker: Masker) -> dict[str, np.ndarray]:
     return {kind: np.mean(measured[kind], axis=0) for kind in KINDS}
 
 
-def test_they_stay_soft_when_a_mask_is_coarse_and_noisy(shots: list[Shot]) -> None:
+def test_they_stay_soft_when_a_mask_is_coarse_and_noisy(shots: list[RenderedShot]) -> None:
     rng = np.random.default_rng(0)
 
-    def coarse(shot: Shot, index: int, text: str) -> np.ndarray:
+    def coarse(shot: RenderedShot, index: int, text: str) -> np.ndarray:
         small = (cv2.resize(matte, (36, 36), interpolation=cv2.INTER_AREA) for matte in shot.mattes[index])
         noisy = ((matte + rng.normal(0.0, 0.05, matte.shape)).astype(np.float32) for matte in small)
         return np.stack([cv2.resize(matte, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR) for matte in noisy])
@@ -65,10 +65,10 @@ def test_they_stay_soft_when_a_mask_is_coarse_and_noisy(shots: list[Shot]) -> No
         assert default < 0.7 * thresholded
 
 
-def test_they_stay_soft_when_rem_mini_finds_them(shots: list[Shot]) -> None:
+def test_they_stay_soft_when_rem_mini_finds_them(shots: list[RenderedShot]) -> None:
     segmenter = load_segmenter("mini")
 
-    def found(shot: Shot, index: int, text: str) -> np.ndarray:
+    def found(shot: RenderedShot, index: int, text: str) -> np.ndarray:
         return segmenter.segment(shot.frames, [text]).soft[0].numpy()
 
     for default, thresholded in errors(shots, found).values():

@@ -15,7 +15,7 @@ from rem_engine.matte.frames import Frame
 from rem_engine.matte.temporal import FlowSmoother, flicker
 from rem_engine.metrics import region_similarity
 from trainer.synth.backgrounds import procedural
-from trainer.synth.scene import Shot, Thing
+from trainer.synth.scene import RenderedShot, Thing
 from trainer.synth.scene import render as draw
 
 GROUND = Surface((0, 0), (-3.0, 1.0), seed=1, colour=(0.40, 0.45, 0.40))
@@ -28,7 +28,7 @@ def fast() -> Scene:
     return render(GROUND, [BOX], 10, 216, 384, grain=0.01)
 
 
-def frames_of(scene: Scene | Shot, masks: np.ndarray) -> list[Frame]:
+def frames_of(scene: Scene | RenderedShot, masks: np.ndarray) -> list[Frame]:
     """Masks [T,H,W] with their plates."""
     plates = scene.plates if isinstance(scene, Scene) else scene.frames
     return [
