@@ -42,7 +42,8 @@ lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	mkdir -p build/types && ln -sfn "$(CURDIR)" build/types/refereverything
+	mkdir -p build/types/refereverything
+	ln -sfn "$(CURDIR)/nodes" "$(CURDIR)/rem_engine" build/types/refereverything
 	MYPYPATH=build/types $(RUN) -m mypy -p refereverything.nodes
 
 docs: $(READY)
