@@ -19,8 +19,8 @@ TORCH ?= torch
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 SHOT := assets/sample_shot.mp4
 CLIPS ?=
-# Two tests at a time, each on one thread: several pools of threads on the same cores wait for one another.
-PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+# Two files at a time, each on one thread: several pools of threads on the same cores wait for one another.
+PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-fast test-all lint docs mini clean
 

@@ -53,21 +53,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(f"{backbone}_case", params, scope="module", indirect=True)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares expensive fixtures stays in one process where several run: a file, and all that one ComfyUI does.
-
-    The longest come first, so that no process is left alone with one of them.
-    """
-    waits = {}
+    """Files that take long come first: no process is left alone with one of them while the others have ended."""
+    turns: dict[Path, int] = {}
     for item in items:
-        host, slow = (item.get_closest_marker(name) is not None for name in ("host", "slow"))
-        group = item.get_closest_marker("xdist_group")
-        if group is None:
-            group = pytest.mark.xdist_group(item.path.parent.name if host else item.path.name).mark
-            item.add_marker(pytest.mark.xdist_group(*group.args))
-        waits[group.args] = min(waits.get(group.args, 2), 0 if host else 1 if slow else 2)
-    items.sort(key=lambda item: waits[item.get_closest_marker("xdist_group").args])
+        turn = 0 if item.get_closest_marker("host") else 1 if item.get_closest_marker("slow") else 2
+        turns[item.path] = min(turn, turns.get(item.path, turn))
+    items.sort(key=lambda item: turns[item.path])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

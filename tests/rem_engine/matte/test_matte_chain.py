@@ -11,8 +11,6 @@ import torch
 from rem_engine import matte
 from rem_engine.matte import Frame, MatteSettings, matte_frames
 
-pytestmark = pytest.mark.xdist_group("pymatting")  # numba compiles it in every process that comes first
-
 NEUTRAL = MatteSettings(black=0.0, white=1.0, refine=0)
 LAYERS, HEIGHT, WIDTH = 2, 48, 64
 
@@ -58,14 +56,6 @@ def test_the_operations_come_in_the_order_that_is_written_down() -> None:
     expected = matte.refine(expected, frame.plate, 6, settings.refine_detail)
     expected = 1.0 - matte.feather(matte.grow(expected, 2), 3.0)
     assert torch.equal(run([frame], settings)[0].alpha, expected)
-
-
-@pytest.mark.slow
-def test_the_foreground_is_that_of_the_finished_alpha() -> None:
-    frame = shot(1)[0]
-    result = run([frame], replace(NEUTRAL, invert=True, decontaminate=True))[0]
-    assert result.foreground.shape == (LAYERS, HEIGHT, WIDTH, 3)
-    assert torch.equal(result.foreground, matte.decontaminate(frame.plate, result.alpha))
 
 
 def test_frames_are_read_one_at_a_time() -> None:

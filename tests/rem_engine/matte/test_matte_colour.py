@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from rem_engine import matte
-
-pytestmark = pytest.mark.xdist_group("pymatting")  # numba compiles it in every process that comes first
+from rem_engine.matte import Frame, MatteSettings, matte_frames
 
 GREEN, ORANGE, BLUE = ((0.1, 0.75, 0.15), (0.85, 0.4, 0.1), (0.1, 0.2, 0.8))
 
@@ -79,6 +78,16 @@ def test_opaque_pixels_and_the_ground_keep_the_plates_colour() -> None:
     sure = (alpha == 0.0) | (alpha == 1.0)
     assert foreground.shape == (2, *plate.shape)
     assert torch.equal(foreground[0][sure], plate[sure]) and torch.equal(foreground[1], plate)
+
+
+@pytest.mark.slow
+def test_the_foreground_is_that_of_the_finished_alpha() -> None:
+    plate, alpha, _ = _soft_disk_on_green()
+    settings = MatteSettings(black=0.0, white=1.0, refine=0, invert=True, decontaminate=True)
+    (result,) = matte_frames([Frame(0, torch.stack([alpha, alpha * 0.5]), plate)], settings)
+    assert result.foreground.shape == (2, *plate.shape)
+    assert torch.equal(result.alpha, 1.0 - torch.stack([alpha, alpha * 0.5]))
+    assert torch.equal(result.foreground, matte.decontaminate(plate, result.alpha))
 
 
 def test_a_plate_of_another_size_is_refused() -> None:
