@@ -3,23 +3,110 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from .processes import host_name, is_running
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<host>[\w-]*)\.(?P<process>\d+)-[0-9a-f]{8}\.tmp")
+_LONGEST = 50  # characters of a name within a temporary one: in UTF-8 all systems take four times as many
+_DAY = 24 * 3600.0
 
 
 def temporary_name(path: Path) -> Path:
-    """Where a file is written before it takes its name: hidden, in the same folder."""
-    return path.with_name(f".{path.name}.tmp")
+    """A name to write a file or folder under before it takes its own: hidden, in the same folder, never twice the same,
+    and telling which process of which machine writes it."""
+    mark = f"{host_name()}.{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{path.name[:_LONGEST]}.{mark}.tmp")
+
+
+def meant_for(temporary: str) -> str | None:
+    """What of its final name a temporary one tells; None for names that are not of `temporary_name`."""
+    found = _TEMPORARY.fullmatch(temporary)
+    return found["name"] if found else None
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What killed processes left of a file or folder under temporary names.
+
+    Those of this machine count as soon as their process is gone; those of other machines, of which that cannot be
+    known, once nothing was written to them for a day.
+    """
+    if not path.parent.is_dir():
+        return []
+    found = []
+    for other in path.parent.iterdir():
+        match = _TEMPORARY.fullmatch(other.name)
+        if match is None or match["name"] != path.name[:_LONGEST]:
+            continue
+        if match["host"] == host_name():
+            dead = not is_running(int(match["process"]))
+        else:
+            dead = time.time() - other.stat().st_mtime > _DAY
+        if dead:
+            found.append(other)
+    return found
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it takes the name `path` at the end, or is removed after any exception."""
+    """Give a temporary path to write to. At the end it takes the name `path`, once the disk has it: a power cut leaves
+    the old file or the new one. After any exception it is removed, as is what killed processes left of the file."""
+    for leftover in leftovers(path):
+        leftover.unlink(missing_ok=True)
     temporary = temporary_name(path)
     try:
         yield temporary
+        sync_file(temporary)
         os.replace(temporary, path)
     except BaseException:  # Ctrl-C too must leave no half-written file
         temporary.unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def written_together(files: Mapping[Path, bytes]) -> Iterator[None]:
+    """Write small files, such as those of a frame, that take their names after what is done within `with`: all of them
+    or, after any exception, none."""
+    temporary = {path: temporary_name(path) for path in files}
+    try:
+        for path, data in files.items():
+            temporary[path].write_bytes(data)
+        yield
+        for path, written in temporary.items():
+            os.replace(written, path)
+    except BaseException:  # Ctrl-C too
+        for written in temporary.values():
+            written.unlink(missing_ok=True)
+        raise
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the disk has a file's content."""
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the disk has the names in a folder, where the system can tell."""
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems refuse
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until the disk has everything in a folder."""
+    for place, _, files in os.walk(folder):
+        for name in files:
+            sync_file(Path(place) / name)
+        sync_folder(Path(place))

@@ -13,7 +13,20 @@ PACKAGES = ("rem_engine", "trainer", "nodes")
 
 # CONTRIBUTING.md draws it: a room imports from rooms below its own floor, and from its neighbours on it.
 FLOORS = (
-    ("devices", "frames", "layers", "memory", "metrics", "names", "pixels", "progress", "setting", "whole_files"),
+    (
+        "devices",
+        "folder_lock",
+        "frames",
+        "layers",
+        "memory",
+        "metrics",
+        "names",
+        "pixels",
+        "processes",
+        "progress",
+        "setting",
+        "whole_files",
+    ),
     ("checkpoints", "models"),
     ("backbones",),
     ("segment", "matte", "media"),

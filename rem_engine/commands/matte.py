@@ -12,6 +12,7 @@ from .options import (
     add_delivery_options,
     add_device_option,
     add_matte_options,
+    add_out_options,
     add_segment_options,
     delivery_settings,
     kinds_among,
@@ -38,10 +39,14 @@ examples:
     python -m rem_engine matte plate/ --masks car=roto/car --masks dust=dust_matte.mov -o mattes --write exr,alpha
 
 what OUT holds:
+  run.json                      settings, layers, and which files are whose
 {help_lines(DELIVERIES)}
 
-Files of an earlier delivery of the same shot, layers and kinds are replaced. After Ctrl-C or on a full disk whole
-frames of image sequences are left, and no half video.
+Files of an earlier delivery of the same shot, layers and kinds are replaced, once all new ones are whole; until
+then they stay as they are. All others in OUT stay, and files that no run has written are never replaced without
+--overwrite. A delivery that is there already, of the same settings, shot and masks, is not made twice; --again
+makes it anew. After Ctrl-C or on a full disk whole frames of image sequences are left where they replace nothing,
+and no half video.
 """
 
 
@@ -70,7 +75,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="a folder of grey pictures (8- or 16-bit PNG, EXR, ...), a video of them, a run's soft.npz, or the folder "
         "of a run for all of its layers; one for each frame, of its size. Several times for several layers",
     )
-    add("-o", "--out", metavar="OUT", type=Path, required=True, help="folder to write to; made if it is not there")
+    add_out_options(matte)
     add(
         "--write",
         metavar="KINDS",
@@ -89,11 +94,25 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     matte = matte_settings(options)
 
     from ..run.matte_job import MatteJob, matte_to_files  # here, so that help is quick
+    from ..run.output import already_there
 
     delivery = delivery_settings(options, options.write)
-    job = MatteJob(options.shot, tuple(options.masks), options.out, options.cuts, matte, delivery, options.device)
+    job = MatteJob(
+        options.shot,
+        tuple(options.masks),
+        options.out,
+        options.cuts,
+        matte,
+        delivery,
+        options.device,
+        options.overwrite,
+        options.again,
+    )
     written = matte_to_files(job, bar)
     bar.close()
+    if written is None:
+        print(already_there(job.out))
+        return 0
     for file in written:
         print(job.out / file)
     return 0

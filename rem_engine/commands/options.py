@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..matte import MatteSettings
@@ -66,6 +67,15 @@ def matte_settings(options: argparse.Namespace) -> MatteSettings:
         ValueError: a value out of range.
     """
     return MatteSettings(**{name: getattr(options, _matte_dest(name)) for name in settings_of(MatteSettings)})
+
+
+def add_out_options(parser: argparse.ArgumentParser) -> None:
+    """Add where to write, and what may be replaced there."""
+    parser.add_argument(
+        "-o", "--out", metavar="OUT", type=Path, required=True, help="folder to write to; made if it is not there"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files in OUT that no run has written, too")
+    parser.add_argument("--again", action="store_true", help="begin anew where OUT has the same run, whole or stopped")
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from .options import (
     add_delivery_options,
     add_device_option,
     add_matte_options,
+    add_out_options,
     add_segment_options,
     delivery_settings,
     kinds_among,
@@ -62,12 +63,18 @@ a prompt is written as
   smoke: the smoke | -the steam | -the fog              less what other words name
 
 what OUT holds:
-  run.json                      settings, versions, seconds per stage, and each layer with its prompt and mean area
+  run.json                      settings, versions, seconds per stage, all layers with prompts and mean areas, and which
+                                files are whose
   masks as the model gives them, after what is left out and --combine, without the matte options:
 {help_lines(("masks", "soft", "npz", "overlay", "ids"))}
   mattes, shaped by the matte options:
 {help_lines(DELIVERIES)}
   <layer> is the name given, or made from the prompt: "the smoke" gives the_smoke.
+
+What other runs wrote to OUT stays: other layers, other kinds of files. Where a run replaces files of an earlier
+one, its own wait in a hidden folder until all are whole, so that whatever stops it leaves the earlier ones as they
+were. Files that no run has written are never replaced without --overwrite. A run that is there already, of the
+same settings and shot, says so and does nothing; --again does it anew.
 
 A run stopped with Ctrl-C, or by a full disk, goes on where it stopped when the same command is run again. A video
 cannot be gone on with: it is made anew from soft masks on disk (--write soft), without which the run starts at the
@@ -108,7 +115,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default="separate",
         help="layers may overlap, become one, or get each pixel for the strongest alone (separate)",
     )
-    add("-o", "--out", metavar="OUT", type=Path, required=True, help="folder to write to; made if it is not there")
+    add_out_options(segment)
     add("--model", default="mini", metavar="mini|DIR", help="REM-mini, or a model folder in diffusers' layout (mini)")
     add("--checkpoint", metavar="FILE", type=Path, help="REM weights for the model: whole ones, a delta or a LoRA")
     add("--strength", metavar="X", type=float, default=1.0, help="of a delta or LoRA, 0 to 1 (1)")
@@ -140,6 +147,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     """Segment a shot; returns the exit code."""
     from ..layers import parse_layers  # here, so that help is quick
+    from ..run.output import already_there
     from ..run.segment_file import segment_file
     from ..run.segment_job import SegmentJob
     from ..segment.load import load_segmenter
@@ -155,11 +163,16 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         threshold=options.threshold,
         matte=matte,
         delivery=delivery,
+        overwrite=options.overwrite,
+        again=options.again,
     )
     model = {name: getattr(options, name) for name in signature(load_segmenter).parameters}
     result = segment_file(options.shot, prompts, job, model, close_up=options.close_up, progress=bar)
     bar.close()
-    for prompt in result["prompts"]:
+    if result is None:
+        print(already_there(options.out))
+        return 0
+    for prompt in result["prompts"][: len(result["layers"])]:  # the others are of earlier runs
         print(f"{job.out / prompt['folder']}  {prompt['mean_area']:7.2%} of the picture  {prompt['prompt']}")
     for file in result["delivery"]["files"]:
         print(job.out / file)

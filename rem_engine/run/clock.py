@@ -78,7 +78,7 @@ def explained_stop(folder: RunFolder, clock: Clock) -> Iterator[None]:
     except BaseException as error:
         # On a full disk the note itself may not fit; the one after the last chunk then stands.
         with contextlib.suppress(OSError):
-            folder.save_state(clock.seconds())
+            folder.stop(clock.seconds())
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(f"Interrupted. {where_it_stands(folder)}") from None
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -88,8 +88,15 @@ def explained_stop(folder: RunFolder, clock: Clock) -> Iterator[None]:
 
 
 def where_it_stands(folder: RunFolder) -> str:
-    """What of a stopped run is done, and what the same command does next."""
+    """What of a stopped run is done, what the same command does next, and what became of the files it would replace."""
+    said = _how_far(folder)
+    return f"{said} The files that were there before are as they were." if folder.replaces else said
+
+
+def _how_far(folder: RunFolder) -> str:
     done = folder.whole_frames
+    if not folder.kept and folder.replaces:
+        return f"{done} of {folder.frame_count} frames were done."
     if not folder.kept:
         return f"Frames 0 to {done - 1} of {folder.frame_count} are whole." if done else "No frame is whole."
     if not folder.can_go_on:

@@ -16,7 +16,7 @@ from ..media.matte_video import ProResWriter, WebMWriter
 from ..media.shot import ShotInfo
 from ..media.timecode import STILLS_FPS, parse_timecode, to_exr
 from ..media.writing import rgba_png, soft_png
-from ..whole_files import temporary_name
+from ..whole_files import sync_file, sync_folder, temporary_name, written_together
 from .delivery_settings import DeliverySettings
 from .layout import KINDS, SEQUENCES, VIDEOS
 
@@ -72,6 +72,7 @@ class Delivery:
         self._next = {kind: 0 if kind in VIDEOS else first_index for kind in settings.kinds}
         self._expected: int | None = None
         self._videos: dict[Path, ProResWriter | WebMWriter] = {}
+        self._temporary: dict[Path, Path] = {}
         self._finished: list[Path] = []
 
     @property
@@ -98,17 +99,10 @@ class Delivery:
         self._check(parts)
         kinds = [kind for kind, lacking in self._next.items() if frame.index >= lacking]
         images = self._images(frame.index, parts, kinds)
-        try:
-            for path, data in images.items():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                temporary_name(path).write_bytes(data)
-            self._write_videos(parts, kinds)
-        except BaseException:  # Ctrl-C too: a frame is there in every sequence, or in none
-            for path in images:
-                temporary_name(path).unlink(missing_ok=True)
-            raise
         for path in images:
-            temporary_name(path).replace(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with written_together(images):  # a frame is there in every sequence, or in none
+            self._write_videos(parts, kinds)
         self._expected = frame.index + 1
         self._next |= dict.fromkeys(kinds, frame.index + 1)
 
@@ -119,20 +113,22 @@ class Delivery:
             OSError: the disk is full; no video is left then.
         """
         try:
-            for video in self._videos.values():
+            for path, video in self._videos.items():
                 video.close()
+                sync_file(self._temporary[path])
         except BaseException:
             self.abandon()
             raise
         for path in self._videos:
-            temporary_name(path).replace(path)
+            self._temporary[path].replace(path)
+            sync_folder(path.parent)
         self._finished, self._videos = [*self._videos], {}
 
     def abandon(self) -> None:
         """Remove unfinished videos; whole frames of image sequences stay."""
         for path, video in self._videos.items():
             video.abandon()
-            temporary_name(path).unlink(missing_ok=True)
+            self._temporary[path].unlink(missing_ok=True)
         self._videos = {}
 
     def __enter__(self) -> Delivery:
@@ -212,7 +208,8 @@ class Delivery:
                 path, alpha = self._path(kind, layer), parts.alpha[place]
                 if path not in self._videos:
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    self._videos[path] = writer(temporary_name(path), self._info)
+                    self._temporary[path] = temporary_name(path)
+                    self._videos[path] = writer(self._temporary[path], self._info)
                 colour = parts.colour(place)
                 if kind == "prores" and self._settings.premultiplied:
                     colour = colour * alpha[..., None]

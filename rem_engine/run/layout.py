@@ -1,24 +1,22 @@
-"""What stands in OUT, the folder of a run: which file lies where, written down once, and what is removed of old runs.
+"""What stands in OUT, the folder of a run: which file lies where, written down once.
 
-Beside the files of `FILES` there are run.json, which is written last and makes a run whole, and until then two hidden
-things: how far the run came, and the float32 masks that soft.npz is made of.
+Beside the files of `FILES` there are run.json, which is written last and makes a run whole, and until then hidden
+things: the state file, which says what is under way and how far it came; the float32 masks that soft.npz is made of;
+and a folder for the files of a run that replaces another's, until it is whole.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ..names import EXR_FOLDER, IDS_FOLDER, LAYER_NAME, OVERLAY_FILE, RUN_FILE
-from ..whole_files import temporary_name
+from ..names import EXR_FOLDER, IDS_FOLDER, OVERLAY_FILE
 
 STATE_FILE = ".unfinished.json"
 
-_MASK_DIGITS = 5
+MASK_DIGITS = 5
 
 
 @dataclass(frozen=True)
@@ -58,9 +56,9 @@ class FileKind:
         return [file.parent for file in files] if self.is_sequence else files
 
     def frame_names(self, shot: str = "") -> re.Pattern[str]:
-        """The names of its frames within their folder."""
+        """The names of its frames within their folder; the group is a frame's number."""
         before, _, after = self.file.rpartition("/")[2].partition("{frame}")
-        digits = r"\d+" if self.is_delivery else rf"\d{{{_MASK_DIGITS},}}"
+        digits = r"(\d+)" if self.is_delivery else rf"(\d{{{MASK_DIGITS},}})"
         return re.compile(f"{re.escape(before.format(shot=shot))}{digits}{re.escape(after)}")
 
 
@@ -94,12 +92,12 @@ STORED_MASKS = ("npz", "soft", "masks")
 
 def mask_number(index: int) -> str:
     """The number of a frame, from 0, in the names of masks; deliveries have a start and padding of their own."""
-    return f"{index:0{_MASK_DIGITS}d}"
+    return f"{index:0{MASK_DIGITS}d}"
 
 
 def array_file(out: Path, layer: str) -> Path:
     """Where float32 masks of a layer wait for soft.npz."""
-    return temporary_name(KINDS["npz"].path(out, layer=layer).with_suffix(".npy"))
+    return KINDS["npz"].path(out, layer=layer).with_name(".soft.npy.unfinished")
 
 
 def help_lines(kinds: Iterable[str]) -> str:
@@ -117,15 +115,6 @@ def help_lines(kinds: Iterable[str]) -> str:
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """What an earlier run noted; nothing where there is no such file, or another program's."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def check_apart(inputs: Iterable[Path], out: Path, layers: Collection[str], shot: str, kinds: Iterable[str]) -> None:
     """Refuse to write where one reads, before anything there is removed.
 
@@ -140,86 +129,3 @@ def check_apart(inputs: Iterable[Path], out: Path, layers: Collection[str], shot
     for path in inputs:
         if not written.isdisjoint((path.expanduser().resolve(), path.expanduser().resolve().parent)):
             raise ValueError(f"{path} lies where this run would write: give another folder to write to than {out}.")
-
-
-def earlier_layers(out: Path) -> list[str]:
-    """Folders of layers that earlier runs made in `out`, by their own account, in the order of their prompts."""
-    folders = (folder for file in (RUN_FILE, STATE_FILE) for folder in _folders_of(read_json(out / file)))
-    return list(dict.fromkeys(folders))
-
-
-def remove_runs(out: Path, layers: Collection[str]) -> None:
-    """Remove what earlier runs wrote to `out`, by their own account and for `layers`, and nothing else: `out` may hold
-    other things."""
-    runs = [read_json(out / RUN_FILE), read_json(out / STATE_FILE)]
-    names = {*layers, *earlier_layers(out)}
-    (out / RUN_FILE).unlink(missing_ok=True)  # first: what is left is no whole run any more
-    for run in runs:
-        delivery = run.get("delivery")
-        if isinstance(delivery, dict) and _is_file_name(delivery.get("name")):
-            remove_files(out, names, delivery["name"], DELIVERIES)
-    remove_files(out, names, "", [kind.name for kind in FILES if not kind.is_delivery])
-    _remove(out / STATE_FILE)
-    for name in names:
-        array_file(out, name).unlink(missing_ok=True)
-        _remove_if_empty(out / name)
-
-
-def remove_files(out: Path, layers: Collection[str], shot: str, kinds: Iterable[str]) -> None:
-    """Remove the files of these kinds and layers, deliveries of this name: of a sequence that gets shorter, no frame of
-    the longer one may stay."""
-    for kind in (KINDS[name] for name in kinds):
-        for place in kind.places(out, layers, shot):
-            if kind.is_sequence:
-                _remove_frames(place, kind.frame_names(shot))
-            else:
-                _remove(place)
-
-
-def count_delivered(out: Path, layers: Collection[str], shot: str, kinds: Collection[str]) -> int:
-    """Frames that every sequence of a delivery has."""
-    sequences = [KINDS[kind] for kind in SEQUENCES if kind in kinds]
-    return min(
-        sum(1 for _ in _frames_in(place, kind.frame_names(shot)))
-        for kind in sequences
-        for place in kind.places(out, layers, shot)
-    )
-
-
-def _folders_of(run: dict[str, Any]) -> list[str]:
-    """Folders an earlier run made, by its own account; anything a run never makes is another program's."""
-    entries = [entry for entry in run.get("prompts", ()) if isinstance(entry, dict)]
-    return [entry["folder"] for entry in entries if _is_ours(entry.get("folder"), entry.get("name"))]
-
-
-def _is_ours(folder: Any, name: Any) -> bool:
-    if not isinstance(folder, str):
-        return False
-    return re.fullmatch(r"\w+", folder) is not None or (folder == name and LAYER_NAME.fullmatch(folder) is not None)
-
-
-def _is_file_name(name: Any) -> bool:
-    return isinstance(name, str) and name != "" and Path(name).name == name
-
-
-def _frames_in(folder: Path, names: re.Pattern[str]) -> Iterator[Path]:
-    return (file for file in folder.iterdir() if names.fullmatch(file.name)) if folder.is_dir() else iter(())
-
-
-def _remove(file: Path) -> None:
-    file.unlink(missing_ok=True)
-    temporary_name(file).unlink(missing_ok=True)
-
-
-def _remove_frames(folder: Path, names: re.Pattern[str]) -> None:
-    if not folder.is_dir():
-        return
-    for file in list(folder.iterdir()):
-        if names.fullmatch(file.name) or names.fullmatch(file.name.removeprefix(".").removesuffix(".tmp")):
-            file.unlink()
-    _remove_if_empty(folder)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,15 +17,18 @@ from ..devices import find_device
 from ..matte import Frame, MatteSettings
 from ..matte.frames import plate_of
 from ..media.masks import Masks, open_masks
-from ..media.reading import open_shot
+from ..media.reading import open_shot, shot_files
 from ..media.shot import Shot
 from ..names import RESERVED_NAMES, RUN_FILE, folder_names, names_a_layer
 from ..progress import SILENT, Progress
 from ..segment.cuts import CutFinder
 from ..segment.settings import check_cuts
+from .account import NoAccount, file_sets, read_runs
 from .delivery import Delivery
 from .delivery_settings import DeliverySettings
-from .layout import KINDS, STORED_MASKS, check_apart, earlier_layers, remove_files
+from .fingerprint import content_hash, settings_hash
+from .layout import KINDS, STORED_MASKS, check_apart
+from .output import Claim, Output, claimed
 from .pipeline import make_mattes, needs_plate, read_plate
 
 _KINDS_OF_MASKS = ("soft", "masks", "alpha")
@@ -43,22 +46,29 @@ class MatteJob:
     matte: MatteSettings = field(default_factory=MatteSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     device: str = "auto"
+    overwrite: bool = False
+    again: bool = False
 
 
-def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str]:
+def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | None:
     """Put masks through the matte stage into files; memory does not grow with the shot.
+
+    All that can be checked is checked before anything is written, and nothing that earlier runs left in `job.out` is
+    lost: see `Output`.
 
     Args:
         job: which masks, and how.
         progress: told "mattes".
 
     Returns:
-        what was written, as paths below `job.out`; a sequence as one entry with its first and last number.
+        what was written, as paths below `job.out`; a sequence as one entry with its first and last number. None where
+        the same is there already, whole, and was left as it is.
 
     Raises:
         FileNotFoundError: no shot, or no masks.
-        ValueError: masks of another size or number than the shot's frames, or a setting that cannot be used.
-        RuntimeError: the disk is full, or there is no such device.
+        ValueError: masks of another size or number than the shot's frames, a setting that cannot be used, or files in
+            `job.out` that are in the way and that no run has written.
+        RuntimeError: the disk is full, there is no such device, or another run is writing to `job.out`.
         KeyboardInterrupt: with a sentence that says which frames are done.
     """
     if job.out.exists() and not job.out.is_dir():
@@ -68,14 +78,47 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str]:
         check_cuts(() if job.cuts == "auto" else job.cuts, shot.frame_count)
         inputs, device = [job.shot, *(masks.path for masks in layers.values())], find_device(job.device)
         check_apart(inputs, job.out, layers, shot.name, job.delivery.kinds)
-        remove_files(job.out, layers, shot.name, job.delivery.kinds)
-        delivery = Delivery(job.out, shot.name, list(layers), shot.info, job.delivery)
-        masked = _MaskedFrames(shot, list(layers.values()), job)
-        with _explained_stop(job, delivery, shot.frame_count), delivery:
-            for frame in make_mattes(masked.frames(), job.matte, masked.cuts, device):
-                delivery.write(frame)
-                progress.update("mattes", frame.index + 1, shot.frame_count)
-        return delivery.listing()
+        shot.read(0, 1)
+        for masks in layers.values():
+            with closing(masks.frames()) as frames:
+                next(frames)
+        settings = {
+            "masks": {name: str(masks.path) for name, masks in layers.items()},
+            "cuts": job.cuts,
+            "device": job.device,
+            "matte": asdict(job.matte),
+            "delivery": asdict(job.delivery),
+        }
+        with claimed(_claim(job, shot, layers, settings)) as output:
+            if output.whole is not None:
+                return None
+            delivery = Delivery(output.work, shot.name, list(layers), shot.info, job.delivery)
+            masked = _MaskedFrames(shot, list(layers.values()), job)
+            with _explained_stop(job, output, delivery, shot.frame_count):
+                output.begin()
+                with delivery:
+                    for frame in make_mattes(masked.frames(), job.matte, masked.cuts, device):
+                        delivery.write(frame)
+                        progress.update("mattes", frame.index + 1, shot.frame_count)
+                files = delivery.listing()
+                entries = [{"prompt": "", "name": name, "folder": name, "frames": shot.frame_count} for name in layers]
+                told = {"shot": {"name": shot.name, "path": str(job.shot)}, "settings": settings, "prompts": entries}
+                output.finish({**told, "delivery": {"name": shot.name, "files": files}})
+        return files
+
+
+def _claim(job: MatteJob, shot: Shot, layers: Mapping[str, Masks], settings: Mapping[str, Any]) -> Claim:
+    form, names = job.delivery, list(layers)
+    read = [shot_files(path.expanduser()) for path in (job.shot, *(masks.path for masks in layers.values()))]
+    return Claim(
+        job.out,
+        tuple(file_sets(form.kinds, names, shot.frame_count, shot.name, form.start, form.padding)),
+        tuple({"prompt": "", "name": name, "folder": name} for name in names),
+        settings_hash({"shot": job.shot, **settings}, [file for files in read for file in files]),
+        "-".join(content_hash(files)[:16] for files in read),
+        job.overwrite,
+        job.again,
+    )
 
 
 def find_masks(given: Sequence[str]) -> dict[str, Path]:
@@ -110,16 +153,26 @@ def find_masks(given: Sequence[str]) -> dict[str, Path]:
 
 
 def _layers_of_run(out: Path) -> list[tuple[str, Path]]:
-    layers = []
-    for name in earlier_layers(out):
-        paths = [place for kind in STORED_MASKS for place in KINDS[kind].places(out, [name])]
-        path = next((path for path in paths if path.exists()), None)
-        if path is None:
+    """Masks of every layer that a run has segmented, by the last one that wrote some; its most exact ones."""
+    try:
+        runs = read_runs(out)
+    except NoAccount:
+        runs = []
+    layers: dict[str, Path] = {}
+    for run in runs:
+        for name in (prompt["name"] for prompt in run.prompts):
+            kinds = [files.kind for files in run.files if files.layer == name] if run.files else STORED_MASKS
+            places = [place for kind in STORED_MASKS if kind in kinds for place in KINDS[kind].places(out, [name])]
+            found = next((place for place in places if place.exists()), None)
+            if found is not None:
+                layers.setdefault(name, found)
+    segmented = (run for run in runs if "masks" not in run.run.get("settings", {}))
+    for name in (prompt["name"] for run in segmented for prompt in run.prompts):
+        if name not in layers:
             raise ValueError(f"The run in {out} wrote no masks of {name}: let it write soft ones.")
-        layers.append((name, path))
     if not layers:
         raise ValueError(f"{out / RUN_FILE} lists no layers of a run: give the folder of its masks instead.")
-    return layers
+    return list(layers.items())
 
 
 def _made_name(path: Path) -> str:
@@ -172,12 +225,17 @@ class _MaskedFrames:
 
 
 @contextmanager
-def _explained_stop(job: MatteJob, delivery: Delivery, frame_count: int) -> Iterator[None]:
-    """A full disk and Ctrl-C get a sentence that says what is done."""
+def _explained_stop(job: MatteJob, output: Output, delivery: Delivery, frame_count: int) -> Iterator[None]:
+    """Whatever stops a run, note what is there; a full disk and Ctrl-C get a sentence that says what is done."""
     try:
         yield
-    except (KeyboardInterrupt, OSError) as error:
-        done = delivery.frames_in_sequences
+    except BaseException as error:
+        # Where it replaces nothing; otherwise nobody can use what is hidden, since mattes are not gone on with.
+        with suppress(OSError):
+            output.stop(None if output.replaces else {})
+        if not isinstance(error, (KeyboardInterrupt, OSError)):
+            raise
+        done = 0 if output.replaces else delivery.frames_in_sequences
         kept = f"Frames 0 to {done - 1} of {frame_count} are whole; t" if done else "T"
         sentence = f"{kept}he same command run again starts at the first frame."
         if isinstance(error, KeyboardInterrupt):

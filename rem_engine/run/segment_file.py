@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -16,8 +15,12 @@ from .. import __version__
 from ..devices import find_device
 from ..media.reading import open_shot, shot_files
 from ..progress import SILENT, Progress
-from .layout import KINDS, check_apart, earlier_layers
-from .segment_job import Provenance, SegmentJob, segment_to_files
+from ..segment.settings import SegmentSettings, check_cuts
+from ..setting import settings_of
+from .fingerprint import content_hash, settings_hash
+from .layout import KINDS, check_apart
+from .output import claimed
+from .segment_job import Provenance, SegmentJob, segment_to_output
 
 if TYPE_CHECKING:
     from ..media.shot import Shot
@@ -33,8 +36,10 @@ def segment_file(
     *,
     close_up: bool = False,
     progress: Progress = SILENT,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Segment a shot into `job.out`; an interrupted run of the same settings there goes on where it stopped.
+
+    All that can be checked is checked before a model is loaded, and before anything is written.
 
     Args:
         path: of the shot.
@@ -45,24 +50,21 @@ def segment_file(
         progress: told "steps" and "frames".
 
     Returns:
-        what run.json says.
+        what run.json says; None where the same run is there already, whole, and was left as it is.
 
     Raises:
-        ValueError, FileNotFoundError: a shot, a model or a setting that cannot be used.
-        RuntimeError: the disk is full, or there is no such device.
+        ValueError, FileNotFoundError: a shot, a model or a setting that cannot be used, or files in `job.out` that are
+            in the way and that no run has written.
+        RuntimeError: the disk is full, there is no such device, or another run is writing to `job.out`.
         KeyboardInterrupt: with a sentence that says which frames are done and how to go on.
     """
     started = time.perf_counter()
     if job.out.exists() and not job.out.is_dir():
         raise ValueError(f"{job.out} is a file: name a folder to write to.")
-    from ..segment.load import load_segmenter
-
     with open_shot(path) as shot:
-        # Of every kind, and of other layers, since what an earlier run wrote there is removed.
-        written = {*(layer.name for layer in job.written_layers), *earlier_layers(job.out)}
-        check_apart([path], job.out, written, shot.name, KINDS)
-        frame_count = shot.frame_count  # also finds a truncated file before a model is loaded
-        segmenter = _look_twice(load_segmenter(**model)) if close_up else load_segmenter(**model)
+        frame_count = shot.frame_count  # also finds a truncated file
+        shot.read(0, 1)
+        _check_model(model, frame_count)
         settings = {
             "prompts": prompts,
             **model,
@@ -74,14 +76,47 @@ def segment_file(
             "matte": asdict(job.matte),
             "delivery": asdict(job.delivery),
         }
-        provenance = Provenance(
-            str(path),
-            _fingerprint(path, settings, model),
-            {"settings": settings | _chosen(segmenter, shot, frame_count), "versions": _versions()},
-            time.perf_counter() - started,
-        )
+        files = shot_files(path.expanduser())
+        fingerprint = settings_hash(settings, [*files, *_model_files(model)])
+        provenance = Provenance(str(path), fingerprint, content_hash(files))
         job = replace(job, device=find_device(model["device"]), provenance=provenance)
-        return segment_to_files(segmenter, shot, job, progress=progress)
+        with claimed(job.claim(shot)) as output:
+            # Of every kind, and of other layers, so that no shot is ever taken out of the folder that is written to.
+            written = {*(layer.name for layer in job.written_layers), *output.earlier_layers}
+            check_apart([path], job.out, written, shot.name, KINDS)
+            if output.whole is not None:
+                return None
+            _check_space(job, shot)
+            from ..segment.load import load_segmenter
+
+            segmenter = _look_twice(load_segmenter(**model)) if close_up else load_segmenter(**model)
+            entries = {"settings": settings | _chosen(segmenter, shot, frame_count), "versions": _versions()}
+            provenance = replace(provenance, entries=entries, load_seconds=time.perf_counter() - started)
+            return segment_to_output(segmenter, shot, replace(job, provenance=provenance), output, progress=progress)
+
+
+def _check_model(model: Mapping[str, Any], frame_count: int) -> None:
+    """Refuse what needs no model to be seen as wrong."""
+    from ..backbones.load import find_model_folder
+
+    settings = SegmentSettings(**{name: model[name] for name in settings_of(SegmentSettings)})
+    if settings.cuts != "auto":
+        check_cuts(settings.cuts, frame_count)
+    find_device(model["device"])
+    find_model_folder(model["model"])
+
+
+def _check_space(job: SegmentJob, shot: Shot) -> None:
+    """Refuse a run whose soft.npz alone, of which the size is known, would fill the disk."""
+    if "npz" not in job.write:
+        return
+    array = len(job.written_layers) * shot.frame_count * shot.height * shot.width * 4
+    free = shutil.disk_usage(job.out).free
+    if 2 * array > free:  # while the archives are made of the arrays, both are there
+        raise RuntimeError(
+            f"{job.out} needs {2 * array / 2**20:,.0f} MiB for soft.npz, and its disk has {free / 2**20:,.0f} MiB "
+            "free: make room, or write soft in place of npz."
+        )
 
 
 def _look_twice(segmenter: Segmenter) -> CloseUp:
@@ -90,16 +125,11 @@ def _look_twice(segmenter: Segmenter) -> CloseUp:
     return CloseUp(segmenter)
 
 
-def _fingerprint(path: Path, settings: Mapping[str, Any], model: Mapping[str, Any]) -> str:
-    """Equal for runs that give equal files: the settings, and path, size and time of the shot's and model's files."""
-    from ..backbones.load import MINI_FOLDER
+def _model_files(model: Mapping[str, Any]) -> list[Path]:
+    from ..backbones.load import find_model_folder
 
-    folder = MINI_FOLDER if model["model"] == "mini" else Path(model["model"])
-    weights = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
-    files = [*shot_files(path.expanduser()), *weights, *([model["checkpoint"]] if model["checkpoint"] else [])]
-    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    described = {name: str(value) for name, value in settings.items()}
-    return hashlib.sha256(json.dumps([__version__, described, stats]).encode()).hexdigest()
+    weights = sorted(file for file in find_model_folder(model["model"]).rglob("*") if file.is_file())
+    return [*weights, *([Path(model["checkpoint"])] if model["checkpoint"] else [])]
 
 
 def _chosen(segmenter: Segmenter | CloseUp, shot: Shot, frame_count: int) -> dict[str, Any]:

@@ -22,11 +22,13 @@ from ..memory import peak_memory_mib
 from ..pixels import to_uint8
 from ..progress import SILENT, Progress
 from ..whole_files import written_whole
+from .account import file_sets
 from .clock import Clock, explained_stop
 from .delivery import Delivery
 from .delivery_settings import DeliverySettings
 from .folder import RunFolder
 from .layout import DELIVERIES, KINDS
+from .output import Claim, Output, claimed
 from .pipeline import make_mattes, needs_plate, read_plate
 
 if TYPE_CHECKING:
@@ -44,12 +46,14 @@ class Provenance:
     Attributes:
         source: path of the shot.
         fingerprint: equal for runs that give equal files; None for a run that is not to be gone on with.
+        plate: hash of what the shot's files hold, where `fingerprint` goes by their sizes and times.
         entries: further entries of run.json.
         load_seconds: what loading the model took.
     """
 
     source: str = ""
     fingerprint: str | None = None
+    plate: str = ""
     entries: Mapping[str, Any] = field(default_factory=dict)
     load_seconds: float = 0.0
 
@@ -70,6 +74,8 @@ class SegmentJob:
         delivery: form of the deliveries; their kinds are those of `write`.
         device: where the matte stage computes.
         info: what deliveries take over from the shot; None for what it says itself.
+        overwrite: whether files in `out` that no run has written may be replaced.
+        again: whether to begin anew where the same run is there, whole or in part.
         provenance: for run.json, and for a run that can be gone on with.
     """
 
@@ -83,6 +89,8 @@ class SegmentJob:
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     device: str | torch.device = "cpu"
     info: ShotInfo | None = None
+    overwrite: bool = False
+    again: bool = False
     provenance: Provenance = field(default_factory=Provenance)
 
     @property
@@ -91,9 +99,34 @@ class SegmentJob:
         return tuple(kind for kind in DELIVERIES if kind in self.write)
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """All that is written."""
+        return (*self.write, "ids") if self.combine == "exclusive" else self.write
+
+    @property
     def written_layers(self) -> tuple[Layer, ...]:
         """The layers that there are masks of, once they were combined."""
         return combined_layers(self.layers, self.combine)
+
+    def shot_name(self, shot: ReopenableFrames) -> str:
+        """With what the names of delivered files begin."""
+        return self.name or (shot.name if isinstance(shot, Shot) else "shot")
+
+    def claim(self, shot: ReopenableFrames) -> Claim:
+        """What it asks of its folder."""
+        names = [layer.name for layer in self.written_layers]
+        form = self.delivery
+        files = file_sets(self.kinds, names, shot.frame_count, self.shot_name(shot), form.start, form.padding)
+        prompts = ({"prompt": layer.text, "name": layer.name, "folder": layer.name} for layer in self.written_layers)
+        return Claim(
+            self.out,
+            tuple(files),
+            tuple(prompts),
+            self.provenance.fingerprint,
+            self.provenance.plate,
+            self.overwrite,
+            self.again,
+        )
 
 
 def segment_to_files(
@@ -112,9 +145,10 @@ def segment_to_files(
     ...     segment_to_files(load_segmenter("mini"), shot, job)["delivery"]["files"]
     ['exr/shot.1001-1240.exr']
 
-    A run that was stopped and is started again with the same fingerprint goes on where it stopped: with the next frame
-    of every sequence, while videos (the overlay too) are encoded anew from the masks on disk. Mattes are made of soft
-    masks rounded to 16 bits, as they are on disk, so that a stop changes no delivered frame.
+    Nothing that earlier runs left in `job.out` is lost: see `Output`. A run that was stopped and is started again with
+    the same fingerprint goes on where it stopped: with the next frame of every sequence, while videos (the overlay too)
+    are encoded anew from the masks on disk. Mattes are made of soft masks rounded to 16 bits, as they are on disk, and
+    the overlay shows masks as they are there, so that a stop changes no delivered frame.
 
     Args:
         segmenter: the model; its `seconds` are those of this run.
@@ -129,28 +163,41 @@ def segment_to_files(
         what run.json says.
 
     Raises:
-        ValueError: a frame that cannot be read, or anything the segmenter or the matte stage cannot take.
-        RuntimeError: the disk is full.
+        ValueError: a frame that cannot be read, or anything the segmenter or the matte stage cannot take; files in
+            `job.out` that no run has written and this one would replace.
+        RuntimeError: the disk is full, or another run is writing to `job.out`.
         KeyboardInterrupt: with a sentence that says which frames are done and how to go on.
     """
+    with claimed(job.claim(shot)) as output:
+        return segment_to_output(
+            segmenter, shot, job, output, prompt_embeds=prompt_embeds, progress=progress, viewer=viewer
+        )
+
+
+def segment_to_output(
+    segmenter: Segmenter | CloseUp,
+    shot: ReopenableFrames,
+    job: SegmentJob,
+    output: Output,
+    *,
+    prompt_embeds: Tensor | None = None,
+    progress: Progress = SILENT,
+    viewer: Viewer | None = None,
+) -> dict[str, Any]:
+    """`segment_to_files` in a folder that is claimed already, by `job.claim`."""
     if prompt_embeds is None:
         prompt_embeds = segmenter.encode_prompts(texts_of(job.layers))
-    info, name = job.info or _info(shot), job.name or (shot.name if isinstance(shot, Shot) else "shot")
+    info, name = job.info or _info(shot), job.shot_name(shot)
     folder = RunFolder(
-        job.out,
-        job.written_layers,
-        (shot.frame_count, shot.height, shot.width),
-        (*job.write, "ids") if job.combine == "exclusive" else job.write,
-        job.threshold,
-        job.provenance.fingerprint,
-        name,
+        output, job.written_layers, (shot.frame_count, shot.height, shot.width), job.kinds, job.threshold
     )
     clock = Clock(segmenter, folder.seconds, job.provenance.load_seconds)
     if folder.whole_frames:
         progress.say(f"Going on at frame {folder.whole_frames} of {folder.frame_count}.")
     with explained_stop(folder, clock):
+        folder.begin()
         delivery = Delivery(
-            job.out,
+            folder.work,
             name,
             [layer.name for layer in job.written_layers],
             info,
@@ -160,7 +207,7 @@ def segment_to_files(
         with (
             closing(shot.reopen()) as model_shot,
             closing(shot.reopen()) as plates,
-            _overlay(job, info) as overlay,
+            _overlay(job, folder.work, info) as overlay,
             delivery,
         ):
             model = _Model(segmenter, model_shot, prompt_embeds, progress)
@@ -288,7 +335,7 @@ class _SegmentedFrames:
         with self._clock.timed("overlay"):
             picture = to_uint8(frame.plate.numpy())
             for viewer in self._viewers:
-                viewer(frame.index, picture, frame.soft.numpy())
+                viewer(frame.index, picture, self._folder.as_stored(frame.soft.numpy()))
 
 
 def _say_passes(progress: Progress, together: int, count: int) -> None:
@@ -298,13 +345,13 @@ def _say_passes(progress: Progress, together: int, count: int) -> None:
 
 
 @contextmanager
-def _overlay(job: SegmentJob, info: ShotInfo) -> Iterator[Viewer | None]:
+def _overlay(job: SegmentJob, work: Path, info: ShotInfo) -> Iterator[Viewer | None]:
     """Writes the overlay video of the frames that it is shown."""
     if "overlay" not in job.write:
         yield None
         return
     labels = [layer_label(layer) for layer in job.written_layers]
-    with written_whole(KINDS["overlay"].path(job.out)) as temporary:
+    with written_whole(KINDS["overlay"].path(work)) as temporary:
         video = VideoWriter(temporary, info.height, info.width, info.fps)
 
         def write(index: int, plate: np.ndarray, soft: np.ndarray) -> None:

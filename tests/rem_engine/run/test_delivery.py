@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -173,7 +174,10 @@ def test_frames_that_sequences_have_may_come_again_and_none_may_be_left_out(tmp_
     "victim",
     ["exr/shot.1003.exr", "fire/alpha/shot.1003.png", "smoke/png16/shot.1003.png"],
 )
-def test_a_full_disk_leaves_whole_frames_only(tmp_path: Path, shot: list[Frame], victim: str) -> None:
+def test_a_full_disk_leaves_whole_frames_only(
+    tmp_path: Path, shot: list[Frame], monkeypatch: pytest.MonkeyPatch, victim: str
+) -> None:
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "00000000")  # names that can be known beforehand
     delivery = Delivery(tmp_path, "shot", ["smoke", "fire"], INFO, DeliverySettings(kinds=ALL))
     for index, frame in enumerate(shot[:2]):
         delivery.write(frame.matted(index))
@@ -192,7 +196,10 @@ def test_a_full_disk_leaves_whole_frames_only(tmp_path: Path, shot: list[Frame],
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the Linux device that is always full")
 @pytest.mark.parametrize(("kind", "suffix"), [("prores", "mov"), ("webm", "webm")])
-def test_a_full_disk_leaves_no_broken_video(tmp_path: Path, shot: list[Frame], kind: str, suffix: str) -> None:
+def test_a_full_disk_leaves_no_broken_video(
+    tmp_path: Path, shot: list[Frame], monkeypatch: pytest.MonkeyPatch, kind: str, suffix: str
+) -> None:
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "00000000")
     (tmp_path / "smoke").mkdir()
     temporary_name(tmp_path / "smoke" / f"shot.{suffix}").symlink_to("/dev/full")
     delivery = Delivery(tmp_path, "shot", ["smoke"], INFO, DeliverySettings(kinds=("alpha", kind)))

@@ -1,0 +1,51 @@
+"""Which processes of this machine are alive."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+
+
+def host_name() -> str:
+    """This machine's name, in letters that a file's name can have."""
+    return re.sub(r"[^\w-]", "-", socket.gethostname())[:20]
+
+
+def is_running(process: int) -> bool:
+    """Whether a process of this machine is alive; where that cannot be told, it is."""
+    if sys.platform == "win32":
+        return _is_running_on_windows(process)
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's is alive too
+        return True
+    return True
+
+
+def birth(process: int) -> str:
+    """When a process was started, as Linux counts it: a later one of the same number is another. "" elsewhere."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        # The name, in parentheses, may hold spaces and parentheses itself.
+        fields = Path(f"/proc/{process}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        return f"{boot}-{fields[19]}"
+    except (OSError, IndexError):
+        return ""
+
+
+def _is_running_on_windows(process: int) -> bool:
+    import ctypes
+
+    kernel = ctypes.windll.kernel32
+    handle = kernel.OpenProcess(0x1000, False, process)  # PROCESS_QUERY_LIMITED_INFORMATION
+    if not handle:
+        return kernel.GetLastError() == 5  # ERROR_ACCESS_DENIED: another user's
+    code = ctypes.c_ulong()
+    kernel.GetExitCodeProcess(handle, ctypes.byref(code))
+    kernel.CloseHandle(handle)
+    return code.value == 259  # STILL_ACTIVE

@@ -1,0 +1,46 @@
+"""Whether a run is the same as an earlier one: its settings, and what it reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+
+_SAMPLED_FILES = 33  # of a sequence; evenly spread, the first and the last among them
+_WHOLE_BYTES = 16 * 2**20  # files up to this size are read whole
+_SAMPLED_BLOCKS = 17  # of larger ones, the head and the tail among them
+_BLOCK_BYTES = 2**18
+
+
+def settings_hash(settings: Mapping[str, Any], files: Iterable[Path]) -> str:
+    """Equal for runs of this version with the same settings that read files of the same paths, sizes and times."""
+    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    described = {name: str(value) for name, value in settings.items()}
+    return hashlib.sha256(json.dumps([__version__, described, stats]).encode()).hexdigest()
+
+
+def content_hash(files: Sequence[Path]) -> str:
+    """Of what the files of a shot hold, quick to take: the first, the last and some between, and of a large file its
+    head, its tail and blocks between."""
+    found = hashlib.sha256()
+    for index in _spread(len(files), _SAMPLED_FILES):
+        size = files[index].stat().st_size
+        with open(files[index], "rb") as file:
+            if size <= _WHOLE_BYTES:
+                found.update(file.read())
+                continue
+            for place in _spread(size - _BLOCK_BYTES + 1, _SAMPLED_BLOCKS):
+                file.seek(place)
+                found.update(file.read(_BLOCK_BYTES))
+    return found.hexdigest()
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most `most` of 0..count-1, evenly spread, the first and the last among them."""
+    if count <= most:
+        return list(range(count))
+    return [place * (count - 1) // (most - 1) for place in range(most)]
