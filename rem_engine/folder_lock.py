@@ -20,8 +20,8 @@ _SECONDS_TO_WRITE = 10.0
 
 
 @contextmanager
-def locked(folder: Path, advice: str) -> Iterator[None]:
-    """Within `with` no other process, nor another thread, is within the same folder.
+def locked(folder: Path, advice: str, file: str = "") -> Iterator[None]:
+    """Within `with` no other process, nor another thread, is within the same.
 
     The folder is made where it does not exist, and goes again where nothing is put into it. The lock of a process that
     was killed counts no longer, where that was on this machine.
@@ -29,13 +29,17 @@ def locked(folder: Path, advice: str) -> Iterator[None]:
     Args:
         folder: to hold.
         advice: what else one can do, for the sentence: "name another folder to write to".
+        file: to hold a file of this name in it alone.
 
     Raises:
+        ValueError: it is a file.
         RuntimeError: another run holds it.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: {advice}.")
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / LOCK_FILE
+    lock = folder / (f".{file}.lock" if file else LOCK_FILE)
     mark = {"process": os.getpid(), "host": host_name(), "birth": birth(os.getpid()), "key": secrets.token_hex(8)}
     while not _made(lock, mark):
         held = _holder(lock)
@@ -43,8 +47,8 @@ def locked(folder: Path, advice: str) -> Iterator[None]:
             continue
         if not _is_left(lock, held):
             raise RuntimeError(
-                f"Another run (process {held.get('process')} on {held.get('host')}) is writing to {folder}: wait for "
-                f"it, or {advice}. If there is none, remove {lock}."
+                f"Another run (process {held.get('process')} on {held.get('host')}) is writing to {folder / file}: "
+                f"wait for it, or {advice}. If there is none, remove {lock}."
             )
         _take_away(lock, held)
     try:

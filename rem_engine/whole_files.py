@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,34 +31,34 @@ def meant_for(temporary: str) -> str | None:
     return found["name"] if found else None
 
 
-def leftovers(path: Path) -> list[Path]:
-    """What killed processes left of a file or folder under temporary names.
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of a file or folder under temporary names.
 
-    Those of this machine count as soon as their process is gone; those of other machines, of which that cannot be
-    known, once nothing was written to them for a day.
+    What was left on this machine goes as soon as its process is gone; what another machine left, of which that cannot
+    be known, once nothing was written to it for a day.
     """
     if not path.parent.is_dir():
-        return []
-    found = []
-    for other in path.parent.iterdir():
+        return
+    for other in list(path.parent.iterdir()):
         match = _TEMPORARY.fullmatch(other.name)
         if match is None or match["name"] != path.name[:_LONGEST]:
             continue
-        if match["host"] == host_name():
-            dead = not is_running(int(match["process"]))
-        else:
-            dead = time.time() - other.stat().st_mtime > _DAY
-        if dead:
-            found.append(other)
-    return found
+        with suppress(FileNotFoundError):  # another process removes it at this moment
+            if match["host"] == host_name():
+                left = not is_running(int(match["process"]))
+            else:
+                left = time.time() - other.stat().st_mtime > _DAY
+            if left and other.is_dir():
+                shutil.rmtree(other)
+            elif left:
+                other.unlink()
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to. At the end it takes the name `path`, once the disk has it: a power cut leaves
     the old file or the new one. After any exception it is removed, as is what killed processes left of the file."""
-    for leftover in leftovers(path):
-        leftover.unlink(missing_ok=True)
+    remove_leftovers(path)
     temporary = temporary_name(path)
     try:
         yield temporary
@@ -86,6 +87,19 @@ def written_together(files: Mapping[Path, bytes]) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """A folder of a temporary name beside `path`, to fill and to rename, or to work in: what is still under that name
+    at the end is removed, as is what killed processes left of the same."""
+    remove_leftovers(path)
+    folder = temporary_name(path)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def sync_file(path: Path) -> None:
     """Wait until the disk has a file's content."""
     with open(path, "r+b") as file:
@@ -102,6 +116,12 @@ def sync_folder(path: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_disks() -> None:
+    """Wait until the disks have all that was written to them: with many small files much quicker than file by file."""
+    if hasattr(os, "sync"):  # not on Windows
+        os.sync()
 
 
 def sync_tree(folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -15,12 +14,12 @@ from rem_engine.backbones.folder import is_modelscope, open_checkpoint
 from rem_engine.backbones.load import find_model_folder
 from rem_engine.checkpoints import LowRank, read_changes, read_state_dict, to_diffusers
 from rem_engine.checkpoints.adapter import apply_change, stored_change
-from rem_engine.checkpoints.convert import DEFAULT_RANK, FORMAT_VERSION, Conversion, convert
+from rem_engine.checkpoints.convert import DEFAULT_RANK, FORMAT_VERSION, Conversion, check_replaceable, convert
 from rem_engine.checkpoints.names import name_to_diffusers
 from rem_engine.checkpoints.read import open_state_dict
 from rem_engine.checkpoints.safetensors_file import Writer
 from rem_engine.progress import SILENT, Progress
-from rem_engine.whole_files import written_whole
+from rem_engine.whole_files import scratch_folder, written_whole
 
 from .run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints
 from .run.run_folder import CHECKPOINTS, Start, read_settings, read_start
@@ -44,7 +43,7 @@ class Export:
         form: "full", "delta" (what the base lacks) or "lora" (that, in low rank).
         which: the "last" checkpoint or the "best".
         rank: of a LoRA that is taken from whole weights; one that was trained has its own.
-        names, dtype: see `Conversion`.
+        names, dtype, overwrite: see `Conversion`.
     """
 
     run: Path
@@ -54,6 +53,7 @@ class Export:
     rank: int | None = None
     names: str = "comfyui"
     dtype: torch.dtype | None = None
+    overwrite: bool = False
 
 
 def export(request: Export, progress: Progress = SILENT) -> Path:
@@ -71,7 +71,7 @@ def export(request: Export, progress: Progress = SILENT) -> Path:
 
     Raises:
         FileNotFoundError: no run, or none of its checkpoints.
-        ValueError: a form that the run cannot be written in.
+        ValueError: a form that the run cannot be written in, or a file called `out` that no export has written.
         RuntimeError: the disk is full.
     """
     start, settings = read_start(request.run), read_settings(request.run)
@@ -86,6 +86,8 @@ def export(request: Export, progress: Progress = SILENT) -> Path:
     if checkpoint is None:
         what = "checkpoint" if request.which == "last" else "evaluated checkpoint"
         raise FileNotFoundError(f"{request.run} holds no {what} yet; train it further.")
+    if not request.overwrite:
+        check_replaceable(request.out)
     trained = _trained(checkpoint)
     if settings.lora is not None and request.form == "lora":
         if request.rank not in (None, settings.lora.rank):
@@ -95,13 +97,16 @@ def export(request: Export, progress: Progress = SILENT) -> Path:
     folder = find_model_folder(start.model)
     part = folder / ("unet" if is_modelscope(folder) else "transformer")
     request.out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".", dir=request.out.parent) as temporary:
+    with scratch_folder(request.out) as temporary:
         # its name is what the file written will say it is from
-        whole = Path(temporary) / f"{request.run.resolve().name}-{checkpoint.name}.safetensors"
+        whole = temporary / f"{request.run.resolve().name}-{checkpoint.name}.safetensors"
         _write_whole(whole, start, part, trained, settings)
         base = None if request.form == "full" else part
         rank = DEFAULT_RANK if request.rank is None else request.rank
-        convert(Conversion(whole, request.out, request.names, request.dtype, request.form, base, rank), progress)
+        conversion = Conversion(
+            whole, request.out, request.names, request.dtype, request.form, base, rank, request.overwrite
+        )
+        convert(conversion, progress)
     return checkpoint
 
 

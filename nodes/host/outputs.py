@@ -46,9 +46,14 @@ def new_output_folder(prefix: str, height: int, width: int) -> tuple[Path, str]:
     parent, name, counter, _, _ = folder_paths.get_save_image_path(
         os.path.relpath(below, output), output, image_width=width, image_height=height
     )
-    folder = Path(parent) / f"{name}_{counter:05}"
-    folder.mkdir(parents=True)
-    return folder, name
+    while True:
+        folder = Path(parent) / f"{name}_{counter:05}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:  # made by another run since the host looked
+            counter += 1
+        else:
+            return folder, name
 
 
 def describe_files(folder: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +24,7 @@ from .names import name_to_diffusers, split_components, to_original
 from .read import open_state_dict
 from .safetensors_file import Writer, read_metadata
 from .stored import FLOAT8, StoredTensor, read_into
-from .summary import Summary, write_report
+from .summary import Summary, report_path, write_report
 
 FORMAT_VERSION = "1"
 """`rem.format` of the files written here; it rises when an older reader would misread a newer file."""
@@ -61,6 +62,7 @@ class Conversion:
         form: "full", "delta" or "lora".
         base: for a delta or LoRA: what it is taken from, of any form.
         rank: of a LoRA.
+        overwrite: whether `out` may be a file that no conversion has written.
     """
 
     source: Path
@@ -70,6 +72,7 @@ class Conversion:
     form: str = "full"
     base: Path | None = None
     rank: int = DEFAULT_RANK
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         if self.out.suffix != ".safetensors":
@@ -96,7 +99,8 @@ def convert(conversion: Conversion, progress: Progress = SILENT) -> Summary:
         progress: told "bytes" read of the source's denoiser.
 
     Raises:
-        FileNotFoundError, ValueError: a source or base that cannot be used.
+        FileNotFoundError, ValueError: a source or base that cannot be used, or a file called `out` that no conversion
+            has written.
         RuntimeError: the disk is full.
         KeyboardInterrupt: with a sentence; nothing is left.
     """
@@ -105,6 +109,8 @@ def convert(conversion: Conversion, progress: Progress = SILENT) -> Summary:
     read_from = {entry.file for read in (weights, base or {}) for entry in read.values()}
     if conversion.out.resolve() in {file.resolve() for file in read_from}:
         raise ValueError(f"{conversion.out} is read from: choose another name to write to.")
+    if not conversion.overwrite:
+        check_replaceable(conversion.out)
     conversion.out.parent.mkdir(parents=True, exist_ok=True)
     if base is None:
         _check_space(conversion, weights)
@@ -113,14 +119,14 @@ def convert(conversion: Conversion, progress: Progress = SILENT) -> Summary:
             with open(temporary, "wb") as file:
                 summary = _ConversionWriter(conversion, weights, base, progress).write(file)
             summary.size = temporary.stat().st_size
-            if conversion.form == "lora" and conversion.base is not None:
-                write_report(
-                    conversion.out,
-                    summary,
-                    source=conversion.source.name,
-                    base=conversion.base.name,
-                    rank=conversion.rank,
-                )
+        if conversion.form == "lora" and conversion.base is not None:
+            write_report(
+                conversion.out,
+                summary,
+                source=conversion.source.name,
+                base=conversion.base.name,
+                rank=conversion.rank,
+            )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"Interrupted: nothing was written to {conversion.out}; run the same command again."
@@ -132,6 +138,29 @@ def convert(conversion: Conversion, progress: Progress = SILENT) -> Summary:
             ) from error
         raise
     return summary
+
+
+def check_replaceable(out: Path) -> None:
+    """Raise ValueError where a file stands that was not written here: by what it says of itself, it is no conversion."""
+    for file, is_ours in ((out, _is_converted), (report_path(out), _is_report)):
+        if file.exists() and not is_ours(file):
+            raise ValueError(
+                f"{file} was not written by this command: name another file to write, or give --overwrite."
+            )
+
+
+def _is_converted(file: Path) -> bool:
+    try:
+        return "rem.format" in read_metadata(file)
+    except (ValueError, OSError):
+        return False
+
+
+def _is_report(file: Path) -> bool:
+    try:
+        return "energy_kept" in json.loads(file.read_text("utf-8"))
+    except (ValueError, TypeError, OSError):
+        return False
 
 
 class _ConversionWriter:

@@ -55,6 +55,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="the weights a delta or LoRA is taken from: Wan2.1's, ModelScope's, any format",
     )
     add("--rank", metavar="R", type=int, default=64, help="of a LoRA: more keeps more, and is larger (64)")
+    add("--overwrite", action="store_true", help="replace OUT even where it is a file that no conversion has written")
 
 
 def run(options: argparse.Namespace, bar: ProgressBar) -> int:
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         options.form,
         options.base,
         options.rank,
+        options.overwrite,
     )
     summary = convert(conversion, bar)
     bar.close()

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from ..folder_lock import locked
 from ..progress import SILENT, Progress
 from .catalogue import KnownModel
 from .hub import Hub, Listing, RemoteFile, some_of
@@ -55,18 +56,19 @@ def download(
         _check_present(target, model, listing)
         progress.say("Nothing to do: it is there already, and its checksums are right.")
         return target
-    folder.mkdir(parents=True, exist_ok=True)
-    if model.is_folder:
-        # Named after the commit: what is left of another one is of no use.
-        staging = folder / f".{target.name}.{listing.commit[:12]}.incomplete"
-        _check_space(listing.size - _bytes_in(staging), folder)
-        for remote in listing.files:
-            _fetch(hub, remote, listing.commit, staging / PurePosixPath(remote.path))
-        staging.replace(target)
-    else:
-        (remote,) = listing.files
-        _check_space(listing.size - _size_of(_part(target, remote)), folder)
-        _fetch(hub, remote, listing.commit, target)
+    # What is incomplete is gone on with: two at once would write into each other's.
+    with locked(folder, "choose another folder with --to", target.name):
+        if model.is_folder:
+            # Named after the commit: what is left of another one is of no use.
+            staging = folder / f".{target.name}.{listing.commit[:12]}.incomplete"
+            _check_space(listing.size - _bytes_in(staging), folder)
+            for remote in listing.files:
+                _fetch(hub, remote, listing.commit, staging / PurePosixPath(remote.path))
+            staging.replace(target)
+        else:
+            (remote,) = listing.files
+            _check_space(listing.size - _size_of(_part(target, remote)), folder)
+            _fetch(hub, remote, listing.commit, target)
     progress.say(_verdict(listing.files))
     return target
 

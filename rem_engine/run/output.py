@@ -14,7 +14,7 @@ from typing import Any
 from ..folder_lock import locked
 from ..media.writing import write_bytes
 from ..names import RUN_FILE
-from ..whole_files import meant_for, sync_file, sync_folder
+from ..whole_files import meant_for, sync_disks
 from .account import (
     FileSet,
     NoAccount,
@@ -157,7 +157,7 @@ class Output:
                 runs.append(replace(left, run={**left.run, "stopped": True}))
         told = {**run, **{name: self._record.run[name] for name in ("fingerprint", "plate")}}
         content = run_json([Record(told, files), *runs])
-        self._sync()
+        sync_disks()  # run.json is about to vouch for the files, and to replace others
         commit = {
             "run": content,
             "replaced": [files.to_json() for files in self._replaced()],
@@ -283,14 +283,6 @@ class Output:
         else:
             (self.out / STATE_FILE).unlink(missing_ok=True)
 
-    def _sync(self) -> None:
-        """Wait until the disk has the files that run.json is about to vouch for."""
-        for files in self._record.files:
-            for path in files.present(self.work):
-                sync_file(path)
-            if (folder := files.place(self.work).parent).is_dir():
-                sync_folder(folder)
-
     def _sweep(self) -> None:
         """Remove what killed runs left half-written: while OUT is locked nobody else writes in it."""
         for files in self._record.files:
@@ -310,8 +302,6 @@ def claimed(claim: Claim) -> Iterator[Output]:
             run was stopped.
         RuntimeError: another run is writing to OUT.
     """
-    if claim.out.exists() and not claim.out.is_dir():
-        raise ValueError(f"{claim.out} is a file: name a folder to write to.")
     with locked(claim.out, "name another folder to write to"):
         yield Output(claim)
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from rem_engine import Segmenter
 from rem_engine.media.images import ImageShot
-from rem_engine.media.writing import mask_png, write_bytes
+from rem_engine.media.writing import mask_png
 from rem_engine.progress import SILENT, Progress
+from rem_engine.whole_files import written_together
 
 from .benchmark import Benchmark
 from .video import Query, Video
@@ -68,8 +69,9 @@ def _predict(segmenter: Segmenter, video: Video, queries: Sequence[Query], resul
             for frame, of_frame in enumerate(masks, chunk.start):
                 name = video.masks[frame]
                 if name is not None:
-                    for query, mask in zip(queries, of_frame):
-                        write_bytes(results / query.folder / name, mask_png(mask))
+                    files = [results / query.folder / name for query in queries]
+                    with written_together({file: mask_png(mask) for file, mask in zip(files, of_frame)}):
+                        pass
             if chunk.start + len(masks) > last:
                 break
 

@@ -25,6 +25,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--rank", metavar="R", type=int, help="of a LoRA taken from whole weights (64)")
     add("--names", choices=NAMES, default="comfyui", help="whose parameter names (comfyui)")
     add("--dtype", choices=DTYPES, default="keep", help="number type to store (keep: float32)")
+    add("--overwrite", action="store_true", help="replace FILE even where no export has written it")
     export.set_defaults(run=run, operation="exporting")
 
 
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.rank,
             arguments.names,
             dtype,
+            arguments.overwrite,
         )
     )
     print(f"{arguments.out}  {arguments.out.stat().st_size / 1e6:.1f} MB, from {checkpoint}")

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rem_engine.checkpoints import to_original
+from rem_engine.whole_files import written_whole
 
 from .settings import MiniSettings
 
@@ -18,7 +19,7 @@ OVERLAP = 4
 
 
 def write_weights(path: Path, state: dict[str, Tensor], title: str, description: str) -> None:
-    """Save diffusers-named Wan weights as float16 under ComfyUI's names, through a temporary file."""
+    """Save diffusers-named Wan weights as float16 under ComfyUI's names, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.to(torch.float16).contiguous() for name, value in to_original(state).items()}
     metadata = {
@@ -27,9 +28,8 @@ def write_weights(path: Path, state: dict[str, Tensor], title: str, description:
         "modelspec.description": description,
         "modelspec.license": "Apache-2.0",
     }
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={**metadata, "format": "pt"})
-    partial.replace(path)
+    with written_whole(path) as temporary:
+        save_file(tensors, temporary, metadata={**metadata, "format": "pt"})
 
 
 def _write_json(path: Path, value: dict) -> None:

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from rem_engine.whole_files import written_whole
+
 from ..synth.backgrounds import RealClips, procedural
 from ..synth.scene import Plates, RenderedShot, Thing, render, sample_things
 
@@ -85,9 +87,8 @@ def build_pool(folder: Path, count: int, frames: int, size: int, seed: int, plat
         things[index] = shot_things
     all_frames.flush()
     all_mattes.flush()
-    partial = folder / "things.json.partial"
-    partial.write_text(json.dumps(things), encoding="utf-8")
-    partial.replace(folder / "things.json")
+    with written_whole(folder / "things.json") as path:
+        path.write_text(json.dumps(things), encoding="utf-8")
     return Pool(folder)
 
 

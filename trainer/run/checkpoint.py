@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from safetensors.torch import save_file
 
 from rem_engine.checkpoints import check, read_state_dict
-from rem_engine.whole_files import temporary_name
+from rem_engine.whole_files import meant_for, remove_leftovers, sync_folder, sync_tree, temporary_name
 
 from .average import Average, trainable_parameters
 
@@ -66,22 +66,30 @@ class Checkpoints:
 
         Every process calls this. The accelerator's models must have been given to `save_trainable_weights_only`.
         """
+        from accelerate.utils import broadcast_object_list
+
         path = self.folder / f"{progress.step:08d}"
-        temporary = temporary_name(path)
+        (temporary,) = broadcast_object_list([temporary_name(path)])  # one for all processes
         if accelerator.is_main_process:
             self._sweep()
             temporary.mkdir(parents=True)
         accelerator.wait_for_everyone()
-        accelerator.save_state(temporary)
+        try:
+            accelerator.save_state(temporary)
+            if accelerator.is_main_process:
+                if average is not None:
+                    save_file(average.values, temporary / AVERAGE_FILE)
+                (temporary / _PROGRESS_FILE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
+            accelerator.wait_for_everyone()
+        except BaseException:  # Ctrl-C too, and a full disk: what is half-written takes room
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         if accelerator.is_main_process:
-            if average is not None:
-                save_file(average.values, temporary / AVERAGE_FILE)
-            (temporary / _PROGRESS_FILE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
+            sync_tree(temporary)
             if path.exists():
                 _remove(path)
             temporary.replace(path)
+            sync_folder(self.folder)
             self._prune()
         accelerator.wait_for_everyone()
         return path
@@ -111,8 +119,8 @@ class Checkpoints:
 
     def _sweep(self) -> None:
         """Remove what a killed run was writing or removing."""
-        for path in self.folder.glob(".*.tmp"):
-            shutil.rmtree(path)
+        for name in {meant_for(path.name) for path in self.folder.glob(".*.tmp")} - {None}:
+            remove_leftovers(self.folder / name)
 
 
 def read_progress(path: Path) -> TrainingProgress:

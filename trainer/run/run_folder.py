@@ -40,8 +40,8 @@ def claim_run_folder(folder: Path, start: Start, settings: TrainSettings, resume
     """Make the folder of a new run, or make sure that the run in it is the one that is asked for.
 
     Raises:
-        ValueError: there is a run already and `resume` is off; or it was started with something else, which the message
-            names.
+        ValueError: there is a run already and `resume` is off; it was started with something else, which the message
+            names; or there are settings that are no run's.
     """
     if (folder / START_FILE).is_file():
         if not resume:
@@ -55,11 +55,13 @@ def claim_run_folder(folder: Path, start: Start, settings: TrainSettings, resume
                     "go on with the same, or name another folder."
                 )
         return
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; name a folder for the run.")
+    dumped = dump_settings(settings).encode()
+    path = folder / SETTINGS_FILE
+    if path.exists() and path.read_bytes() != dumped:  # the same were written by a run killed at this point
+        raise ValueError(f"{path} is of no run: move it away, or name another folder for the run.")
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(folder / SETTINGS_FILE) as path:
-        path.write_text(dump_settings(settings), encoding="utf-8")
+        path.write_bytes(dumped)
     with written_whole(folder / START_FILE) as path:
         path.write_text(json.dumps(asdict(start), indent=2) + "\n", encoding="utf-8")
 

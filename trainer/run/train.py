@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
+
+from rem_engine.folder_lock import locked
 
 from ..data.cache import ReadyToTrain, Share, cache_latents, cache_texts
 from ..data.loader import LoadedBatch, Loader
@@ -60,10 +63,17 @@ def train(run: TrainingRun) -> Path:
     Raises:
         FileNotFoundError, ValueError: a model, dataset or setting that cannot be used, or a folder that holds another
             run.
-        RuntimeError, KeyboardInterrupt: see `TrainingLoop.run`.
+        RuntimeError: another process trains there; and see `TrainingLoop.run`.
+        KeyboardInterrupt: see `TrainingLoop.run`.
     """
+    accelerator = new_accelerator(run.settings)
+    alone = locked(run.out, "name another folder for the run") if accelerator.is_main_process else nullcontext()
+    with alone:
+        return _train(run, accelerator)
+
+
+def _train(run: TrainingRun, accelerator: Accelerator) -> Path:
     settings = run.settings
-    accelerator = new_accelerator(settings)
     if accelerator.is_main_process:
         start = Start(run.model, None if run.checkpoint is None else str(run.checkpoint), accelerator.num_processes)
         claim_run_folder(run.out, start, settings, run.resume)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from rem_engine.media import open_shot
+from rem_engine.whole_files import written_whole
 
 from .scene import Thing, render
 
@@ -40,11 +41,9 @@ def write_sample(clip: Path, path: Path) -> None:
     """Encode `sample_frames` as H.264 at 24 frames a second."""
     import av
 
-    partial = path.with_name(path.name + ".partial")
-    with av.open(str(partial), "w", format="mp4") as container:
+    with written_whole(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(24), options={"crf": "23", "preset": "veryslow"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for picture in sample_frames(clip):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
-    partial.replace(path)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from rem_engine.whole_files import scratch_folder
 
 from ..data.files import read_ids
 from .scene import Expression, Plates, RenderedShot, Thing, sample_shot
@@ -65,27 +66,26 @@ def write_split(
 ) -> None:
     """Render `count` shots into `root`.
 
-    The folder appears whole or not at all: shots are written beside it and renamed at the end.
+    The folder appears whole or not at all: shots are written beside it, under a name of their own, until all are there.
 
     Raises:
         FileExistsError: `root` exists already.
     """
     if root.exists():
         raise FileExistsError(f"{root} exists already; name a new folder.")
-    partial = Split(root.with_name(root.name + ".partial"))
-    if partial.root.exists():
-        shutil.rmtree(partial.root)
-    videos: dict[str, dict] = {}
-    for index in _progress(count):
-        shot = sample_shot(np.random.default_rng((seed, index)), plates, frames, height, width, unseen)
-        video = f"{seed:05d}_{index:05d}"
-        _write_shot(partial, video, shot)
-        videos[video] = {
-            "things": [asdict(thing) for thing in shot.things],
-            "expressions": [asdict(expression) for expression in shot.expressions],
-        }
-    _write_meta(partial, videos, frames, "unseen" if unseen else "seen")
-    partial.root.rename(root)
+    with scratch_folder(root) as folder:
+        partial = Split(folder)
+        videos: dict[str, dict] = {}
+        for index in _progress(count):
+            shot = sample_shot(np.random.default_rng((seed, index)), plates, frames, height, width, unseen)
+            video = f"{seed:05d}_{index:05d}"
+            _write_shot(partial, video, shot)
+            videos[video] = {
+                "things": [asdict(thing) for thing in shot.things],
+                "expressions": [asdict(expression) for expression in shot.expressions],
+            }
+        _write_meta(partial, videos, frames, "unseen" if unseen else "seen")
+        folder.rename(root)
 
 
 def _progress(count: int) -> Iterator[int]:

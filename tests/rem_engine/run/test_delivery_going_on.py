@@ -13,6 +13,7 @@ from red_model import FRAMES, NEUTRAL, StopAt, deliver, files_of
 from rem_engine.matte import Frame
 from rem_engine.run.delivery import Delivery
 from rem_engine.run.folder import RunFolder
+from rem_engine.whole_files import meant_for
 
 
 def same_delivery(one: Path, other: Path) -> None:
@@ -120,7 +121,7 @@ def test_a_full_disk_leaves_whole_frames_and_no_half_video(
     write_bytes = Path.write_bytes
 
     def full(path: Path, data: bytes) -> int:
-        if path.name == ".plate.1007.exr.tmp":
+        if meant_for(path.name) == "plate.1007.exr":
             write_bytes(path, data[: len(data) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
         return write_bytes(path, data)

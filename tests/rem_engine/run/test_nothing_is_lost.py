@@ -1,0 +1,438 @@
+"""What stands in OUT outlives runs that are refused, fail, are stopped or killed; what no run wrote is not theirs."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from killed import changes_of, killed_at
+from PIL import Image
+from red_model import FRAMES, HEIGHT, NEUTRAL, WIDTH, RedBackbone, StopAt, deliver, files_of
+
+import rem_engine.run.folder
+from rem_engine import Segmenter, SegmentJob, segment_to_files
+from rem_engine.commands.cli import main
+from rem_engine.folder_lock import LOCK_FILE, locked
+from rem_engine.layers import parse_layers
+from rem_engine.media import open_shot
+from rem_engine.run.layout import KINDS
+
+ROOT = Path(__file__).parents[3]
+STAR = ("the red star",)
+
+pytestmark = pytest.mark.usefixtures("fake_model")
+
+
+def star(shot: Path, out: Path, *options: str) -> int:
+    return deliver(shot, out, *options, prompts=STAR)
+
+
+def layers_of(out: Path) -> list[str]:
+    return [prompt["name"] for prompt in json.loads((out / "run.json").read_text("utf-8"))["prompts"]]
+
+
+# ---- what is refused or fails
+
+
+@pytest.mark.parametrize("fault", ["cuts", "first frame", "later frame", "model", "checkpoint", "seed"])
+def test_a_run_that_fails_leaves_an_earlier_one_to_the_byte(shot: Path, tmp_path: Path, fault: str) -> None:
+    out = tmp_path / "out"
+    assert star(shot, out) == 0
+    before = files_of(out)
+    options = {
+        "cuts": ("--cuts", "5000"),
+        "model": ("--model", "nowhere"),
+        "checkpoint": ("--checkpoint", "nowhere.pth"),
+        "seed": ("--seed", "-1"),
+    }
+    if "frame" in fault:
+        broken = shot / ("f0.png" if fault == "first frame" else "f9.png")
+        broken.write_bytes(broken.read_bytes()[:-40])
+    assert star(shot, out, "--threshold", "0.4", *options.get(fault, ())) == 2
+    after = {name: data for name, data in files_of(out).items() if not name.startswith(".unfinished")}
+    assert after == before
+
+
+def test_a_first_mask_in_colour_leaves_earlier_mattes_to_the_byte(shot: Path, tmp_path: Path) -> None:
+    out, masks = tmp_path / "out", tmp_path / "car"
+    masks.mkdir()
+    for number in range(FRAMES):
+        Image.new("L", (WIDTH, HEIGHT), 9 * number).save(masks / f"{number}.png")
+    assert main(["matte", str(shot), "--masks", str(masks), "-o", str(out), "--write", "alpha,exr"]) == 0
+    before = files_of(out)
+    Image.new("RGB", (WIDTH, HEIGHT), (250, 20, 20)).save(masks / "0.png")
+    assert main(["matte", str(shot), "--masks", str(masks), "-o", str(out), "--write", "alpha,exr"]) == 2
+    assert files_of(out) == before
+
+
+def test_a_refused_run_makes_no_folder(shot: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b"
+    assert star(shot, out, "--model", "nowhere") == 2
+    assert star(shot, out, "--checkpoint", "nowhere.pth") == 2
+    assert not (tmp_path / "a").exists()
+
+
+# ---- what stays beside a run
+
+
+def test_another_prompt_leaves_the_first_ones_layer_and_run_json_lists_both(shot: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert star(shot, out, "--write", "masks,soft") == 0
+    before = {name: data for name, data in files_of(out).items() if name != "run.json"}
+    assert deliver(shot, out, "--write", "masks,soft", prompts=("the smoke",)) == 0
+    assert before.items() <= files_of(out).items()
+    assert layers_of(out) == ["the_smoke", "the_red_star"]
+    run = json.loads((out / "run.json").read_text("utf-8"))
+    texts = {prompt["name"]: prompt["prompt"] for prompt in run["prompts"]}
+    assert texts == {"the_smoke": "the smoke", "the_red_star": "the red star"}
+    (earlier,) = run["earlier"]
+    assert earlier["settings"]["write"] == ["masks", "soft"]
+    assert earlier["files"] == [
+        {"kind": kind, "layer": "the_red_star", "first": 0, "count": FRAMES, "digits": 5} for kind in ("masks", "soft")
+    ]
+    # Both are layers of the run that `matte` takes.
+    assert main(["matte", str(shot), "--masks", str(out), "-o", str(tmp_path / "mattes")]) == 0
+    assert layers_of(tmp_path / "mattes") == ["the_smoke", "the_red_star"]
+
+
+def test_a_replaced_run_is_listed_no_longer(shot: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert star(shot, out, "--write", "masks,exr") == 0
+    assert star(shot, out, "--write", "masks,exr", "--threshold", "0.4") == 0
+    run = json.loads((out / "run.json").read_text("utf-8"))
+    assert run["earlier"] == [] and run["settings"]["threshold"] == 0.4
+    assert star(shot, out, "--write", "masks") == 0
+    run = json.loads((out / "run.json").read_text("utf-8"))
+    assert [[files["kind"] for files in earlier["files"]] for earlier in run["earlier"]] == [["exr"]]
+
+
+def test_a_mask_painted_by_hand_stays(shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    painted = out / "the_red_star" / "masks" / "00000.png"
+    painted.parent.mkdir(parents=True)
+    Image.new("L", (WIDTH, HEIGHT), 200).save(painted)
+    mine = painted.read_bytes()
+    assert star(shot, out, "--write", "alpha") == 0
+    assert painted.read_bytes() == mine
+    before = files_of(out)
+    capsys.readouterr()
+    assert star(shot, out, "--write", "masks") == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: {painted} is of no run in {out}") and "--overwrite" in said
+    assert files_of(out) == before
+    assert star(shot, out, "--write", "masks", "--overwrite") == 0
+    assert painted.read_bytes() != mine and len(list(painted.parent.iterdir())) == FRAMES
+
+
+def test_frames_of_somebody_elses_sequence_are_not_mixed_with_a_runs(shot: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stray = out / "exr" / "plate.0007.exr"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"mine")
+    assert star(shot, out, "--write", "exr", *NEUTRAL) == 2
+    assert files_of(out) == {"exr/plate.0007.exr": b"mine"}
+
+
+@pytest.mark.parametrize("content", [b"mine", b"[]", b'{"prompts": 3}', b"\xff\xfe", b'{"prompts": [], "files": [{}]}'])
+@pytest.mark.parametrize("name", ["run.json", ".unfinished.json"])
+def test_a_file_that_is_no_account_is_not_replaced(
+    shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_bytes(content)
+    assert star(shot, out, "--write", "masks") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and f"{out / name} is damaged or another program's" in said[0]
+    assert files_of(out) == {name: content}
+    assert star(shot, out, "--write", "masks", "--overwrite") == 0
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"kind": "masks", "layer": "../../else", "first": 0, "count": 9, "digits": 5},
+        {"kind": "masks", "layer": "..", "first": 0, "count": 9, "digits": 5},
+        {"kind": "exr", "shot": "../else/plate", "first": 0, "count": 9, "digits": 5},
+        {"kind": "masks", "layer": "a", "first": 0, "count": 9, "digits": 10**9},
+        {"kind": "masks", "layer": "a", "first": -1, "count": "9", "digits": 5},
+        {"kind": "secrets", "layer": "a"},
+        3,
+    ],
+)
+def test_no_account_leads_out_of_out(shot: Path, tmp_path: Path, entry: Any) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "else").mkdir()
+    out.mkdir()
+    (out / "run.json").write_text(json.dumps({"prompts": [], "files": [entry]}))
+    assert star(shot, out) == 2
+    staged = {"prompts": [], "files": [], "progress": {"staging": "../else"}}
+    (out / "run.json").unlink()
+    (out / ".unfinished.json").write_text(json.dumps({"runs": [staged]}))
+    assert star(shot, out) == 2
+    assert (tmp_path / "else").is_dir()
+
+
+def test_a_run_of_version_0_1_is_replaced_by_its_settings(shot: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert star(shot, out, "--write", "masks,exr", *NEUTRAL) == 0
+    run = json.loads((out / "run.json").read_text("utf-8"))
+    for name in ("files", "earlier", "layers", "fingerprint", "plate"):
+        del run[name]
+    (out / "run.json").write_text(json.dumps(run))
+    assert star(shot, out, "--write", "masks,exr", "--threshold", "0.4", *NEUTRAL) == 0
+
+
+# ---- the same again
+
+
+def test_a_run_that_is_there_says_so_and_does_nothing(
+    shot: Path, tmp_path: Path, fake_model: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert star(shot, out) == 0
+    assert deliver(shot, out, "--write", "soft", prompts=("the smoke",)) == 0  # does not matter to the first
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    capsys.readouterr()
+    assert star(shot, out) == 0
+    captured = capsys.readouterr()
+    assert (
+        captured.out
+        == f"{out} holds this run already, whole and of the same shot: nothing was done. --again does it anew.\n"
+    )
+    assert len(fake_model) == 2 and {path: path.stat().st_mtime_ns for path in out.rglob("*")} == times
+    assert star(shot, out, "--again") == 0
+    assert len(fake_model) == 3
+    (out / "the_red_star" / "masks" / "00003.png").unlink()
+    assert star(shot, out) == 0
+    assert len(fake_model) == 4 and (out / "the_red_star" / "masks" / "00003.png").exists()
+
+
+def test_mattes_that_are_there_are_not_made_twice(
+    shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masked, out = tmp_path / "masked", tmp_path / "out"
+    assert star(shot, masked, "--write", "soft") == 0
+    command = ["matte", str(shot), "--masks", str(masked), "-o", str(out)]
+    assert main(command) == 0
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "nothing was done" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == times
+    assert main([*command, "--again"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} != times
+    # A changed mask is another run.
+    changed = masked / "the_red_star" / "soft" / "00004.png"
+    Image.new("I;16", (WIDTH, HEIGHT)).save(changed)
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "nothing was done" not in capsys.readouterr().out
+
+
+# ---- going on
+
+
+@pytest.mark.parametrize("frame", [0, 7, FRAMES - 1])
+def test_a_plate_of_the_same_size_and_time_but_other_content_is_refused_not_mixed(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], frame: int
+) -> None:
+    out, file = tmp_path / "out", shot / f"f{frame}.png"
+    with monkeypatch.context() as patch:
+        patch.setattr(rem_engine.run.folder, "mask_png", StopAt(rem_engine.run.folder.mask_png, 9, KeyboardInterrupt()))
+        assert star(shot, out) == 130
+    stopped = files_of(out)
+    stat, data = file.stat(), bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    Image.fromarray(pixels).save(file, pnginfo=None)
+    with open(file, "ab") as end:  # decoders stop at the last chunk
+        end.write(b"\0" * (stat.st_size - file.stat().st_size))
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    capsys.readouterr()
+    assert star(shot, out) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "The shot is not what it was when the run in" in said[0] and "--again" in said[0]
+    assert files_of(out) == stopped
+    assert star(shot, out, "--again") == 0
+    assert star(shot, tmp_path / "fresh") == 0
+    for name, fresh in files_of(tmp_path / "fresh").items():
+        assert name == "run.json" or files_of(out)[name] == fresh, name
+
+
+def test_a_stopped_run_over_an_earlier_one_leaves_it_and_goes_on(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, options = tmp_path / "out", ("--threshold", "0.4", "--write", "masks,soft,overlay,exr")
+    assert star(shot, out, "--write", "masks,soft,overlay,exr") == 0
+    before = files_of(out)
+    with monkeypatch.context() as patch:
+        patch.setattr(rem_engine.run.folder, "mask_png", StopAt(rem_engine.run.folder.mask_png, 9, KeyboardInterrupt()))
+        assert star(shot, out, *options) == 130
+    assert "The files that were there before are as they were." in capsys.readouterr().err
+    assert before.items() <= files_of(out).items()
+    assert star(shot, out, *options) == 0
+    assert "Going on at frame" in capsys.readouterr().err
+    assert star(shot, tmp_path / "fresh", *options) == 0
+    same_but_for_the_account(out, tmp_path / "fresh")
+
+
+def same_but_for_the_account(out: Path, fresh: Path) -> None:
+    found, expected = files_of(out), files_of(fresh)
+    assert set(found) == set(expected)
+    assert [name for name in found if name != "run.json" and found[name] != expected[name]] == []
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_run_killed_at_a_random_moment_over_an_earlier_one_loses_nothing(
+    shot: Path, tmp_path: Path, seed: int
+) -> None:
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+    write = ("--write", "masks,soft,npz,overlay,exr,prores", *NEUTRAL)
+    assert deliver(shot, out, *write, prompts=("the smoke",)) == 0  # of which masks and soft stay
+    assert star(shot, out, *write) == 0
+    for number in range(9, FRAMES):
+        (shot / f"f{number}.png").unlink()  # so that frames are removed, too
+    before = files_of(out)
+    assert star(shot, fresh, *write) == 0
+    copied = tmp_path / "copied"
+    subprocess.run(["cp", "-r", str(out), str(copied)], check=True)
+    # The last third of all changes are those in which files take their places.
+    changes = changes_of(copied, lambda: star(shot, copied, *write))
+    moment = random.Random(seed).randint(1, changes) if seed % 2 else random.Random(seed).randint(changes // 2, changes)
+    assert killed_at(moment, out, lambda: star(shot, out, *write))
+    left = files_of(out)
+    if "run.json" in left and left["run.json"] == before["run.json"]:
+        assert before.items() <= left.items()
+    elif "run.json" in left:
+        whole = {name: data for name, data in files_of(fresh).items() if name != "run.json"}
+        assert whole.items() <= left.items()
+    else:
+        assert ".unfinished.json" in left
+    assert star(shot, out, *write) == 0
+    done, expected = files_of(out), files_of(fresh)
+    kept = {name: data for name, data in before.items() if name.startswith("the_smoke/")}
+    assert set(done) == {*expected, *kept}
+    assert [name for name in kept if done[name] != kept[name]] == []
+    different = [name for name in expected if done[name] != expected[name]]
+    assert set(different) <= {"run.json", "the_red_star/plate.mov", "the_red_star/soft.npz"}  # these note the time
+    assert layers_of(out) == ["the_red_star", "the_smoke"]
+
+
+def test_a_host_run_that_is_cancelled_leaves_nothing_hidden(shot: Path, tmp_path: Path) -> None:
+    class Cancel:
+        def say(self, text: str) -> None: ...
+
+        def update(self, unit: str, done: int, total: int) -> None:
+            if unit == "frames" and done > 5:
+                raise InterruptedError
+
+    for write in (("soft", "exr"), ("npz", "prores")):
+        out = tmp_path / write[0]
+        with open_shot(shot) as frames, pytest.raises(InterruptedError):
+            job = SegmentJob(out, parse_layers(["the smoke"]), write=write)
+            segment_to_files(Segmenter(RedBackbone()), frames, job, progress=Cancel())
+        assert not list(out.rglob(".*"))
+    assert (tmp_path / "soft" / "the_smoke" / "soft" / "00003.png").exists()
+
+
+# ---- two at once
+
+
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_is_at_it(
+    shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert star(shot, out) == 0
+    before = files_of(out)
+    with locked(out, "wait"):
+        assert star(shot, out, "--threshold", "0.4") == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert (
+            said.startswith(f"error: Another run (process {os.getpid()} on ") and f"is writing to {out}: wait" in said
+        )
+    assert files_of(out) == before
+
+
+def test_the_lock_of_a_killed_process_counts_no_longer(shot: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    hold = "import sys, time; from pathlib import Path; from rem_engine.folder_lock import locked\n"
+    hold += f"with locked(Path({str(out)!r}), 'wait'):\n    print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, cwd=ROOT) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        assert star(shot, out) == 2
+        holder.send_signal(signal.SIGKILL)
+    assert (out / LOCK_FILE).exists()
+    assert star(shot, out) == 0
+    assert not (out / LOCK_FILE).exists()
+
+
+def test_a_lock_of_another_machine_counts(shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / LOCK_FILE).write_text(json.dumps({"process": 2**22 + 5, "host": "elsewhere"}))
+    assert star(shot, out) == 2
+    assert f"If there is none, remove {out / LOCK_FILE}." in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_of_two_processes_that_write_to_one_folder_at_once_one_does_and_one_says_why_not(
+    shot: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "rem_engine", "segment", str(shot), "-p", "the red star", "-o", str(out)]
+    both = [
+        subprocess.Popen([*command, "--threshold", threshold], stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        for threshold in ("0.4", "0.5")
+    ]
+    said = [process.communicate(timeout=300)[1] for process in both]
+    codes = [process.returncode for process in both]
+    if codes == [0, 0]:
+        pytest.skip("they were not at it at once")
+    assert sorted(codes) == [0, 2]
+    (sentence,) = (text.splitlines()[-1] for text, code in zip(said, codes, strict=True) if code)
+    assert "Another run (process " in sentence
+    run = json.loads((out / "run.json").read_text("utf-8"))
+    assert run["settings"]["threshold"] == (0.4, 0.5)[codes.index(0)]
+    assert len(list((out / "the_red_star" / "masks").iterdir())) == FRAMES
+
+
+# ---- the overlay
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", ["masks,soft,overlay", "masks,overlay", "npz,overlay"])
+def test_overlays_of_two_runs_and_of_one_that_was_stopped_are_equal_to_the_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    plate = tmp_path / "plate"
+    plate.mkdir()
+    rng = np.random.default_rng(5)
+    ground = np.asarray(Image.fromarray(rng.integers(0, 200, (45, 80, 3), np.uint8)).resize((640, 360), 3)).copy()
+    y, x = np.mgrid[:360, :640]
+    for number in range(40):
+        frame = np.roll(ground, 3 * number, axis=1)
+        frame[np.hypot(y - 180, x - 80 - 10 * number) < 60] = (230, 30, 20)
+        Image.fromarray(frame).save(plate / f"f{number:03d}.png")
+    for name in ("one", "two"):
+        assert star(plate, tmp_path / name, "--write", write) == 0
+    with monkeypatch.context() as patch:
+        write_frame = rem_engine.run.folder.RunFolder.write_frame
+        stopper = StopAt(write_frame, 23, KeyboardInterrupt())
+        patch.setattr(rem_engine.run.folder.RunFolder, "write_frame", lambda *given: stopper(*given))
+        assert star(plate, tmp_path / "stopped", "--write", write) == 130
+    assert star(plate, tmp_path / "stopped", "--write", write) == 0
+    one, two, stopped = (KINDS["overlay"].path(tmp_path / name).read_bytes() for name in ("one", "two", "stopped"))
+    assert one == two
+    assert one == stopped
