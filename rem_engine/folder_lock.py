@@ -38,10 +38,12 @@ def locked(folder: Path, advice: str, file: str = "") -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: {advice}.")
     made = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
     lock = folder / (f".{file}.lock" if file else LOCK_FILE)
     mark = {"process": os.getpid(), "host": host_name(), "birth": birth(os.getpid()), "key": secrets.token_hex(8)}
-    while not _made(lock, mark):
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        if _made(lock, mark):
+            break
         held = _holder(lock)
         if held is None:
             continue
@@ -63,7 +65,7 @@ def locked(folder: Path, advice: str, file: str = "") -> Iterator[None]:
 def _made(lock: Path, mark: dict[str, Any]) -> bool:
     try:
         file = open(lock, "x", encoding="utf-8")  # noqa: SIM115
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):  # held; or whoever has just left took the folder along
         return False
     try:
         with file:

@@ -24,18 +24,22 @@ def is_running(process: int) -> bool:
         return False
     except (OSError, OverflowError):  # another user's is alive too
         return True
-    return True
+    return _stat(process)[:1] != ["Z"]  # one that has ended, and nobody has asked how
 
 
 def birth(process: int) -> str:
     """When a process was started, as Linux counts it: a later one of the same number is another. "" elsewhere."""
+    fields, boot = _stat(process), Path("/proc/sys/kernel/random/boot_id")
+    return f"{boot.read_text('ascii').strip()}-{fields[19]}" if fields and boot.is_file() else ""
+
+
+def _stat(process: int) -> list[str]:
+    """What Linux says of a process, from its state on; [] where it says nothing."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         # The name, in parentheses, may hold spaces and parentheses itself.
-        fields = Path(f"/proc/{process}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-        return f"{boot}-{fields[19]}"
-    except (OSError, IndexError):
-        return ""
+        return Path(f"/proc/{process}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _is_running_on_windows(process: int) -> bool:

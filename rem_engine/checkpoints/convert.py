@@ -141,12 +141,10 @@ def convert(conversion: Conversion, progress: Progress = SILENT) -> Summary:
 
 
 def check_replaceable(out: Path) -> None:
-    """Raise ValueError where a file stands that was not written here: by what it says of itself, it is no conversion."""
+    """Raise ValueError where a file stands that, by what it says of itself, no conversion has written."""
     for file, is_ours in ((out, _is_converted), (report_path(out), _is_report)):
         if file.exists() and not is_ours(file):
-            raise ValueError(
-                f"{file} was not written by this command: name another file to write, or give --overwrite."
-            )
+            raise ValueError(f"{file} is no conversion's: name another file to write, or give --overwrite.")
 
 
 def _is_converted(file: Path) -> bool:

@@ -338,9 +338,39 @@ def test_ctrl_c_leaves_what_was_there(source: Path, base: Path, tmp_path: Path, 
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt, match="Interrupted: nothing was written to .*rem.safetensors"):
-        convert(Conversion(source, out, form=form, base=None if form == "full" else base), StopHalfway())
+        given = None if form == "full" else base
+        convert(Conversion(source, out, form=form, base=given, overwrite=True), StopHalfway())
     assert [file.name for file in tmp_path.iterdir()] == ["rem.safetensors"]
     assert out.read_bytes() == b"older"
+
+
+@pytest.mark.parametrize("name", ["rem.safetensors", "rem.report.json"])
+def test_a_file_that_no_conversion_wrote_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    mine, out = tmp_path / name, tmp_path / "rem.safetensors"
+    mine.write_bytes(b"mine")
+    command = ["convert", str(MINI_FOLDER / "transformer"), "-o", str(out)]
+    assert main(command) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and said[0].startswith(f"error: {mine} is no conversion's: ")
+    assert mine.read_bytes() == b"mine"
+    assert main([*command, "--overwrite"]) == 0
+    mine.unlink()
+    for _ in range(2):  # the second replaces what the first wrote
+        assert main(command) == 0
+
+
+@pytest.mark.slow
+def test_of_two_conversions_to_one_file_at_once_one_is_there_whole(tmp_path: Path) -> None:
+    source, out = MINI_FOLDER / "transformer", tmp_path / "rem.safetensors"
+    convert(Conversion(source, tmp_path / "alone.safetensors", dtype=torch.float32))
+    command = [sys.executable, "-m", "rem_engine", "convert", str(source), "-o", str(out), "--dtype", "float32"]
+    for _ in range(3):
+        both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) for _ in range(2)]
+        assert [process.wait(120) for process in both] == [0, 0]
+        assert out.read_bytes() == (tmp_path / "alone.safetensors").read_bytes()
+    assert {file.name for file in tmp_path.iterdir()} == {"alone.safetensors", "rem.safetensors"}
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(

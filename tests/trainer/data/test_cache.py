@@ -12,6 +12,7 @@ import pytest
 import torch
 from runs import FRAMES, SIZE, write_settings, write_shots
 
+import trainer.data.cache
 from trainer.data.cache import CachedSource, Share, TextCache, cache_latents, cache_texts
 from trainer.data.join import Joined
 from trainer.data.open import open_sources
@@ -217,3 +218,26 @@ def test_a_sentence_that_is_not_known_is_an_error(caches: Caches, settings: Trai
     _, text, _ = caches.fill(settings)
     with pytest.raises(KeyError):
         text.rows(["never written"])
+
+
+def test_two_that_fill_one_cache_at_once_leave_it_whole(
+    caches: Caches, settings: TrainSettings, trainable: Trainable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within each shard that one writes, another writes the same."""
+    save, inner = trainer.data.cache.save_file, []
+
+    def interleaved(tensors: dict, path: Path, metadata: dict) -> None:
+        save(tensors, path, metadata)
+        if not inner:
+            inner.append(path)
+            Caches(caches.folder, trainable).fill(settings)
+            inner.pop()
+        assert path.is_file()
+
+    monkeypatch.setattr(trainer.data.cache, "save_file", interleaved)
+    encoded, _, _ = caches.fill(settings)
+    monkeypatch.undo()
+    assert caches.fill(settings)[2] == 0  # all of it is there
+    for index in range(len(encoded)):
+        encoded.read(index, FRAMES, np.random.default_rng(0))
+    assert not list(caches.folder.rglob("*.tmp"))

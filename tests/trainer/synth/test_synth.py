@@ -188,3 +188,21 @@ def test_the_same_seed_writes_the_same_shots(folder: Path, tmp_path: Path) -> No
 def test_a_folder_that_exists_is_left_alone(folder: Path) -> None:
     with pytest.raises(FileExistsError, match="exists already"):
         write_split(folder, 1, 5, procedural, frames=1, height=32, width=32, unseen=False)
+
+
+def test_a_folder_beside_is_left_alone(tmp_path: Path) -> None:
+    mine = tmp_path / "data.partial" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    write_split(tmp_path / "data", 1, 5, procedural, frames=1, height=32, width=32, unseen=False)
+    assert mine.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "data.partial"]
+
+
+def test_a_stop_leaves_no_folder(tmp_path: Path) -> None:
+    def stopping(*_: object) -> np.ndarray:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_split(tmp_path / "data", 1, 5, stopping, frames=1, height=32, width=32, unseen=False)
+    assert not list(tmp_path.iterdir())
