@@ -45,7 +45,7 @@ def _stat(process: int) -> list[str]:
 def _is_running_on_windows(process: int) -> bool:
     import ctypes
 
-    kernel = ctypes.windll.kernel32
+    kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined]
     handle = kernel.OpenProcess(0x1000, False, process)  # PROCESS_QUERY_LIMITED_INFORMATION
     if not handle:
         return kernel.GetLastError() == 5  # ERROR_ACCESS_DENIED: another user's

@@ -267,7 +267,9 @@ def _files_of_0_1(run: dict[str, Any]) -> Iterator[FileSet]:
     if not counts or not isinstance(write, list) or not all(isinstance(kind, str) and kind in KINDS for kind in write):
         return
     kinds = [*write, *(["ids"] if settings.get("combine") == "exclusive" else [])]
-    yield from file_sets(kinds, layers, counts[0], delivery.get("name"), form.get("start"), form.get("padding"))
+    numbers: Any = (delivery.get("name"), form.get("start"), form.get("padding"))
+    for files in file_sets(kinds, layers, counts[0], *numbers):
+        yield file_set(files.to_json())  # which refuses what no run can have written
 
 
 def file_sets(
@@ -283,13 +285,9 @@ def file_sets(
         start, padding: of the numbers of deliveries' frames.
     """
     for kind in (KINDS[name] for name in kinds):
-        entry = {"kind": kind.name}
-        if kind.is_delivery:
-            entry |= {"shot": shot, "first": start, "digits": padding}
-        else:
-            entry |= {"first": 0, "digits": MASK_DIGITS}
+        named, first, digits = (shot, start, padding) if kind.is_delivery else ("", 0, MASK_DIGITS)
         for layer in layers if "{layer}" in kind.file else ("",):
-            yield file_set({**entry, "layer": layer, "count": count})
+            yield FileSet(kind.name, layer, named, first, count, digits)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -313,4 +311,4 @@ def _is_layer(name: str) -> bool:
 
 
 def _is_file_name(name: str) -> bool:
-    return name not in ("", ".", "..") and "/" not in name and "\\" not in name and "\0" not in name
+    return name not in ("", ".", "..") and Path(name).name == name and "\0" not in name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -80,8 +80,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         check_apart(inputs, job.out, layers, shot.name, job.delivery.kinds)
         shot.read(0, 1)
         for masks in layers.values():
-            with closing(masks.frames()) as frames:
-                next(frames)
+            next(masks.frames())
         settings = {
             "masks": {name: str(masks.path) for name, masks in layers.items()},
             "cuts": job.cuts,

@@ -119,8 +119,9 @@ class Checkpoints:
 
     def _sweep(self) -> None:
         """Remove what a killed run was writing or removing."""
-        for name in {meant_for(path.name) for path in self.folder.glob(".*.tmp")} - {None}:
-            remove_leftovers(self.folder / name)
+        for name in {meant_for(path.name) for path in self.folder.glob(".*.tmp")}:
+            if name is not None:
+                remove_leftovers(self.folder / name)
 
 
 def read_progress(path: Path) -> TrainingProgress:
