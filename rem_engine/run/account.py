@@ -102,7 +102,7 @@ def file_set(entry: Any) -> FileSet:
     Raises:
         NoAccount: an entry that no run writes; no name in it leads out of OUT.
     """
-    if not isinstance(entry, dict) or not isinstance(kind := KINDS.get(entry.get("kind", "")), FileKind):
+    if not isinstance(entry, dict) or not isinstance(kind := KINDS.get(str(entry.get("kind"))), FileKind):
         raise NoAccount
     layer, shot = entry.get("layer", ""), entry.get("shot", "")
     numbers = {name: entry.get(name, 0) for name in ("first", "count", "digits")} if kind.is_sequence else {}
@@ -184,7 +184,7 @@ def read_runs(out: Path) -> list[Record]:
     if content is None:
         return []
     earlier = content.get("earlier", [])
-    if not isinstance(earlier, list):
+    if not (isinstance(earlier, list) and isinstance(content.get("layers", []), list)):
         raise NoAccount
     last = {name: value for name, value in content.items() if name not in ("earlier", "layers")}
     if "layers" in content:
@@ -233,7 +233,7 @@ def _check_progress(progress: Any) -> None:
 
 
 def _record(run: Any) -> Record:
-    if not isinstance(run, dict):
+    if not isinstance(run, dict) or not isinstance(run.get("settings", {}), dict):
         raise NoAccount
     run = {**run, "prompts": _prompts(run)}
     listed = run.get("files")
@@ -286,8 +286,9 @@ def file_sets(
     """
     for kind in (KINDS[name] for name in kinds):
         named, first, digits = (shot, start, padding) if kind.is_delivery else ("", 0, MASK_DIGITS)
+        numbers = (first, count, digits) if kind.is_sequence else ()
         for layer in layers if "{layer}" in kind.file else ("",):
-            yield FileSet(kind.name, layer, named, first, count, digits)
+            yield FileSet(kind.name, layer, named, *numbers)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

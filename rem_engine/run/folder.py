@@ -208,7 +208,7 @@ class RunFolder:
 
     def _take_over(self) -> bool:
         state = self._output.progress
-        if not self.can_go_on or not state:
+        if not self.can_go_on or not _is_state(state, len(self._layers)):
             return False
         done, delivered = state["frames_done"], state["delivered"]
         files = (
@@ -259,6 +259,21 @@ class RunFolder:
         kind, white = ("soft", 65535.0) if "soft" in self._write else ("masks", 255.0)
         with Image.open(self._file(kind, index, layer)) as image:
             return np.asarray(image).astype(np.float32) / np.float32(white)
+
+
+def _is_state(state: dict[str, Any], layers: int) -> bool:
+    """Whether a state is what `RunFolder` noted, and not what damage or another hand has made of it."""
+    pixels, seconds, notes = (state.get(name) for name in ("pixels", "seconds", "notes"))
+    return (
+        all(type(state.get(name)) is int and state[name] >= 0 for name in ("frames_done", "delivered"))
+        and isinstance(pixels, list)
+        and len(pixels) == layers
+        and all(type(count) is int for count in pixels)
+        and isinstance(seconds, dict)
+        and all(isinstance(value, (int, float)) for value in seconds.values())
+        and isinstance(notes, dict)
+        and (not notes or {"cuts", "prompts_per_pass"} <= notes.keys())
+    )
 
 
 def _npy_header(shape: tuple[int, ...]) -> bytes:

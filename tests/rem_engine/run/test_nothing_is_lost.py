@@ -141,7 +141,18 @@ def test_frames_of_somebody_elses_sequence_are_not_mixed_with_a_runs(shot: Path,
     assert files_of(out) == {"exr/plate.0007.exr": b"mine"}
 
 
-@pytest.mark.parametrize("content", [b"mine", b"[]", b'{"prompts": 3}', b"\xff\xfe", b'{"prompts": [], "files": [{}]}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"mine",
+        b"[]",
+        b'{"prompts": 3}',
+        b"\xff\xfe",
+        b'{"prompts": [], "files": [{}]}',
+        b'{"prompts": [], "files": [{"kind": []}]}',
+        b'{"prompts": [], "layers": 3}',
+    ],
+)
 @pytest.mark.parametrize("name", ["run.json", ".unfinished.json"])
 def test_a_file_that_is_no_account_is_not_replaced(
     shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes
