@@ -21,6 +21,7 @@ from ..rem_engine.media import draw_overlay
 from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.progress import Unit
 from ..rem_engine.run.segment_job import Provenance, SegmentJob, segment_to_files
+from ..rem_engine.setting import settings_of
 from .host.conditioning import Conditioning, read_layers
 from .host.inputs import StreamedShot, file_shot, input_shot_path, list_input_shots, shot_stamp, video_shot
 from .host.outputs import new_output_folder, written_output
@@ -41,12 +42,14 @@ CONNECTED = "connected video"
 
 _MATTE_AT_FIRST = MatteSettings()
 _MATTE_WIDGETS = ("black", "white", "grow", "feather", "refine", "smooth")
-_LATER_MATTE_WIDGETS = ("fill_holes", "remove_islands", "decontaminate")
+_LATER_MATTE_WIDGETS = ("fill_holes", "remove_islands", "decontaminate")  # values of saved graphs go by their order
 
 
 class SegmentShot(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        first = (*_MATTE_WIDGETS, *_LATER_MATTE_WIDGETS)
+        further = [name for name in settings_of(MatteSettings) if name not in first]
         return node_schema(
             node_id="SegmentShot",
             display_name="Segment Shot (REM)",
@@ -74,7 +77,7 @@ class SegmentShot(io.ComfyNode):
                 *window_inputs(),
                 *layer_inputs(),
                 *further_format_inputs(),
-                *matte_inputs(_LATER_MATTE_WIDGETS, _MATTE_AT_FIRST, optional=True, rare=True),
+                *matte_inputs((*_LATER_MATTE_WIDGETS, *further), _MATTE_AT_FIRST, optional=True, rare=True),
             ],
             outputs=folder_outputs(),
             hidden=[io.Hidden.unique_id],

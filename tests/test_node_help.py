@@ -35,7 +35,8 @@ def test_tables_are_made_where_a_page_asks_for_them() -> None:
         with_tables(page.replace("feather", "sharpen"))
 
 
-def test_mask_to_alpha_explains_every_matte_setting() -> None:
-    page = (PAGES / "MaskToAlpha.md").read_text("utf-8")
+@pytest.mark.parametrize("node", ["MaskToAlpha", "SegmentShot"])
+def test_nodes_with_the_matte_stage_explain_every_setting_of_it(node: str) -> None:
+    page = (PAGES / f"{node}.md").read_text("utf-8")
     for name in settings_of(MatteSettings):
         assert f"\n| {name} |" in page

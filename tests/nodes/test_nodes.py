@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from in_comfyui import report_of
 
+from rem_engine.matte import MatteSettings
+from rem_engine.matte.settings import NEUTRAL
+from rem_engine.setting import settings_of
+
 NODES = {"LoadREM", "EncodeText", "SegmentVideo", "MaskToAlpha", "SampleShot", "SaveMatte", "SegmentShot"}
 
 # Values of a saved graph go by the order of its widgets: these stay as they are, and new ones follow them.
@@ -18,6 +22,10 @@ SEGMENT_VIDEO_WIDGETS = [
 MASK_TO_ALPHA_WIDGETS = [
     "black", "white", "gamma", "grow", "feather", "invert", "colour",
     "threshold", "knee", "fill_holes", "remove_islands", "refine", "refine_detail", "smooth", "decontaminate",
+]  # fmt: skip
+SEGMENT_SHOT_MATTE_WIDGETS = [
+    "black", "white", "grow", "feather", "refine", "smooth", "fill_holes", "remove_islands", "decontaminate",
+    "gamma", "threshold", "knee", "refine_detail", "invert",
 ]  # fmt: skip
 
 
@@ -62,8 +70,19 @@ def test_new_inputs_come_last_and_may_be_missing(report: dict[str, Any]) -> None
     schemas = report["schemas"]
     assert schemas["SegmentVideo"]["widgets"] == SEGMENT_VIDEO_WIDGETS
     assert schemas["SegmentVideo"]["optional"] == ["keep_aspect", "seed", "decode_vae", "combine", "close_up"]
-    assert schemas["MaskToAlpha"]["widgets"] == MASK_TO_ALPHA_WIDGETS
-    assert schemas["MaskToAlpha"]["optional"] == MASK_TO_ALPHA_WIDGETS[7:]
+    alpha, shot = schemas["MaskToAlpha"], schemas["SegmentShot"]
+    assert alpha["widgets"][: len(MASK_TO_ALPHA_WIDGETS)] == MASK_TO_ALPHA_WIDGETS
+    assert alpha["optional"] == alpha["widgets"][7:]
+    of_matte = [name for name in shot["widgets"] if name in settings_of(MatteSettings)]
+    assert of_matte[: len(SEGMENT_SHOT_MATTE_WIDGETS)] == SEGMENT_SHOT_MATTE_WIDGETS
+    later = of_matte[of_matte.index("fill_holes") :]
+    assert shot["widgets"][-len(later) :] == later  # behind all that graphs had before them
+    assert set(later) <= set(shot["optional"]) & set(shot["advanced"])
+
+
+@pytest.mark.parametrize("node", ["MaskToAlpha", "SegmentShot"])
+def test_every_matte_setting_has_a_widget(report: dict[str, Any], node: str) -> None:
+    assert set(settings_of(MatteSettings)) <= set(report["schemas"][node]["widgets"])
 
 
 def test_the_hosts_classes_compute_what_diffusers_computes(report: dict[str, Any]) -> None:
@@ -227,12 +246,13 @@ def test_wrong_input_gets_one_sentence(report: dict[str, Any], case: str, kind: 
 
 def test_every_widget_of_a_saved_graph_arrives_at_its_own_setting(report: dict[str, Any]) -> None:
     saved = report["saved"]
-    assert saved["MaskToAlpha"]["matte_settings"] == {
+    # A setting added since has its value at first.
+    assert saved["MaskToAlpha"]["matte_settings"] == vars(NEUTRAL) | {
         "black": 0.1, "white": 0.8, "gamma": 1.2, "threshold": 0.4, "knee": 0.2, "fill_holes": 11,
         "remove_islands": 12, "grow": 2, "feather": 2.5, "refine": 13, "refine_detail": 0.05, "smooth": 1,
         "decontaminate": True, "invert": True,
     }  # fmt: skip
-    assert saved["SegmentShot"]["matte_settings"] == {
+    assert saved["SegmentShot"]["matte_settings"] == vars(MatteSettings()) | {
         "black": 0.05, "white": 0.9, "gamma": 1.0, "threshold": None, "knee": 0.1, "fill_holes": 40,
         "remove_islands": 30, "grow": -3, "feather": 1.5, "refine": 7, "refine_detail": 0.03, "smooth": 2,
         "decontaminate": True, "invert": False,
