@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rem_engine.backbones.base import MODELSCOPE, WAN, Family
 
+from .data.kinds import DatasetKind
+
 PRESETS = Path(__file__).parent / "presets"
 
 Positive = Annotated[int, Field(ge=1)]
@@ -42,7 +44,7 @@ class SourceSettings(_Settings):
         max_samples: draw from a random subset of this many samples.
     """
 
-    kind: Literal["refcoco", "ref_ytvos", "mevis", "ref_davis17", "folder", "synth"]
+    kind: DatasetKind
     root: Path
     name: str | None = None
     split: str = "train"

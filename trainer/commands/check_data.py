@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
+
+from ..data.kinds import DatasetKind
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -16,7 +19,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     check.add_argument("root", type=Path, help="folder of the dataset")
     check.add_argument(
         "--kind",
-        choices=("folder", "refcoco", "ref_ytvos", "mevis", "ref_davis17", "synth"),
+        choices=get_args(DatasetKind),
         default="folder",
         help="its layout (default folder: your own shots)",
     )

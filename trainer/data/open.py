@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from ..settings import DataSettings, SourceSettings
 from .broken import OnBroken, broken_policy
 from .folder import Folder
 from .join import Joined, Resized, Subset
+from .kinds import DatasetKind
 from .mevis import Mevis
 from .pseudo_video import PseudoVideo
 from .ref_davis17 import RefDavis17
@@ -13,6 +17,31 @@ from .ref_ytvos import RefYtvos
 from .refcoco import RefCoco
 from .sample import Dataset, Sample, Source
 from .synth import Synth
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A layout of datasets.
+
+    Attributes:
+        open: the dataset that settings of this kind name.
+        has_names: several datasets have this layout, and `name` says which.
+        has_splits: `split` says which part of the dataset.
+    """
+
+    open: Callable[[SourceSettings, OnBroken], Dataset]
+    has_names: bool = False
+    has_splits: bool = True
+
+
+KINDS: dict[DatasetKind, Kind] = {
+    "refcoco": Kind(lambda of, broken: RefCoco(of.root, of.name or "", of.split, broken), has_names=True),
+    "ref_ytvos": Kind(lambda of, broken: RefYtvos(of.root, of.split, broken)),
+    "mevis": Kind(lambda of, broken: Mevis(of.root, of.split, broken)),
+    "ref_davis17": Kind(lambda of, broken: RefDavis17(of.root, of.split, broken)),
+    "folder": Kind(lambda of, broken: Folder(of.root, broken), has_splits=False),
+    "synth": Kind(lambda of, broken: Synth(of.root, broken), has_splits=False),
+}
 
 
 def open_sources(data: DataSettings, size: tuple[int, int] | None = None) -> Joined[Sample]:
@@ -42,26 +71,13 @@ def open_sources(data: DataSettings, size: tuple[int, int] | None = None) -> Joi
 
 def open_source(settings: SourceSettings, on_broken: OnBroken) -> Dataset:
     """A dataset as it lies on disk, which may hold nothing; raises as `open_sources` does."""
-    kind, root, split = settings.kind, settings.root, settings.split
+    name, root, kind = settings.kind, settings.root, KINDS[settings.kind]
     if not root.is_dir():
         raise FileNotFoundError(
-            f"The dataset {kind} is not at {root}: that folder does not exist; set the source's root."
+            f"The dataset {name} is not at {root}: that folder does not exist; set the source's root."
         )
-    if settings.name is not None and kind != "refcoco":
-        raise ValueError(f"A source of kind {kind} has no name; leave {settings.name!r} out of the settings.")
-    if split != "train" and kind in ("folder", "synth"):
-        raise ValueError(f"A source of kind {kind} has no splits; leave {split!r} out of the settings.")
-    source: Dataset
-    if kind == "refcoco":
-        source = RefCoco(root, settings.name or "", split, on_broken)
-    elif kind == "ref_ytvos":
-        source = RefYtvos(root, split, on_broken)
-    elif kind == "mevis":
-        source = Mevis(root, split, on_broken)
-    elif kind == "ref_davis17":
-        source = RefDavis17(root, split, on_broken)
-    elif kind == "folder":
-        source = Folder(root, on_broken)
-    else:
-        source = Synth(root, on_broken)
-    return source
+    if settings.name is not None and not kind.has_names:
+        raise ValueError(f"A source of kind {name} has no name; leave {settings.name!r} out of the settings.")
+    if settings.split != "train" and not kind.has_splits:
+        raise ValueError(f"A source of kind {name} has no splits; leave {settings.split!r} out of the settings.")
+    return kind.open(settings, on_broken)

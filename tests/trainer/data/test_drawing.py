@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from rem_engine.segment.resize import frames_to_model
 from tests.trainer.miniatures import write_ref_ytvos, write_refcoco
 from trainer.data.join import Joined, Resized, Subset
+from trainer.data.kinds import DatasetKind
 from trainer.data.loader import Loader
-from trainer.data.open import open_sources
+from trainer.data.open import KINDS, open_sources
 from trainer.data.order import SampleOrder
 from trainer.data.ref_ytvos import RefYtvos
 from trainer.data.sample import BrokenSample, Sample
@@ -220,6 +222,10 @@ def test_settings_open_what_they_name(tmp_path: Path) -> None:
     assert texts["the red square"] == 4
     for batch in batches:
         assert batch.samples[0].frames.shape == (8, 64, 64, 3)
+
+
+def test_every_kind_that_settings_may_name_has_a_reader() -> None:
+    assert set(KINDS) == set(get_args(DatasetKind))
 
 
 @pytest.mark.parametrize(
