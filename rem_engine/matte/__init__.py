@@ -31,7 +31,6 @@ _HOMES = {
     "refine": ".refinement",
     "remove_islands": ".regions",
     "threshold": ".edges",
-    "unpremultiply": ".colour",
 }
 __all__ = sorted(_HOMES)
 

@@ -3,7 +3,6 @@ from .chain import matte_frames as matte_frames
 from .colour import composite as composite
 from .colour import decontaminate as decontaminate
 from .colour import merge_alpha as merge_alpha
-from .colour import unpremultiply as unpremultiply
 from .edges import feather as feather
 from .edges import grow as grow
 from .edges import levels as levels

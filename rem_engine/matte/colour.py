@@ -31,21 +31,6 @@ def merge_alpha(rgb: Tensor, alpha: Tensor, premultiplied: bool = False) -> Tens
     return torch.cat([rgb * alpha if premultiplied else rgb, alpha], dim=-1)
 
 
-def unpremultiply(rgb: Tensor, alpha: Tensor) -> Tensor:
-    """Premultiplied colour to straight colour: divided by the alpha; where the alpha is 0 it stays as it is.
-
-    Args:
-        rgb: [..., H, W, 3], premultiplied.
-        alpha: [..., H, W] in 0..1.
-
-    Raises:
-        ValueError: the sizes differ.
-    """
-    check_same_size("picture", rgb.shape[-3:-1], "alpha", alpha.shape[-2:])
-    alpha = alpha.unsqueeze(-1)
-    return torch.where(alpha > 0.0, rgb / alpha, rgb)
-
-
 def composite(foreground: Tensor, alpha: Tensor, background: Tensor, premultiplied: bool = False) -> Tensor:
     """The foreground over a background (Porter and Duff, 1984).
 

@@ -42,14 +42,6 @@ def test_straight_and_premultiplied_colour_composite_alike() -> None:
     assert torch.allclose(matte.composite(premultiplied, alpha, background, premultiplied=True), over, atol=1e-6)
 
 
-def test_unpremultiplying_gives_the_straight_colour_back() -> None:
-    rgb, alpha = torch.rand(3, 4, 3), torch.rand(3, 4).clamp(min=0.05)
-    premultiplied = matte.merge_alpha(rgb, alpha, premultiplied=True)[..., :3]
-    assert torch.allclose(matte.unpremultiply(premultiplied, alpha), rgb, atol=1e-6)
-    empty = torch.zeros(3, 4)
-    assert torch.equal(matte.unpremultiply(torch.zeros(3, 4, 3), empty), torch.zeros(3, 4, 3))
-
-
 def test_composites_of_sizes_that_differ_are_refused() -> None:
     with pytest.raises(ValueError, match="7x4 pixels and the alpha 5x4"):
         matte.composite(torch.rand(4, 5, 3), torch.rand(4, 5), torch.rand(4, 7, 3))
