@@ -26,7 +26,9 @@ def find_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"There is no device {name!r}; use 'auto', 'cpu' or 'cuda'.") from error
+        raise ValueError(
+            f"There is no device {name!r}; use 'auto', 'cpu', or one that PyTorch has, such as 'cuda:1' or 'mps'."
+        ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("A CUDA GPU was asked for and PyTorch sees none; use the device 'cpu' or 'auto'.")
     try:

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 _METADATA = "about"
@@ -155,9 +155,15 @@ def check_values(owner: type, /, **values: Any) -> None:
 
 
 def _setting(name: str, hint: Any, default: Any, about: About) -> Setting:
-    members = [part for part in get_args(hint) if part is not NoneType] if get_origin(hint) is UnionType else [hint]
+    members = (
+        [part for part in get_args(hint) if part is not NoneType] if get_origin(hint) in (UnionType, Union) else [hint]
+    )
     kind, known = object, vars(about) | {"noun": about.noun or name.replace("_", " ")}
     if len(members) == 1 and get_origin(members[0]) is Literal:
+        if members != [hint]:
+            raise TypeError(
+                f"{name} is a choice that may be None, for which a widget has no value: add a choice for it."
+            )
         kind, known = str, known | {"choices": get_args(members[0])}
     elif members[0] in (bool, int, float):
         kind = members[0]
@@ -165,8 +171,10 @@ def _setting(name: str, hint: Any, default: Any, about: About) -> Setting:
 
 
 def _range(low: float | None, high: float | None, unit: str, exclusive: bool = False) -> str:
-    if low is None:
+    if low is None and high is None:
         return ""
+    if low is None:
+        return f"{'less than' if exclusive else 'at most'} {_with_unit(_text(high or 0.0), unit)}"
     if high is None:
         return f"more than {_with_unit(_text(low), unit)}" if exclusive else f"{_with_unit(_text(low), unit)} or more"
     ends = (_text(low), _with_unit(_text(high), unit))

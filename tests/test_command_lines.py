@@ -156,6 +156,53 @@ def test_an_error_of_a_library_is_none_of_our_sentences(
     assert "failed with RuntimeError: mat1 and mat2" in sentence and "while segmenting; run again" in sentence
 
 
+def own(code: str) -> Callable[..., None]:
+    """A function that a module of the engine might have, with this code."""
+    space = {"__name__": "rem_engine.somewhere"}
+    exec(f"def work(*_, **__):\n    {code}", space)
+    return space["work"]
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("int('abc')", "ValueError: invalid literal for int()"),
+        ("a, b = (1,)", "ValueError: not enough values to unpack"),
+        ("import torch; torch.zeros(2) + torch.zeros(3)", "RuntimeError: The size of tensor a (2)"),
+        ("import os; os.read(10_000, 1)", "OSError: [Errno 9]"),
+        ("import socket; socket.create_connection(('127.0.0.1', 1))", "ConnectionRefusedError: [Errno "),
+    ],
+)
+def test_an_operation_that_fails_under_our_hands_is_none_of_our_sentences(
+    code: str, named: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """C code leaves no frame of its own, so that such an error seems to end in our module."""
+    arguments = fail_in("rem_engine", "segment", monkeypatch, KeyError())
+    monkeypatch.setattr(importlib.import_module("rem_engine.commands.segment"), "run", own(code))
+    assert MAIN["rem_engine"](arguments) == 1
+    sentence = capsys.readouterr().err
+    assert sentence.count("\n") == 1
+    assert f"failed with {named}" in sentence and "while segmenting; run again with --debug" in sentence
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("raise ValueError('Give another name.')", "error: Give another name.\n"),
+        ("raise FileNotFoundError('There is none.')", "error: There is none.\n"),
+        ("open('/no/such/file')", "error: /no/such/file: No such file or directory; check the path, "),
+        ("import os; [] if os.write(os.open('/dev/full', 1), b'x') else 0", "error: No space is left on the disk: "),
+    ],
+)
+def test_what_our_own_raise_words_and_what_names_a_file_is_foreseen(
+    code: str, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = fail_in("rem_engine", "segment", monkeypatch, KeyError())
+    monkeypatch.setattr(importlib.import_module("rem_engine.commands.segment"), "run", own(code))
+    assert MAIN["rem_engine"](arguments) == 2
+    assert capsys.readouterr().err.startswith(sentence)
+
+
 # ---- installed commands
 
 

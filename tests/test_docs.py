@@ -23,7 +23,12 @@ PAGES = sorted(
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # Paths from the checkout's top, in which `*` stands for anything; with `<name>` or `{a,b}` in them they are not read.
-TOPS = sorted(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
+MADE = ("build", "demo")  # by make, and not in the repository
+TOPS = sorted(
+    path.name
+    for path in ROOT.iterdir()
+    if path.is_dir() and path.name not in MADE and not path.name.startswith((".", "_"))
+)
 PATH = re.compile(rf"(?<![\w/.<{{-])(?:{'|'.join(TOPS)}|\.github)/[\w*./-]*(?![\w*./<{{-])")
 MODULE = re.compile(rf"-m ((?:{'|'.join(TOPS)})[\w.]*)")
 COMMAND = re.compile(r"(?:-m (?:rem_engine|trainer)|rem-segment|rem-trainer) (?:\\\n|[^\n`])*")

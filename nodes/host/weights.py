@@ -123,7 +123,7 @@ def load_checkpoint(
     attach_card(loaded, replace(card, name=label, difference=difference))
     note = _QUANTISED if difference and is_quantised(model) else ""
     if note:
-        logging.warning("%s: %s", label, note)
+        logging.getLogger(__name__).warning("%s: %s", label, note)
     return (loaded, clip, vae), note
 
 

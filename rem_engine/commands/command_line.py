@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dis
+import errno
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -104,21 +106,29 @@ class CommandLine:
         """What to say of an error, and the exit code."""
         if type(error).__name__ == "OutOfMemoryError":
             return f"error: The device ran out of memory: {self.out_of_memory}", EXIT_ERROR
-        if isinstance(error, OSError):
-            return f"error: {_file_error(error)}", EXIT_ERROR
-        if isinstance(error, (ValueError, RuntimeError)) and self._is_ours(error):
+        if isinstance(error, (ValueError, RuntimeError, OSError)) and self._is_ours(error):
             return f"error: {error}", EXIT_ERROR
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "error: No space is left on the disk: make room, and run the same command again.", EXIT_ERROR
+        if isinstance(error, OSError) and error.filename is not None and error.strerror:
+            return f"error: {_file_error(error)}", EXIT_ERROR
         reason = next(iter(str(error).strip().splitlines()), "")
         what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
         sentence = f"error: {self.program} failed with {what} while {operation}; run again with --debug to see where."
         return sentence, EXIT_UNFORESEEN
 
     def _is_ours(self, error: Exception) -> bool:
-        """Whether an error left the code of our packages, whose errors are sentences, and not that of a library."""
+        """Whether an error comes from a `raise` of our packages, which words a sentence; not from a library, nor from
+        an operation of theirs or of Python's that failed under our hands."""
         traceback = error.__traceback__
-        while traceback is not None and traceback.tb_next is not None:
+        if traceback is None:
+            return False
+        while traceback.tb_next is not None:
             traceback = traceback.tb_next
-        module = "" if traceback is None else traceback.tb_frame.f_globals.get("__name__", "")
+        frame = traceback.tb_frame
+        if dis.opname[frame.f_code.co_code[traceback.tb_lasti]] != "RAISE_VARARGS":
+            return False
+        module = frame.f_globals.get("__name__", "")
         return any(module == package or module.startswith(f"{package}.") for package in self.packages)
 
     @contextmanager
@@ -150,7 +160,5 @@ class _Lines(logging.Handler):
 
 
 def _file_error(error: OSError) -> str:
-    """A sentence for an error of the file system; ours are sentences already, the system's name a file."""
-    if error.filename is None:
-        return str(error)
+    """A sentence for an error of the file system, which names a file."""
     return f"{error.filename}: {error.strerror}; check the path, its permissions and the space on its disk."

@@ -25,13 +25,18 @@ def add_option(parser: argparse._ActionsContainer, setting: Setting, *names: str
     names = names or (f"--{setting.name.replace('_', '-')}",)
     text = _lower(setting.help.removesuffix(".")).replace("%", "%%")
     if setting.kind is bool:
-        parser.add_argument(*names, **{"dest": setting.name, "action": "store_true", "help": text, **options})
+        # A switch that is on by default is given to turn it off.
+        if setting.default and not {"action", "help"} & options.keys():
+            names = tuple(f"--no-{name.removeprefix('--')}" for name in names)
+            text = f"not so: {text}"
+        switch = {"dest": setting.name, "action": "store_false" if setting.default else "store_true", "help": text}
+        parser.add_argument(*names, **(switch | options))
         return
     default = setting.none if setting.default is None else setting.default
     made: dict[str, Any] = {
         "dest": setting.name,
         "default": setting.default,
-        "help": f"{text} ({default:g})" if isinstance(default, (int, float)) else f"{text} ({default})",
+        "help": f"{text} ({default:g})" if isinstance(default, float) else f"{text} ({default})",
     }
     if setting.kind is str:
         made["choices"] = setting.choices
@@ -84,7 +89,7 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
         "--device",
         metavar="NAME",
         default="auto",
-        help="where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1, mps, or whatever torch takes (auto)",
+        help="where to compute: auto (a CUDA GPU if there is one), cpu, cuda:1, mps, or whatever torch takes (auto)",
     )
 
 
@@ -93,7 +98,8 @@ def add_delivery_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("delivery options", "The form of alpha, exr, prores, webm and png16.")
     for name, setting in settings_of(DeliverySettings).items():
         if name == "exr_linear":
-            add_option(group, setting, "--exr-display", action="store_false")
+            text = "exr holds display sRGB values, otherwise scene-linear light; its header says which"
+            add_option(group, setting, "--exr-display", help=text)
         elif name != "kinds":
             add_option(group, setting)
 

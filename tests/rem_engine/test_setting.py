@@ -130,3 +130,34 @@ def test_settings_are_there_without_waiting_for_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@dataclass(frozen=True)
+class OddSettings:
+    linear: bool = setting(True, About("Holds light."))
+    most: int = setting(2_000_000, About("At most so many.", unit="pixels", maximum=3_000_000))
+
+
+def test_a_switch_that_is_on_is_given_to_turn_it_off(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    for one in settings_of(OddSettings).values():
+        add_option(parser, one)
+    assert parser.parse_args([]).linear is True
+    assert parser.parse_args(["--no-linear"]).linear is False
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--help"])
+    assert "(2000000)" in capsys.readouterr().out
+
+
+def test_a_range_may_have_an_upper_end_alone() -> None:
+    with pytest.raises(ValueError, match="^A most of 4000000 pixels is not possible; give at most 3000000 pixels.$"):
+        check_values(OddSettings, most=4_000_000)
+
+
+def test_a_choice_that_may_be_none_is_refused_where_it_is_declared() -> None:
+    @dataclass(frozen=True)
+    class Choice:
+        shape: Literal["disk"] | None = setting(None, About("Of the kernel."))
+
+    with pytest.raises(TypeError, match="shape is a choice that may be None"):
+        settings_of(Choice)

@@ -59,7 +59,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--size", type=frame_size, metavar="HxW", help="size the model sees (the model's own)")
     add("--window", type=positive, metavar="N", help="frames that go through the model together, at most")
     add("--seed", type=int, default=0, metavar="N", help="of the noise ModelScope takes (0)")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (auto)")
+    add("--device", metavar="NAME", default="auto", help="where to compute: cpu, cuda, cuda:1, mps, ... (auto)")
     add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto", help="of the model (auto)")
     benchmark.set_defaults(run=run, operation="running the benchmark")
 

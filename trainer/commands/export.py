@@ -33,19 +33,21 @@ def run(arguments: argparse.Namespace) -> None:
     """Export."""
     import torch
 
+    from rem_engine.commands.progress import ProgressBar
+
     from ..export import Export, export
 
     dtype = None if arguments.dtype == "keep" else getattr(torch, arguments.dtype)
-    checkpoint = export(
-        Export(
-            arguments.training,
-            arguments.out,
-            arguments.form,
-            arguments.which,
-            arguments.rank,
-            arguments.names,
-            dtype,
-            arguments.overwrite,
-        )
+    request = Export(
+        arguments.training,
+        arguments.out,
+        arguments.form,
+        arguments.which,
+        arguments.rank,
+        arguments.names,
+        dtype,
+        arguments.overwrite,
     )
+    with ProgressBar() as bar:
+        checkpoint = export(request, bar)
     print(f"{arguments.out}  {arguments.out.stat().st_size / 1e6:.1f} MB, from {checkpoint}")

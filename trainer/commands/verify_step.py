@@ -17,7 +17,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     verify.add_argument("recording", type=Path, metavar="DIR", help="folder of expected.json and tensors.safetensors")
     verify.add_argument("--model", required=True, help="'mini' or the model folder the steps started from")
     verify.add_argument("--checkpoint", type=Path, help="weights laid over the model folder")
-    verify.add_argument("--device", default="cpu", help="where to compute (default cpu)")
+    verify.add_argument(
+        "--device", default="cpu", metavar="NAME", help="where to compute: cpu, cuda, cuda:1, mps, ... (cpu)"
+    )
     verify.set_defaults(run=run, operation="taking the recorded steps")
 
 
@@ -26,11 +28,11 @@ def run(arguments: argparse.Namespace) -> int:
     import json
     import sys
 
-    import torch
+    from rem_engine.devices import find_device
 
     from ..exact.verify import verify_steps
 
-    report = verify_steps(arguments.recording, arguments.model, arguments.checkpoint, torch.device(arguments.device))
+    report = verify_steps(arguments.recording, arguments.model, arguments.checkpoint, find_device(arguments.device))
     print(json.dumps(report, indent=2))
     for sentence in report["differs"]:
         print(sentence, file=sys.stderr)
