@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from rem_engine.backbones.folder import is_modelscope, open_checkpoint
+from rem_engine.backbones.folder import family_of, open_checkpoint
 from rem_engine.backbones.load import find_model_folder
 from rem_engine.checkpoints import LowRank, read_changes, read_state_dict, to_diffusers
 from rem_engine.checkpoints.adapter import apply_change, stored_change
@@ -95,7 +95,7 @@ def export(request: Export, progress: Progress = SILENT) -> Path:
         _write_lora(request, _changes(trained, settings.lora), start)
         return checkpoint
     folder = find_model_folder(start.model)
-    part = folder / ("unet" if is_modelscope(folder) else "transformer")
+    part = folder / family_of(folder).denoiser
     request.out.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(request.out) as temporary:
         # its name is what the file written will say it is from

@@ -9,15 +9,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from rem_engine.backbones.base import MODELSCOPE, WAN, Family
+from rem_engine.backbones.base import FAMILIES, Family, FamilyKey
 
 from .data.kinds import DatasetKind
 
 PRESETS = Path(__file__).parent / "presets"
 
 Positive = Annotated[int, Field(ge=1)]
-
-_FAMILIES = {"wan": WAN, "modelscope": MODELSCOPE}
 
 # What pydantic expects, in the words of a YAML file.
 _EXPECTED = {
@@ -223,7 +221,7 @@ class TrainSettings(_Settings):
         seed: of everything drawn at random.
     """
 
-    backbone: Literal["wan", "modelscope"]
+    backbone: FamilyKey
     size: tuple[Positive, Positive]
     streams: Annotated[tuple[DataSettings, ...], Field(min_length=1)]
     steps: Positive | None = None
@@ -244,7 +242,7 @@ class TrainSettings(_Settings):
     @property
     def family(self) -> Family:
         """Constants of the backbone."""
-        return _FAMILIES[self.backbone]
+        return FAMILIES[self.backbone]
 
     @model_validator(mode="after")
     def _fits_together(self) -> TrainSettings:
@@ -255,7 +253,8 @@ class TrainSettings(_Settings):
             raise ValueError("give steps or epochs, one of them")
         for data in (*self.streams, *([self.evaluation] if self.evaluation else [])):
             if self.family.pad_frame_count(data.frames) != data.frames:
-                raise ValueError(f"frames must be 4k+1 (1, 5, 9, 17, ...) for wan, and are {data.frames}")
+                step, counts = self.family.frames_per_latent, self.family.frame_counts
+                raise ValueError(f"frames must be {step}k+1 ({counts}) for {self.backbone}, and are {data.frames}")
         if self.lora is not None and (self.objective.init == "scratch" or self.objective.features is not None):
             raise ValueError("lora changes a pre-trained denoiser; leave it out with init scratch and with features")
         if self.gradient_checkpointing and self.backbone != "wan":

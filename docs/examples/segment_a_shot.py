@@ -18,6 +18,7 @@ from PIL import Image
 
 from rem_engine import MatteSettings, Segmenter, load_segmenter, open_shot
 from rem_engine.matte import Frame, matte_frames, merge_alpha
+from rem_engine.pixels import to_uint8
 
 SAMPLE = Path(__file__).parents[2] / "assets" / "sample_shot.mp4"
 
@@ -45,8 +46,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for frame in matte_frames(masked_frames(segmenter, options.shot, options.prompt), settings):
         rgba = merge_alpha(frame.plate, frame.alpha[0])  # [H,W,4] in 0..1
-        pixels = (rgba * 255.0).round().to(torch.uint8).numpy()
-        Image.fromarray(pixels).save(options.out / f"{frame.index:05d}.png")
+        Image.fromarray(to_uint8(rgba.numpy())).save(options.out / f"{frame.index:05d}.png")
         print(f"frame {frame.index}: {frame.alpha.mean():.1%} of the picture")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -18,12 +19,19 @@ Network: TypeAlias = Any
 configurations they carry."""
 
 
+FamilyKey: TypeAlias = Literal["wan", "modelscope"]
+"""How settings call a family."""
+
+
 @dataclass(frozen=True)
 class Family:
     """What the models of one architecture have in common, whatever their size and training.
 
     Attributes:
+        key: for settings.
         name: for messages.
+        denoiser: folder of the denoiser in a model folder of diffusers' layout; no other family has one of this name.
+        gpu_dtype: what the authors evaluate in on a GPU.
         size_multiple: height and width given to the model are multiples of this.
         frames_per_latent: frames that a latent stands for; the first stands for one alone.
         pixels_per_latent: pixels along a side that a latent stands for.
@@ -36,7 +44,10 @@ class Family:
         default_window, default_overlap: frames in a window of the `shot` protocol, and shared by two of them.
     """
 
+    key: FamilyKey
     name: str
+    denoiser: str
+    gpu_dtype: Literal["float32", "bfloat16"]
     size_multiple: int
     frames_per_latent: int
     pixels_per_latent: int
@@ -47,6 +58,13 @@ class Family:
     default_size: tuple[int, int]
     default_window: int
     default_overlap: int
+
+    @property
+    def frame_counts(self) -> str:
+        """The frame counts that the VAE takes, in words."""
+        if self.frames_per_latent == 1:
+            return "any number"
+        return ", ".join(str(1 + latents * self.frames_per_latent) for latents in range(4)) + ", ..."
 
     def pad_frame_count(self, count: int) -> int:
         """Smallest frame count >= `count` that the VAE takes: 4k+1 for Wan, any for ModelScope."""
@@ -59,7 +77,10 @@ class Family:
 
 
 WAN = Family(
+    key="wan",
     name="Wan2.1",
+    denoiser="transformer",
+    gpu_dtype="bfloat16",
     size_multiple=16,  # the VAE halves three times, and the transformer's patches are two latents wide
     frames_per_latent=4,
     pixels_per_latent=8,
@@ -74,7 +95,10 @@ WAN = Family(
 """Wan2.1 text-to-video, which reads text by UMT5-XXL."""
 
 MODELSCOPE = Family(
+    key="modelscope",
     name="ModelScope",
+    denoiser="unet",
+    gpu_dtype="float32",
     size_multiple=64,  # the VAE halves three times, the UNet three times more
     frames_per_latent=1,
     pixels_per_latent=8,
@@ -87,6 +111,9 @@ MODELSCOPE = Family(
     default_overlap=8,
 )
 """ModelScope's text-to-video-ms-1.7b, which reads text by CLIP ViT-H."""
+
+FAMILIES: Mapping[FamilyKey, Family] = {family.key: family for family in (WAN, MODELSCOPE)}
+"""All there are."""
 
 
 class Backbone(Protocol):

@@ -15,12 +15,13 @@ from ..checkpoints.adapter import apply_change, check_changes, check_strength
 from ..checkpoints.names import name_to_diffusers
 from ..checkpoints.read import open_state_dict
 from ..checkpoints.stored import StoredTensor, map_tensors
-from .base import Network
+from .base import FAMILIES, WAN, Family, Network
 
 
-def is_modelscope(folder: Path) -> bool:
-    """Whether a model folder is one of ModelScope, not of Wan2.1: it has a UNet for a transformer."""
-    return (folder / "unet").is_dir()
+def family_of(folder: Path) -> Family:
+    """The family of a model folder, by its denoiser; Wan2.1 where none is there, whose loader says what is missing."""
+    others = (family for family in FAMILIES.values() if family is not WAN)
+    return next((family for family in others if (folder / family.denoiser).is_dir()), WAN)
 
 
 def check_parts(folder: Path, parts: Sequence[str]) -> None:

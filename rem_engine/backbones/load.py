@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from ..devices import find_device
 if TYPE_CHECKING:
     import torch
 
-    from .base import Backbone
+    from .base import Backbone, FamilyKey
 
 _log = logging.getLogger(__name__)
 
@@ -44,17 +45,18 @@ def load_backbone(
         ValueError: weights that do not fit the model, or a device or type that does not exist.
         RuntimeError: a device was asked for and there is none.
     """
-    from .folder import is_modelscope
+    from .folder import family_of
     from .modelscope import load_modelscope
     from .wan import load_wan
 
     folder = find_model_folder(model)
     chosen = find_device(device)
-    load, gpu_dtype = (load_modelscope, "float32") if is_modelscope(folder) else (load_wan, "bfloat16")
+    family = family_of(folder)
+    loaders: Mapping[FamilyKey, Callable[..., Backbone]] = {"wan": load_wan, "modelscope": load_modelscope}
     if dtype == "auto":
-        dtype = "float32" if chosen.type == "cpu" else gpu_dtype
+        dtype = "float32" if chosen.type == "cpu" else family.gpu_dtype
     _log.debug("loading %s on %s in %s, with %s", folder, chosen, dtype, checkpoint or "its own weights")
-    return load(
+    return loaders[family.key](
         folder,
         checkpoint=None if checkpoint is None else Path(checkpoint),
         strength=strength,

@@ -89,4 +89,5 @@ def _in_range(rgb: np.ndarray) -> np.ndarray:
 
 
 def _rounded(values: np.ndarray, white: int, dtype: type) -> np.ndarray:
+    # Halves go up, as those of the colours beside them; those of `pixels` go to even.
     return (values.clip(0.0, 1.0) * np.float32(white) + np.float32(0.5)).astype(dtype)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import gcd
 from typing import Literal
 
+from ..backbones.base import FAMILIES
 from ..setting import About, check_values, setting
 
 MAX_SEED = 2**32 - 1
 """Largest seed of a run. torch's generators take larger ones, yet the seeds of later windows are counted on from it."""
 
 _MODELS_OWN = "the model's own"
+_FIRST, *_OTHERS = FAMILIES.values()
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,12 @@ class SegmentSettings:
     size: tuple[int, int] | None = setting(
         None,
         About(
-            "Height and width the model sees, in pixels: multiples of 16, of 64 for ModelScope.",
+            f"Height and width the model sees, in pixels: multiples of {_FIRST.size_multiple}"
+            + "".join(f", of {family.size_multiple} for {family.name}" for family in _OTHERS)
+            + ".",
             unit="pixels",
             soft=(0, 4096),
-            step=16,
+            step=gcd(*(family.size_multiple for family in FAMILIES.values())),
             none="what it was trained at",
             rare=True,
         ),
@@ -55,7 +60,9 @@ class SegmentSettings:
     window: int | None = setting(
         None,
         About(
-            "Frames seen at once: 1, 5, 9, 13, ... (any number for ModelScope). Shorter needs less memory.",
+            f"Frames seen at once: {_FIRST.frame_counts} ("
+            + "; ".join(f"{family.frame_counts} for {family.name}" for family in _OTHERS)
+            + "). Shorter needs less memory.",
             unit="frames",
             soft=(1, 1001),
             none=_MODELS_OWN,

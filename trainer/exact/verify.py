@@ -13,8 +13,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from rem_engine.backbones.base import fit_text_rows
-from rem_engine.backbones.folder import is_modelscope
+from rem_engine.backbones.base import MODELSCOPE, fit_text_rows
+from rem_engine.backbones.folder import family_of
 from rem_engine.backbones.load import find_model_folder
 
 from ..data.sample import Sample
@@ -62,7 +62,7 @@ def verify_steps(folder: Path, model: str | Path, checkpoint: Path | None, devic
     folder_of_model = find_model_folder(model)
     steps, differs = [], []
     for run in read_recording(folder):
-        settings = run_settings(run, is_modelscope(folder_of_model))
+        settings = run_settings(run, family_of(folder_of_model) is MODELSCOPE)
         trainable = load_trainable(model, checkpoint, settings, device)
         differs += _compare_names(run, freeze(trainable, settings), trainable.denoiser, settings)
         for result in _take(run, trainable, settings):

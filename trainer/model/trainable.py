@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from rem_engine.backbones.base import Backbone, Network
-from rem_engine.backbones.folder import is_modelscope
+from rem_engine.backbones.base import Backbone, FamilyKey, Network
+from rem_engine.backbones.folder import family_of
 from rem_engine.backbones.load import find_model_folder
 from rem_engine.backbones.modelscope import NO_NOISE, ModelScopeBackbone, load_modelscope
 from rem_engine.backbones.wan import WanBackbone, load_wan
@@ -310,19 +310,27 @@ def load_trainable(
         ValueError: weights that do not fit, or a model of the other backbone.
     """
     folder = find_model_folder(model)
-    found = "modelscope" if is_modelscope(folder) else "wan"
+    found = family_of(folder).key
     if found != settings.backbone:
         raise ValueError(f"{folder} is a model of {found}, and the settings are for {settings.backbone}.")
-    trainable: Trainable
-    if found == "modelscope":
-        modelscope = load_modelscope(folder, checkpoint=checkpoint, device=device, dtype=torch.float32)
-        trainable = ModelScopeTrainable(modelscope)
-    else:
-        text = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-        wan = load_wan(folder, checkpoint=checkpoint, device=device, dtype=torch.float32, text_dtype=text)
-        trainable = WanTrainable(wan)
+    trainable = _LOADERS[found](folder, checkpoint, settings, device)
     trainable.set_up(settings.objective, settings.seed)
     return trainable
+
+
+def _load_wan(folder: Path, checkpoint: Path | None, settings: TrainSettings, device: torch.device) -> Trainable:
+    text = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+    return WanTrainable(load_wan(folder, checkpoint=checkpoint, device=device, dtype=torch.float32, text_dtype=text))
+
+
+def _load_modelscope(folder: Path, checkpoint: Path | None, settings: TrainSettings, device: torch.device) -> Trainable:
+    return ModelScopeTrainable(load_modelscope(folder, checkpoint=checkpoint, device=device, dtype=torch.float32))
+
+
+_LOADERS: Mapping[FamilyKey, Callable[[Path, Path | None, TrainSettings, torch.device], Trainable]] = {
+    "wan": _load_wan,
+    "modelscope": _load_modelscope,
+}
 
 
 def freeze(trainable: Trainable, settings: TrainSettings) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rem_engine.backbones.base import WAN
 from rem_engine.checkpoints import check, describe, read_state_dict, to_diffusers, to_original
 from rem_engine.checkpoints.architecture import architecture_id, is_for_modelscope, text_to_video_shapes
 from rem_engine.checkpoints.read import open_state_dict
@@ -45,6 +46,11 @@ def test_shapes_are_those_of_diffusers_own_model(golden: Path) -> None:
     assert text_to_video_shapes(wan(*SMALL)) == expected
     stored = to_original(open_state_dict(golden / "wan" / "base" / "transformer"))
     assert text_to_video_shapes(stored) == {name: tuple(entry.shape) for name, entry in stored.items()}
+
+
+def test_weights_are_told_by_the_familys_own_text_width() -> None:
+    # Written twice: checkpoints lie below backbones and cannot read it there.
+    assert text_to_video_shapes(wan(*SMALL))["text_embedding.0.weight"] == (SMALL[0], WAN.text_width)
 
 
 @pytest.mark.parametrize(
