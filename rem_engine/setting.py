@@ -34,7 +34,8 @@ class About:
         help: what it does, whole sentences for someone who sets it.
         noun: what errors call it; the field's name where none is given.
         unit: of its value, in the plural.
-        minimum, maximum: the least and the largest value; None is no limit.
+        minimum, maximum: the least and the largest value, or that of each number in a tuple; None is no limit. What
+            makes work or memory grow has a maximum, which options and widgets share.
         exclusive: `minimum` and `maximum` themselves are no values.
         choices: values it may have, or each of several; those of the field's type where that is a Literal.
         soft: ends of a slider, where a finite or shorter range serves; values beyond are right all the same.
@@ -87,6 +88,9 @@ class Setting(About):
                     raise ValueError(f"The {self.noun} is one of {', '.join(self.choices)}, not {chosen!r}.")
         elif self.kind in (int, float):
             self._check_number(value)
+        elif isinstance(value, tuple) and self.minimum is not None:
+            for number in value:
+                self._check_number(number)
 
     def _check_number(self, value: float) -> None:
         if self.kind is float and not math.isfinite(value):

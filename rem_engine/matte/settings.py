@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from ..setting import About, check_values, setting
 
+# Work and memory grow with the lengths below, so that each has an end: wide enough for plates of 16k, four times as
+# wide as what a plate of 4k takes (an edge of 256 pixels, a refinement of 128, a hole of a tenth of the picture).
+_WIDEST_EDGE = 1024
+_LARGEST_AREA = 10_000_000
+
 
 @dataclass(frozen=True)
 class MatteSettings:
@@ -79,7 +84,7 @@ class MatteSettings:
             noun="filled area",
             unit="pixels",
             minimum=0,
-            soft=(0, 10_000_000),
+            maximum=_LARGEST_AREA,
             rare=True,
         ),
     )
@@ -90,12 +95,19 @@ class MatteSettings:
             noun="removed area",
             unit="pixels",
             minimum=0,
-            soft=(0, 10_000_000),
+            maximum=_LARGEST_AREA,
             rare=True,
         ),
     )
     grow: int = setting(
-        0, About("Moves the edge outwards by that many pixels; below 0, inwards.", unit="pixels", soft=(-256, 256))
+        0,
+        About(
+            "Moves the edge outwards by that many pixels; below 0, inwards.",
+            noun="growth",
+            unit="pixels",
+            minimum=-_WIDEST_EDGE,
+            maximum=_WIDEST_EDGE,
+        ),
     )
     feather: float = setting(
         0.0,
@@ -103,7 +115,7 @@ class MatteSettings:
             "Softens the edge over about that many pixels to either side.",
             unit="pixels",
             minimum=0.0,
-            soft=(0.0, 256.0),
+            maximum=float(_WIDEST_EDGE),
             step=0.5,
         ),
     )
@@ -115,7 +127,7 @@ class MatteSettings:
             noun="refinement radius",
             unit="pixels",
             minimum=0,
-            soft=(0, 128),
+            maximum=512,
         ),
     )
     refine_detail: float = setting(
@@ -139,7 +151,7 @@ class MatteSettings:
             noun="smoothing radius",
             unit="frames",
             minimum=0,
-            soft=(0, 8),
+            maximum=32,
         ),
     )
     decontaminate: bool = setting(

@@ -48,7 +48,7 @@ class DeliverySettings:
             "Number of the first frame of an image sequence.",
             noun="first frame number",
             minimum=0,
-            soft=(0, 9_999_999),
+            maximum=999_999_999,
         ),
     )
     padding: int = setting(
@@ -58,7 +58,6 @@ class DeliverySettings:
             unit="digits",
             minimum=1,
             maximum=10,
-            soft=(1, 9),
             rare=True,
         ),
     )

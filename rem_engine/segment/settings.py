@@ -34,7 +34,7 @@ class SegmentSettings:
             own, under `shot` the prompts share a window's.
 
     Raises:
-        ValueError: another protocol, or a seed out of range. What depends on the backbone is checked once it is known.
+        ValueError: another protocol, or a number out of range. What depends on the backbone is checked once it is known.
     """
 
     protocol: Literal["shot", "paper"] = setting(
@@ -51,7 +51,8 @@ class SegmentSettings:
             + "".join(f", of {family.size_multiple} for {family.name}" for family in _OTHERS)
             + ".",
             unit="pixels",
-            soft=(0, 4096),
+            minimum=16,
+            maximum=4096,
             step=gcd(*(family.size_multiple for family in FAMILIES.values())),
             none="what it was trained at",
             rare=True,
@@ -64,7 +65,8 @@ class SegmentSettings:
             + "; ".join(f"{family.frame_counts} for {family.name}" for family in _OTHERS)
             + "). Shorter needs less memory.",
             unit="frames",
-            soft=(1, 1001),
+            minimum=1,
+            maximum=1001,
             none=_MODELS_OWN,
             rare=True,
         ),
@@ -74,7 +76,8 @@ class SegmentSettings:
         About(
             "Frames two windows share and cross-fade over, at most half a window; protocol shot only.",
             unit="frames",
-            soft=(0, 500),
+            minimum=0,
+            maximum=500,
             none=_MODELS_OWN,
             rare=True,
         ),

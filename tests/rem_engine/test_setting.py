@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import pytest
@@ -108,6 +108,21 @@ def test_a_new_matte_setting_reaches_command_line_and_help_page_from_its_field(m
     assert options.matte_settings(parser.parse_args(["--sharpen", "5"])) == Longer(sharpen=5)
     page = make_node_help.with_tables("<!-- settings: matte -->\n<!-- end -->\n")
     assert page.endswith("| sharpen | 2 | 0 to 9 pixels | Steepens the edge. |\n<!-- end -->\n")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["size", "window", "overlap", "fill_holes", "remove_islands", "grow", "feather", "refine", "smooth", "start"],
+)
+def test_what_makes_work_grow_ends_alike_for_options_and_widgets(name: str) -> None:
+    (owner,) = (one for one in (MatteSettings, DeliverySettings, SegmentSettings) if name in settings_of(one))
+    one = settings_of(owner)[name]
+    number = int if one.kind is object else one.kind
+    assert one.maximum is not None and replace(one, kind=number).widget_bounds[1] == one.maximum
+    most, beyond = number(one.maximum), number(one.maximum + 1)
+    owner(**{name: (most, most) if one.kind is object else most})
+    with pytest.raises(ValueError, match=f"{one.noun} of .* is not possible"):
+        owner(**{name: (most, beyond) if one.kind is object else beyond})
 
 
 @pytest.mark.parametrize("owner", [MatteSettings, DeliverySettings, SegmentSettings])

@@ -111,7 +111,7 @@ def test_masks_and_plates_that_cannot_be_used_are_refused() -> None:
         ("gamma", 0.0, "gamma of 0 is not possible; give more than 0"),
         ("threshold", 1.0, "threshold of 1 is not possible; give more than 0 and less than 1"),
         ("knee", 2.0, "knee of 2 is not possible; give 0 to 1"),
-        ("fill_holes", -1, "filled area of -1 pixels is not possible; give 0 pixels or more"),
+        ("fill_holes", -1, "filled area of -1 pixels is not possible; give 0 to 10000000 pixels"),
         ("remove_islands", -1, "removed area of -1 pixels"),
         ("feather", -0.5, "feather of -0.5"),
         ("refine", -3, "refinement radius of -3 pixels"),

@@ -358,11 +358,9 @@ def test_going_on_outside_the_shot_is_told(first_frame: int, backbone: PlainBack
     ("settings", "sentence"),
     [
         (SegmentSettings(size=(30, 32)), "multiples of 16"),
-        (SegmentSettings(size=(0, 32)), "multiples of 16"),
+        (SegmentSettings(size=(32, 24)), "multiples of 16"),
         (SegmentSettings(window=8), "windows of 8 frames; use 9"),
-        (SegmentSettings(window=-3), "windows of -3 frames"),
         (SegmentSettings(overlap=5), "0 to 4, not 5"),
-        (SegmentSettings(overlap=-1), "0 to 4, not -1"),
         (SegmentSettings(protocol="paper", overlap=2), "do not overlap"),
     ],
 )
@@ -377,6 +375,11 @@ def test_settings_that_cannot_work_are_told_at_once(settings: SegmentSettings, s
         ({"protocol": "film"}, "protocol is one of shot, paper, not 'film'"),
         ({"seed": -1}, "seed of -1 is not possible; give 0 to 4294967295"),
         ({"seed": 2**32}, "seed of 4294967296 is not possible"),
+        ({"size": (0, 32)}, "size of 0 pixels is not possible; give 16 to 4096 pixels"),
+        ({"size": (32, 65536)}, "size of 65536 pixels is not possible"),
+        ({"window": -3}, "window of -3 frames is not possible; give 1 to 1001 frames"),
+        ({"window": 10**9 + 1}, "window of 1000000001 frames is not possible"),
+        ({"overlap": -1}, "overlap of -1 frames is not possible; give 0 to 500 frames"),
     ],
 )
 def test_settings_that_no_model_takes_are_refused_before_one_is_loaded(settings: dict[str, Any], sentence: str) -> None:
