@@ -1,4 +1,4 @@
-"""How much memory there is, and how much this process took."""
+"""How much memory there is, how much this process took, and what does not fit."""
 
 from __future__ import annotations
 
@@ -6,25 +6,65 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .sizes import gigabytes
+
 if TYPE_CHECKING:
     import torch
 
 _UNKNOWN = 2 * 2**30
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_bytes(device: torch.device) -> int:
     """Bytes that could be allocated on a device now without others losing theirs.
 
-    On a GPU: what the driver reports as free, and what PyTorch holds but does not use. On a CPU: Linux's estimate
-    (MemAvailable); 2 GiB on systems that do not tell.
+    On a GPU: what the driver reports as free, and what PyTorch holds but does not use. On a CPU: `free_bytes`; 2 GiB on
+    systems that do not tell.
     """
     if device.type == "cuda":
         import torch
 
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free = free_bytes()
+    return _UNKNOWN if free is None else free
+
+
+def free_bytes() -> int | None:
+    """Bytes of the CPU's memory that could be allocated now: Linux's estimate (MemAvailable), within the limit of the
+    container; None on systems that do not tell."""
     kibibytes = _kibibytes(Path("/proc/meminfo"), "MemAvailable")
-    return _UNKNOWN if kibibytes is None else kibibytes * 1024
+    if kibibytes is None:
+        return None
+    limit, used = (_number(_CGROUP / name) for name in ("memory.max", "memory.current"))
+    if limit is None or used is None:
+        return kibibytes * 1024
+    # The kernel gives up pages of files before it refuses memory.
+    return min(kibibytes * 1024, max(0, limit - used + _file_pages()))
+
+
+def check_fits(needed: int, what: str) -> None:
+    """Refuse what asks for more memory than is free, before it is allocated.
+
+    Args:
+        needed: bytes.
+        what: begins the sentence: "plate.png has 100000x100000 pixels, which".
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    free = free_bytes()
+    if free is not None and needed > free:
+        raise ValueError(
+            f"{what} take {gigabytes(needed)} of memory, and {gigabytes(free)} are free: give a smaller one, or make "
+            "memory free."
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the CPU's memory is full: Python's and NumPy's own, or that of PyTorch or OpenCV."""
+    told = str(error)
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in told or "(-4:Insufficient memory)" in told
 
 
 def peak_memory_mib() -> float | None:
@@ -38,6 +78,21 @@ def peak_memory_mib() -> float | None:
 
         return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)
     return None
+
+
+def _file_pages() -> int:
+    """Bytes of files that a container's memory holds and can let go of."""
+    file = _CGROUP / "memory.stat"
+    if not file.exists():
+        return 0
+    counted = dict(line.split() for line in file.read_text("utf-8", "replace").splitlines())
+    return int(counted.get("inactive_file", 0)) + int(counted.get("active_file", 0))
+
+
+def _number(file: Path) -> int | None:
+    """The number in a file of one; None where there is no file, or no number ("max")."""
+    text = file.read_text("utf-8", "replace").strip() if file.exists() else ""
+    return int(text) if text.isdecimal() else None
 
 
 def _kibibytes(file: Path, entry: str) -> int | None:

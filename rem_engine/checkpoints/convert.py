@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..progress import SILENT, Progress
+from ..sizes import gigabytes
 from ..whole_files import written_whole
 from .adapter import Change, is_adapter, stored_change
 from .architecture import MODELSCOPE, architecture_id, describe, text_to_video_shapes
@@ -341,7 +342,7 @@ def _check_space(conversion: Conversion, weights: Mapping[str, StoredTensor]) ->
     free = shutil.disk_usage(conversion.out.parent).free
     if needed > free:
         raise RuntimeError(
-            f"{conversion.out} needs {needed / 1e9:.1f} GB and its disk has {free / 1e9:.1f} GB free: make room."
+            f"{conversion.out} needs {gigabytes(needed)} and its disk has {gigabytes(free)} free: make room."
         )
 
 

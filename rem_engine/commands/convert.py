@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..sizes import gigabytes
+
 if TYPE_CHECKING:
     from .progress import ProgressBar
 
@@ -77,7 +79,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     )
     summary = convert(conversion, bar)
     bar.close()
-    print(f"{conversion.out}  {summary.tensors} tensors, {summary.size / 1e6:.1f} MB")
+    print(f"{conversion.out}  {summary.tensors} tensors, {gigabytes(summary.size)}")
     if conversion.form != "full":
         changed = len(summary.energy)
         print(f"{changed} weights changed, {len(summary.unchanged)} are the base's and were left out")

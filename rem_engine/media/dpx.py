@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ..input_files import check_is_file, told_as_damage
+from ..memory import check_fits
 from .shot import ShotInfo
 from .timecode import exact_rate
 
 _ADVICE = "the file is truncated or damaged, export it again."
 _HEADER = 2048  # bytes: file, image, orientation, film and television headers
+_BYTES = 40  # of memory a pixel takes at most while it is read: the file's, FFmpeg's, 16 bits and float32
 _UNDEFINED = 0xFFFFFFFF
 
 
@@ -24,6 +27,7 @@ def dpx_info(file: Path) -> ShotInfo:
     Raises:
         ValueError: not a DPX.
     """
+    check_is_file(file)
     with open(file, "rb") as stream:
         data = stream.read(_HEADER)
     order = {b"SDPX": ">", b"XPDS": "<"}.get(data[:4])
@@ -49,12 +53,16 @@ def read_dpx(file: Path) -> np.ndarray:
     """
     import av
 
-    try:
-        # As bytes: FFmpeg would take a % or a digit pattern in the name for a sequence.
-        with av.open(BytesIO(file.read_bytes()), "r", format="dpx_pipe") as container:
-            frame = next(container.decode(video=0))
-    except (av.FFmpegError, StopIteration) as error:
-        raise ValueError(f"{file.name} cannot be decoded: {_ADVICE}") from error
-    if max(component.bits for component in frame.format.components) > 8:
-        return frame.to_ndarray(format="rgb48le").astype(np.float32) / 65535.0
-    return frame.to_ndarray(format="rgb24")
+    info = dpx_info(file)
+    check_fits(info.height * info.width * _BYTES, f"The {info.width}x{info.height} pixels of {file.name}")
+    data, damaged = file.read_bytes(), f"{file.name} cannot be decoded: {_ADVICE}"
+    with told_as_damage(damaged):
+        try:
+            # As bytes: FFmpeg would take a % or a digit pattern in the name for a sequence.
+            with av.open(BytesIO(data), "r", format="dpx_pipe") as container:
+                frame = next(container.decode(video=0))
+            if max(component.bits for component in frame.format.components) > 8:
+                return frame.to_ndarray(format="rgb48le").astype(np.float32) / 65535.0
+            return frame.to_ndarray(format="rgb24")
+        except av.FFmpegError as error:  # some are OSErrors, with a number that is FFmpeg's own and not the system's
+            raise ValueError(damaged) from error

@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 import OpenEXR
 
+from ..input_files import check_is_file, told_as_damage
+from ..memory import check_fits
 from .colour import LARGEST_HALF, ColourTags
 from .shot import ShotInfo
 from .timecode import exact_rate, from_exr
 
+# Bytes of memory a pixel takes at most, as measured: each channel as OpenEXR decodes it, whether it is read or not (its
+# Python binding does not tell 16 bits from 32 by the header alone); the three that are read, over the data window; the
+# picture over the display window, as it is; and the same on its way to display values.
+_CHANNEL, _READ, _LINEAR, _SHOWN = 4, 28, 12, 64
 _ADVICE = "the file is truncated or damaged, render or export it again."
 
 
@@ -23,19 +29,21 @@ def exr_info(file: Path) -> ShotInfo:
     Raises:
         ValueError: not an EXR.
     """
-    header = _open(file, header_only=True).header()
-    _, _, height, width = _window(header["displayWindow"])
-    rate, code, xy = (header.get(name) for name in ("framesPerSecond", "timeCode", "chromaticities"))
-    fps = exact_rate(rate) if isinstance(rate, Fraction) and rate > 0 else None
-    aspect = Fraction(header.get("pixelAspectRatio", 1.0)).limit_denominator(1000)
-    return ShotInfo(
-        height,
-        width,
-        fps,
-        None if code is None else str(from_exr(code, fps)),
-        ColourTags(chromaticities=None if xy is None else tuple(float(value) for value in xy)),
-        aspect if aspect > 0 else Fraction(1),
-    )
+    image = _open(file, header_only=True)
+    with told_as_damage(f"{file.name} cannot be read as an EXR: {_ADVICE}"):
+        header = image.header()
+        _, _, height, width = _window(header["displayWindow"])
+        rate, code, xy = (header.get(name) for name in ("framesPerSecond", "timeCode", "chromaticities"))
+        fps = exact_rate(rate) if isinstance(rate, Fraction) and rate > 0 else None
+        aspect = Fraction(header.get("pixelAspectRatio", 1.0)).limit_denominator(1000)
+        return ShotInfo(
+            height,
+            width,
+            fps,
+            None if code is None else str(from_exr(code, fps)),
+            ColourTags(chromaticities=None if xy is None else tuple(float(value) for value in xy)),
+            aspect if aspect > 0 else Fraction(1),
+        )
 
 
 def read_exr(file: Path) -> np.ndarray:
@@ -69,6 +77,7 @@ def read_exr_mask(file: Path) -> np.ndarray:
 
 def _read(file: Path, choose: Callable[[Path, Collection[str]], Sequence[str]]) -> np.ndarray:
     """Chosen channels, float32 [H,W,3]."""
+    check_exr_fits(file)
     image = _open(file, header_only=False)
     if not image.parts:  # how OpenEXR reports pixel data it cannot decode
         raise ValueError(f"{file.name} cannot be decoded: {_ADVICE}")
@@ -76,7 +85,8 @@ def _read(file: Path, choose: Callable[[Path, Collection[str]], Sequence[str]]) 
     names = choose(file, channels)
     if any(channels[name].pixels.dtype == object for name in names):
         raise ValueError(f"{file.name} holds deep data: flatten it before it is read.")
-    linear = np.stack([channels[name].pixels.astype(np.float32) for name in names], axis=-1)
+    with told_as_damage(f"{file.name} cannot be decoded: {_ADVICE}"):
+        linear = np.stack([channels[name].pixels.astype(np.float32) for name in names], axis=-1)
     linear = np.nan_to_num(linear, copy=False, nan=0.0, posinf=LARGEST_HALF, neginf=-LARGEST_HALF)
     return _in_display_window(linear, header)
 
@@ -111,11 +121,33 @@ def _mask_channels(file: Path, channels: Collection[str]) -> tuple[str, str, str
     return names[0], names[0], names[0]
 
 
+def check_exr_fits(file: Path) -> None:
+    """Look at an EXR's header alone.
+
+    Raises:
+        ValueError: not an EXR, or one that does not fit into memory.
+    """
+    image = _open(file, header_only=True)
+    with told_as_damage(f"{file.name} cannot be read as an EXR: {_ADVICE}"):
+        parts = [part.header for part in image.parts]
+        decoded = sum(_CHANNEL * len(header["channels"]) * _area(header["dataWindow"]) for header in parts)
+        data, display = _area(parts[0]["dataWindow"]), _area(parts[0]["displayWindow"])
+        _, _, height, width = _window(parts[0]["displayWindow"])
+    needed = max(decoded + _READ * data + _LINEAR * display, _SHOWN * display)
+    check_fits(needed, f"The {width}x{height} pixels of {file.name}")
+
+
+def _area(box: tuple[np.ndarray, np.ndarray]) -> int:
+    _, _, height, width = _window(box)
+    return height * width
+
+
 def _open(file: Path, header_only: bool) -> Any:
-    try:
+    check_is_file(file)
+    with open(file, "rb"):  # OpenEXR does not tell a file that may not be read from a damaged one
+        pass
+    with told_as_damage(f"{file.name} cannot be read as an EXR: {_ADVICE}"):
         return OpenEXR.File(str(file), separate_channels=True, header_only=header_only)
-    except RuntimeError as error:
-        raise ValueError(f"{file.name} cannot be read as an EXR: {_ADVICE}") from error
 
 
 def _window(box: tuple[np.ndarray, np.ndarray]) -> tuple[int, int, int, int]:

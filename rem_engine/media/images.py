@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +11,17 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from ..input_files import check_is_file, told_as_damage
+from ..memory import check_fits
 from .colour import linear_to_srgb
 from .dpx import dpx_info, read_dpx
-from .exr import exr_info, read_exr
+from .exr import check_exr_fits, exr_info, read_exr
 from .shot import Shot, ShotInfo, check_frame_size
 
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_ORIENTATION = 256, 257, 258, 274
+# Bytes of memory a pixel takes while it is read, as measured: of 8 bits a channel, through Pillow, a progressive JPEG's
+# coefficients among them; of more, through OpenCV.
+_SHALLOW, _DEEP = 20, 52
 _ADVICE = "the file is truncated or damaged, export it again."
 
 
@@ -37,6 +41,7 @@ class ImageShot(Shot):
         self.height, self.width, self.fps = stated.height, stated.width, stated.fps
         self.timecode, self.colour, self.pixel_aspect = stated.timecode, stated.colour, stated.pixel_aspect
         check_frame_size(self._files[0].name, self.height, self.width)
+        _check_fits(self._files[0], stated)
         for file in self._files[1:]:
             height, width = image_size(file)
             if (height, width) != (self.height, self.width):
@@ -62,6 +67,18 @@ class ImageShot(Shot):
         return self._files[index].suffix.lower() == ".exr"
 
 
+def _check_fits(file: Path, info: ShotInfo) -> None:
+    """Raise ValueError for an image that cannot be read for want of memory."""
+    if file.suffix.lower() == ".exr":
+        check_exr_fits(file)
+    else:
+        _check_pixels_fit(file, info.height, info.width, _SHALLOW)
+
+
+def _check_pixels_fit(file: Path, height: int, width: int, bytes_each: int) -> None:
+    check_fits(height * width * bytes_each, f"The {width}x{height} pixels of {file.name}")
+
+
 def image_size(file: Path) -> tuple[int, int]:
     """(height, width) of an image as displayed, from its header.
 
@@ -78,6 +95,7 @@ def image_info(file: Path) -> ShotInfo:
     Raises:
         ValueError: not an image.
     """
+    check_is_file(file)
     suffix = file.suffix.lower()
     if suffix == ".exr":
         return exr_info(file)
@@ -88,12 +106,9 @@ def image_info(file: Path) -> ShotInfo:
         height, width = int(tags[_TIFF_HEIGHT]), int(tags[_TIFF_WIDTH])
         turned = _is_deep(tags) is False and tags.get(_TIFF_ORIENTATION, 1) >= 5
     else:
-        try:
-            with Image.open(file) as image:
-                width, height = image.size
-                turned = suffix != ".png" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        except OSError as error:
-            raise ValueError(f"{file.name} cannot be read as an image: {_ADVICE}") from error
+        with told_as_damage(f"{file.name} cannot be read as an image: {_ADVICE}"), _opened(file) as image:
+            width, height = image.size
+            turned = suffix != ".png" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
     return ShotInfo(width, height) if turned else ShotInfo(height, width)
 
 
@@ -111,24 +126,42 @@ def read_image(file: Path) -> np.ndarray:
         return linear_to_srgb(read_exr(file))
     if suffix == ".dpx":
         return read_dpx(file)
-    try:
-        if suffix in (".tif", ".tiff") and _is_deep(_tiff_tags(file)):
-            return _read_deep(file)
-        with Image.open(file) as image:
-            if image.format == "PNG" and (image.mode.startswith("I") or ";16" in str(image.tile)):
-                image.verify()  # walks the checksums: OpenCV would fill a truncated picture up in silence
-                return _read_deep(file)
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, EOFError) as error:  # Pillow raises SyntaxError for broken PNG chunks
-        raise ValueError(f"{file.name} cannot be decoded: {_ADVICE}") from error
+    if suffix in (".tif", ".tiff") and _is_deep(tags := _tiff_tags(file)):
+        return _read_deep(file, int(tags[_TIFF_HEIGHT]), int(tags[_TIFF_WIDTH]))
+    check_is_file(file)
+    with told_as_damage(f"{file.name} cannot be decoded: {_ADVICE}"), _opened(file) as image:
+        height, width = image.height, image.width
+        deep = image.format == "PNG" and (image.mode.startswith("I") or ";16" in str(image.tile))
+        if deep:
+            image.verify()  # walks the checksums: OpenCV would fill a truncated picture up in silence
+    if deep:
+        return _read_deep(file, height, width)
+    _check_pixels_fit(file, height, width, _SHALLOW)
+    with told_as_damage(f"{file.name} cannot be decoded: {_ADVICE}"), _opened(file) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
-def _read_deep(file: Path) -> np.ndarray:
+def _opened(file: Path) -> Image.Image:
+    """An image through Pillow, whatever its size: how much memory is free decides, not Pillow's bound on pixels."""
+    Image.preinit()
+    with open(file, "rb") as stream:
+        start = stream.read(16)
+    for name in ("PNG", "JPEG", "TIFF"):
+        factory, accept = Image.OPEN[name]
+        if accept is not None and accept(start):
+            return factory(str(file), None)  # `Image.open`, less its bound
+    return Image.open(file)
+
+
+def _read_deep(file: Path, height: int, width: int) -> np.ndarray:
     """16-bit and float PNG and TIFF through OpenCV; Pillow cuts 16-bit colour down to 8 bits."""
+    _check_pixels_fit(file, height, width, _DEEP)
     # Read as bytes: OpenCV cannot open every path on Windows.
-    pixels = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    damaged = f"{file.name} cannot be decoded: {_ADVICE}"
+    with told_as_damage(damaged):
+        pixels = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise ValueError(f"{file.name} cannot be decoded: {_ADVICE}")
+        raise ValueError(damaged)
     if pixels.dtype == np.uint16:
         pixels = pixels.astype(np.float32) / 65535.0
     elif np.issubdtype(pixels.dtype, np.floating):
@@ -144,20 +177,22 @@ def _read_deep(file: Path) -> np.ndarray:
 
 def _tiff_tags(file: Path) -> ImageFileDirectory_v2:
     """Tags of a TIFF's first picture; Pillow's own opening refuses floating-point colour."""
-    try:
-        with open(file, "rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of each unusual tag
-            header = stream.read(8)
-            if header[2:3] == b"+":  # BigTIFF
-                header += stream.read(8)
-            tags = ImageFileDirectory_v2(header)
-            stream.seek(tags.next)
-            tags.load(stream)
-        if _TIFF_WIDTH not in tags or _TIFF_HEIGHT not in tags:
+    with (
+        told_as_damage(f"{file.name} cannot be read as a TIFF image: {_ADVICE}"),
+        open(file, "rb") as stream,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # Pillow warns of each unusual tag
+        header = stream.read(8)
+        if header[2:3] == b"+":  # BigTIFF
+            header += stream.read(8)
+        tags = ImageFileDirectory_v2(header)
+        stream.seek(tags.next)
+        tags.load(stream)
+        if min(int(tags[_TIFF_WIDTH]), int(tags[_TIFF_HEIGHT])) < 1:
             raise SyntaxError("no size")
-    except (OSError, SyntaxError, struct.error) as error:
-        raise ValueError(f"{file.name} cannot be read as a TIFF image: {_ADVICE}") from error
-    return tags
+        _is_deep(tags)
+        return tags
 
 
 def _is_deep(tags: ImageFileDirectory_v2) -> bool:

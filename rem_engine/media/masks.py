@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from ..input_files import check_is_file, told_as_damage
+from ..memory import check_fits
 from .exr import read_exr_mask
 from .images import ImageShot, read_image
 from .reading import IMAGE_SUFFIXES, shot_files
@@ -48,9 +50,11 @@ def open_masks(path: Path) -> Masks:
 
     Raises:
         FileNotFoundError: nothing at `path`.
-        ValueError: nothing readable, or pictures of different sizes; while reading, a picture in colour.
+        ValueError: nothing readable, or pictures of different sizes; a pipe, socket or device, which is not opened;
+            while reading, a picture in colour, or damage.
     """
     path = path.expanduser()
+    check_is_file(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: give a folder of masks, a matte video, or a run's soft.npz.")
     suffix = path.suffix.lower()
@@ -88,34 +92,35 @@ def _grey(pixels: np.ndarray, name: str) -> np.ndarray:
 
 
 def _array_masks(path: Path) -> Masks:
-    with _array(path) as (shape, _):
-        count, height, width = shape
-    return Masks(path, count, height, width, lambda: _array_frames(path))
+    with _array(path) as ((count, height, width), _):
+        check_fits(height * width * 4, f"The masks of {width}x{height} pixels in {path.name}")
+        return Masks(path, count, height, width, lambda: _array_frames(path))
 
 
 def _array_frames(path: Path) -> Iterator[np.ndarray]:
     with _array(path) as ((count, height, width), data):
         for _ in range(count):
-            values = np.frombuffer(data.read(height * width * 4), "<f4")
-            if values.size < height * width:
-                raise ValueError(f"{path} ends too soon: it is truncated, write it again.")
-            yield values.reshape(height, width)
+            with told_as_damage(f"{path} cannot be read to its end: it is truncated or damaged, write it again."):
+                values = np.frombuffer(data.read(height * width * 4), "<f4").reshape(height, width)
+            yield values
 
 
 @contextmanager
 def _array(path: Path) -> Iterator[tuple[tuple[int, int, int], IO[bytes]]]:
     """Shape and values of soft.npz, as a stream."""
     wrong = f"{path} is no soft.npz of a run, which holds 'soft', float32 [T,H,W]: give another file."
-    try:
-        archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise ValueError(wrong) from error
-    with archive:
-        if _ARRAY not in archive.namelist():
-            raise ValueError(wrong)
-        with archive.open(_ARRAY) as data:
+    with ExitStack() as opened:
+        with told_as_damage(wrong):
+            archive = opened.enter_context(zipfile.ZipFile(path))
+            entry = archive.getinfo(_ARRAY)
+            data = opened.enter_context(archive.open(entry))
             np.lib.format.read_magic(data)
             shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(data)
-            if len(shape) != 3 or fortran_order or dtype != np.dtype("<f4"):
+            count, height, width = shape
+            # What the archive says it unpacks to: a header of another size asks for memory that nothing fills.
+            fitting = count * height * width * 4 == entry.file_size - data.tell()
+            if min(shape) < 1 or not fitting or fortran_order or dtype != np.dtype("<f4"):
                 raise ValueError(wrong)
-            yield shape, data
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(wrong)
+        yield (count, height, width), data

@@ -6,6 +6,7 @@ import re
 from os import PathLike
 from pathlib import Path
 
+from ..input_files import check_is_file
 from .shot import Shot
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dpx", ".exr")
@@ -24,9 +25,11 @@ def open_shot(path: str | PathLike[str]) -> Shot:
 
     Raises:
         FileNotFoundError: nothing at `path`.
-        ValueError: no frames, frames of different sizes or under 16 pixels, a file that cannot be read.
+        ValueError: no frames, frames of different sizes or under 16 pixels, a file that cannot be read or that memory
+            does not hold; a pipe, socket or device, which is not opened.
     """
     path = Path(path).expanduser()
+    check_is_file(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: give a video file, a folder of frames, or an image.")
     if not path.is_dir() and path.suffix.lower() not in IMAGE_SUFFIXES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,8 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from ..input_files import told_as_damage
+from ..memory import check_fits
 from .colour import video_tags
 from .shot import Shot, check_frame_size
 
@@ -22,6 +25,8 @@ _TIMING_CONTAINERS = ("avi", "matroska")
 # Seconds; less than that missing at the end is a matter of rounding or of another stream's last packet.
 _SHORTFALL = 0.25
 
+# Of memory a pixel takes at least: the decoder's picture, and the frame as float32.
+_BYTES = 16
 _ADVICE = "the file is truncated or damaged, copy or export it again."
 
 
@@ -44,7 +49,8 @@ class VideoShot(Shot):
         self._reopen()
         first = self._decode_next(0)
         self._first: VideoFrame | None = first
-        turned = round(first.rotation / 90) % 2 == 1
+        with _damaged(f"{path.name} cannot be read as a video: {_ADVICE}"):
+            turned = round(first.rotation / 90) % 2 == 1
         self.height, self.width = (first.width, first.height) if turned else (first.height, first.width)
         self.pixel_aspect = 1 / self._stored_aspect if turned else self._stored_aspect
         check_frame_size(path.name, self.height, self.width)
@@ -59,12 +65,11 @@ class VideoShot(Shot):
         """
         container, stream = _open(self._path)
         with container:
-            try:
-                return _count_frames(container, stream)
-            except av.FFmpegError as error:
-                raise ValueError(f"{self._path.name} cannot be decoded to its end: {_ADVICE}") from error
-            except _TooShort as error:
-                raise ValueError(f"{self._path.name} ends {error} its header announces: {_ADVICE}") from None
+            with _damaged(f"{self._path.name} cannot be decoded to its end: {_ADVICE}"):
+                frames, short = _count_frames(container, stream)
+            if short:
+                raise ValueError(f"{self._path.name} ends {short} its header announces: {_ADVICE}")
+            return frames
 
     def reopen(self) -> VideoShot:
         again = VideoShot(self._path)
@@ -94,31 +99,31 @@ class VideoShot(Shot):
         if self._container is not None:
             self._container.close()
         self._container, stream = _open(self._path)
-        stream.thread_type = "AUTO"
-        self.fps = stream.average_rate or stream.guessed_rate
-        self.timecode = _timecode(self._container)
-        self._stored_aspect = stream.sample_aspect_ratio or Fraction(1)
-        codec = stream.codec_context
-        self.colour = video_tags(codec.color_primaries, codec.color_trc, codec.colorspace)
-        self._frames = self._container.decode(stream)
+        with _damaged(f"{self._path.name} cannot be read as a video: {_ADVICE}"):
+            stream.thread_type = "AUTO"
+            self.fps = stream.average_rate or stream.guessed_rate
+            self.timecode = _timecode(self._container)
+            self._stored_aspect = stream.sample_aspect_ratio or Fraction(1)
+            codec = stream.codec_context
+            self.colour = video_tags(codec.color_primaries, codec.color_trc, codec.colorspace)
+            self._frames = self._container.decode(stream)
         self._next = 0
 
     def _decode_next(self, wanted: int) -> VideoFrame:
-        try:
+        with _damaged(f"{self._path.name} cannot be decoded at frame {wanted}: {_ADVICE}"):
             frame = next(self._frames)
-        except (StopIteration, av.FFmpegError) as error:
-            raise ValueError(f"{self._path.name} cannot be decoded at frame {wanted}: {_ADVICE}") from error
         self._next += 1
         return frame
 
     def _pixels(self, frame: VideoFrame, index: int) -> np.ndarray:
         """RGB [H,W,3] of a decoded frame, upright."""
-        if max(component.bits for component in frame.format.components) > 8:
-            pixels: np.ndarray = frame.to_ndarray(format="rgb48le").astype(np.float32) / 65535.0
-        else:
-            pixels = frame.to_ndarray(format="rgb24")
-        # FFmpeg gives the angle by which the stored picture has to be turned counter-clockwise.
-        pixels = np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+        with _damaged(f"{self._path.name} cannot be decoded at frame {index}: {_ADVICE}"):
+            if max(component.bits for component in frame.format.components) > 8:
+                pixels: np.ndarray = frame.to_ndarray(format="rgb48le").astype(np.float32) / 65535.0
+            else:
+                pixels = frame.to_ndarray(format="rgb24")
+            # FFmpeg gives the angle by which the stored picture has to be turned counter-clockwise.
+            pixels = np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
         if pixels.shape[:2] != (self.height, self.width):
             raise ValueError(
                 f"{self._path.name} changes size from {self.width}x{self.height} to {pixels.shape[1]}x"
@@ -127,19 +132,36 @@ class VideoShot(Shot):
         return pixels
 
 
-class _TooShort(Exception):
-    """How a file falls short of its header; becomes part of a sentence."""
-
-
 def _open(path: Path) -> tuple[InputContainer, VideoStream]:
-    try:
-        container = av.open(path)
-    except av.FFmpegError as error:
-        raise ValueError(f"{path.name} cannot be read as a video or an image: {_ADVICE}") from error
+    with open(path, "rb"):  # FFmpeg's own numbers do not tell a file that may not be read from a damaged one
+        pass
+    with _damaged(f"{path.name} cannot be read as a video or an image: {_ADVICE}"):
+        container = av.open(path, metadata_errors="replace")
     if not container.streams.video:
         container.close()
         raise ValueError(f"{path.name} holds no pictures: it is no video, or the file is truncated.")
-    return container, container.streams.video[0]
+    stream = container.streams.video[0]
+    codec = stream.codec_context
+    if codec is None:
+        container.close()
+        raise ValueError(f"{path.name} is coded in a way that this FFmpeg does not know: export it as another kind.")
+    try:
+        check_fits(codec.width * codec.height * _BYTES, f"The {codec.width}x{codec.height} pixels of {path.name}")
+    except ValueError:
+        container.close()
+        raise
+    return container, stream
+
+
+@contextmanager
+def _damaged(sentence: str) -> Iterator[None]:
+    """`told_as_damage`, with FFmpeg's errors: some are OSErrors or MemoryErrors, by numbers that a damaged file brings
+    about and not the system."""
+    with told_as_damage(sentence):
+        try:
+            yield
+        except av.FFmpegError as error:
+            raise ValueError(sentence) from error
 
 
 def _timecode(container: InputContainer) -> str | None:
@@ -151,7 +173,8 @@ def _timecode(container: InputContainer) -> str | None:
     return None
 
 
-def _count_frames(container: InputContainer, stream: VideoStream) -> int:
+def _count_frames(container: InputContainer, stream: VideoStream) -> tuple[int, str]:
+    """(frames, how the file falls short of its header, for a sentence; "" where it does not)."""
     stream.thread_type = "AUTO"
     packets, frames, end, cut_off = 0, 0, 0.0, False
     for packet in container.demux():
@@ -166,15 +189,13 @@ def _count_frames(container: InputContainer, stream: VideoStream) -> int:
         elif packet.size > 0 and not packet.is_discard:
             frames += 1
     if cut_off:
-        raise _TooShort(f"within frame {packets - 1}, before the end")
+        return frames, f"within frame {packets - 1}, before the end"
     kind = container.format.name
     if kind.startswith(_COUNTING_CONTAINERS) and packets < stream.frames:
-        raise _TooShort(f"after {packets} of the {stream.frames} frames")
+        return frames, f"after {packets} of the {stream.frames} frames"
     if kind.startswith(_TIMING_CONTAINERS):
         rate = float(stream.average_rate or Fraction(24))
         announced = max((container.duration or 0) / av.time_base, stream.frames / rate)
         if announced - end > _SHORTFALL + 2 / rate:
-            raise _TooShort(f"after {end:.1f} of the {announced:.1f} seconds")
-    if frames == 0:
-        raise _TooShort("before the first of the frames")
-    return frames
+            return frames, f"after {end:.1f} of the {announced:.1f} seconds"
+    return frames, "" if frames else "before the first of the frames"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..sizes import gigabytes
 from .catalogue import CATALOGUE, KnownModel, SizeSource, known_model
 from .download import download
 from .find import destination_folder, find
@@ -14,7 +15,7 @@ from .missing import (
     missing_text_encoder,
     missing_vae,
 )
-from .sizes import gigabytes, size_of
+from .sizes import size_of
 
 __all__ = [
     "CATALOGUE",

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from ..folder_lock import locked
 from ..progress import SILENT, Progress
+from ..sizes import gigabytes
 from .catalogue import KnownModel
 from .hub import Hub, Listing, RemoteFile, some_of
-from .sizes import gigabytes
 
 _CHUNK = 1 << 22  # bytes read at a time for a checksum
 

@@ -1,17 +1,11 @@
-"""Sizes as people read them."""
+"""Sizes of models, and how sure they are."""
 
 from __future__ import annotations
 
+from ..sizes import gigabytes
 from .catalogue import KnownModel
 
 _SIGNS = {"published": "", "computed": "~", "at least": ">"}
-
-
-def gigabytes(size: int) -> str:
-    """Bytes in GB (1e9 bytes, as disks are sold), or MB below one."""
-    if size < 10**9:
-        return f"{size / 1e6:.0f} MB" if size >= 10**6 else f"{size} bytes"
-    return f"{size / 1e9:.1f} GB"
 
 
 def size_of(model: KnownModel) -> str:

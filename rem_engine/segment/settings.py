@@ -34,7 +34,8 @@ class SegmentSettings:
             own, under `shot` the prompts share a window's.
 
     Raises:
-        ValueError: another protocol, or a number out of range. What depends on the backbone is checked once it is known.
+        ValueError: another protocol, or a number out of range. What depends on the backbone is checked when
+            it is known.
     """
 
     protocol: Literal["shot", "paper"] = setting(

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from rem_engine.commands.convert import DTYPES, FORMS, NAMES
+from rem_engine.sizes import gigabytes
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -50,4 +51,4 @@ def run(arguments: argparse.Namespace) -> None:
     )
     with ProgressBar() as bar:
         checkpoint = export(request, bar)
-    print(f"{arguments.out}  {arguments.out.stat().st_size / 1e6:.1f} MB, from {checkpoint}")
+    print(f"{arguments.out}  {gigabytes(arguments.out.stat().st_size)}, from {checkpoint}")
