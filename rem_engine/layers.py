@@ -63,6 +63,8 @@ def parse_layers(lines: Sequence[str]) -> tuple[Layer, ...]:
     numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
         check_prompt("")
+    for number, line in numbered:
+        _check_text(line, f"Prompt line {number} ({line!r})")
     if len(numbered) > MOST_LAYERS:
         raise ValueError(f"There are {len(numbered)} prompts, and a run takes up to {MOST_LAYERS}: make several runs.")
     parsed = [_parse_line(line, f"Prompt line {number} ({line!r})") for number, line in numbered]
@@ -151,6 +153,16 @@ def id_map(soft: Tensor, threshold: float) -> Tensor:
     """
     numbers = soft.argmax(dim=0) + 1
     return torch.where(soft.amax(dim=0) > threshold, numbers, 0).to(torch.uint8)
+
+
+def _check_text(line: str, where: str) -> None:
+    """Raise ValueError for what is no text; a command line's bytes that are not UTF-8 come as half surrogate pairs."""
+    if "\0" in line:
+        raise ValueError(f"{where} holds a zero byte, which is no letter: leave it out.")
+    try:
+        line.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{where} holds a byte that is not UTF-8: write the prompt in UTF-8.") from error
 
 
 def _parse_line(line: str, where: str) -> tuple[str | None, str, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,12 +11,17 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rem_engine.backbones.base import FAMILIES, Family, FamilyKey
+from rem_engine.input_files import check_is_file
+from rem_engine.segment.settings import MAX_SEED
 
 from .data.kinds import DatasetKind
 
 PRESETS = Path(__file__).parent / "presets"
 
-Positive = Annotated[int, Field(ge=1)]
+# What makes work or memory grow has an end.
+Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Frames = Annotated[int, Field(ge=1, le=1001)]
+Side = Annotated[int, Field(ge=1, le=4096)]
 
 # What pydantic expects, in the words of a YAML file.
 _EXPECTED = {
@@ -23,6 +29,9 @@ _EXPECTED = {
     "model_type": "a group of settings is expected",
     "model_attributes_type": "a group of settings is expected",
 }
+
+# A date that is none or a number of thousands of digits is a ValueError, lists within lists without end are the other.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 class _Settings(BaseModel):
@@ -63,10 +72,10 @@ class DataSettings(_Settings):
     """
 
     sources: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
-    frames: Positive
-    batch: Positive
+    frames: Frames
+    batch: Annotated[int, Field(ge=1, le=65_536)]
     on_broken: Literal["skip", "refuse"] = "refuse"
-    workers: Annotated[int, Field(ge=0)] = 2
+    workers: Annotated[int, Field(ge=0, le=1024)] = 2
 
 
 class Constant(_Settings):
@@ -222,7 +231,7 @@ class TrainSettings(_Settings):
     """
 
     backbone: FamilyKey
-    size: tuple[Positive, Positive]
+    size: tuple[Side, Side]
     streams: Annotated[tuple[DataSettings, ...], Field(min_length=1)]
     steps: Positive | None = None
     epochs: Positive | None = None
@@ -237,7 +246,7 @@ class TrainSettings(_Settings):
     keep_last: Positive = 2
     evaluate_every: Positive | None = None
     evaluation: DataSettings | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
 
     @property
     def family(self) -> Family:
@@ -279,7 +288,7 @@ def load_settings(preset_or_yaml: str | Path, overrides: Mapping[str, Any] | Non
     path = _find(preset_or_yaml)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except _NOT_YAML as error:
         raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no settings; names and values are expected, as in trainer/presets.")
@@ -302,6 +311,7 @@ def dump_settings(settings: TrainSettings) -> str:
 def _find(preset_or_yaml: str | Path) -> Path:
     if Path(preset_or_yaml).suffix in (".yaml", ".yml"):
         path = Path(preset_or_yaml)
+        check_is_file(path)
         if not path.is_file():
             raise FileNotFoundError(f"There are no settings at {path}; check the path.")
         return path
@@ -321,7 +331,7 @@ def _set(content: dict[str, Any], name: str, value: Any) -> None:
     if isinstance(value, str):
         try:
             value = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except _NOT_YAML as error:
             raise ValueError(f"The value of {name} is not valid YAML: {value!r}.") from error
     if isinstance(place, list):
         place[_index(place, last, name)] = value
@@ -342,7 +352,7 @@ def _step_into(place: Any, part: str, name: str) -> Any:
 
 
 def _index(place: list[Any], part: str, name: str) -> int:
-    if not part.isdigit() or int(part) >= len(place):
+    if not part.isdecimal() or int(part) >= len(place):
         raise ValueError(f"There is no setting {name}: {part!r} is none of the {len(place)} there, counted from 0.")
     return int(part)
 
@@ -371,4 +381,5 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "value_error":
         return f"{name}: {message}." if name else f"{message}."
     expected = _EXPECTED.get(first["type"], message[0].lower() + message[1:])
-    return f"the setting {name} is {first['input']!r}, but {expected}."
+    given = reprlib.repr(first["input"])  # aliases of YAML can make a few lines a list of millions
+    return f"the setting {name} is {given}, but {expected}."

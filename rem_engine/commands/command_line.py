@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..memory import is_out_of_memory
+
 EXIT_UNFORESEEN = 1
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -106,6 +108,11 @@ class CommandLine:
         """What to say of an error, and the exit code."""
         if type(error).__name__ == "OutOfMemoryError":
             return f"error: The device ran out of memory: {self.out_of_memory}", EXIT_ERROR
+        if is_out_of_memory(error):
+            return (
+                f"error: The memory is full while {operation}: close other programs, or do less at a time.",
+                EXIT_ERROR,
+            )
         if isinstance(error, (ValueError, RuntimeError, OSError)) and self._is_ours(error):
             return f"error: {error}", EXIT_ERROR
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

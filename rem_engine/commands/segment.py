@@ -8,6 +8,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..input_files import check_is_file
 from ..run.layout import DELIVERIES, WRITABLE, help_lines
 from .options import (
     add_delivery_options,
@@ -187,6 +188,7 @@ def _prompts(options: argparse.Namespace) -> tuple[str, ...]:
         check_prompt(prompt)
     lines = [*options.prompts]
     if options.prompts_file is not None:
+        check_is_file(options.prompts_file)
         try:
             lines += options.prompts_file.read_text("utf-8-sig").splitlines()
         except UnicodeDecodeError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import positive
+from .arguments import positive, whole_number
 
 _DESCRIPTION = """\
 Train REM and what the paper compares it with, by equal budgets and with several seeds, on rendered shots, and score all
@@ -26,9 +26,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--preset", choices=("mini",), default="mini", help="mini: REM-mini at 64x64, from its text-to-video weights")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of shots, caches, runs and results")
     add("--variants", type=_names, metavar="A,B", help="some of the variants (all); see docs/ablation.md")
-    add("--seeds", type=positive, default=3, metavar="N", help="runs of each variant (3)")
+    add("--seeds", type=whole_number(1, 1000), default=3, metavar="N", help="runs of each variant (3)")
     add("--steps", type=positive, metavar="N", help="steps of each run (the preset's)")
-    add("--jobs", type=positive, default=1, metavar="N", help="runs side by side (1)")
+    add("--jobs", type=whole_number(1, 1000), default=1, metavar="N", help="runs side by side (1)")
     ablate.set_defaults(run=run, operation="running the ablations")
 
 

@@ -1,24 +1,44 @@
-"""Kinds of values that several commands take."""
+"""Kinds of values that several commands take; each has an end, so that no slip of the hand asks for endless work."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+
+from rem_engine.segment.settings import MAX_SEED
+
+LONGEST_CLIP = 1001
+"""Frames in a clip; as the engine's `window` has it."""
+
+_SIDES = (16, 4096)  # pixels
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1, as a type for argparse."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """A type for argparse: whole numbers from `least` to `most`."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not possible; give {least} to {most}")
+        return value
+
+    return number
+
+
+positive = whole_number(1, 1_000_000_000)
+seed = whole_number(0, MAX_SEED)
 
 
 def frame_size(text: str) -> tuple[int, int]:
-    """HxW in pixels, such as 96x96, as a type for argparse: (height, width), both at least 16."""
+    """HxW in pixels, such as 96x96, as a type for argparse: (height, width)."""
     try:
         height, width = (int(side) for side in text.lower().split("x"))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not HxW, such as 96x96") from None
-    if min(height, width) < 16:
-        raise argparse.ArgumentTypeError(f"{text} is too small; both sides need 16 pixels")
+    least, most = _SIDES
+    if not (least <= height <= most and least <= width <= most):
+        raise argparse.ArgumentTypeError(f"{text} is not possible; both sides need {least} to {most} pixels")
     return height, width

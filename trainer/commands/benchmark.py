@@ -6,7 +6,7 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from .arguments import frame_size, positive
+from .arguments import LONGEST_CLIP, frame_size, positive, seed, whole_number
 
 NAMES = ("ref-davis17", "ref-ytvos", "mevis", "burst", "vspw", "ref-vps")
 
@@ -57,8 +57,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--resume", action="store_true", help="go on with the predictions in the output folder")
     add("--score-only", type=Path, metavar="DIR", help="predict nothing: score the masks in this folder")
     add("--size", type=frame_size, metavar="HxW", help="size the model sees (the model's own)")
-    add("--window", type=positive, metavar="N", help="frames that go through the model together, at most")
-    add("--seed", type=int, default=0, metavar="N", help="of the noise ModelScope takes (0)")
+    add(
+        "--window",
+        type=whole_number(1, LONGEST_CLIP),
+        metavar="N",
+        help="frames that go through the model together, at most",
+    )
+    add("--seed", type=seed, default=0, metavar="N", help="of the noise ModelScope takes (0)")
     add("--device", metavar="NAME", default="auto", help="where to compute: cpu, cuda, cuda:1, mps, ... (auto)")
     add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto", help="of the model (auto)")
     benchmark.set_defaults(run=run, operation="running the benchmark")

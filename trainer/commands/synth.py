@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import frame_size, positive
+from .arguments import LONGEST_CLIP, frame_size, seed, whole_number
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -16,8 +16,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         description="Render captioned shots with exact mattes, in the layout of Refer-YouTube-VOS plus alpha/.",
     )
     synth.add_argument("--out", type=Path, required=True, help="folder to write; it must not exist yet")
-    synth.add_argument("--count", type=positive, required=True, help="number of shots")
-    synth.add_argument("--seed", type=int, required=True, help="the same seed gives the same shots; training uses 1")
+    synth.add_argument("--count", type=whole_number(1, 1_000_000), required=True, help="number of shots")
+    synth.add_argument("--seed", type=seed, required=True, help="the same seed gives the same shots; training uses 1")
     synth.add_argument(
         "--split",
         choices=("seen", "unseen"),
@@ -27,7 +27,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     synth.add_argument(
         "--size", type=frame_size, default=(96, 96), metavar="HxW", help="frame size (REM-mini's, 96x96)"
     )
-    synth.add_argument("--frames", type=positive, default=9, help="frames a shot (default 9)")
+    synth.add_argument("--frames", type=whole_number(1, LONGEST_CLIP), default=9, help="frames a shot (default 9)")
     synth.add_argument("--clips", type=Path, help="folder of video files for half of the backgrounds")
     synth.set_defaults(run=run, operation="rendering shots")
 

@@ -10,12 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from rem_engine.memory import check_fits
 from rem_engine.whole_files import scratch_folder
 
 from ..data.files import read_ids
 from .scene import Expression, Plates, RenderedShot, Thing, sample_shot
 
 JPEG_QUALITY = 97
+
+_BYTES = 96  # of memory a pixel of a shot takes while it is rendered, as measured
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,9 @@ def write_split(
 
     Raises:
         FileExistsError: `root` exists already.
+        ValueError: a shot does not fit into memory.
     """
+    check_fits(_BYTES * frames * height * width, f"The {frames} frames of {width}x{height} pixels of a shot")
     if root.exists():
         raise FileExistsError(f"{root} exists already; name a new folder.")
     with scratch_folder(root) as folder:
