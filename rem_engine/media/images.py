@@ -138,6 +138,10 @@ def read_image(file: Path) -> np.ndarray:
         return _read_deep(file, height, width)
     _check_pixels_fit(file, height, width, _SHALLOW)
     with told_as_damage(f"{file.name} cannot be decoded: {_ADVICE}"), _opened(file) as image:
+        if (
+            image.format == "TIFF"
+        ):  # Pillow asks for its bound once more, unless there is a place for the pixels already
+            image.im = Image.new(image.mode, getattr(image, "_tile_size", image.size)).im
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 

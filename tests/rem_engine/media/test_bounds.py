@@ -1,0 +1,226 @@
+"""Files that lie: nothing in them hangs, takes all memory or ends in anything but a sentence that names the file."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import struct
+import tracemalloc
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import OpenEXR
+import pytest
+from PIL import Image
+from test_plates import write_dpx
+
+from rem_engine import memory
+from rem_engine.media import open_shot
+from rem_engine.media.masks import open_masks
+
+PICTURE = np.linspace(0, 255, 48 * 64 * 3).reshape(48, 64, 3).astype(np.uint8)
+MUTATIONS = 60
+Openers = pytest.mark.parametrize("opened", [open_shot, open_masks], ids=["as a shot", "as masks"])
+
+
+def write_exr(path: Path, data: int = 64, display: int | None = None) -> Path:
+    """A square EXR whose display window may be larger than what it holds."""
+    grey = np.full((data, data), 0.5, np.float16)
+    window = {} if display is None else {"displayWindow": (np.int32([0, 0]), np.int32([display - 1, display - 1]))}
+    header = {"type": OpenEXR.scanlineimage, "compression": OpenEXR.ZIP_COMPRESSION, **window}
+    OpenEXR.File(header, dict.fromkeys("RGB", grey)).write(str(path))
+    return path
+
+
+def write_grey_png(path: Path, height: int, width: int, rows: int | None = None) -> Path:
+    """A grey PNG of one value, 100, written a row at a time, of which only some rows may be there."""
+    packed, row = zlib.compressobj(1), b"\0" + b"d" * width
+    pixels = b"".join(packed.compress(row) for _ in range(height if rows is None else rows)) + packed.flush()
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in chunks
+        )
+    )
+    return path
+
+
+def write_video(path: Path, codec: str, pix_fmt: str) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=24)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+        for shift in range(8):
+            frame = av.VideoFrame.from_ndarray(np.roll(PICTURE, 4 * shift, axis=1), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    path = tmp_path / "pipe.mov"
+    os.mkfifo(path)
+    return path
+
+
+@pytest.fixture
+def unix_socket(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "s.png"
+    with closing(socket.socket(socket.AF_UNIX)) as listening:
+        listening.bind(str(path))
+        yield path
+
+
+@Openers
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in this system's folders")
+def test_what_is_no_file_is_refused_unopened(opened: Callable[[Path], Any], pipe: Path, unix_socket: Path) -> None:
+    for path, kind in ((pipe, "pipe"), (unix_socket, "socket"), (Path("/dev/zero"), "device")):
+        with pytest.raises(ValueError, match=f"{path} is a {kind} and no file: save what comes out of it"):
+            opened(path)
+
+
+def test_a_pipe_among_frames_is_none_of_them(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "f.1.png"), PICTURE)
+    os.mkfifo(tmp_path / "f.2.png")
+    with open_shot(tmp_path) as shot:
+        assert shot.frame_count == 1
+
+
+def test_a_small_exr_with_an_endless_window_is_refused_before_anything_is_allocated(tmp_path: Path) -> None:
+    bomb = write_exr(tmp_path / "bomb.exr", display=100_000)
+    assert bomb.stat().st_size < 20_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            ValueError, match=r"The 100000x100000 pixels of bomb.exr take 640.0 GB of memory, and .* are"
+        ):
+            open_shot(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_png_whose_header_asks_for_more_than_there_is_is_refused(tmp_path: Path) -> None:
+    bomb = write_grey_png(tmp_path / "bomb.png", 1_000_000, 1_000_000, rows=1)
+    with pytest.raises(ValueError, match="1000000x1000000 pixels of bomb.png take 20000.0 GB"):
+        open_shot(bomb)
+
+
+@pytest.mark.parametrize("kind", ["png", "png16", "jpg", "tif", "tif16", "dpx", "exr", "mp4"])
+def test_free_memory_decides_for_every_kind_of_picture(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"plate.{kind.removesuffix('16')}"
+    if kind == "dpx":
+        write_dpx(path, 10, np.zeros((48, 64, 3), np.float32))
+    elif kind == "exr":
+        write_exr(path)
+    elif kind == "mp4":
+        write_video(path, "mpeg4", "yuv420p")
+    else:
+        cv2.imwrite(str(path), PICTURE.astype(np.uint16) if kind.endswith("16") else PICTURE)
+    with open_shot(path) as shot:
+        assert shot.read(0, 1).shape[-1] == 3
+    monkeypatch.setattr(memory, "free_bytes", lambda: 40_000)
+    with pytest.raises(ValueError, match=rf"The 64x\d+ pixels of {path.name} take .* and 40000 bytes are free: give a"):
+        open_shot(path).read(0, 1)
+
+
+def test_pillows_own_bound_on_pixels_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("plate.png", "plate.jpg", "plate.tif"):
+            path = tmp_path / name
+            cv2.imwrite(str(path), PICTURE)
+            with open_shot(path) as shot:
+                assert abs(shot.read(0, 1)[0].astype(int) - PICTURE[..., ::-1]).mean() < 4, name
+
+
+@pytest.mark.slow
+def test_an_honest_16k_plate_is_read(tmp_path: Path) -> None:
+    free = memory.free_bytes()
+    if free is not None and free < 5e9:
+        pytest.skip("less than 5 GB of memory are free")
+    plate = write_grey_png(tmp_path / "plate.png", 8640, 16384)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with open_shot(plate) as shot:
+            frame = shot.read(0, 1)
+    assert frame.shape == (1, 8640, 16384, 3) and frame.min() == frame.max() == 100
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".dpx", ".exr", ".mov"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"plate{suffix}"
+    path.touch()
+
+    def refuse(file: Any, *_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(PermissionError):
+        open_shot(path)
+
+
+@pytest.mark.parametrize("kind", ["png", "dpx", "exr", "mp4", "mov", "soft.npz"])
+def test_damage_ends_in_one_sentence_that_names_the_file(kind: str, tmp_path: Path) -> None:
+    """Bytes turned or cut off, always the same ones; where it can still be read, nothing is said."""
+    path = tmp_path / f"m.{kind}"
+    rng = np.random.default_rng(0)
+    if kind == "soft.npz":
+        np.savez_compressed(path, soft=rng.random((3, 48, 64), np.float32))
+    elif kind == "dpx":
+        write_dpx(path, 10, rng.random((48, 64, 3), np.float32))
+    elif kind == "exr":
+        write_exr(path)
+    elif kind == "png":
+        cv2.imwrite(str(path), PICTURE)
+    else:
+        write_video(path, *(("mpeg4", "yuv420p") if kind == "mp4" else ("prores_ks", "yuva444p10le")))
+    whole, refused = path.read_bytes(), 0
+    for number in range(MUTATIONS):
+        draw, data = random.Random(number), bytearray(whole)
+        if number % 3 == 0:
+            del data[draw.randrange(len(data)) :]
+        for _ in range(number % 3 * 2):
+            place = draw.randrange(min(len(data), 2000)) if number % 2 else draw.randrange(len(data))
+            data[place] ^= 1 << draw.randrange(8)
+        path.write_bytes(data)
+        try:
+            if kind == "soft.npz":
+                assert all(mask.shape == (48, 64) for mask in open_masks(path).frames())
+            else:
+                with open_shot(path) as shot:
+                    for index in range(shot.frame_count):
+                        shot.read(index, index + 1)
+        except ValueError as error:
+            assert path.name in str(error) and str(error).endswith("."), error
+            refused += 1
+    assert refused > MUTATIONS // 4
+
+
+def test_a_soft_npz_whose_header_says_another_size_than_its_bytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "soft.npz"
+    np.savez(path, soft=np.zeros((3, 48, 64), np.float32))
+    data = path.read_bytes()
+    shape = b"(3, 48, 64)"
+    assert shape in data
+    for lie in (b"(9, 99, 99)", b"(-3,48,-64)", b"(0, 48, 64)"):
+        # NumPy's header has room, and so keeps its length; zip's checksum is of no concern before the end is read.
+        path.write_bytes(data.replace(shape, lie))
+        with pytest.raises(ValueError, match="is no soft.npz of a run"):
+            open_masks(path)
