@@ -11,7 +11,7 @@ from torch import Tensor
 from ..rem_engine.backbones.base import TEXT_ROWS, WAN, fit_text_rows, warn_cut_prompt
 from ..rem_engine.layers import parse_layers, texts_of
 from .host.conditioning import write_layers
-from .host.schema import node_schema, show_text
+from .host.schema import check_connected, node_schema, show_text
 
 _TOKENS = "umt5xxl"  # under this name the host's tokenizer for Wan returns its tokens
 _CLIP_TOKENS = "h"  # and under this one that for ModelScope's CLIP
@@ -53,6 +53,7 @@ class EncodeText(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip: CLIP, text: str) -> io.NodeOutput:
+        check_connected(clip=clip)
         layers = parse_layers(text.splitlines())
         rows = {}
         for prompt in texts_of(layers):

@@ -19,7 +19,7 @@ from ..rem_engine.segment.cuts import CutFinder
 from ..rem_engine.setting import settings_of
 from .host.layers import as_layers, rgb
 from .host.previews import PreviewFrames, over_checker
-from .host.schema import NodeProgress, node_schema, strip_preview
+from .host.schema import NodeProgress, check_connected, node_schema, strip_preview
 from .widgets.matte import matte_inputs, matte_settings
 
 _FIRST_WIDGETS = ("black", "white", "gamma", "grow", "feather", "invert")
@@ -81,6 +81,7 @@ class MaskToAlpha(io.ComfyNode):
         colour: str,
         **matte: Any,
     ) -> io.NodeOutput:
+        check_connected(image=image, mask=mask)
         settings = matte_settings(NEUTRAL, matte)
         layers = as_layers(image, mask)
         pictures = rgb(image)

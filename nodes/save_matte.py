@@ -20,7 +20,7 @@ from ..rem_engine.run.delivery import Delivery
 from .host.layers import as_foregrounds, as_layers, layer_names
 from .host.outputs import disk_full_sentence, new_output_folder, written_output
 from .host.previews import PreviewFrames, over_checker
-from .host.schema import NodeProgress, node_schema
+from .host.schema import NodeProgress, check_connected, node_schema
 from .widgets.delivery import (
     delivery_settings,
     filename_input,
@@ -90,6 +90,7 @@ class SaveMatte(io.ComfyNode):
         names: str = "",
         **delivery: Any,
     ) -> io.NodeOutput:
+        check_connected(image=image, mask=mask)
         settings = delivery_settings(delivery)
         masks = [given for given in (mask, mask_2, mask_3, mask_4) if given is not None]
         layers = [layer for given in masks for layer in as_layers(image, given)]

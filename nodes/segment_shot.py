@@ -23,10 +23,11 @@ from ..rem_engine.progress import Unit
 from ..rem_engine.run.segment_job import Provenance, SegmentJob, segment_to_files
 from ..rem_engine.setting import settings_of
 from .host.conditioning import Conditioning, read_layers
-from .host.inputs import StreamedShot, file_shot, input_shot_path, list_input_shots, shot_stamp, video_shot
+from .host.input_listing import list_input_shots
+from .host.inputs import StreamedShot, file_shot, input_shot_path, shot_stamp, video_shot
 from .host.outputs import new_output_folder, written_output
 from .host.previews import PreviewFrames
-from .host.schema import node_schema, show_text
+from .host.schema import check_connected, node_schema, show_text
 from .widgets.delivery import (
     delivery_settings,
     filename_input,
@@ -50,6 +51,7 @@ class SegmentShot(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         first = (*_MATTE_WIDGETS, *_LATER_MATTE_WIDGETS)
         further = [name for name in settings_of(MatteSettings) if name not in first]
+        listed = list_input_shots()
         return node_schema(
             node_id="SegmentShot",
             display_name="Segment Shot (REM)",
@@ -65,10 +67,10 @@ class SegmentShot(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "path",
-                    options=[CONNECTED, *list_input_shots()],
+                    options=[CONNECTED, *listed.names],
                     default=CONNECTED,
                     tooltip="A video, or a folder of frames (PNG, TIFF, EXR, DPX, ...), in ComfyUI's input folder; or "
-                    "the video that is connected.",
+                    f"the video that is connected. {listed.note}".rstrip(),
                 ),
                 filename_input(),
                 *format_inputs(),
@@ -115,6 +117,7 @@ class SegmentShot(io.ComfyNode):
         close_up: bool = False,
         **settings: Any,
     ) -> io.NodeOutput:
+        check_connected(model=model, vae=vae, conditioning=conditioning)
         delivery, matte = delivery_settings(settings), matte_settings(_MATTE_AT_FIRST, settings)
         segmenter = make_segmenter(model, vae, decode_vae, close_up, settings)
         layers, embeds = read_layers(conditioning, segmenter.backbone.family.text_width)

@@ -17,7 +17,7 @@ from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.media import draw_overlay
 from ..rem_engine.pixels import to_uint8
 from .host.conditioning import Conditioning, read_layers
-from .host.schema import NodeProgress, node_schema, show_text, strip_preview
+from .host.schema import NodeProgress, check_connected, node_schema, show_text, strip_preview
 from .widgets.segment import (
     layer_inputs,
     legend,
@@ -89,6 +89,7 @@ class SegmentVideo(io.ComfyNode):
         close_up: bool = False,
         **segment: Any,
     ) -> io.NodeOutput:
+        check_connected(model=model, vae=vae, conditioning=conditioning, image=image)
         segmenter = make_segmenter(model, vae, decode_vae, close_up, segment)
         asked, embeds = read_layers(conditioning, segmenter.backbone.family.text_width)
         layers = prompts.combined_layers(asked, combine)

@@ -15,10 +15,8 @@ from comfy_api.latest import Input, InputImpl
 
 from ...rem_engine.frames import ArrayFrames, ReopenableFrames
 from ...rem_engine.media import open_shot
-from ...rem_engine.media.reading import IMAGE_SUFFIXES, shot_files
+from ...rem_engine.media.reading import shot_files
 from ...rem_engine.media.shot import ShotInfo
-
-_MORE_VIDEO_SUFFIXES = (".mxf", ".mkv")  # systems may not know their type
 
 
 @dataclass(frozen=True)
@@ -36,34 +34,20 @@ class StreamedShot:
     source: str = ""
 
 
-def list_input_shots() -> list[str]:
-    """Videos and folders of frames in the host's input folder, as paths below it; folders end in a slash."""
-    root = Path(folder_paths.get_input_directory())
-    found = []
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = Path(folder).relative_to(root)
-        files = [name for name in files if not name.startswith(".")]
-        if below.parts and any(name.lower().endswith(IMAGE_SUFFIXES) for name in files):
-            found.append(f"{below.as_posix()}/")
-        videos = folder_paths.filter_files_content_types(files, ["video"])
-        videos += [name for name in files if name.lower().endswith(_MORE_VIDEO_SUFFIXES) and name not in videos]
-        found += [(below / name).as_posix() for name in videos]
-    return sorted(found)
-
-
 def input_shot_path(name: str) -> Path:
     """Where a shot of the input folder is.
 
     Raises:
         FileNotFoundError: it is not there.
-        ValueError: a path that leads out of the input folder.
+        ValueError: a path that leads out of the input folder, or that is none.
     """
+    if "\0" in name:
+        raise ValueError(f"The path {name!r} holds a zero byte, which no name has: choose a shot again.")
     root = os.path.abspath(folder_paths.get_input_directory())
     path = os.path.abspath(os.path.join(root, name))
     if not path.startswith(root + os.sep):
         raise ValueError(f"The path {name!r} leads out of ComfyUI's input folder, {root}: choose a shot in it.")
-    if not os.path.exists(path):
+    if not os.path.exists(path):  # nor can it, where a name is longer than the system has any
         raise FileNotFoundError(f"There is no shot {name!r} in ComfyUI's input folder, {root}: put it there.")
     return Path(path)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from ...rem_engine.media.reading import natural_key
 from .previews import PreviewFrames
 from .schema import show_text, strip_preview
 
+# Bytes in a name: systems take 255, of which numbers, a suffix and temporary names take some.
+_LONGEST_NAME = 180
 _NUMBERED = re.compile(r"(.*\.)(\d+)(\.\w+)")
 
 
@@ -33,8 +36,14 @@ def new_output_folder(prefix: str, height: int, width: int) -> tuple[Path, str]:
         the folder, numbered (`shot_00001`) and made, and the files' name (`shot`).
 
     Raises:
-        ValueError: a prefix that leads out of the output folder, or names no file.
+        ValueError: a prefix that leads out of the output folder, or that no system takes as names.
     """
+    names = re.split(r"[/\\]", prefix)
+    if "\0" in prefix or any(len(name.encode("utf-8", "replace")) > _LONGEST_NAME for name in names):
+        raise ValueError(
+            f"The filename_prefix {textwrap.shorten(prefix, 60)!r} holds a zero byte, or a name longer than "
+            f"{_LONGEST_NAME} bytes: write shorter names, for example ReferEverything/shot."
+        )
     output = os.path.abspath(folder_paths.get_output_directory())
     dated = re.sub(r"%date:([^%]+)%", lambda found: _date(found[1], time.localtime()), prefix)
     below = os.path.abspath(os.path.join(output, dated))

@@ -33,6 +33,14 @@ def advanced(widget: io.Input) -> io.Input:
     return widget
 
 
+def check_connected(**inputs: Any) -> None:
+    """Raise ValueError where a socket has nothing: a graph sent to the host may hold null or a plain value there, which
+    the host hands on."""
+    for name, value in inputs.items():
+        if value is None or isinstance(value, (bool, int, float, str, dict)):
+            raise ValueError(f"Nothing is connected at {name}: connect the node that gives it.")
+
+
 def register_model_folder() -> None:
     """Make `models/rem` a model folder like any other, beside those of extra_model_paths.yaml."""
     folder_paths.add_model_folder_path(MODEL_FOLDER, os.path.join(folder_paths.models_dir, MODEL_FOLDER))

@@ -1,0 +1,132 @@
+"""The shots in the host's input folder, as a list to choose from.
+
+The host asks for it in its event loop, whenever a page is opened: so it is bounded, and kept for some seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import folder_paths
+
+from ...rem_engine.media.reading import IMAGE_SUFFIXES
+
+_MORE_VIDEO_SUFFIXES = (".mxf", ".mkv")  # systems may not know their type
+_KEPT_SECONDS = 3
+# What is looked at, at most: a local disk gives 200,000 files in a fifth of a second.
+_DEPTH, _ENTRIES, _SECONDS = 12, 200_000, 0.5
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class InputShots:
+    """Attributes:
+    names: paths below the input folder; folders of frames end in a slash.
+    note: says that there may be more, and how to get at them; "" where all of them are there.
+    """
+
+    names: tuple[str, ...]
+    note: str
+
+
+@dataclass
+class _Walk:
+    """A walk through folders, those themselves before links to some, none of them twice."""
+
+    ends: float
+    entries: int = 0
+    seen: set[tuple[int, int]] = field(default_factory=set)
+    found: list[str] = field(default_factory=list)
+    cut: bool = False
+
+    def is_over(self) -> bool:
+        self.cut = self.cut or self.entries >= _ENTRIES or time.monotonic() > self.ends
+        return self.cut
+
+
+@dataclass(frozen=True)
+class _Folder:
+    path: str
+    below: str
+    inside: tuple[tuple[int, int], ...]  # device and inode of the folders it is in, and its own
+
+
+def list_input_shots() -> InputShots:
+    """Videos and folders of frames in the host's input folder, links followed.
+
+    A link to a folder it is in itself is left out; one to a folder that is listed already shows what lies right in it.
+    """
+    return _listed(folder_paths.get_input_directory(), int(time.monotonic() / _KEPT_SECONDS))
+
+
+@lru_cache(maxsize=1)
+def _listed(root: str, period: int) -> InputShots:
+    """The list; `period` numbers the seconds that it is kept for."""
+    walk = _Walk(time.monotonic() + _SECONDS)
+    folders, links = deque([_Folder(root, "", (_identity(root),))]), deque[_Folder]()
+    while (folders or links) and not walk.is_over():
+        folder = (folders or links).popleft()
+        inner = _look_into(folder, walk)
+        known = folder.inside[-1] in walk.seen
+        walk.seen.add(folder.inside[-1])
+        if known:
+            continue
+        for entry in inner:
+            try:
+                identity = _identity(entry.path)
+            except OSError:  # a link to what is gone
+                continue
+            if identity in folder.inside:
+                continue
+            if len(folder.inside) > _DEPTH:
+                walk.cut = True
+                break
+            into = links if entry.is_symlink() else folders
+            into.append(_Folder(entry.path, f"{folder.below}{entry.name}/", (*folder.inside, identity)))
+    note = ""
+    if walk.cut:
+        note = (
+            f"The list was cut after {len(walk.found)} shots: the input folder holds more than can be looked through. "
+            "Others are read too, where their path below it is given."
+        )
+        _log.warning("%s (%s)", note, root)
+    return InputShots(tuple(sorted(walk.found)), note)
+
+
+def _look_into(folder: _Folder, walk: _Walk) -> list[os.DirEntry[str]]:
+    """Note the shots right in a folder; gives the folders in it, by name."""
+    inner, others, has_frames = [], [], False
+    try:
+        with os.scandir(folder.path) as entries:
+            for entry in entries:
+                walk.entries += 1
+                if walk.entries % 1000 == 0 and walk.is_over():
+                    break
+                if entry.name.startswith("."):
+                    continue
+                if entry.name.lower().endswith(IMAGE_SUFFIXES):
+                    has_frames = has_frames or entry.is_file()
+                elif entry.is_dir():
+                    inner.append(entry)
+                else:
+                    others.append(entry.name)
+    except OSError as error:
+        _log.warning("%s cannot be looked into: %s", folder.path, error.strerror)
+    videos = set(folder_paths.filter_files_content_types(others, ["video"]))
+    videos.update(name for name in others if name.lower().endswith(_MORE_VIDEO_SUFFIXES))
+    if has_frames and folder.below:
+        walk.found.append(folder.below)
+    walk.found += [f"{folder.below}{name}" for name in videos]
+    return sorted(inner, key=lambda entry: entry.name)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """The same for every path that leads to a folder."""
+    stat = os.stat(path)
+    return stat.st_dev, stat.st_ino
