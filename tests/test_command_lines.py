@@ -83,6 +83,47 @@ def test_an_unforeseen_error_ends_in_one_sentence_that_names_the_operation(
 
 
 @EVERY_COMMAND
+def test_full_memory_ends_in_one_sentence(
+    package: str, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert MAIN[package](fail_in(package, command, monkeypatch, MemoryError())) == 2
+    doing = COMMANDS[package][command][1]
+    said = f"error: The memory is full while {doing}: close other programs, or do less at a time.\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--frames", "1000000000", "1000000000 is not possible; give 1 to 1001"),
+        ("--count", "1000000000", "1000000000 is not possible; give 1 to 1000000"),
+        ("--count", "many", "'many' is no whole number"),
+        ("--seed", "-1", "-1 is not possible; give 0 to 4294967295"),
+        ("--size", "65536x65536", "65536x65536 is not possible; both sides need 16 to 4096 pixels"),
+    ],
+)
+def test_numbers_out_of_range_end_in_one_line(
+    option: str, value: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        MAIN["trainer"](["synth", "--out", "out", "--count", "1", "--seed", "1", option, value])
+    assert ended.value.code == 2
+    said = f"error: argument {option}: {sentence} (see python -m trainer synth --help)\n"
+    assert capsys.readouterr().err == said
+
+
+def test_more_frames_than_fit_into_memory_are_refused_before_any_is_rendered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["synth", "--out", str(out), "--count", "1", "--seed", "1", "--frames", "1001", "--size", "4096x4096"]
+    assert MAIN["trainer"](arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: The 1001 frames of 4096x4096 pixels of a shot take 1612.2 GB of memory, and ")
+    assert said.count("\n") == 1 and not any(tmp_path.iterdir())
+
+
+@EVERY_COMMAND
 def test_debug_shows_where_an_error_came_from(
     package: str, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,6 +71,8 @@ def test_blank_lines_are_skipped_and_counted() -> None:
         (["nul.v1: the smoke"], "has the name 'nul.v1'"),
         (["Run.json: the smoke"], "has the name 'Run.json'"),
         ([f"{'x' * 61}: the smoke"], "has a name of 61 characters: up to 60 are possible"),
+        (["the \udcff smoke"], "holds a byte that is not UTF-8: write the prompt in UTF-8."),
+        (["the \0 smoke"], "holds a zero byte"),
         (["the smoke"] * 256, "There are 256 prompts, and a run takes up to 255"),
     ],
 )

@@ -155,6 +155,19 @@ def test_settings_are_overridden_by_dotted_name():
         ({"backbone": "modelscope"}, "gradient_checkpointing is for wan"),
         ({"optim.lr.peak": "1"}, "no setting optim.lr.peak"),
         ({"seed": "["}, "not valid YAML"),
+        ({"seed": "2020-99-99"}, "not valid YAML"),
+        ({"seed": "9" * 5000}, "not valid YAML"),
+        ({"seed": "[" * 5000}, "not valid YAML"),
+        (
+            {"seed": "4294967296"},
+            "seed is 4294967296, but input should be less than or equal to 4294967295",
+        ),
+        ({"steps": str(10**30)}, "the setting steps is"),
+        ({"size": "[65536, 65536]"}, "less than or equal to 4096"),
+        ({"streams.0.frames": "1000000001"}, "less than or equal to 1001"),
+        ({"optim.lr": "1e400"}, "the setting optim.lr is '1e400'"),
+        ({"streams.²": "1"}, "'²' is none of the"),
+        ({"size": f"[&a [{'x, ' * 500}], *a, *a]"}, "the setting size"),
     ],
 )
 def test_wrong_setting_gives_one_sentence_that_names_it(overrides, says):

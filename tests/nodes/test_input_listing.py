@@ -1,0 +1,96 @@
+"""The input folder as a list to choose from: bounded, since the host makes it while everyone waits."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+PACK = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def listing() -> Iterator[ModuleType]:
+    """The module alone, in a host that knows folders and kinds of files and nothing else."""
+    host = ModuleType("folder_paths")
+    host.filter_files_content_types = lambda names, kinds: [name for name in names if name.endswith((".mp4", ".mov"))]
+    packages = {"pack": PACK, "pack.nodes": PACK / "nodes", "pack.nodes.host": PACK / "nodes" / "host"}
+    made = {"folder_paths": host}
+    for name, folder in packages.items():
+        made[name] = ModuleType(name)
+        made[name].__path__ = [str(folder)]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in made.items():
+            patch.setitem(sys.modules, name, module)
+        yield importlib.import_module("pack.nodes.host.input_listing")
+        for name in [name for name in sys.modules if name.startswith("pack.")]:
+            patch.delitem(sys.modules, name)
+
+
+@pytest.fixture
+def listed(listing: ModuleType, tmp_path: Path) -> Callable[[], Any]:
+    """The list of a folder, made anew at every call."""
+    periods = iter(range(10**6))
+    listing._listed.cache_clear()
+    return lambda: listing._listed(str(tmp_path), next(periods))
+
+
+def touch(*files: Path) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+def test_videos_and_folders_of_frames_are_listed(listed: Callable[[], Any], tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4", tmp_path / "b.mxf", tmp_path / "still.png", tmp_path / "notes.txt", tmp_path / ".c.mp4")
+    touch(tmp_path / "sq" / "010" / "f.1.EXR", tmp_path / "sq" / "cut.mov", tmp_path / ".hidden" / "f.png")
+    assert listed().names == ("a.mp4", "b.mxf", "sq/010/", "sq/cut.mov")
+    assert listed().note == ""
+
+
+def test_links_are_followed_and_never_round_in_a_circle(listed: Callable[[], Any], tmp_path: Path) -> None:
+    shots = tmp_path.with_name(f"{tmp_path.name}_elsewhere")
+    touch(shots / "plate" / "f.png", tmp_path / "own" / "deep" / "g.png", tmp_path / "own" / "a.mp4")
+    for number in range(8):  # each doubles the paths, where links are walked as if they were folders
+        (tmp_path / f"up{number}").symlink_to(tmp_path)
+        (tmp_path / "own" / f"up{number}").symlink_to("..")
+        (shots / f"back{number}").symlink_to(tmp_path)
+    (tmp_path / "elsewhere").symlink_to(shots)
+    (tmp_path / "latest").symlink_to(tmp_path / "own" / "deep")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    names = listed().names
+    assert names == ("elsewhere/plate/", "latest/", "own/a.mp4", "own/deep/")
+    assert listed().note == ""
+
+
+def test_a_folder_too_large_is_cut_in_time_and_says_so(
+    listed: Callable[[], Any], listing: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_ENTRIES", 3000)
+    touch(tmp_path / "z.mp4", *(tmp_path / f"{folder}" / f"f.{n:04d}.png" for folder in "abcde" for n in range(1200)))
+    cut = listed()
+    assert cut.names == ("a/", "b/", "c/", "z.mp4")
+    assert cut.note.startswith("The list was cut after 4 shots") and "path below it is given" in cut.note
+    monkeypatch.setattr(listing, "_ENTRIES", 200_000)
+    monkeypatch.setattr(listing, "_SECONDS", -1.0)
+    assert listed().note != ""
+    monkeypatch.setattr(listing, "_SECONDS", 60.0)
+    assert listed().names == ("a/", "b/", "c/", "d/", "e/", "z.mp4")
+
+
+def test_a_list_is_kept_for_some_seconds(listing: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0 * listing._KEPT_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(sys.modules["folder_paths"], "get_input_directory", lambda: str(tmp_path), raising=False)
+    listing._listed.cache_clear()
+    assert listing.list_input_shots().names == ()
+    touch(tmp_path / "new.mp4")
+    assert listing.list_input_shots().names == ()
+    now += listing._KEPT_SECONDS
+    assert listing.list_input_shots().names == ("new.mp4",)
