@@ -10,6 +10,7 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io
 
 from ..rem_engine.models import missing_checkpoint
+from .host.memory import give_back_memory_after
 from .host.schema import MODEL_FOLDER, node_schema, show_text
 from .host.weights import check_whole, load_checkpoint, load_mini
 
@@ -88,11 +89,14 @@ class LoadREM(io.ComfyNode):
     ) -> io.NodeOutput:
         if checkpoint == BUNDLED:
             check_whole(BUNDLED, strength)
-            return io.NodeOutput(*load_mini(model, clip, vae))
+            loaded = load_mini(model, clip, vae)
+            give_back_memory_after(loaded[0].model)
+            return io.NodeOutput(*loaded)
         path = folder_paths.get_full_path(MODEL_FOLDER, checkpoint)
         if path is None:
             raise FileNotFoundError(_not_found(checkpoint))
         parts, note = load_checkpoint(path, model, clip, vae, strength)
+        give_back_memory_after(parts[0].model)
         if note:
             show_text(note, cls)
         return io.NodeOutput(*parts)

@@ -25,6 +25,7 @@ from ..rem_engine.setting import settings_of
 from .host.conditioning import Conditioning, read_layers
 from .host.input_listing import list_input_shots
 from .host.inputs import StreamedShot, file_shot, input_shot_path, shot_stamp, video_shot
+from .host.memory import give_back_memory
 from .host.outputs import new_output_folder, written_output
 from .host.previews import PreviewFrames
 from .host.schema import check_connected, node_schema, show_text
@@ -143,6 +144,7 @@ class SegmentShot(io.ComfyNode):
 
             with closing(shot.open()) as frames:
                 segment_to_files(segmenter, frames, job, prompt_embeds=embeds, progress=_ShotProgress(cls), viewer=show)
+        give_back_memory()
         return written_output(folder, preview, cls)
 
 

@@ -17,6 +17,7 @@ from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.media import draw_overlay
 from ..rem_engine.pixels import to_uint8
 from .host.conditioning import Conditioning, read_layers
+from .host.memory import give_back_memory
 from .host.schema import NodeProgress, check_connected, node_schema, show_text, strip_preview
 from .widgets.segment import (
     layer_inputs,
@@ -112,6 +113,7 @@ class SegmentVideo(io.ComfyNode):
             pixels = to_uint8(frames.read(chunk.start, stop))
             for frame, layer_masks in enumerate(masks.numpy().swapaxes(0, 1)):
                 overlay[chunk.start + frame] = draw_overlay(pixels[frame], layer_masks, labels, threshold=threshold)
+        give_back_memory()
         soft = rearrange(soft, "l t h w -> (l t) h w")
         binary = (soft > threshold).float()
         return io.NodeOutput(
