@@ -23,7 +23,7 @@ def test_tables_are_made_where_a_page_asks_for_them() -> None:
         "<!-- settings: matte at neutral feather invert threshold -->",
         "| widget | at first | range | what it does |",
         "|---|---|---|---|",
-        "| feather | 0 | 0 to 256 pixels | Softens the edge over about that many pixels to either side. |",
+        "| feather | 0 | 0 to 1024 pixels | Softens the edge over about that many pixels to either side. |",
         "| invert | off | on, off | Keeps the rest of the picture instead. |",
         "| threshold | 0 | 0 to 0.99 | Puts an edge at this value, for solid things; without it the mask keeps its own "
         "softness, as smoke, fire and hair want it. 0: off. |",
