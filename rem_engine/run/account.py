@@ -292,6 +292,8 @@ def file_sets(
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    if path.exists() and not path.is_file():  # a folder, or a pipe, which would be waited for
+        raise NoAccount
     try:
         content = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
