@@ -424,9 +424,9 @@ def _saved(nodes: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 def _settings_made(node: Any, inputs: dict[str, Any], last: str | None) -> dict[str, Any]:
-    """Run a node, without what is linked to it, until it has made the `last` settings, or a segmenter's."""
+    """Run a node, with nothing of use linked to it, until it has made the `last` settings, or a segmenter's."""
     made: dict[str, Any] = {}
-    sockets = {name: None if isinstance(value, list) else value for name, value in inputs.items()}
+    sockets = {name: mock.sentinel.socket if isinstance(value, list) else value for name, value in inputs.items()}
     module = sys.modules[node.__module__]
     segmenters = sys.modules["refereverything_pack.nodes.widgets.segment"]
 
