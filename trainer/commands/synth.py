@@ -22,7 +22,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--split",
         choices=("seen", "unseen"),
         default="seen",
-        help="'unseen': ask for combinations (colour and kind, process and place) never used in training",
+        help="'unseen': ask for combinations (colour and kind, process and place) never used in training; of the rich "
+        "world also for a motion and a relation",
+    )
+    synth.add_argument(
+        "--world",
+        choices=("plain", "rich"),
+        default="plain",
+        help="'rich': thin, two-coloured and overlapping things, shadows and reflections, relations, groups",
     )
     synth.add_argument(
         "--size", type=frame_size, default=(96, 96), metavar="HxW", help="frame size (REM-mini's, 96x96)"
@@ -49,4 +56,5 @@ def run(arguments: argparse.Namespace) -> None:
         height=height,
         width=width,
         unseen=arguments.split == "unseen",
+        world=arguments.world,
     )

@@ -14,7 +14,7 @@ from .video import VideoExpression, VideoSource
 
 
 class Synth(VideoSource):
-    """A folder of rendered shots; a mask is where a matte is above one half.
+    """A folder of rendered shots; a mask is where a matte of what is named is above one half.
 
     Sentences that name nothing in their shot come with empty masks.
 
@@ -39,8 +39,10 @@ class Synth(VideoSource):
                 where = f"the video {video}"
                 for spoken in field(listing, entry, "expressions", list, where):
                     text = field(listing, spoken, "text", str, f"an expression of {where}")
-                    target = field(listing, spoken, "target", (int, type(None)), f"an expression of {where}")
-                    expressions.append(VideoExpression(video, text, None if target is None else target + 1))
+                    target = field(listing, spoken, "target", (int, list, type(None)), f"an expression of {where}")
+                    named = [target] if isinstance(target, int) else target
+                    ids = None if named is None else tuple(each + 1 for each in named)
+                    expressions.append(VideoExpression(video, text, ids))
             except BrokenSample as broken:
                 on_broken(broken)
         super().__init__(f"synthetic shots ({root.name})", expressions, frames, listing)
@@ -56,10 +58,8 @@ class Synth(VideoSource):
         return self._split.frames(video) / f"{self._frames[video][position]}.jpg"
 
     def _mask_files(self, expression: VideoExpression, position: int) -> list[Path]:
-        if expression.target is None:
-            return []
         name = self._frames[expression.video][position]
-        return [self._split.alpha(expression.video, expression.target) / f"{name}.png"]
+        return [self._split.alpha(expression.video, each) / f"{name}.png" for each in expression.target or ()]
 
     def _mask(self, expression: VideoExpression, position: int, size: tuple[int, ...]) -> np.ndarray:
-        return read_matte(self._mask_files(expression, position)[0])
+        return np.any([read_matte(file) for file in self._mask_files(expression, position)], axis=0)

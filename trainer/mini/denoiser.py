@@ -16,7 +16,6 @@ from rem_engine.backbones.base import TEXT_ROWS, WAN, Network
 from ..model.clip_vae import ClipVAE
 from ..model.trainable import freeze_parts
 from ..settings import OptimSettings, load_settings
-from ..synth.scene import caption, describe, describe_absent
 from .latents import Latents
 from .pool import Pool
 from .settings import MiniSettings
@@ -115,7 +114,7 @@ def pretrain(
     def pictures() -> Tensor:
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(latents.videos[:4].shape, generator=generator)
-        rows = texts([caption(np.random.default_rng(i), pool.things[i]) for i in range(4)])
+        rows = texts([pool.world.caption(np.random.default_rng(i), pool.things[i]) for i in range(4)])
         times = torch.linspace(1, 0, 13)
         for now, then in zip(times[:-1], times[1:]):
             x = x + (then - now) * transformer(x, (now * 1000).expand(4), rows).sample
@@ -144,45 +143,48 @@ def fine_tune(
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
         rng = np.random.default_rng((13, step))
-        indices, rows, sentences = _referring_batch(rng, pool)
+        indices, rows, sentences = _referring_batch(rng, pool, latents)
         predicted = predict(_tensor(latents.videos[indices]), sentences)
-        return F.mse_loss(predicted, _tensor(latents.masks[indices, rows])), {}
+        return F.mse_loss(predicted, _tensor(latents.masks[rows])), {}
 
     @torch.no_grad()
     def pictures() -> Tensor:
-        indices, rows, sentences = _referring_batch(np.random.default_rng(0), pool)
+        indices, rows, sentences = _referring_batch(np.random.default_rng(0), pool, latents)
         videos = _tensor(latents.videos[indices])
-        shown = (videos, predict(videos, sentences), _tensor(latents.masks[indices, rows]))
+        shown = (videos, predict(videos, sentences), _tensor(latents.masks[rows]))
         return torch.cat([decode_row(vae, each) for each in shown], dim=1)
 
     train_stage("rem", transformer, recipe.optim, loss, steps, work, pictures=pictures, ema=recipe.ema)
 
 
-def _referring_batch(rng: np.random.Generator, pool: Pool) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Shots, rows of their mask latents (the last row is the empty mask) and sentences."""
+def _referring_batch(
+    rng: np.random.Generator, pool: Pool, latents: Latents
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Shots, rows of their mask latents and sentences."""
     indices: list[int] = []
     rows: list[int] = []
     sentences: list[str] = []
     while len(indices) < BATCH:
         index = int(rng.integers(len(pool)))
-        things = pool.things[index]
+        things, targets = pool.things[index], pool.targets[index]
+        target: int | None = None
+        sentence: str | None = None
         if rng.random() < ABSENT:
-            row, sentence = -1, describe_absent(rng, things)
-        else:
-            row = int(rng.integers(len(things)))
-            described = describe(rng, things, row)
-            if described is None:
-                continue
-            sentence = described
+            sentence = pool.world.describe_absent(rng, things)
+        elif targets:
+            target = int(rng.integers(len(targets)))
+            sentence = pool.world.describe(rng, things, targets[target])
+        if sentence is None:
+            continue
         indices.append(index)
-        rows.append(row)
+        rows.append(latents.row(index, target))
         sentences.append(_typed(rng, sentence))
     return np.array(indices), np.array(rows), sentences
 
 
 def _caption(rng: np.random.Generator, pool: Pool, index: int) -> str:
     """A shot's caption; a tenth of them is empty, as classifier-free guidance wants it."""
-    return _typed(rng, caption(rng, pool.things[index])) if rng.random() < 0.9 else ""
+    return _typed(rng, pool.world.caption(rng, pool.things[index])) if rng.random() < 0.9 else ""
 
 
 def _typed(rng: np.random.Generator, sentence: str) -> str:

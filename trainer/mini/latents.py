@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rem_engine.backbones.base import WAN, Network
+from rem_engine.whole_files import written_whole
 
 from ..data.fingerprint import ENCODING_PARTS, module_hash
 from ..model.clip_vae import ClipVAE
@@ -17,19 +19,34 @@ from .pool import Pool
 from .vae import mask_tensor, video_tensor
 
 BATCH = 8
+"""Shots encoded at a time, and between two notes of how far an encoding has come."""
 
 
 class Latents:
-    """Normalised latents of a pool's shots and of their things' mattes, memory-mapped.
+    """Normalised latents of a pool's shots and of the mattes of their targets, memory-mapped.
+
+    Args:
+        folder: see `encode_pool`.
+        pool: what was encoded there.
 
     Attributes:
         videos: float16 [N,16,t,h,w].
-        masks: float16 [N,5,16,t,h,w]; row i is thing i's, the last row the empty mask's.
+        masks: float16 [M,16,t,h,w]; the first is the empty mask's, all targets of all shots follow.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pool: Pool) -> None:
         self.videos = np.load(folder / "videos.npy", mmap_mode="r")
         self.masks = np.load(folder / "masks.npy", mmap_mode="r")
+        self._first = _first_rows(pool)
+
+    def row(self, index: int, target: int | None) -> int:
+        """Where in `masks` a target of a shot stands, by its number; None is the empty mask."""
+        return 0 if target is None else int(self._first[index]) + target
+
+
+def _first_rows(pool: Pool) -> np.ndarray:
+    """int [N+1]: the row of each shot's first target, and the number of all rows."""
+    return 1 + np.cumsum([0, *(len(targets) for targets in pool.targets)])
 
 
 def vae_fingerprint(vae: Network) -> str:
@@ -39,12 +56,15 @@ def vae_fingerprint(vae: Network) -> str:
 
 @torch.no_grad()
 def encode_pool(pool: Pool, vae: Network, folder: Path) -> Latents:
-    """Encode every shot and matte with `vae` into `folder`, or open them where that is done."""
-    fingerprint = vae_fingerprint(vae)
-    done = folder / "vae.sha256"
-    if done.exists() and done.read_text() == fingerprint:
-        return Latents(folder)
+    """Encode every shot, and all that may be asked of it, into `folder`; goes on where a killed call stopped."""
     folder.mkdir(parents=True, exist_ok=True)
+    note, fingerprint = folder / "encoded.json", vae_fingerprint(vae)
+    noted = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    done = noted["shots"] if noted.get("vae") == fingerprint else 0
+    count, frames, height, width = pool.frames.shape[:4]
+    if done == count:
+        return Latents(folder, pool)
+
     clip_vae = ClipVAE(vae)
     mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1, 1)
     std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1)
@@ -52,21 +72,23 @@ def encode_pool(pool: Pool, vae: Network, folder: Path) -> Latents:
     def encode(clips: Tensor) -> np.ndarray:
         return ((clip_vae.encode(clips)[0] - mean) / std).half().numpy()
 
-    count, frames, height, width = pool.frames.shape[:4]
-    rows = pool.mattes.shape[1]
+    first = _first_rows(pool)
     shape = WAN.latent_shape(frames, height, width)
-    videos = np.lib.format.open_memmap(folder / "videos.npy", "w+", np.float16, (count, *shape))
-    masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", np.float16, (count, rows + 1, *shape))
-    empty = encode(mask_tensor(np.zeros((1, frames, height, width), np.uint8)))[0]
-    masks[:] = empty
-    for start in tqdm(range(0, count, BATCH), desc="encoding shots"):
+    if not done:
+        note.unlink(missing_ok=True)  # it tells of another VAE's latents, which are overwritten now
+    mode = "r+" if done else "w+"
+    videos = np.lib.format.open_memmap(folder / "videos.npy", mode, np.float16, (count, *shape))
+    masks = np.lib.format.open_memmap(folder / "masks.npy", mode, np.float16, (int(first[-1]), *shape))
+    if not done:
+        masks[0] = encode(mask_tensor(np.zeros((1, frames, height, width), np.uint8)))[0]
+    for start in tqdm(range(done, count, BATCH), desc="encoding shots"):
         stop = min(start + BATCH, count)
         videos[start:stop] = encode(video_tensor(pool.frames[start:stop]))
-        filled = [(i, row) for i in range(start, stop) for row in range(len(pool.things[i]))]
-        encoded = encode(mask_tensor(np.stack([pool.mattes[i, row] for i, row in filled])))
-        for (i, row), latents in zip(filled, encoded):
-            masks[i, row] = latents
-    videos.flush()
-    masks.flush()
-    done.write_text(fingerprint)
-    return Latents(folder)
+        mattes = [pool.matte(index, target) for index in range(start, stop) for target in pool.targets[index]]
+        if mattes:
+            masks[first[start] : first[stop]] = encode(mask_tensor(np.stack(mattes)))
+        videos.flush()
+        masks.flush()
+        with written_whole(note) as partial:
+            partial.write_text(json.dumps({"vae": fingerprint, "shots": stop}), encoding="utf-8")
+    return Latents(folder, pool)

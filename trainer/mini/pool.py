@@ -18,7 +18,8 @@ from tqdm import tqdm
 from rem_engine.whole_files import written_whole
 
 from ..synth.backgrounds import RealClips, procedural
-from ..synth.scene import Plates, RenderedShot, Thing, render, sample_things
+from ..synth.scene import Plates, RenderedShot
+from ..synth.worlds import World
 
 MOST_THINGS = 4
 ASPECTS = (1.0, 1.0, 4 / 3, 16 / 9)
@@ -28,24 +29,34 @@ ASPECTS = (1.0, 1.0, 4 / 3, 16 / 9)
 class Pool:
     """Rendered shots, memory-mapped.
 
+    Args:
+        folder: of a complete pool.
+        world: what it shows.
+
     Attributes:
+        world: as given.
         frames: uint8 [N,T,H,W,3].
         mattes: uint8 [N,4,T,H,W], 255 is opaque; rows past a shot's things are zero.
-        things: of each shot, back to front.
+        things: of each shot, back to front, of the world's type.
+        targets: of each shot, what may be asked for, as indices of its things.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, world: World) -> None:
+        self.world = world
         self.frames = np.load(folder / "frames.npy", mmap_mode="r")
         self.mattes = np.load(folder / "mattes.npy", mmap_mode="r")
         with open(folder / "things.json", encoding="utf-8") as file:
-            self.things = [[_thing(entry) for entry in shot] for shot in json.load(file)]
+            self.things = [[world.thing(entry) for entry in shot] for shot in json.load(file)]
+        self.targets = [world.targets(things) for things in self.things]
 
     def __len__(self) -> int:
         return len(self.things)
 
-
-def _thing(entry: dict) -> Thing:
-    return Thing(**{**entry, "centre": tuple(entry["centre"])})
+    def matte(self, index: int, target: tuple[int, ...]) -> np.ndarray:
+        """uint8 [T,H,W]: what all things of a target show together."""
+        if len(target) == 1:
+            return self.mattes[index, target[0]]
+        return self.mattes[index, list(target)].sum(axis=0, dtype=np.uint16).clip(max=255).astype(np.uint8)
 
 
 def mixed_plates(real: RealClips | None, share: float) -> Plates:
@@ -60,13 +71,13 @@ def mixed_plates(real: RealClips | None, share: float) -> Plates:
     return plates
 
 
-def build_pool(folder: Path, count: int, frames: int, size: int, seed: int, plates: Plates) -> Pool:
-    """Render `count` shots of seen combinations into `folder`, or open them where they stand already.
+def build_pool(folder: Path, world: World, count: int, frames: int, size: int, seed: int, plates: Plates) -> Pool:
+    """Render `count` shots of seen combinations of a world into `folder`, or open them where they stand already.
 
     A pool is complete once things.json stands; an interrupted one is rendered anew.
     """
     if (folder / "things.json").exists():
-        return Pool(folder)
+        return Pool(folder, world)
     folder.mkdir(parents=True, exist_ok=True)
     all_frames = np.lib.format.open_memmap(
         folder / "frames.npy", mode="w+", dtype=np.uint8, shape=(count, frames, size, size, 3)
@@ -78,7 +89,7 @@ def build_pool(folder: Path, count: int, frames: int, size: int, seed: int, plat
 
     def render_share(indices: range, done: Connection) -> None:
         for index in indices:
-            shot = _render_one(index, frames, size, seed, plates)
+            shot = _render_one(world, index, frames, size, seed, plates)
             all_frames[index] = np.round(shot.frames * 255)
             all_mattes[index, : len(shot.things)] = np.round(shot.mattes * 255)
             done.send((index, [asdict(thing) for thing in shot.things]))
@@ -89,13 +100,13 @@ def build_pool(folder: Path, count: int, frames: int, size: int, seed: int, plat
     all_mattes.flush()
     with written_whole(folder / "things.json") as path:
         path.write_text(json.dumps(things), encoding="utf-8")
-    return Pool(folder)
+    return Pool(folder, world)
 
 
-def _render_one(index: int, frames: int, size: int, seed: int, plates: Plates) -> RenderedShot:
+def _render_one(world: World, index: int, frames: int, size: int, seed: int, plates: Plates) -> RenderedShot:
     rng = np.random.default_rng((seed, index))
     width = round(size * rng.choice(ASPECTS))
-    shot = render(sample_things(rng), plates(rng, frames, size, width))
+    shot = world.render_shot(rng, plates, frames, size, width)
     return RenderedShot(_squeezed(shot.frames, size), _squeezed(shot.mattes, size), shot.things)
 
 

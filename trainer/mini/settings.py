@@ -10,6 +10,7 @@ class MiniSettings:
     """Sizes and budgets.
 
     Attributes:
+        world: what is rendered, one of `synth.worlds.WORLDS`.
         size: height and width REM-mini works at, pixels.
         frames: length of a training clip, 4k+1.
         clips, heldout_clips: shots rendered for training and for watching it.
@@ -22,6 +23,7 @@ class MiniSettings:
         t2v_steps, rem_steps: text-to-video pre-training and REM fine-tuning.
     """
 
+    world: str = "plain"
     size: int = 96
     frames: int = 9
     clips: int = 4000

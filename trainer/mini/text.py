@@ -12,7 +12,7 @@ import torch
 
 from rem_engine.backbones.base import Network
 
-from ..synth.scene import caption, describe, describe_absent, sample_things
+from ..synth.worlds import WORLDS
 from .settings import MiniSettings
 
 SENTENCES = 20000
@@ -22,14 +22,14 @@ CAPITALISED = 0.15
 """Share of sentences that begin with a capital, as people type them."""
 
 
-def corpus(seed: int) -> list[str]:
-    """Captions and expressions of random shots, a sentence each."""
-    rng = np.random.default_rng(seed)
+def corpus(world: str, seed: int) -> list[str]:
+    """Captions and expressions of random shots of one of `WORLDS`, a sentence each."""
+    rng, spoken = np.random.default_rng(seed), WORLDS[world]
     sentences: list[str] = []
     while len(sentences) < SENTENCES:
-        things = sample_things(rng)
-        sentences += [caption(rng, things), describe_absent(rng, things)]
-        sentences += [text for i in range(len(things)) if (text := describe(rng, things, i))]
+        things = spoken.sample_things(rng)
+        sentences += [spoken.caption(rng, things), spoken.describe_absent(rng, things)]
+        sentences += [text for each in spoken.targets(things) if (text := spoken.describe(rng, things, each))]
     return [s.capitalize() if rng.random() < CAPITALISED else s for s in sentences]
 
 
@@ -43,7 +43,7 @@ def train_tokenizer(folder: Path, settings: MiniSettings) -> None:
     from sentencepiece import sentencepiece_model_pb2
     from transformers import T5TokenizerFast
 
-    sentences = corpus(settings.seed)
+    sentences = corpus(settings.world, settings.seed)
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences),

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..synth.backgrounds import RealClips
+from ..synth.worlds import PLAIN, WORLDS
 from .denoiser import Texts, fine_tune, new_transformer, pretrain
 from .export import export_mini
 from .latents import encode_pool
@@ -38,10 +39,9 @@ def train_mini(
     _same_settings(work, settings)
     real = None if clips is None else RealClips(clips)
     plates = mixed_plates(real, settings.real_backgrounds)
-    pool = build_pool(work / "pool", settings.clips, settings.frames, settings.size, settings.seed, plates)
-    heldout = build_pool(
-        work / "heldout", settings.heldout_clips, settings.frames, settings.size, settings.seed + 1000, plates
-    )
+    world, size = WORLDS[settings.world], (settings.frames, settings.size)
+    pool = build_pool(work / "pool", world, settings.clips, *size, settings.seed, plates)
+    heldout = build_pool(work / "heldout", world, settings.heldout_clips, *size, settings.seed + 1000, plates)
 
     vae = train_vae(pool, settings, work, compile_model)
     standardise(vae, pool, min(400, len(pool)))
@@ -66,7 +66,9 @@ def train_mini(
 def _same_settings(work: Path, settings: MiniSettings) -> None:
     work.mkdir(parents=True, exist_ok=True)
     path = work / "settings.json"
-    if path.exists() and json.loads(path.read_text()) | {"rem_steps": settings.rem_steps} != asdict(settings):
+    # a folder that names no world was begun before there were two
+    begun = {"world": PLAIN, **json.loads(path.read_text())} if path.exists() else asdict(settings)
+    if begun | {"rem_steps": settings.rem_steps} != asdict(settings):
         raise ValueError(
             f"{work} holds a training with other settings; use another folder, or remove it to start anew."
         )

@@ -80,7 +80,8 @@ def _batch(pool: Pool, stage: _Stage, step: int) -> tuple[Tensor, Tensor]:
     masks: list[np.ndarray] = []
     for index in rng.integers(len(pool), size=sum(counts)):
         is_video = len(videos) < counts[0]
-        source = pool.frames[index] if is_video else pool.mattes[index, rng.integers(len(pool.things[index]))]
+        targets = pool.targets[index] or [(0,)]
+        source = pool.frames[index] if is_video else pool.matte(index, targets[rng.integers(len(targets))])
         start = rng.integers(source.shape[0] - frames + 1)
         top, left = rng.integers(source.shape[1] - side + 1, size=2)
         clip = source[start : start + frames, top : top + side, left : left + side]
@@ -163,8 +164,8 @@ def mask_carry(vae: Network, pool: Pool, count: int = 64) -> float:
     """Mean J of thresholded decode(encode(mask)) over mattes of a pool."""
     clip_vae, scores = ClipVAE(vae), []
     for index in range(min(count, len(pool))):
-        for row in range(len(pool.things[index])):
-            masks = mask_tensor(pool.mattes[index, row][None])
+        for target in pool.targets[index]:
+            masks = mask_tensor(pool.matte(index, target)[None])
             decoded = clip_vae.decode(clip_vae.encode(masks)[0]).clamp(-1, 1).mean(1)
             predicted, truth = decoded > 0.5, masks.mean(1) > 0.5
             union = (predicted | truth).sum(dim=(0, 2, 3))

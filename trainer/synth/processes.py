@@ -1,4 +1,4 @@
-"""Rendered processes: smoke, fire, rain, ripples, sparks and shattering glass, each with its exact soft matte.
+"""Rendered processes, such as smoke, fire, rain or shattering glass, each with its exact soft matte.
 
 A process is a callable: frame index -> (colour [H,W,3], alpha [H,W]), both float32 in 0..1, colour not premultiplied.
 Time is counted in frames of 24 a second; lengths are in frame heights, so that a shot looks alike at every size.
@@ -15,7 +15,7 @@ from .noise import value_noise
 from .shapes import coverage
 
 Frame = tuple[np.ndarray, np.ndarray]
-Process = Callable[[int], Frame]
+Process = Callable[[float], Frame]
 
 
 class _Grid:
@@ -50,7 +50,7 @@ def smoke(rng: np.random.Generator, height: int, width: int, centre: tuple[float
     shade = rng.uniform(0.45, 0.8) + rng.uniform(-0.03, 0.03, 3)
     phase = rng.uniform(0, 6.28)
 
-    def frame(t: int) -> Frame:
+    def frame(t: float) -> Frame:
         noise = _scrolled(texture, speed * t)[:height]
         rise = (grid.y + radius) / (2 * radius)  # 0 at the top of the plume, 1 at its foot
         middle = lean * (1 - rise) * radius + 0.1 * radius * np.sin(0.25 * t + phase + 5 * rise)
@@ -69,7 +69,7 @@ def fire(rng: np.random.Generator, height: int, width: int, centre: tuple[float,
     texture = value_noise(rng, height * 2, width, cell=0.15 * height)
     speed = rng.uniform(0.035, 0.055) * height
 
-    def frame(t: int) -> Frame:
+    def frame(t: float) -> Frame:
         noise = _scrolled(texture, speed * t)[:height]
         rise = (grid.y + radius) / (2 * radius)
         half = radius * (0.15 + 0.75 * np.clip(rise, 0, 1))
@@ -95,7 +95,7 @@ def rain(rng: np.random.Generator, height: int, width: int, centre: tuple[float,
     slant = rng.uniform(-0.15, 0.15)
     tint = np.array([0.62, 0.70, 0.80]) + rng.uniform(-0.06, 0.06, 3)
 
-    def frame(t: int) -> Frame:
+    def frame(t: float) -> Frame:
         fall = _scrolled(streaks, -speed * t)[:height]
         across = 1 - np.abs(grid.x - slant * grid.y) / (0.72 * radius)
         along = 1.25 - np.abs(grid.y) / radius
@@ -117,7 +117,7 @@ def ripples(rng: np.random.Generator, height: int, width: int, centre: tuple[flo
     distance = np.sqrt(grid.x**2 + (grid.y / squash) ** 2)
     start = rng.uniform(0.75, 0.95)
 
-    def frame(t: int) -> Frame:
+    def frame(t: float) -> Frame:
         reach = radius * min(start + 0.02 * t, 1.15)
         crest = 0.5 + 0.5 * np.cos(2 * np.pi * (distance - speed * t) / wave)
         alpha = _soft((reach - distance) / radius * 2.0, 0.35) * (0.68 + 0.28 * crest)
@@ -137,7 +137,7 @@ def sparks(rng: np.random.Generator, height: int, width: int, centre: tuple[floa
     glow = rng.uniform(0.020, 0.032, count)
     gravity = 0.005 * radius
 
-    def frame(t: int) -> Frame:
+    def frame(t: float) -> Frame:
         age = (t + born) % life
         x = np.cos(angle) * speed * age
         y = np.sin(angle) * speed * age + 0.5 * gravity * age**2
@@ -173,7 +173,7 @@ def glass(rng: np.random.Generator, height: int, width: int, centre: tuple[float
     sheen = rng.uniform(0.72, 1.12, len(shards))
     breaks_at = rng.uniform(0, 2.5)
 
-    def frame(t: int) -> Frame:
+    def frame(t: float) -> Frame:
         since = max(t - breaks_at, 0.0)
         settled = 12 * (1 - np.exp(-since / 12))  # air slows the shards, so that long shots keep them in frame
         alpha = np.zeros((height, width), np.float32)
@@ -192,5 +192,65 @@ def glass(rng: np.random.Generator, height: int, width: int, centre: tuple[float
     return frame
 
 
-RENDERERS = {"smoke": smoke, "fire": fire, "rain": rain, "ripples": ripples, "sparks": sparks, "glass": glass}
+def steam(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Process:
+    """White wisps that rise fast from a narrow foot and dissolve."""
+    grid = _Grid(height, width, centre)
+    texture = value_noise(rng, height * 2, width, cell=0.11 * height)
+    speed = rng.uniform(0.025, 0.04) * height
+    shade = rng.uniform(0.93, 1.0)
+    phase = rng.uniform(0, 6.28)
+
+    def frame(t: float) -> Frame:
+        noise = _scrolled(texture, speed * t)[:height]
+        rise = (grid.y + radius) / (2 * radius)
+        middle = 0.14 * radius * (1.2 - rise) * np.sin(0.45 * t + phase + 7 * rise)
+        half = radius * (0.16 + 0.38 * np.clip(1 - rise, 0, 1))
+        body = np.minimum(1.15 - np.abs(grid.x - middle) / half, 1.8 * np.minimum(rise + 0.02, 1.06 - rise))
+        alpha = _soft(body + 1.1 * (noise - 0.5), 0.45) * 0.88
+        colour = np.repeat(shade * (0.94 + 0.08 * noise[..., None]), 3, axis=-1)
+        return np.clip(colour, 0, 1).astype(np.float32), alpha.astype(np.float32)
+
+    return frame
+
+
+def bubbles(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Process:
+    """Bubbles that rise side by side, swaying, and begin anew at the foot."""
+    grid = _Grid(height, width, centre)
+    count = 16
+    reach = rng.uniform(0.13, 0.24, count) * radius
+    across = rng.uniform(-0.75, 0.75, count) * radius
+    start, speed = rng.random(count), rng.uniform(0.012, 0.03, count)
+    phase = rng.uniform(0, 6.28, count)
+    tint = np.array([0.62, 0.82, 0.95]) + rng.uniform(-0.05, 0.05, 3)
+
+    def frame(t: float) -> Frame:
+        alpha = np.zeros((height, width), np.float32)
+        light = np.zeros((height, width), np.float32)
+        for r, x, s, v, p in zip(reach, across, start, speed, phase):
+            risen = (s + v * t) % 1.0
+            x = x + 0.12 * radius * np.sin(0.5 * t + p)
+            y = radius * (1 - 2 * risen)
+            swell = r * min(1.0, 6 * risen, 6 * (1 - risen))  # no bubble appears or bursts at full size
+            distance = np.hypot(grid.x - x, grid.y - y)
+            inside = _soft((swell - distance) / radius, 0.025)
+            shine = np.exp(-((grid.x - x + 0.4 * swell) ** 2 + (grid.y - y + 0.4 * swell) ** 2) / (0.12 * r * r))
+            rim = np.exp(-(((distance - 0.88 * swell) / (0.16 * r)) ** 2))
+            alpha = np.maximum(alpha, inside * 0.8)
+            light = np.maximum(light, np.clip(shine + 0.7 * rim, 0, 1) * inside)
+        colour = tint * (0.72 + 0 * light[..., None]) + (1 - 0.72 * tint) * light[..., None]
+        return np.clip(colour, 0, 1).astype(np.float32), alpha.astype(np.float32)
+
+    return frame
+
+
+RENDERERS = {
+    "smoke": smoke,
+    "fire": fire,
+    "rain": rain,
+    "ripples": ripples,
+    "sparks": sparks,
+    "glass": glass,
+    "steam": steam,
+    "bubbles": bubbles,
+}
 """Name of a process -> its maker; centre (x, y) and radius are in frame heights."""

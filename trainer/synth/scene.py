@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +54,11 @@ class Thing:
         return self.kind in PROCESSES
 
     @property
+    def is_thin(self) -> bool:
+        """Whether its parts are a few hundredths of a frame wide, as no plain thing's are."""
+        return False
+
+    @property
     def is_unseen(self) -> bool:
         """Whether its combination is held out of training."""
         attribute = self.place if self.is_process else self.colour
@@ -61,10 +67,17 @@ class Thing:
 
 @dataclass(frozen=True)
 class Expression:
-    """A sentence and the index of the thing it names; None for a thing that is not in the shot."""
+    """A sentence and the index of the thing it names, or several; None for a thing that is not in the shot."""
 
     text: str
-    target: int | None
+    target: int | tuple[int, ...] | None
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The indices of all it names."""
+        if self.target is None:
+            return ()
+        return self.target if isinstance(self.target, tuple) else (self.target,)
 
 
 @dataclass
@@ -74,13 +87,13 @@ class RenderedShot:
     Attributes:
         frames: float32 [T,H,W,3] in 0..1, display-referred.
         mattes: float32 [N,T,H,W] in 0..1: how much of each pixel a thing shows, occlusion counted.
-        things: the N things, back to front.
+        things: the N things, back to front, of their world's own type.
         expressions: what can be asked of the shot.
     """
 
     frames: np.ndarray
     mattes: np.ndarray
-    things: list[Thing]
+    things: list[Any]
     expressions: list[Expression] = field(default_factory=list)
 
 

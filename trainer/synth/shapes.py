@@ -64,7 +64,7 @@ def placed(outlines: list[np.ndarray], centre: tuple[float, float], radius: floa
 
 
 def shading(
-    colour: tuple[float, float, float],
+    colour: tuple[float, float, float] | np.ndarray,
     height: int,
     width: int,
     centre: tuple[float, float],

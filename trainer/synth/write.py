@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from rem_engine.memory import check_fits
 from rem_engine.whole_files import scratch_folder
 
 from ..data.files import read_ids
-from .scene import Expression, Plates, RenderedShot, Thing, sample_shot
+from .scene import Expression, Plates, RenderedShot
+from .worlds import PLAIN, WORLDS
 
 JPEG_QUALITY = 97
 
@@ -27,7 +29,8 @@ class Split:
 
     As published: `train/JPEGImages/<video>/*.jpg`; `train/Annotations/<video>/*.png`, 8-bit, pixels hold the obj_id of
     the thing that covers more than half of it; `train/meta.json` (videos -> objects -> category, frames);
-    `meta_expressions/train/meta_expressions.json` (videos -> expressions -> exp, obj_id; frames).
+    `meta_expressions/train/meta_expressions.json` (videos -> expressions -> exp, obj_id; frames), where the obj_id of a
+    sentence that names several things is a list.
     Beside them: `train/alpha/<video>/<obj_id>/*.png`, 16-bit, the exact mattes; `synth.json`, what was rendered, and
     sentences that name nothing in their shot.
     """
@@ -53,7 +56,7 @@ class Entry:
     """A shot as `read_split` finds it: what it shows, what can be asked, and its annotated ids uint8 [T,H,W]."""
 
     video: str
-    things: list[Thing]
+    things: list[Any]
     expressions: list[Expression]
     ids: np.ndarray
 
@@ -65,9 +68,18 @@ def object_ids(shot: RenderedShot) -> np.ndarray:
 
 
 def write_split(
-    root: Path, count: int, seed: int, plates: Plates, *, frames: int, height: int, width: int, unseen: bool
+    root: Path,
+    count: int,
+    seed: int,
+    plates: Plates,
+    *,
+    frames: int,
+    height: int,
+    width: int,
+    unseen: bool,
+    world: str = PLAIN,
 ) -> None:
-    """Render `count` shots into `root`.
+    """Render `count` shots of one of `WORLDS` into `root`.
 
     The folder appears whole or not at all: shots are written beside it, under a name of their own, until all are there.
 
@@ -82,14 +94,15 @@ def write_split(
         partial = Split(folder)
         videos: dict[str, dict] = {}
         for index in _progress(count):
-            shot = sample_shot(np.random.default_rng((seed, index)), plates, frames, height, width, unseen)
+            rng = np.random.default_rng((seed, index))
+            shot = WORLDS[world].sample_shot(rng, plates, frames, height, width, unseen)
             video = f"{seed:05d}_{index:05d}"
             _write_shot(partial, video, shot)
             videos[video] = {
                 "things": [asdict(thing) for thing in shot.things],
                 "expressions": [asdict(expression) for expression in shot.expressions],
             }
-        _write_meta(partial, videos, frames, "unseen" if unseen else "seen")
+        _write_meta(partial, videos, frames, {"split": "unseen" if unseen else "seen", "world": world})
         folder.rename(root)
 
 
@@ -119,18 +132,23 @@ def _save(path: Path, picture: np.ndarray, options: list[int]) -> None:
         raise OSError(f"{path} could not be written; is the disk full?")
 
 
-def _write_meta(split: Split, videos: dict[str, dict], frames: int, name: str) -> None:
+def _write_meta(split: Split, videos: dict[str, dict], frames: int, made: dict[str, str]) -> None:
     numbers = [f"{t:05d}" for t in range(frames)]
     meta, expressions = {}, {}
     for video, entry in videos.items():
         categories = [thing["kind"] for thing in entry["things"]]
         meta[video] = {"objects": {str(i + 1): {"category": c, "frames": numbers} for i, c in enumerate(categories)}}
         named = [e for e in entry["expressions"] if e["target"] is not None]
-        texts = {str(i): {"exp": e["text"], "obj_id": str(e["target"] + 1)} for i, e in enumerate(named)}
+        texts = {str(i): {"exp": e["text"], "obj_id": _object_id(e["target"])} for i, e in enumerate(named)}
         expressions[video] = {"expressions": texts, "frames": numbers}
     _write_json(split.root / "train" / "meta.json", {"videos": meta})
     _write_json(split.root / "meta_expressions" / "train" / "meta_expressions.json", {"videos": expressions})
-    _write_json(split.details, {"split": name, "videos": videos})
+    _write_json(split.details, {**made, "videos": videos})
+
+
+def _object_id(target: int | tuple[int, ...]) -> str | list[str]:
+    """As published for one object, and a list, as in MeViS, for several."""
+    return [str(each + 1) for each in target] if isinstance(target, tuple) else str(target + 1)
 
 
 def _write_json(path: Path, value: dict) -> None:
@@ -148,11 +166,16 @@ def read_split(root: Path) -> Iterator[Entry]:
     if not split.details.exists():
         raise FileNotFoundError(f"{root} holds no synth.json; make it with 'python -m trainer synth --out {root}'.")
     with open(split.details, encoding="utf-8") as file:
-        videos = json.load(file)["videos"]
-    for video, entry in videos.items():
+        details = json.load(file)
+    world = WORLDS[details.get("world", PLAIN)]
+    for video, entry in details["videos"].items():
         paths = sorted(split.annotations(video).glob("*.png"))
         if not paths:
             raise FileNotFoundError(f"{split.annotations(video)} holds no annotation; render the folder anew.")
         ids = np.stack([read_ids(path) for path in paths])
-        things = [Thing(**{**thing, "centre": tuple(thing["centre"])}) for thing in entry["things"]]
-        yield Entry(video, things, [Expression(**e) for e in entry["expressions"]], ids)
+        things = [world.thing(thing) for thing in entry["things"]]
+        yield Entry(video, things, [_expression(**each) for each in entry["expressions"]], ids)
+
+
+def _expression(text: str, target: int | list[int] | None) -> Expression:
+    return Expression(text, tuple(target) if isinstance(target, list) else target)

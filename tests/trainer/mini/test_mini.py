@@ -15,13 +15,17 @@ import torch
 from safetensors.torch import load_file
 
 from rem_engine import load_segmenter
-from trainer.mini.pool import build_pool
+from trainer.mini import latents
+from trainer.mini.pool import Pool, build_pool
 from trainer.mini.settings import MiniSettings
 from trainer.mini.stage import SCHEDULE, stage_folder, train_stage
 from trainer.mini.train import train_mini
+from trainer.mini.vae import mask_tensor, new_vae, video_tensor
 from trainer.run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, read_progress
 from trainer.run.optim import cosine
 from trainer.settings import OptimSettings
+from trainer.synth.backgrounds import procedural
+from trainer.synth.worlds import WORLDS
 
 pytestmark = pytest.mark.slow
 
@@ -176,12 +180,61 @@ def test_the_decoders_own_stage_leaves_latents_as_they_are(work: Path) -> None:
     assert changed == {name.split(".")[0] for name in after} == {"decoder", "post_quant_conv"}
 
 
+def test_a_killed_encoding_resumes_to_the_same_bits(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, vae = Pool(work / "work" / "pool", WORLDS["plain"]), new_vae(SMALLEST)
+    monkeypatch.setattr(latents, "BATCH", 4)
+    whole = latents.encode_pool(pool, vae, tmp_path / "whole")
+    begun: list[np.ndarray] = []
+
+    def killed_at_the_second(frames: np.ndarray) -> torch.Tensor:
+        begun.append(frames)
+        if len(begun) == 2:
+            raise Killed
+        return video_tensor(frames)
+
+    monkeypatch.setattr(latents, "video_tensor", killed_at_the_second)
+    with pytest.raises(Killed):
+        latents.encode_pool(pool, vae, tmp_path / "killed")
+    resumed = latents.encode_pool(pool, vae, tmp_path / "killed")
+    np.testing.assert_array_equal(resumed.videos, whole.videos)
+    np.testing.assert_array_equal(resumed.masks, whole.masks)
+    assert sum(len(frames) for frames in begun[2:]) == len(pool) - 4
+
+
+def test_every_target_of_the_richer_world_has_its_own_mask_latents(tmp_path: Path) -> None:
+    """Latents of a union of things are those of what the union shows."""
+    world = WORLDS["rich"]
+    pool, vae = build_pool(tmp_path / "pool", world, 12, 5, 32, 4, procedural), new_vae(SMALLEST)
+    encoded = latents.encode_pool(pool, vae, tmp_path / "latents")
+    mean, std = (torch.tensor(each).view(-1, 1, 1, 1) for each in (vae.config.latents_mean, vae.config.latents_std))
+    asked = [(i, number, target) for i, shot in enumerate(pool.targets) for number, target in enumerate(shot)]
+    assert any(len(target) > 1 for _, _, target in asked) and len(encoded.masks) == 1 + len(asked)
+    for index, number, target in asked:
+        union = np.minimum(pool.mattes[index, list(target)].astype(int).sum(axis=0), 255).astype(np.uint8)
+        with torch.no_grad():
+            expected = (vae.encode(mask_tensor(union[None])).latent_dist.mode()[0] - mean) / std
+        np.testing.assert_allclose(encoded.masks[encoded.row(index, number)], expected, atol=4e-3)
+
+
+def test_a_working_folder_that_names_no_world_is_of_the_plain_one(work: Path, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    settings = json.loads((work / "work" / "settings.json").read_text())
+    del settings["world"]
+    (tmp_path / "work" / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="other settings"):
+        train_mini(tmp_path / "work", tmp_path / "model", replace(SMALLEST, world="rich"), compile_model=False)
+    shutil.copytree(work / "work" / "stages", tmp_path / "work" / "stages")
+    train_mini(tmp_path / "work", tmp_path / "model", SMALLEST, compile_model=False)
+
+
 def test_a_worker_that_dies_ends_the_rendering_with_a_sentence(tmp_path: Path) -> None:
     def plates(rng: np.random.Generator, frames: int, height: int, width: int) -> np.ndarray:
         os._exit(1)
 
     with pytest.raises(RuntimeError, match="stopped after 0 of 4 shots"):
-        build_pool(tmp_path / "pool", 4, 5, 32, 1, plates)
+        build_pool(tmp_path / "pool", WORLDS["plain"], 4, 5, 32, 1, plates)
     assert not (tmp_path / "pool" / "things.json").exists()
 
 

@@ -84,3 +84,24 @@ def test_the_best_threshold_is_one_for_all_sentences(folder: Path) -> None:
     assert figures["J_objects"] == 0.0 and figures["best_threshold"] == 0.15
     assert figures["J_best"] == pytest.approx((objects + sum(shares)) / count)
     assert figures["J_processes_best"] == pytest.approx(np.mean(shares))
+
+
+def test_small_and_thin_things_shadows_and_groups_are_scored_apart(tmp_path: Path) -> None:
+    """Each class is answered rightly in turn, and nothing else is."""
+    root = tmp_path / "rich"
+    write_split(root, 24, 5, procedural, frames=2, height=48, width=48, unseen=False, world="rich")
+    classes = {
+        "J_small": lambda things: len(things) == 1 and things[0].size == "small",
+        "J_thin": lambda things: len(things) == 1 and things[0].is_thin,
+        "J_attached": lambda things: things[0].kind in ("shadow", "reflection"),
+        "J_groups": lambda things: len(things) > 1,
+    }
+    for name, belongs in classes.items():
+
+        def rule(entry, expression, belongs=belongs) -> np.ndarray:
+            named = [entry.things[index] for index in expression.targets]
+            ids = [index + 1 for index in expression.targets] if named and belongs(named) else [99]
+            return np.isin(entry.ids, ids)
+
+        figures = score(Oracle(root, rule), root)
+        assert figures[name] == 1.0 and figures["J"] < 1.0

@@ -1,0 +1,1 @@
+"""The richer world: thin, two-coloured and textured things that occlude, cast shadows and are mirrored."""
