@@ -21,6 +21,10 @@ SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
 # Where trainers put the weights among other things: REM's Wan and ModelScope runs.
 _WEIGHT_ENTRIES = ("model_state", "unet")
 
+# Bytes of a tensor that may see elements of its storage several times (a stride of 0, as of an expanded row of
+# positions); beyond that its values would take more memory than the file holds.
+_OVERLAPPING_LIMIT = 1 << 20
+
 # What REM's Wan checkpoints hold beyond torch's weights-only defaults: their trainer's arguments, in which nothing is
 # of use here.
 _INERT_GLOBALS = (
@@ -54,6 +58,7 @@ def read_index(path: Path) -> dict[str, StoredTensor]:
             f"{path.name} is in the tar format of PyTorch before 0.4, which cannot be read safely; "
             "save it anew with a later PyTorch."
         )
+    _refuse_compressed(path)
     # On the device "meta" tensors have shapes and places, and cost nothing. Files of PyTorch before 1.6 have no places.
     in_place = zipfile.is_zipfile(path)
     weights = _weights(_load(path, map_location="meta" if in_place else "cpu"))
@@ -63,6 +68,20 @@ def read_index(path: Path) -> dict[str, StoredTensor]:
         # PyTorch before 2.8 does not tell the places.
         weights = _weights(_load(path, "cpu", mmap=True))
     return {name: _stored(path, tensor) for name, tensor in weights.items()}
+
+
+def _refuse_compressed(path: Path) -> None:
+    """PyTorch stores its members as they are; what is deflated could be inflated to any size in memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = next((info for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED), None)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # no archive, or one that is damaged: the reader says so
+    if packed is not None:
+        raise ValueError(
+            f"{path.name} was not read: {packed.filename} in it is compressed, which PyTorch's files never are; save "
+            "it anew with torch.save, or use safetensors."
+        )
 
 
 def _load(path: Path, map_location: str, mmap: bool = False) -> Any:
@@ -122,9 +141,14 @@ def _place(tensor: Tensor) -> int | None:
 
 
 def _stored(path: Path, tensor: Tensor) -> StoredTensor:
+    storage = tensor.untyped_storage()
+    if tensor.nbytes > max(storage.nbytes(), _OVERLAPPING_LIMIT):
+        raise ValueError(
+            f"{path.name} was not read: a tensor of {list(tensor.shape)} in it repeats {storage.nbytes()} bytes; save "
+            "it anew with each tensor made contiguous."
+        )
     if tensor.device.type != "meta":
         return StoredTensor(tensor.shape, tensor.dtype, path, 0, tensor.stride(), tensor=tensor)
-    storage = tensor.untyped_storage()
     place = _place(tensor)
     if place is None:
         raise ValueError(f"{path.name} does not say where its weights lie; save it anew with a later PyTorch.")

@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from rem_engine.checkpoints import read_state_dict
+from rem_engine.checkpoints.safetensors_file import read_metadata
 
 
 class Calls:
@@ -193,3 +194,49 @@ def test_what_the_host_has_allowed_does_not_come_in_between(tmp_path: Path) -> N
         finally:
             torch.serialization.clear_safe_globals()
             torch.serialization.add_safe_globals(before)
+
+
+def test_a_compressed_member_is_refused_before_it_is_inflated(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "whole.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pth") as whole,
+        zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    with pytest.raises(ValueError, match=r"packed\.pth was not read: .* is compressed"):
+        read_state_dict(tmp_path / "packed.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_tensor_that_repeats_its_storage_does_not_grow_to_its_nominal_size(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "small.pth"
+    content = {"a": torch.zeros(1).expand(1 << 30), "b": torch.ones(2)}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(ValueError, match=r"small\.pth was not read: a tensor of \[1073741824\] in it repeats 4 bytes"):
+        read_state_dict(path)
+
+
+def test_an_expanded_row_of_positions_is_read(tmp_path: Path) -> None:
+    torch.save({"ids": torch.arange(77).expand(3, -1)}, tmp_path / "clip.pth")
+    assert read_state_dict(tmp_path / "clip.pth")["ids"].tolist() == [list(range(77))] * 3
+
+
+def test_a_header_larger_than_any_models_is_refused_unparsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "large.safetensors"
+    text = json.dumps({f"tensor{number:06}": entry(0, 0, [0]) for number in range(250_000)}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
+    monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("parsed"))
+    with pytest.raises(ValueError, match=r"large\.safetensors is damaged .*its header takes \d\d MB"):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize("metadata", [[], "text", 3, None])
+def test_metadata_that_are_no_object_are_told(tmp_path: Path, metadata: Any) -> None:
+    path = tmp_path / "odd.safetensors"
+    text = json.dumps({"__metadata__": metadata, "a": entry(0, 8)}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
+    for read in (read_state_dict, read_metadata):
+        with pytest.raises(ValueError, match=r"odd\.safetensors is damaged or not a safetensors file"):
+            read(path)
