@@ -19,7 +19,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from rem_engine import load_segmenter
-from rem_engine.backbones.folder import read_defaults
+from rem_engine.backbones.base import WAN
+from rem_engine.backbones.configuration import read_defaults
 from rem_engine.backbones.load import MINI_FOLDER
 from rem_engine.checkpoints.convert import Conversion, convert
 from trainer.mini.pool import mixed_plates
@@ -63,7 +64,7 @@ def main() -> None:
 
 def measure(folder: Path, shots: int, ranks: Sequence[int]) -> list[RankResult]:
     """Rows of the base alone, every rank, and the delta, which is REM-mini."""
-    trained = read_defaults(MINI_FOLDER)
+    trained = read_defaults(MINI_FOLDER, WAN)
     (height, width), frames = trained["default_size"], trained["default_window"]
     data = folder / "shots"
     write_split(data, shots, SEED, mixed_plates(None, 0.5), frames=frames, height=height, width=width, unseen=False)

@@ -13,6 +13,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ..rem_engine.matte import Frame, MatteSettings, matte_frames, merge_alpha
+from ..rem_engine.matte.checks import check_finite
 from ..rem_engine.matte.frames import alpha_of
 from ..rem_engine.matte.settings import NEUTRAL
 from ..rem_engine.segment.cuts import CutFinder
@@ -106,6 +107,7 @@ class MaskToAlpha(io.ComfyNode):
 
 def _frames(pictures: Tensor, layers: Tensor) -> Iterator[Frame]:
     for index, picture in enumerate(pictures):
+        check_finite(picture, f"plate of frame {index}")  # before clamping makes infinite values finite
         yield Frame(index, layers[:, index].float(), picture.clamp(0.0, 1.0))
 
 

@@ -16,6 +16,7 @@ from ..rem_engine.matte.checks import check_finite
 from ..rem_engine.media.colour import srgb_to_linear
 from ..rem_engine.media.shot import ShotInfo
 from ..rem_engine.media.timecode import exact_rate
+from ..rem_engine.run.coverage import Coverage
 from ..rem_engine.run.delivery import Delivery
 from .host.layers import as_foregrounds, as_layers, layer_names
 from .host.outputs import disk_full_sentence, new_output_folder, written_output
@@ -100,18 +101,24 @@ class SaveMatte(io.ComfyNode):
         info = ShotInfo(frames.height, frames.width, exact_rate(fps))
         folder, name = new_output_folder(filename_prefix, frames.height, frames.width)
         progress, preview = NodeProgress(cls), PreviewFrames()
-        files = Delivery(folder, name, named, info, settings)
+        files, coverage = Delivery(folder, name, named, info, settings), Coverage("mattes", named)
         with disk_full_sentence(folder), files:
             for index in range(frames.frame_count):
                 plate = frames.read(index, index + 1)[0]
-                alpha = torch.stack([layer[index] for layer in layers]).float().clamp(0.0, 1.0)
+                alpha = torch.stack([layer[index] for layer in layers]).float()
                 check_finite(alpha, f"mask of frame {index}")
-                straight = None if colours is None else colours[:, index].float().clamp(0.0, 1.0)
+                alpha = alpha.clamp_(0.0, 1.0)
+                straight = None
+                if colours is not None:
+                    straight = colours[:, index].float()
+                    check_finite(straight, f"foreground of frame {index}")
+                    straight = straight.clamp(0.0, 1.0)
                 linear = torch.from_numpy(srgb_to_linear(plate)) if "exr" in settings.kinds else None
                 files.write(Frame(index, alpha, torch.tensor(plate), linear, alpha, straight))
+                coverage.add(alpha)
                 preview.add(index, partial(_preview, plate, alpha))
                 progress.update("frames", index + 1, frames.frame_count)
-        return written_output(folder, preview, cls)
+        return written_output(folder, preview, cls, coverage.warnings())
 
 
 def _preview(plate: np.ndarray, alpha: Tensor) -> np.ndarray:

@@ -143,9 +143,11 @@ class SegmentShot(io.ComfyNode):
                 preview.add(index, partial(draw_overlay, plate, soft, labels))
 
             with closing(shot.open()) as frames:
-                segment_to_files(segmenter, frames, job, prompt_embeds=embeds, progress=_ShotProgress(cls), viewer=show)
+                run = segment_to_files(
+                    segmenter, frames, job, prompt_embeds=embeds, progress=_ShotProgress(cls), viewer=show
+                )
         give_back_memory()
-        return written_output(folder, preview, cls)
+        return written_output(folder, preview, cls, run["warnings"])
 
 
 @contextmanager

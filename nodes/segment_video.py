@@ -16,6 +16,7 @@ from ..rem_engine import layers as prompts
 from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.media import draw_overlay
 from ..rem_engine.pixels import to_uint8
+from ..rem_engine.run.coverage import Coverage
 from .host.conditioning import Conditioning, read_layers
 from .host.memory import give_back_memory
 from .host.schema import NodeProgress, check_connected, node_schema, show_text, strip_preview
@@ -101,19 +102,22 @@ class SegmentVideo(io.ComfyNode):
         soft = torch.empty(count, frames.frame_count, frames.height, frames.width)
         ids = torch.empty(soft.shape[1:], dtype=torch.uint8)
         overlay = np.empty((*ids.shape, 3), np.uint8)
-        shown = ""
+        shown, coverage = "", Coverage("masks", [layer.name for layer in layers], threshold)
         for chunk in segmenter.stream(frames, embeds, progress=NodeProgress(cls)):
             if (note := note_of(segmenter, len(embeds))) != shown:
                 show_text(note, cls)
                 shown = note
             stop = chunk.start + chunk.soft.shape[1]
             masks = prompts.combine(chunk.soft, asked, combine)
+            coverage.add(masks)
             soft[:, chunk.start : stop] = _chosen(masks, prompt)
             ids[chunk.start : stop] = prompts.id_map(masks, threshold)
             pixels = to_uint8(frames.read(chunk.start, stop))
             for frame, layer_masks in enumerate(masks.numpy().swapaxes(0, 1)):
                 overlay[chunk.start + frame] = draw_overlay(pixels[frame], layer_masks, labels, threshold=threshold)
         give_back_memory()
+        if warnings := [warning["sentence"] for warning in coverage.warnings()]:
+            show_text("\n".join(filter(None, [shown, *warnings])), cls)
         soft = rearrange(soft, "l t h w -> (l t) h w")
         binary = (soft > threshold).float()
         return io.NodeOutput(

@@ -85,7 +85,9 @@ class ArrayFrames:
         elif frames.dtype != np.uint8:
             frames = frames.astype(np.float32)
             low, high = frames.min(), frames.max()
-            if not (np.isfinite(low) and np.isfinite(high) and high <= 2.0 and low >= -1.0):
+            if not (np.isfinite(low) and np.isfinite(high)):
+                raise not_finite(frames, start)
+            if not (high <= 2.0 and low >= -1.0):
                 raise ValueError(
                     f"Float frames must lie in 0..1 (display-referred), but values {low:g} to {high:g} were found: "
                     "divide 8-bit values by 255, or bring linear light to display values first."
@@ -98,6 +100,15 @@ class ArrayFrames:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def not_finite(frames: np.ndarray, start: int) -> ValueError:
+    """What to say of frames [n,...] from `start` on of which one holds values that are NaN or infinite."""
+    finite = np.isfinite(frames).reshape(len(frames), -1).all(axis=1)
+    return ValueError(
+        f"Frame {start + int(finite.argmin())} of the shot holds values that are not finite (NaN or infinite): give "
+        "numbers in 0..1."
+    )
 
 
 def _to_array(frames: Tensor) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 
@@ -19,3 +21,18 @@ def to_uint16(values: np.ndarray) -> np.ndarray:
     scaled = np.multiply(values, 65535.0, dtype=np.float64)
     np.rint(scaled, out=scaled)
     return np.clip(scaled, 0.0, 65535.0, out=scaled).astype(np.uint16)
+
+
+def check_finite_pixels(pixels: np.ndarray, file: Path) -> None:
+    """Raise ValueError where a picture [H,W,...] that was read from a file has values that are NaN or infinite."""
+    # A sum is finite only if every term is, and costs a third of looking at each of them.
+    with np.errstate(invalid="ignore", over="ignore"):
+        if np.isfinite(pixels.sum()):
+            return
+    wrong = ~np.isfinite(pixels)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0][:2]
+        raise ValueError(
+            f"{file.name} holds {np.count_nonzero(wrong)} values that are not finite (NaN or infinite), the first at "
+            f"row {row}, column {column}: write that frame anew, with such pixels filled."
+        )

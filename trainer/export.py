@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from rem_engine.backbones.folder import family_of, open_checkpoint
+from rem_engine.backbones.checkpoint import Checkpoint, open_checkpoint
+from rem_engine.backbones.folder import family_of
 from rem_engine.backbones.load import find_model_folder
-from rem_engine.checkpoints import LowRank, read_changes, read_state_dict, to_diffusers
-from rem_engine.checkpoints.adapter import apply_change, stored_change
+from rem_engine.checkpoints import LowRank, read_changes, read_state_dict, to_diffusers, to_original
+from rem_engine.checkpoints.adapter import apply_change, change_row, stored_change
+from rem_engine.checkpoints.base_signature import KEY, BaseSignature, sign_base
 from rem_engine.checkpoints.convert import DEFAULT_RANK, FORMAT_VERSION, Conversion, check_replaceable, convert
 from rem_engine.checkpoints.names import name_to_diffusers
 from rem_engine.checkpoints.read import open_state_dict
 from rem_engine.checkpoints.safetensors_file import Writer
+from rem_engine.checkpoints.stored import StoredTensor
 from rem_engine.progress import SILENT, Progress
 from rem_engine.whole_files import scratch_folder, written_whole
 
@@ -89,13 +92,13 @@ def export(request: Export, progress: Progress = SILENT) -> Path:
     if not request.overwrite:
         check_replaceable(request.out)
     trained = _trained(checkpoint)
+    folder = find_model_folder(start.model)
+    part = folder / family_of(folder).denoiser
     if settings.lora is not None and request.form == "lora":
         if request.rank not in (None, settings.lora.rank):
             raise ValueError(f"The run trained a LoRA of rank {settings.lora.rank}; leave out --rank.")
-        _write_lora(request, _changes(trained, settings.lora), start)
+        _write_lora(request, _changes(trained, settings.lora), start, part)
         return checkpoint
-    folder = find_model_folder(start.model)
-    part = folder / family_of(folder).denoiser
     request.out.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(request.out) as temporary:
         # its name is what the file written will say it is from
@@ -143,7 +146,7 @@ def _changes(trained: Mapping[str, Tensor], lora: LoraSettings) -> dict[str, Low
     return {name: change for name, change in changes.items() if isinstance(change, LowRank)}
 
 
-def _write_lora(request: Export, changes: Mapping[str, LowRank], start: Start) -> None:
+def _write_lora(request: Export, changes: Mapping[str, LowRank], start: Start, part: Path) -> None:
     dtype = request.dtype or torch.float32
     if not dtype.is_floating_point or dtype.itemsize < 2:
         raise ValueError("fp8 is too coarse for a LoRA; choose float32, bfloat16 or float16.")
@@ -157,6 +160,7 @@ def _write_lora(request: Export, changes: Mapping[str, LowRank], start: Start) -
         "rem.form": "lora",
         "rem.rank": str(rank),
         "rem.base": Path(over).name,
+        KEY: _signature(*_began(start, part)).to_text(),
         "modelspec.title": request.out.stem,
     }
     tensors = {part: value for name, change in changes.items() for part, value in stored_change(name, change).items()}
@@ -168,8 +172,7 @@ def _write_lora(request: Export, changes: Mapping[str, LowRank], start: Start) -
 
 def _write_whole(path: Path, start: Start, part: Path, trained: Mapping[str, Tensor], settings: TrainSettings) -> None:
     """The denoiser the run has now, float32: the frozen weights are those it started from."""
-    laid_over = open_checkpoint(None if start.checkpoint is None else Path(start.checkpoint))
-    began = to_diffusers(laid_over.denoiser or open_state_dict(part))
+    began, laid_over = _began(start, part)
     changes = {}
     if settings.lora is not None:
         changes = {name_to_diffusers(name): change for name, change in _changes(trained, settings.lora).items()}
@@ -179,11 +182,31 @@ def _write_whole(path: Path, start: Start, part: Path, trained: Mapping[str, Ten
             value = trained.get(name)
             if value is None:
                 value = entry.read().float()
-                for change in (laid_over.changes.get(name), changes.get(name)):
-                    value = value if change is None else apply_change(value, change)
+                for some in (*(overlay.changes for overlay in laid_over.overlays), changes):
+                    value = apply_change(value, some[name]) if name in some else value
             yield name, value.float()
 
     _write(path, weights(), list(began), {"format": "pt"})
+
+
+def _began(start: Start, part: Path) -> tuple[dict[str, StoredTensor], Checkpoint]:
+    """Whole weights that a run began with, by diffusers' names, and what was laid over them."""
+    laid_over = open_checkpoint(start.checkpoint)
+    return to_diffusers(laid_over.denoiser or open_state_dict(part)), laid_over
+
+
+def _signature(began: Mapping[str, StoredTensor], laid_over: Checkpoint) -> BaseSignature:
+    """Of what a run began with."""
+
+    def row(name: str, number: int) -> tuple[Tensor, torch.dtype]:
+        name = name_to_diffusers(name)
+        values = began[name].row(number).float()
+        for overlay in laid_over.overlays:
+            if name in overlay.changes:
+                values = values + change_row(overlay.changes[name], number)
+        return values, began[name].stored_dtype
+
+    return sign_base(to_original(began), row)
 
 
 def _write(path: Path, tensors: Iterator[tuple[str, Tensor]], names: list[str], metadata: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ Backbone."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import comfy.ldm.wan.vae
@@ -20,6 +21,8 @@ from einops import rearrange
 from torch import Tensor
 
 from ...rem_engine.backbones.base import WAN
+from ...rem_engine.checkpoints import Change
+from ...rem_engine.checkpoints.check import check_finite_weight
 from .latents import frames_key, latents_cache
 
 # What LoadREM leaves on a MODEL; clones keep it, so LoRA and compile nodes may come between.
@@ -32,14 +35,21 @@ class Card:
 
     Attributes:
         name, default_size, default_window, default_overlap: see the engine's `Backbone`.
-        difference: whether they lie on the MODEL as a difference (delta or LoRA) to weights of its own.
+        laid_over: deltas and LoRAs that lie on the MODEL's own weights: changes by original names, and a strength.
+        is_float8: whether whole weights that were laid over it came out of fp8.
     """
 
     name: str = WAN.name
     default_size: tuple[int, int] = WAN.default_size
     default_window: int = WAN.default_window
     default_overlap: int = WAN.default_overlap
-    difference: bool = False
+    laid_over: tuple[tuple[Mapping[str, Change], float], ...] = ()
+    is_float8: bool = False
+
+    @property
+    def difference(self) -> bool:
+        """Whether they lie on the MODEL as a difference (delta or LoRA) to weights of its own."""
+        return bool(self.laid_over)
 
 
 def attach_card(model: ModelPatcher, card: Card) -> None:
@@ -109,7 +119,7 @@ class HostBackbone(EncodedPrompts):
         """Latents [1,16,t,h,w] and prompts [P,77,4096] -> mask latents [P,16,t,h,w], scaled like `latents`."""
         batch = latents.expand(len(prompt_embeds), -1, -1, -1, -1).contiguous()
         conditioning = [[prompt_embeds, {}]]
-        return comfy.sample.sample_custom(
+        predicted = comfy.sample.sample_custom(
             self._model,
             torch.zeros_like(batch),
             1.0,
@@ -120,11 +130,25 @@ class HostBackbone(EncodedPrompts):
             batch,
             disable_pbar=True,
         )
+        name_what_is_not_finite(predicted, self._model)
+        return predicted
 
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
         """Mask latents [1,16,t,h,w] -> [T,3,H,W] in -1..1; the host's VAEs give (x + 1) / 2, only Wan's own clamped."""
         decoded = rearrange(self._decoder.decode(mask_latents), "1 t h w c -> t c h w")
         return decoded.clamp(0.0, 1.0) * 2.0 - 1.0
+
+
+def name_what_is_not_finite(predicted: Tensor, model: ModelPatcher) -> None:
+    """Raise ValueError, with the name of the weight, where mask latents are not finite because a MODEL's weight is.
+
+    Looked for only then: LoadREM does not read a file's weights before the host does.
+    """
+    if predicted.sum().isfinite():
+        return
+    for name, weight in model.model.diffusion_model.named_parameters():
+        if type(weight) is torch.nn.Parameter:
+            check_finite_weight(weight, name, f"the MODEL {card_of(model).name}")
 
 
 def encode_once(vae: VAE, frames: Tensor) -> Tensor:

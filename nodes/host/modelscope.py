@@ -23,9 +23,12 @@ from comfy.sd import CLIP, VAE
 from comfy.supported_models_base import ClipTarget
 from einops import rearrange
 from torch import Tensor, nn
+from transformers import CLIPTextConfig
 
 from ...rem_engine.backbones.base import MODELSCOPE
-from ...rem_engine.backbones.folder import Checkpoint, check_parts, open_checkpoint, read_json
+from ...rem_engine.backbones.checkpoint import Checkpoint, open_checkpoint
+from ...rem_engine.backbones.configuration import of_transformers, read_json
+from ...rem_engine.backbones.folder import check_no_code, check_parts
 from ...rem_engine.backbones.modelscope import (
     PARTS,
     TEXT_PREFIX,
@@ -39,7 +42,7 @@ from ...rem_engine.checkpoints import Change, LowRank, check
 from ...rem_engine.checkpoints.read import open_state_dict
 from ...rem_engine.checkpoints.stored import StoredTensor, map_tensors
 from ...rem_engine.models import missing_modelscope
-from .backbone import Card, EncodedPrompts, attach_card, card_of, encode_once, prompts_that_fit
+from .backbone import Card, EncodedPrompts, attach_card, card_of, encode_once, name_what_is_not_finite, prompts_that_fit
 
 _LATENTS = comfy.latent_formats.SD15()  # whose factor is ModelScope's too: 0.18215
 _CLIP_NAME = "h"  # under which the host's tokenizers for ViT-H return their tokens
@@ -197,6 +200,7 @@ class ModelScopeHostBackbone(EncodedPrompts):
         # diffusers' modules cannot be loaded in part.
         management.load_models_gpu([self._model], memory_required=memory, force_full_load=True)
         predicted = self._model.model(latents, prompt_embeds, noise)
+        name_what_is_not_finite(predicted, self._model)
         return predicted.to(management.intermediate_device())
 
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
@@ -211,7 +215,8 @@ def load_clip(folder: Path) -> CLIP:
     Raises:
         ValueError: weights of another model than the folder's configuration says.
     """
-    config = read_json(folder / "text_encoder" / "config.json")
+    check_no_code(folder / "tokenizer")
+    config = CLIPTextConfig().to_dict() | of_transformers(folder / "text_encoder" / "config.json", CLIPTextConfig)
     width = config["hidden_size"]
     tokenizer = partial(
         comfy.sd1_clip.SDTokenizer,
@@ -286,7 +291,8 @@ def _base_folder(rem: Checkpoint) -> Path:
     if not found:
         raise FileNotFoundError(missing_modelscope(rem.label, places))
     # Where no folder fits, the first one serves to say what does not.
-    folder = next((folder for folder in found if _could_hold(_config(folder), rem.denoiser or rem.changes)), found[0])
+    weights = rem.denoiser or {name: change for overlay in rem.overlays for name, change in overlay.changes.items()}
+    folder = next((folder for folder in found if _could_hold(_config(folder), weights)), found[0])
     check_parts(folder, PARTS)
     return folder
 
@@ -299,7 +305,8 @@ def _could_hold(config: dict[str, Any], weights: Mapping[str, StoredTensor | Cha
     """Whether a UNet's configuration has the widths of the weights, or of changes of them, as far as these tell."""
     text = {_sides(weight)[1] for name, weight in weights.items() if _READS_TEXT.search(name)}
     first = {_sides(weight)[0] for name, weight in weights.items() if name == "conv_in.weight"}
-    return text <= {config["cross_attention_dim"]} and first <= {config["block_out_channels"][0]}
+    widths = config.get("block_out_channels")
+    return text <= {config.get("cross_attention_dim")} and isinstance(widths, list) and first <= set(widths[:1])
 
 
 def _sides(weight: StoredTensor | Change) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import os
 import re
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,11 +79,14 @@ def describe_files(folder: Path) -> list[str]:
     return [f"{name} {numbers[0]}-{numbers[-1]}" if numbers else name for name, numbers in lines.items()]
 
 
-def written_output(folder: Path, preview: PreviewFrames, node: type[io.ComfyNode]) -> io.NodeOutput:
-    """What a node that wrote a folder hands on and shows: its path, its files, and a strip of frames."""
-    lines = describe_files(folder)
-    show_text(f"{folder}\n{', '.join(lines)}", node)
-    shown = strip_preview(preview.frames(), node).as_dict() | {"text": [str(folder), *lines]}
+def written_output(
+    folder: Path, preview: PreviewFrames, node: type[io.ComfyNode], warnings: Sequence[Mapping[str, str]] = ()
+) -> io.NodeOutput:
+    """What a node that wrote a folder hands on and shows: its path, its files, and a strip of frames; and what the
+    engine's `Coverage` has to say of them."""
+    lines, notes = describe_files(folder), [warning["sentence"] for warning in warnings]
+    show_text("\n".join([*notes, str(folder), ", ".join(lines)]), node)
+    shown = strip_preview(preview.frames(), node).as_dict() | {"text": [*notes, str(folder), *lines]}
     return io.NodeOutput(str(folder), "\n".join(lines), ui=shown)
 
 

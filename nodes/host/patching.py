@@ -4,7 +4,7 @@ compiled modules and offloading keep working."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import comfy.sd
@@ -14,7 +14,15 @@ from comfy.weight_adapter import LoRAAdapter
 from torch import Tensor
 from torch.nn import Module, Parameter
 
-from ...rem_engine.checkpoints.adapter import Change, LowRank, apply_change, check_changes, check_strength
+from ...rem_engine.checkpoints.adapter import (
+    Change,
+    LowRank,
+    apply_change,
+    change_row,
+    check_changes,
+    check_strength,
+)
+from ...rem_engine.checkpoints.stored import FLOAT8
 
 _NETWORK = "diffusion_model"
 _FULL_PRECISION = (torch.float32, torch.float16, torch.bfloat16)
@@ -82,6 +90,34 @@ def with_changes(model: ModelPatcher, changes: Mapping[str, Change], strength: f
         _replace(clone, name, apply_change(base.detach().float(), changes[name], strength))
     _add_patches(clone, {name: _patch(change) for name, change in changes.items() if name not in unreached}, strength)
     return clone
+
+
+def row_of(
+    model: ModelPatcher, laid_over: Sequence[tuple[Mapping[str, Change], float]], is_float8: bool
+) -> Callable[[str, int], tuple[Tensor, torch.dtype]]:
+    """For the engine's `check_base`: rows of the weights of a MODEL as LoadREM has left them, without other LoRAs.
+
+    Args:
+        model: which may be loaded and patched at the time.
+        laid_over, is_float8: see `Card`.
+    """
+    network = dict(model.model.diffusion_model.named_parameters())
+
+    def row(name: str, number: int) -> tuple[Tensor, torch.dtype]:
+        key = f"{_NETWORK}.{name}"
+        sets = [patch for _, patch, _, offset, _ in model.patches.get(key, ()) if _is_set(patch) and offset is None]
+        backup = model.backup.get(key)
+        weight = sets[-1][1][0] if sets else network[name] if backup is None else backup.weight
+        quantised = type(weight) not in (Parameter, Tensor)
+        if quantised:
+            weight = weight.dequantize()
+        values = weight.detach()[number].reshape(-1).float().cpu()
+        for changes, strength in laid_over:
+            if name in changes:
+                values = values + strength * change_row(changes[name], number).cpu()
+        return values, FLOAT8[0] if quantised or is_float8 else weight.dtype
+
+    return row
 
 
 def _unreached(network: Module) -> set[str]:

@@ -19,7 +19,8 @@ from comfy.supported_models_base import ClipTarget
 from torch import Tensor
 
 from ...rem_engine.backbones.base import WAN
-from ...rem_engine.backbones.folder import read_defaults, read_json
+from ...rem_engine.backbones.checkpoint import read_base
+from ...rem_engine.backbones.configuration import read_defaults, read_json
 from ...rem_engine.backbones.load import MINI_FOLDER
 from ...rem_engine.checkpoints import (
     check,
@@ -30,14 +31,16 @@ from ...rem_engine.checkpoints import (
     split_components,
     to_original,
 )
+from ...rem_engine.checkpoints.adapter import Change
 from ...rem_engine.checkpoints.architecture import is_for_modelscope, text_to_video_shapes
+from ...rem_engine.checkpoints.base_signature import check_base
 from ...rem_engine.checkpoints.names import Shaped
 from ...rem_engine.checkpoints.read import open_state_dict
-from ...rem_engine.checkpoints.stored import StoredTensor, map_tensors
+from ...rem_engine.checkpoints.stored import FLOAT8, StoredTensor, map_tensors
 from ...rem_engine.models import missing_base, missing_text_encoder, missing_vae
 from .backbone import Card, attach_card, card_of, check_model
 from .modelscope import load_modelscope
-from .patching import is_quantised, with_changes, with_weights
+from .patching import is_quantised, row_of, with_changes, with_weights
 
 _WAN_VAE_WIDTH = 96
 
@@ -65,7 +68,7 @@ def load_mini(model: ModelPatcher | None, clip: CLIP | None, vae: VAE | None) ->
     label = "REM-mini"
     weights = to_original(read_state_dict(MINI_FOLDER / "transformer"))
     loaded = _load_model(weights, label, _MINI_DTYPE) if model is None else _lay_over(model, weights, label)
-    attach_card(loaded, Card(**read_defaults(MINI_FOLDER)))
+    attach_card(loaded, Card(**read_defaults(MINI_FOLDER, WAN)))
     return (
         loaded,
         clip or load_small_clip(MINI_FOLDER),
@@ -108,8 +111,11 @@ def load_checkpoint(
         if not parts["vae"]:
             raise ValueError(missing_vae(label, folder_paths.get_folder_paths("vae")))
         vae = _load_vae(to_original(map_tensors(parts["vae"])), label)
+    card = Card() if model is None else card_of(model)
     if difference:
-        loaded = _lay_changes_over(model, map_tensors(stored), label, strength)
+        changes = read_changes(map_tensors(stored))
+        loaded = _lay_changes_over(model, changes, Path(path), strength)
+        card = replace(card, laid_over=(*card.laid_over, (changes, strength)))
     elif model is not None:
         loaded = _lay_over(model, to_original(map_tensors(parts["transformer"])), label)
     elif any(entry.scale for entry in stored.values()) and to_original(stored).keys() == stored.keys():
@@ -118,9 +124,10 @@ def load_checkpoint(
         loaded = comfy.sd.load_diffusion_model(path)
     else:
         loaded = _load_model(to_original(map_tensors(parts["transformer"])), label)
+    if not difference:
+        card = replace(card, is_float8=any(entry.stored_dtype in FLOAT8 for entry in parts["transformer"].values()))
     check_model(loaded)
-    card = Card() if model is None else card_of(model)
-    attach_card(loaded, replace(card, name=label, difference=difference))
+    attach_card(loaded, replace(card, name=label))
     note = _QUANTISED if difference and is_quantised(model) else ""
     if note:
         logging.getLogger(__name__).warning("%s: %s", label, note)
@@ -156,13 +163,19 @@ def _lay_over(model: ModelPatcher, weights: dict[str, Tensor], label: str) -> Mo
 
 
 def _lay_changes_over(
-    model: ModelPatcher | None, weights: dict[str, Tensor], label: str, strength: float
+    model: ModelPatcher | None, changes: Mapping[str, Change], path: Path, strength: float
 ) -> ModelPatcher:
-    """A MODEL like `model` with a delta or LoRA."""
+    """A MODEL like `model` with a delta or LoRA, which was made over what `model` is with REM's weights so far."""
+    label = path.name
     if model is None:
         raise ValueError(missing_base(label, folder_paths.get_folder_paths("diffusion_models")))
     check_model(model)
-    return with_changes(model, read_changes(weights), strength, label)
+    loaded = with_changes(model, changes, strength, label)
+    signature, base = read_base(path)
+    card = card_of(model)
+    rows = row_of(model, card.laid_over, card.is_float8)
+    check_base(signature, dict(model.model.diffusion_model.named_parameters()), rows, label, base)
+    return loaded
 
 
 def _check_transformer(weights: Mapping[str, Shaped], label: str) -> None:

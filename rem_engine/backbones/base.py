@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from functools import wraps
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,7 +119,10 @@ FAMILIES: Mapping[FamilyKey, Family] = {family.key: family for family in (WAN, M
 
 
 class Backbone(Protocol):
-    """A video-diffusion model fine-tuned to predict the latents of a mask (REM, sec. 3.2)."""
+    """A video-diffusion model fine-tuned to predict the latents of a mask (REM, sec. 3.2).
+
+    Threads may call one at the same time; where its networks cannot do that, it has them wait (`OneAtATime`).
+    """
 
     @property
     def name(self) -> str:
@@ -172,6 +177,34 @@ class Backbone(Protocol):
 
         A mask is encoded as 0 and 1, not -1 and 1, so the values of interest lie in 0..1.
         """
+
+
+class OneAtATime:
+    """A base of backbones whose networks cannot serve two threads at once: Wan's VAE keeps features between frames.
+
+    Its methods marked with `queued` are called by one thread at a time, and others wait.
+    """
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+_Queuing = TypeVar("_Queuing", bound=OneAtATime)
+
+
+def queued(
+    method: Callable[Concatenate[_Queuing, _Arguments], _Result],
+) -> Callable[Concatenate[_Queuing, _Arguments], _Result]:
+    """A method of a `OneAtATime` that waits until no other such method runs; none may call another."""
+
+    @wraps(method)
+    def call(self: _Queuing, *arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
+        with self.lock:
+            return method(self, *arguments, **named)
+
+    return call
 
 
 def words_from(prompt: str, start: int) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..checkpoints import Change, check, describe, is_adapter, read_changes, split_components
-from ..checkpoints.adapter import apply_change, check_changes, check_strength
-from ..checkpoints.names import name_to_diffusers
+from ..checkpoints import check
+from ..checkpoints.check import check_finite_weight
 from ..checkpoints.read import open_state_dict
-from ..checkpoints.stored import StoredTensor, map_tensors
+from ..checkpoints.stored import StoredTensor
 from .base import FAMILIES, WAN, Family, Network
+from .checkpoint import Checkpoint
+from .configuration import build, read_config, read_json
 
 
 def family_of(folder: Path) -> Family:
@@ -32,47 +31,6 @@ def check_parts(folder: Path, parts: Sequence[str]) -> None:
             raise FileNotFoundError(
                 f"{folder} has no {part}; a model folder holds {', '.join(names[:-1])} and {names[-1]}."
             )
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """REM weights to lay over a model folder; it holds either whole components or changes, or nothing.
-
-    Attributes:
-        label: the file's name.
-        denoiser, vae: whole weights as the file names them; empty for a component it does not hold.
-        changes: what a delta or LoRA changes of the denoiser, by diffusers' names.
-        strength: of the changes, 0..1.
-    """
-
-    label: str = ""
-    denoiser: Mapping[str, StoredTensor] = field(default_factory=dict)
-    vae: Mapping[str, StoredTensor] = field(default_factory=dict)
-    changes: Mapping[str, Change] = field(default_factory=dict)
-    strength: float = 1.0
-
-
-def open_checkpoint(path: Path | None, strength: float = 1.0) -> Checkpoint:
-    """Open a REM checkpoint of any form; None is one that holds nothing.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: not REM weights, or a strength they do not take.
-    """
-    check_strength(strength)
-    label, stored = ("", {}) if path is None else (path.name, open_state_dict(path))
-    if is_adapter(stored):
-        changes = read_changes(map_tensors(stored))
-        renamed = {name_to_diffusers(name): change for name, change in changes.items()}
-        return Checkpoint(label, changes=renamed, strength=strength)
-    if strength != 1.0:
-        raise ValueError(
-            "A strength is for a delta or LoRA; whole weights take the place of the model's, leave it at 1."
-        )
-    whole = split_components(stored)
-    if stored and not whole["transformer"]:
-        raise ValueError(f"{label} holds no transformer, this is {describe(stored)}; a REM denoiser is expected.")
-    return Checkpoint(label, whole["transformer"], whole["vae"])
 
 
 def load_component(
@@ -103,9 +61,10 @@ def load_component(
         ValueError: a component of another class, or weights that do not fit.
     """
     source = rem.label if whole else folder.name
-    with torch.device("meta"):
-        model = model_class.from_config(read_config(folder, model_class.__name__, family))
-    return fill(model, rename(whole or open_state_dict(folder)), f"{source} ({folder.name})", device, dtype)
+    config = read_config(folder, model_class, family)
+    weights = rename(whole or open_state_dict(folder))
+    model = build(folder / "config.json", lambda: model_class.from_config(config), weights)
+    return fill(model, weights, f"{source} ({folder.name})", device, dtype)
 
 
 def fill(
@@ -118,73 +77,49 @@ def fill(
     """Give a model built without memory its weights, one at a time, in the type each is kept in.
 
     Raises:
-        ValueError: weights other than the model's.
+        ValueError: weights other than the model's, or such that are no finite numbers.
     """
     check(weights, {name: value.shape for name, value in model.state_dict().items()}, label)
-    filled = {name: entry.read().to(device, dtype(name)) for name, entry in weights.items()}
+    filled = {}
+    for name, entry in weights.items():
+        filled[name] = entry.read().to(device, dtype(name))
+        check_finite_weight(filled[name], name, entry.file.name, entry.stored_dtype)
     model.load_state_dict(filled, assign=True)
     # Frozen, or autocast would keep a half-precision copy of every float32 weight through a pass.
     return model.eval().requires_grad_(False)
 
 
-def lay_over(model: Network, rem: Checkpoint) -> None:
-    """Add a delta or LoRA to a denoiser's weights, in place; whole weights are in it already."""
-    weights = model.state_dict()
-    check_changes(weights, rem.changes, rem.label)
-    for name, change in rem.changes.items():
-        weights[name].copy_(apply_change(weights[name], change, rem.strength))
+def load_tokenizer(folder: Path, rows: int) -> Any:
+    """The tokenizer of a model folder; no code that comes with it is run.
 
-
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model folder.
+    Args:
+        folder: the model's.
+        rows: of the text encoder's table, one a token.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: it cannot be read, asks for code of its own, or has more tokens than that.
     """
     from transformers import AutoTokenizer
 
+    place = folder / "tokenizer"
+    check_no_code(place)
     try:
-        return AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"The tokenizer in {folder} cannot be read: {error}") from error
+        tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # damaged files can fail in any way
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ValueError(
+            f"The tokenizer in {place} cannot be read ({reason.rstrip('.')}); download its files again."
+        ) from error
+    if not tokenizer.is_fast or len(tokenizer) > rows:
+        raise ValueError(
+            f"The tokenizer in {place} has {len(tokenizer)} tokens, and the text encoder beside it a row for {rows}; "
+            "parts of one model are expected: download both again."
+        )
+    return tokenizer
 
 
-def read_config(folder: Path, class_name: str, family: str) -> dict[str, Any]:
-    """config.json of a component.
-
-    Raises:
-        ValueError: of another class than `class_name`, which is `family`'s.
-    """
-    config = read_json(folder / "config.json")
-    if config.get("_class_name") != class_name:
-        raise ValueError(f"{folder} holds a {config.get('_class_name')}, where a {class_name} ({family}) is expected.")
-    return config
-
-
-def read_defaults(folder: Path) -> dict[str, Any]:
-    """rem.json as arguments of a backbone; a plain base model has none.
-
-    Raises:
-        ValueError: it lacks something.
-    """
-    path = folder / "rem.json"
-    if not path.is_file():
-        return {}
-    card = read_json(path)
-    try:
-        return {
-            "name": str(card["name"]),
-            "default_size": (int(card["size"][0]), int(card["size"][1])),
-            "default_window": int(card["window"]),
-            "default_overlap": int(card["overlap"]),
-        }
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"{path} must give name, size [H, W], window and overlap.") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises ValueError for a file that is no JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+def check_no_code(place: Path) -> None:
+    """Raise ValueError where a tokenizer's folder asks for code that comes with it, or its settings are no JSON."""
+    for name in ("tokenizer_config.json", "config.json"):
+        if (place / name).is_file():
+            read_json(place / name)

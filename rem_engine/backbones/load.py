@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from .base import Backbone, FamilyKey
+    from .checkpoint import Paths
 
 _log = logging.getLogger(__name__)
 
@@ -22,8 +23,8 @@ MINI_FOLDER = Path(__file__).parents[1] / "mini"
 def load_backbone(
     model: str | Path = "mini",
     *,
-    checkpoint: str | Path | None = None,
-    strength: float = 1.0,
+    checkpoint: Paths = None,
+    strength: float | Sequence[float] = 1.0,
     device: str = "auto",
     dtype: str = "auto",
 ) -> Backbone:
@@ -33,16 +34,17 @@ def load_backbone(
         model: "mini" (bundled), or a folder in diffusers' layout: of Wan2.1 with `transformer/`, `vae/`,
             `text_encoder/` and `tokenizer/`, such as a download of Wan-AI/Wan2.1-T2V-14B-Diffusers; or of ModelScope
             with `unet/` in place of the transformer, and `scheduler/`: ali-vilab/text-to-video-ms-1.7b.
-        checkpoint: REM weights (.pth or .safetensors): whole ones take the place of the denoiser's and, where they
-            hold one, of the VAE's; a delta or LoRA is added to the denoiser's.
-        strength: of a delta or LoRA, 0 (the model's own weights) to 1 (REM).
+        checkpoint: REM weights (.pth or .safetensors), one file or several: whole ones take the place of the
+            denoiser's and, where they hold one, of the VAE's; deltas and LoRAs are added to the denoiser's in their
+            order, each to what it was made over where the file says what that is.
+        strength: of deltas and LoRAs, 0 (the model's own weights) to 1 (REM): of all, or one for each in their order.
         device: see `devices.find_device`.
         dtype: "auto", "float32", "bfloat16" or "float16"; "auto" is what the authors evaluate in: for Wan bfloat16 on a
             GPU (and float32 on the CPU), for ModelScope float32.
 
     Raises:
         FileNotFoundError: no such model or checkpoint.
-        ValueError: weights that do not fit the model, or a device or type that does not exist.
+        ValueError: weights that do not fit the model or its base, or a device or type that does not exist.
         RuntimeError: a device was asked for and there is none.
     """
     from .folder import family_of
@@ -58,7 +60,7 @@ def load_backbone(
     _log.debug("loading %s on %s in %s, with %s", folder, chosen, dtype, checkpoint or "its own weights")
     return loaders[family.key](
         folder,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
+        checkpoint=checkpoint,
         strength=strength,
         device=chosen,
         dtype=_dtype(dtype),

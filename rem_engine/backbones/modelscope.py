@@ -17,18 +17,10 @@ from ..checkpoints.read import open_state_dict
 from ..checkpoints.stored import StoredTensor
 from ..layers import check_prompt
 from ..memory import available_bytes
-from .base import MODELSCOPE, TEXT_ROWS, Network, warn_cut_prompt, words_from
-from .folder import (
-    Checkpoint,
-    check_parts,
-    fill,
-    lay_over,
-    load_component,
-    load_tokenizer,
-    open_checkpoint,
-    read_defaults,
-    read_json,
-)
+from .base import MODELSCOPE, TEXT_ROWS, Network, OneAtATime, queued, warn_cut_prompt, words_from
+from .checkpoint import Checkpoint, Paths, lay_over, open_checkpoint
+from .configuration import build, of_class, of_transformers, read_defaults, read_json
+from .folder import check_parts, fill, load_component, load_tokenizer
 
 _SCHEDULE = "scheduler/scheduler_config.json"
 PARTS = ("unet/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer", _SCHEDULE)
@@ -111,7 +103,7 @@ def draw_noise(latents: Tensor, seed: int) -> Tensor:
     return rearrange(noise.to(latents.device), "t c h w -> 1 c t h w")
 
 
-class ModelScopeBackbone:
+class ModelScopeBackbone(OneAtATime):
     """The UNet, the image VAE and the CLIP text encoder of text-to-video-ms-1.7b; a `Backbone`.
 
     The UNet computes in the type of its weights, the VAE in float32.
@@ -136,12 +128,14 @@ class ModelScopeBackbone:
         default_window: int = MODELSCOPE.default_window,
         default_overlap: int = MODELSCOPE.default_overlap,
     ) -> None:
+        super().__init__()
         self.denoiser, self.vae = denoiser, vae
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
         self.name = name
         self.family = replace(MODELSCOPE, text_width=denoiser.unet.config.cross_attention_dim)
         self.default_size, self.default_window, self.default_overlap = default_size, default_window, default_overlap
 
+    @queued
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
         """Frames [T,3,H,W] in -1..1 -> latents [1,4,T,H/8,W/8], the mode of the posterior times the scaling factor."""
@@ -149,6 +143,7 @@ class ModelScopeBackbone:
         modes = [self.vae.encode(group.to(self.vae.device, torch.float32)).latent_dist.mode() for group in groups]
         return rearrange(torch.cat(modes).mul_(self.vae.config.scaling_factor), "t c h w -> 1 c t h w")
 
+    @queued
     @torch.no_grad()
     def encode_text(self, prompt: str) -> Tensor:
         """Prompt -> float32 [77,D], the last hidden state of all 77 rows, padding included, without a mask (REM).
@@ -179,6 +174,7 @@ class ModelScopeBackbone:
         """See `draw_noise` above."""
         return draw_noise(latents, seed)
 
+    @queued
     @torch.no_grad()
     def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None = None) -> Tensor:
         """Latents [1,4,T,h,w], prompts [P,77,D], noise [1 or P,4,T,h,w] -> mask latents [P,4,T,h,w] in one pass.
@@ -188,6 +184,7 @@ class ModelScopeBackbone:
         """
         return self.denoiser(latents, prompt_embeds, noise)
 
+    @queued
     @torch.no_grad()
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
         """Mask latents [1,4,T,h,w] -> [T,3,8h,8w], not clamped; a mask's values lie in 0..1."""
@@ -196,7 +193,12 @@ class ModelScopeBackbone:
 
 
 def load_modelscope(
-    folder: Path, *, checkpoint: Path | None, strength: float = 1.0, device: torch.device, dtype: torch.dtype
+    folder: Path,
+    *,
+    checkpoint: Paths,
+    strength: float | Sequence[float] = 1.0,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> ModelScopeBackbone:
     """Load a ModelScope model folder (diffusers' layout), offline, with a REM checkpoint laid over it.
 
@@ -204,8 +206,8 @@ def load_modelscope(
         folder: holds `unet/`, `vae/`, `text_encoder/`, `tokenizer/`, `scheduler/`, and perhaps `rem.json`
             {"name", "size": [H, W], "window", "overlap"}.
         checkpoint: weights of the whole UNet (of either stage of training), and perhaps of the VAE, that replace the
-            folder's; or a delta or LoRA, which is added to the folder's UNet.
-        strength: of a delta or LoRA, 0..1.
+            folder's; a delta or LoRA, which is added to the UNet; or several, see `open_checkpoint`.
+        strength: of deltas and LoRAs, 0..1.
         device: where the model runs.
         dtype: float32, bfloat16 or float16; for the UNet and the text encoder; the VAE computes in float32.
 
@@ -214,7 +216,7 @@ def load_modelscope(
         ValueError: weights that do not fit, or files that cannot be read.
     """
     check_parts(folder, PARTS)
-    rem = open_checkpoint(checkpoint, strength)
+    defaults, rem = read_defaults(folder, MODELSCOPE), open_checkpoint(checkpoint, strength)
     denoiser = load_denoiser(folder, rem, device, dtype)
     vae = load_vae(folder, rem, device)
     text_encoder, tokenizer = _load_text(folder, device, dtype)
@@ -223,7 +225,7 @@ def load_modelscope(
             f"{folder}/unet takes text of width {denoiser.unet.config.cross_attention_dim}, and its text_encoder gives "
             f"{text_encoder.config.hidden_size}; parts of one model are expected."
         )
-    return ModelScopeBackbone(denoiser, vae, text_encoder, tokenizer, **read_defaults(folder))
+    return ModelScopeBackbone(denoiser, vae, text_encoder, tokenizer, **defaults)
 
 
 def load_denoiser(folder: Path, rem: Checkpoint, device: torch.device, dtype: torch.dtype) -> ModelScopeDenoiser:
@@ -244,8 +246,15 @@ def load_denoiser(folder: Path, rem: Checkpoint, device: torch.device, dtype: to
         device=device,
         dtype=lambda name: dtype,
     )
-    lay_over(unet, rem)
-    return ModelScopeDenoiser(unet, DDIMScheduler.from_config(read_json(folder / _SCHEDULE)))
+    if rem.overlays:
+        lay_over(unet, rem, rem.denoiser or open_state_dict(folder / "unet"))
+    schedule = folder / _SCHEDULE
+    config = of_class(read_json(schedule), schedule, DDIMScheduler)
+    try:
+        scheduler = DDIMScheduler.from_config(config)
+    except Exception as error:  # whatever a setting may lead to in the library
+        raise ValueError(f"{schedule} is no noise schedule ({error}); download it again.") from error
+    return ModelScopeDenoiser(unet, scheduler)
 
 
 def load_vae(folder: Path, rem: Checkpoint, device: torch.device) -> Network:
@@ -279,16 +288,18 @@ def text_weights(folder: Path) -> dict[str, StoredTensor]:
 def _load_text(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Network, Any]:
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    with torch.device("meta"):
-        encoder = CLIPTextModel(CLIPTextConfig.from_dict(read_json(folder / "text_encoder" / "config.json")))
+    path = folder / "text_encoder" / "config.json"
+    config = of_transformers(path, CLIPTextConfig)
+    stored = text_weights(folder)
+    encoder = build(path, lambda: CLIPTextModel(CLIPTextConfig.from_dict(config)), stored)
     prefix = TEXT_PREFIX if next(iter(encoder.state_dict())).startswith(TEXT_PREFIX) else ""
-    weights = {f"{prefix}{name}": entry for name, entry in text_weights(folder).items()}
+    weights = {f"{prefix}{name}": entry for name, entry in stored.items()}
     encoder = fill(encoder, weights, f"{folder.name} (text_encoder)", device, lambda name: dtype)
     # Counted, not stored, so that the model built without memory has none yet.
     for module in encoder.modules():
         if getattr(module, _POSITION_IDS, None) is not None:
             module.position_ids = torch.arange(module.position_ids.shape[-1], device=device)[None]
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder, encoder.config.vocab_size)
     special = folder / "tokenizer" / "special_tokens_map.json"
     if special.is_file() and (pad := read_json(special).get("pad_token")):
         # The published folder names another pad token in tokenizer_config.json, which some versions of transformers

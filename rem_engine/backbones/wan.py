@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,10 @@ from ..checkpoints.read import open_state_dict
 from ..checkpoints.stored import StoredTensor
 from ..layers import check_prompt
 from ..memory import available_bytes
-from .base import TEXT_ROWS, WAN, Network, fit_text_rows, warn_cut_prompt, words_from
-from .folder import (
-    check_parts,
-    fill,
-    lay_over,
-    load_component,
-    load_tokenizer,
-    open_checkpoint,
-    read_defaults,
-    read_json,
-)
+from .base import TEXT_ROWS, WAN, Network, OneAtATime, fit_text_rows, queued, warn_cut_prompt, words_from
+from .checkpoint import Paths, lay_over, open_checkpoint
+from .configuration import build, of_transformers, read_defaults
+from .folder import check_parts, fill, load_component, load_tokenizer
 
 # Parts of the transformer that stay float32 beside a half-precision rest, as REM's released code loads it.
 _FLOAT32_PARTS = (
@@ -36,7 +29,7 @@ _TIED_EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
 _TOKENS_READ = 512  # REM's released code tokenises with this limit
 
 
-class WanBackbone:
+class WanBackbone(OneAtATime):
     """The Wan2.1 transformer, VAE and UMT5 text encoder; a `Backbone`.
 
     In half precision the transformer runs under autocast with its sensitive parts in float32, as the authors' does. The
@@ -66,6 +59,7 @@ class WanBackbone:
         default_overlap: int = WAN.default_overlap,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        super().__init__()
         self.transformer, self.vae = transformer, vae
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
         self.name = name
@@ -76,12 +70,14 @@ class WanBackbone:
         statistics = torch.tensor([vae.config.latents_mean, vae.config.latents_std], device=self.device)
         self._mean, self._std = statistics.view(2, 1, -1, 1, 1, 1)
 
+    @queued
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
         """Frames [T,3,H,W] in -1..1, T = 4k+1 -> normalised latents [1,16,t,H/8,W/8], the mode of the posterior."""
         clip = rearrange(frames.to(self.device, torch.float32), "t c h w -> 1 c t h w")
         return (self.vae.encode(clip).latent_dist.mode() - self._mean) / self._std
 
+    @queued
     @torch.no_grad()
     def encode_text(self, prompt: str) -> Tensor:
         """Prompt -> float32 [77,4096]: one row a token (with `</s>`), then zero rows.
@@ -124,6 +120,7 @@ class WanBackbone:
     def draw_noise(self, latents: Tensor, seed: int) -> None:
         """None: REM on Wan takes clean latents."""
 
+    @queued
     @torch.no_grad()
     def predict_mask_latents(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None = None) -> Tensor:
         """Clean latents [1,16,t,h,w], prompts [P,77,4096] -> mask latents [P,16,t,h,w] in one pass at t = 0 (REM)."""
@@ -137,6 +134,7 @@ class WanBackbone:
             )[0]
         return predicted.float()
 
+    @queued
     @torch.no_grad()
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
         """Normalised mask latents [1,16,t,h,w] -> [4t-3,3,8h,8w], clamped to -1..1; a mask's values lie in 0..1."""
@@ -161,8 +159,8 @@ def _cut_words(prompt: str, offsets: list[list[int]]) -> str:
 def load_wan(
     folder: Path,
     *,
-    checkpoint: Path | None,
-    strength: float = 1.0,
+    checkpoint: Paths,
+    strength: float | Sequence[float] = 1.0,
     device: torch.device,
     dtype: torch.dtype,
     text_dtype: torch.dtype | None = None,
@@ -172,9 +170,9 @@ def load_wan(
     Args:
         folder: holds `transformer/`, `vae/`, `text_encoder/`, `tokenizer/`, and perhaps `rem.json`
             {"name", "size": [H, W], "window", "overlap"}. Weights may be under diffusers' or the original names.
-        checkpoint: weights of the whole transformer, and perhaps of the VAE, that replace the folder's; or a delta or
-            LoRA, which is added to the folder's transformer.
-        strength: of a delta or LoRA, 0..1.
+        checkpoint: weights of the whole transformer, and perhaps of the VAE, that replace the folder's; a delta or
+            LoRA, which is added to the transformer; or several, see `open_checkpoint`.
+        strength: of deltas and LoRAs, 0..1.
         device: where the model runs.
         dtype: float32, bfloat16 or float16; see `WanBackbone`.
         text_dtype: of the text encoder; by default float32 beside a float32 transformer, otherwise bfloat16.
@@ -187,7 +185,7 @@ def load_wan(
     from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 
     check_parts(folder, ("transformer/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer"))
-    rem = open_checkpoint(checkpoint, strength)
+    defaults, rem = read_defaults(folder, WAN), open_checkpoint(checkpoint, strength)
 
     def load(
         part: str, model_class: type[Network], whole: Mapping[str, StoredTensor], dtype_of: Callable[[str], torch.dtype]
@@ -197,7 +195,8 @@ def load_wan(
         )
 
     transformer = load("transformer", WanTransformer3DModel, rem.denoiser, lambda name: _transformer_dtype(name, dtype))
-    lay_over(transformer, rem)
+    if rem.overlays:
+        lay_over(transformer, rem, rem.denoiser or open_state_dict(folder / "transformer"))
     config = transformer.config
     if config.text_dim != WAN.text_width:
         raise ValueError(
@@ -208,26 +207,32 @@ def load_wan(
         device
     )
     vae = load("vae", AutoencoderKLWan, rem.vae, lambda name: torch.float32)
+    statistics = (vae.config.latents_mean, vae.config.latents_std)
+    if any(len(values) != WAN.latent_channels for values in statistics) or 0 in vae.config.latents_std:
+        raise ValueError(
+            f"{folder}/vae/config.json must give latents_mean and latents_std, {WAN.latent_channels} numbers each, of "
+            "which the latter are not 0; download it again."
+        )
     if text_dtype is None:
         text_dtype = torch.float32 if dtype == torch.float32 else torch.bfloat16
     text_encoder, tokenizer = _load_text(folder, device, text_dtype)
-    return WanBackbone(transformer, vae, text_encoder, tokenizer, dtype=dtype, **read_defaults(folder))
+    return WanBackbone(transformer, vae, text_encoder, tokenizer, dtype=dtype, **defaults)
 
 
 def _load_text(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Network, Any]:
     from transformers import UMT5Config, UMT5EncoderModel
 
-    config = UMT5Config.from_dict(read_json(folder / "text_encoder" / "config.json"))
+    path = folder / "text_encoder" / "config.json"
+    config = of_transformers(path, UMT5Config)
     weights = open_state_dict(folder / "text_encoder")
     # One table under two names, of which files keep either or both.
     for name, other in (_TIED_EMBEDDINGS, _TIED_EMBEDDINGS[::-1]):
         if other in weights:
             weights.setdefault(name, weights[other])
-    with torch.device("meta"):
-        encoder = UMT5EncoderModel(config)
+    encoder = build(path, lambda: UMT5EncoderModel(UMT5Config.from_dict(config)), weights)
     encoder = fill(encoder, weights, "text_encoder", device, lambda name: dtype)
     encoder.tie_weights()
-    return encoder, load_tokenizer(folder)
+    return encoder, load_tokenizer(folder, encoder.config.vocab_size)
 
 
 def _transformer_dtype(name: str, dtype: torch.dtype) -> torch.dtype:

@@ -148,6 +148,13 @@ def apply_change(weight: Tensor, change: Change, strength: float = 1.0) -> Tenso
     return weight.float().add(full.to(weight.device), alpha=strength).to(weight.dtype)
 
 
+def change_row(change: Change, number: int) -> Tensor:
+    """One row of a change, [everything but the first dimension], float32."""
+    if isinstance(change, LowRank):
+        return change.up[number].float() @ change.down.float() * change.scale
+    return change[number].float().reshape(-1)
+
+
 def check_changes(
     weights: Mapping[str, Shaped], changes: Mapping[str, Change], label: str = "The delta or LoRA"
 ) -> None:

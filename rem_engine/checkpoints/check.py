@@ -5,8 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from .architecture import describe
 from .names import Shaped
+
+# Of each type as an integer: where all of these bits are set, a number is NaN or infinite.
+_NOT_FINITE = {
+    torch.float64: ("<u8", 0x7FF0_0000_0000_0000),
+    torch.float32: ("<u4", 0x7F80_0000),
+    torch.bfloat16: ("<u2", 0x7F80),
+    torch.float16: ("<u2", 0x7C00),
+    torch.float8_e5m2: ("u1", 0x7C),
+    torch.float8_e4m3fn: ("u1", 0x7F),
+}
 
 _NAMED = 3  # differences a message names; one usually tells the story
 
@@ -47,6 +61,40 @@ def check(
             f"{label} does not fit: this is {describe(weights)}, {model} is {expected} ({'; '.join(differences)}). "
             "Choose a file made for the same architecture and size."
         )
+
+
+def check_finite_weight(values: Tensor, name: str, label: str, was: torch.dtype | None = None) -> None:
+    """Make sure that a weight holds finite numbers, as it is kept in memory.
+
+    Args:
+        values: the weight.
+        name: of the weight.
+        label: the file it is from, for the message.
+        was: the type it was brought to its own from.
+
+    Raises:
+        ValueError: some are NaN or infinite.
+    """
+    if not values.is_floating_point():
+        return
+    # torch has no sums of fp8.
+    numbers = values.float() if values.dtype.itemsize == 1 else values
+    # A sum is finite only if every term is, and costs a third of looking at each of them.
+    if numbers.sum().isfinite() or numbers.isfinite().all():
+        return
+    advice = "download the file again"
+    if values.dtype == torch.float16 and was not in (None, torch.float16):
+        advice += ", or choose bfloat16 or float32 in place of float16, which ends at 65504"
+    raise ValueError(f"The weight {name} of {label} holds values that are not finite (NaN or infinite): {advice}.")
+
+
+def are_finite(data: memoryview, dtype: torch.dtype) -> bool:
+    """Whether the numbers of a type that bytes stand for are all finite; whole numbers are."""
+    if dtype not in _NOT_FINITE:
+        return True
+    kind, mask = _NOT_FINITE[dtype]
+    bits = np.frombuffer(data, kind)
+    return not np.any((bits & bits.dtype.type(mask)) == mask)
 
 
 def _first(names: Sequence[str]) -> str:

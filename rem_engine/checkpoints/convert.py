@@ -19,7 +19,8 @@ from ..sizes import gigabytes
 from ..whole_files import written_whole
 from .adapter import Change, is_adapter, stored_change
 from .architecture import MODELSCOPE, architecture_id, describe, text_to_video_shapes
-from .check import check
+from .base_signature import KEY, row_of_stored, sign_base
+from .check import are_finite, check, check_finite_weight
 from .low_rank import low_rank
 from .names import name_to_diffusers, split_components, to_original
 from .read import open_state_dict
@@ -198,7 +199,8 @@ class _ConversionWriter:
         entry, dtype = self._weights[name], self._dtype(name)
         stored_name = name_to_diffusers(name) if self._conversion.names == "diffusers" else name
         if dtype in FLOAT8:
-            values = _finite(entry.read().float(), name)
+            values = entry.read().float()
+            check_finite_weight(values, name, entry.file.name)
             self._advance(entry.nbytes)
             scale = (values.abs().amax() / _FLOAT8_MAX).clamp(min=torch.finfo(torch.float32).tiny)
             self._add(stored_name, dtype, entry.shape, [_cast(values / scale, dtype, name)])
@@ -206,12 +208,12 @@ class _ConversionWriter:
             # Two elements say: multiply in the wide type. ComfyUI's own files have the marker so.
             self._scalars["scaled_fp8"] = torch.zeros(2, dtype=dtype)
         elif entry.is_contiguous:
-            parts: Iterable[Tensor | memoryview] = self._copied(entry)
+            parts: Iterable[Tensor | memoryview] = self._copied(entry, name)
             if entry.stored_dtype != dtype:
                 parts = (_cast(torch.frombuffer(part, dtype=entry.stored_dtype), dtype, name) for part in parts)
             self._add(stored_name, dtype, entry.shape, parts)
         else:
-            parts = (_cast(piece.read(), dtype, name) for piece in self._counted(entry))
+            parts = (_cast(_finite(piece, name), dtype, name) for piece in self._counted(entry))
             self._add(stored_name, dtype, entry.shape, parts)
 
     def _write_change(self, name: str, base: StoredTensor) -> None:
@@ -238,9 +240,10 @@ class _ConversionWriter:
         flat, start = difference.view(-1), 0
         for piece, of_base in zip(self._counted(entry), base.pieces(_PIECE)):
             stop = start + piece.shape.numel()
-            torch.sub(piece.read().float().reshape(-1), of_base.read().float().reshape(-1), out=flat[start:stop])
+            ours, theirs = (_finite(part, name).float().reshape(-1) for part in (piece, of_base))
+            torch.sub(ours, theirs, out=flat[start:stop])
             start = stop
-        return _finite(difference, name)
+        return difference
 
     def _is_worth_factorising(self, name: str, entry: StoredTensor) -> bool:
         if self._conversion.form != "lora" or len(entry.shape) != 2:
@@ -273,8 +276,9 @@ class _ConversionWriter:
             "rem.dtype": _dtype_name(conversion.dtype),
             "rem.source": conversion.source.name,
         }
-        if conversion.base:
+        if conversion.base and self._base:
             ours["rem.base"] = conversion.base.name
+            ours[KEY] = sign_base(self._base, row_of_stored(self._base)).to_text()
         if conversion.form == "lora":
             ours["rem.rank"] = str(conversion.rank)
         return given | ours
@@ -283,13 +287,15 @@ class _ConversionWriter:
         self._writer.add(name, dtype, shape, parts)
         self._summary.tensors += 1
 
-    def _copied(self, entry: StoredTensor) -> Iterator[memoryview]:
+    def _copied(self, entry: StoredTensor, name: str) -> Iterator[memoryview]:
         buffer = memoryview(bytearray(min(_COPIED, entry.nbytes)))
         with open(entry.file, "rb", buffering=0) as file:
             file.seek(entry.offset)
             for start in range(0, entry.nbytes, _COPIED):
                 part = buffer[: min(_COPIED, entry.nbytes - start)]
                 read_into(file, part)
+                if not are_finite(part, entry.stored_dtype):
+                    check_finite_weight(torch.frombuffer(part, dtype=entry.stored_dtype), name, entry.file.name)
                 yield part
                 self._advance(len(part))
 
@@ -353,9 +359,9 @@ def _cast(values: Tensor, dtype: torch.dtype, name: str) -> Tensor:
     return cast
 
 
-def _finite(values: Tensor, name: str) -> Tensor:
-    if not values.isfinite().all():
-        raise ValueError(f"{name} holds values that are not finite numbers; the file is damaged, download it again.")
+def _finite(piece: StoredTensor, name: str) -> Tensor:
+    values = piece.read()
+    check_finite_weight(values, name, piece.file.name)
     return values
 
 

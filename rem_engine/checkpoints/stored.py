@@ -78,6 +78,10 @@ class StoredTensor:
             read_into(file, memoryview(raw.numpy()))
         return self._unscaled(raw.view(self.stored_dtype).as_strided(self.shape, self.stride))
 
+    def row(self, number: int) -> Tensor:
+        """The values of one row, [everything but the first dimension], out of the file alone where the form permits."""
+        return self._rows(number, number + 1).read().reshape(-1)
+
     def _rows(self, start: int, stop: int) -> StoredTensor:
         return replace(
             self,

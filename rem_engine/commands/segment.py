@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..input_files import check_is_file
 from ..run.layout import DELIVERIES, WRITABLE, help_lines
@@ -46,6 +47,10 @@ examples:
   unclipped float32 masks for further work, and no pictures
     python -m rem_engine segment shot.mov -p "the fire" -o masks --write npz
 
+  a LoRA of your own that was trained over REM, over REM as a delta of Wan2.1
+    python -m rem_engine segment shot.mov -p "the waves" -o masks --model Wan2.1-T2V-14B-Diffusers \\
+        --checkpoint rem_delta.safetensors --checkpoint mine.safetensors
+
   the published REM weights over Wan2.1, on a GPU
     python -m rem_engine segment shot.mov -p "the waves" -o masks --model Wan2.1-T2V-14B-Diffusers --checkpoint rem.pth
 
@@ -64,8 +69,8 @@ a prompt is written as
   smoke: the smoke | -the steam | -the fog              less what other words name
 
 what OUT holds:
-  run.json                      settings, versions, seconds per stage, all layers with prompts and mean areas, and which
-                                files are whose
+  run.json                      settings, versions, seconds per stage, all layers with prompts and mean areas, warnings
+                                of layers that are empty or full in every frame, and which files are whose
   masks as the model gives them, after what is left out and --combine, without the matte options:
 {help_lines(("masks", "soft", "npz", "overlay", "ids"))}
   mattes, shaped by the matte options:
@@ -118,8 +123,21 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     add_out_options(segment)
     add("--model", default="mini", metavar="mini|DIR", help="REM-mini, or a model folder in diffusers' layout (mini)")
-    add("--checkpoint", metavar="FILE", type=Path, help="REM weights for the model: whole ones, a delta or a LoRA")
-    add("--strength", metavar="X", type=float, default=1.0, help="of a delta or LoRA, 0 to 1 (1)")
+    add(
+        "--checkpoint",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        help="REM weights for the model: whole ones, a delta or a LoRA. Several times for several, laid over in their "
+        "order, whole ones first",
+    )
+    add(
+        "--strength",
+        metavar="X",
+        type=float,
+        action="append",
+        help="of deltas and LoRAs, 0 to 1: once for all of them, or once for each, in their order (1)",
+    )
     add_segment_options(segment)
     add(
         "--close-up",
@@ -168,6 +186,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         again=options.again,
     )
     model = {name: getattr(options, name) for name in signature(load_segmenter).parameters}
+    model |= {"checkpoint": _one_or_all(options.checkpoint), "strength": _one_or_all(options.strength or (1.0,))}
     result = segment_file(options.shot, prompts, job, model, close_up=options.close_up, progress=bar)
     bar.close()
     if result is None:
@@ -201,6 +220,12 @@ def _prompts(options: argparse.Namespace) -> tuple[str, ...]:
             "(see python -m rem_engine segment --help)"
         )
     return tuple(lines)
+
+
+def _one_or_all(given: Sequence[Any] | None) -> Any:
+    """What an option was given: one value as itself, several as a tuple, None for none."""
+    values = tuple(given or ())
+    return values if len(values) > 1 else next(iter(values), None)
 
 
 def _threshold(text: str) -> float:

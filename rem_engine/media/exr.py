@@ -12,7 +12,8 @@ import OpenEXR
 
 from ..input_files import check_is_file, told_as_damage
 from ..memory import check_fits
-from .colour import LARGEST_HALF, ColourTags
+from ..pixels import check_finite_pixels
+from .colour import ColourTags
 from .shot import ShotInfo
 from .timecode import exact_rate, from_exr
 
@@ -54,7 +55,7 @@ def read_exr(file: Path) -> np.ndarray:
     cover is black; what it holds beyond the display window is cut off.
 
     Returns:
-        float32 [H,W,3]. Values above 1 and below 0 stay; NaN is 0, infinities are the largest 16-bit float, 65504.
+        float32 [H,W,3]. Values above 1 and below 0 stay.
 
     Raises:
         ValueError: a damaged file, deep data, no R, G, B or Y channel, or several layers that have them.
@@ -67,7 +68,7 @@ def read_exr_mask(file: Path) -> np.ndarray:
     channel.
 
     Returns:
-        float32 [H,W]. NaN is 0; 0 beyond the data window.
+        float32 [H,W]; 0 beyond the data window.
 
     Raises:
         ValueError: a damaged file, deep data, or none of these channels.
@@ -87,7 +88,7 @@ def _read(file: Path, choose: Callable[[Path, Collection[str]], Sequence[str]]) 
         raise ValueError(f"{file.name} holds deep data: flatten it before it is read.")
     with told_as_damage(f"{file.name} cannot be decoded: {_ADVICE}"):
         linear = np.stack([channels[name].pixels.astype(np.float32) for name in names], axis=-1)
-    linear = np.nan_to_num(linear, copy=False, nan=0.0, posinf=LARGEST_HALF, neginf=-LARGEST_HALF)
+    check_finite_pixels(linear, file)
     return _in_display_window(linear, header)
 
 

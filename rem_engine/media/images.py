@@ -13,6 +13,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from ..input_files import check_is_file, told_as_damage
 from ..memory import check_fits
+from ..pixels import check_finite_pixels
 from .colour import linear_to_srgb
 from .dpx import dpx_info, read_dpx
 from .exr import check_exr_fits, exr_info, read_exr
@@ -169,7 +170,9 @@ def _read_deep(file: Path, height: int, width: int) -> np.ndarray:
     if pixels.dtype == np.uint16:
         pixels = pixels.astype(np.float32) / 65535.0
     elif np.issubdtype(pixels.dtype, np.floating):
-        pixels = np.nan_to_num(pixels.astype(np.float32), nan=0.0).clip(0.0, 1.0)
+        pixels = pixels.astype(np.float32)
+        check_finite_pixels(pixels, file)
+        pixels = pixels.clip(0.0, 1.0)
     else:
         raise ValueError(f"{file.name} holds {pixels.dtype} values: save it with 8 or 16 bits a channel, or as EXR.")
     if pixels.ndim == 2:

@@ -14,6 +14,7 @@ from PIL import Image
 from ..media.writing import ids_png, mask_png, soft_png
 from ..pixels import to_uint16
 from ..whole_files import written_together, written_whole
+from .coverage import are_ranges
 from .layout import KINDS, SEQUENCES, STORED_MASKS, VIDEOS, array_file, mask_number
 from .output import Output
 
@@ -273,6 +274,7 @@ def _is_state(state: dict[str, Any], layers: int) -> bool:
         and all(isinstance(value, (int, float)) for value in seconds.values())
         and isinstance(notes, dict)
         and (not notes or {"cuts", "prompts_per_pass"} <= notes.keys())
+        and all(are_ranges(notes.get(what, []), layers) for what in ("masks", "mattes"))
     )
 
 

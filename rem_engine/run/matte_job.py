@@ -15,7 +15,8 @@ import torch
 
 from ..devices import find_device
 from ..matte import Frame, MatteSettings
-from ..matte.frames import plate_of
+from ..matte.checks import check_finite
+from ..matte.frames import alpha_of, plate_of
 from ..media.masks import Masks, open_masks
 from ..media.reading import open_shot, shot_files
 from ..media.shot import Shot
@@ -24,6 +25,7 @@ from ..progress import SILENT, Progress
 from ..segment.cuts import CutFinder
 from ..segment.settings import check_cuts
 from .account import NoAccount, file_sets, read_runs
+from .coverage import Coverage
 from .delivery import Delivery
 from .delivery_settings import DeliverySettings
 from .fingerprint import content_hash, settings_hash
@@ -58,7 +60,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
 
     Args:
         job: which masks, and how.
-        progress: told "mattes".
+        progress: told "mattes", and of layers whose mattes are empty or full in every frame.
 
     Returns:
         what was written, as paths below `job.out`; a sequence as one entry with its first and last number. None where
@@ -92,17 +94,21 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
             if output.whole is not None:
                 return None
             delivery = Delivery(output.work, shot.name, list(layers), shot.info, job.delivery)
-            masked = _MaskedFrames(shot, list(layers.values()), job)
+            masked, coverage = _MaskedFrames(shot, list(layers.values()), job), Coverage("mattes", list(layers))
             with _explained_stop(job, output, delivery, shot.frame_count):
                 output.begin()
                 with delivery:
                     for frame in make_mattes(masked.frames(), job.matte, masked.cuts, device):
                         delivery.write(frame)
+                        coverage.add(alpha_of(frame))
                         progress.update("mattes", frame.index + 1, shot.frame_count)
                 files = delivery.listing()
                 entries = [{"prompt": "", "name": name, "folder": name, "frames": shot.frame_count} for name in layers]
                 told = {"shot": {"name": shot.name, "path": str(job.shot)}, "settings": settings, "prompts": entries}
-                output.finish({**told, "delivery": {"name": shot.name, "files": files}})
+                warnings = coverage.warnings()
+                output.finish({**told, "delivery": {"name": shot.name, "files": files}, "warnings": warnings})
+        for warning in warnings:
+            progress.say(warning["sentence"])
         return files
 
 
@@ -213,7 +219,10 @@ class _MaskedFrames:
         ahead: deque[Frame] = deque()
         for index, masks in enumerate(zip(*(layer.frames() for layer in self._layers), strict=True)):
             plates = read_plate(self._shot, index, self._kinds) if self._needs_plate else ()
-            ahead.append(Frame(index, torch.from_numpy(np.stack(masks)), *plates))
+            soft = torch.from_numpy(np.stack(masks))
+            for layer, mask in zip(self._layers, soft, strict=True):
+                check_finite(mask, f"mask of frame {index} in {layer.path}")
+            ahead.append(Frame(index, soft, *plates))
             if self._finder:
                 self._finder.add(plate_of(ahead[-1]).numpy())
             while ahead and (self._finder is None or ahead[0].index < self._finder.known):

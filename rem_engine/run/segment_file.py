@@ -58,6 +58,8 @@ def segment_file(
         RuntimeError: the disk is full, there is no such device, or another run is writing to `job.out`.
         KeyboardInterrupt: with a sentence that says which frames are done and how to go on.
     """
+    from ..backbones.checkpoint import checkpoint_paths
+
     started = time.perf_counter()
     if job.out.exists() and not job.out.is_dir():
         raise ValueError(f"{job.out} is a file: name a folder to write to.")
@@ -68,7 +70,7 @@ def segment_file(
         settings = {
             "prompts": prompts,
             **model,
-            "checkpoint": model["checkpoint"] and str(model["checkpoint"]),
+            "checkpoint": _named(checkpoint_paths(model["checkpoint"])),
             "close_up": close_up,
             "combine": job.combine,
             "threshold": job.threshold,
@@ -119,6 +121,12 @@ def _check_space(job: SegmentJob, shot: Shot) -> None:
         )
 
 
+def _named(paths: Sequence[Path]) -> str | list[str] | None:
+    """Paths as run.json has them: None, one, or a list of several."""
+    names = [str(path) for path in paths]
+    return names if len(names) > 1 else next(iter(names), None)
+
+
 def _look_twice(segmenter: Segmenter) -> CloseUp:
     from ..segment.close_up import CloseUp
 
@@ -126,10 +134,11 @@ def _look_twice(segmenter: Segmenter) -> CloseUp:
 
 
 def _model_files(model: Mapping[str, Any]) -> list[Path]:
+    from ..backbones.checkpoint import checkpoint_paths
     from ..backbones.load import find_model_folder
 
     weights = sorted(file for file in find_model_folder(model["model"]).rglob("*") if file.is_file())
-    return [*weights, *([Path(model["checkpoint"])] if model["checkpoint"] else [])]
+    return [*weights, *checkpoint_paths(model["checkpoint"])]
 
 
 def _chosen(segmenter: Segmenter | CloseUp, shot: Shot, frame_count: int) -> dict[str, Any]:

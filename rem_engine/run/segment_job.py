@@ -15,6 +15,7 @@ from torch import Tensor
 from ..frames import ReopenableFrames
 from ..layers import CombineMode, Layer, combine, combined_layers, id_map, layer_label, texts_of
 from ..matte import Frame, MatteSettings
+from ..matte.frames import alpha_of
 from ..media.overlay import draw_overlay
 from ..media.shot import Shot, ShotInfo
 from ..media.writing import VideoWriter
@@ -24,6 +25,7 @@ from ..progress import SILENT, Progress
 from ..whole_files import written_whole
 from .account import file_sets
 from .clock import Clock, explained_stop
+from .coverage import Coverage, warnings_of
 from .delivery import Delivery
 from .delivery_settings import DeliverySettings
 from .folder import RunFolder
@@ -191,6 +193,9 @@ def segment_to_output(
     folder = RunFolder(
         output, job.written_layers, (shot.frame_count, shot.height, shot.width), job.kinds, job.threshold
     )
+    names = [layer.name for layer in job.written_layers]
+    masks_coverage = Coverage("masks", names, job.threshold, folder.notes.setdefault("masks", []))
+    mattes_coverage = Coverage("mattes", names, ranges=folder.notes.setdefault("mattes", []))
     clock = Clock(segmenter, folder.seconds, job.provenance.load_seconds)
     if folder.whole_frames:
         progress.say(f"Going on at frame {folder.whole_frames} of {folder.frame_count}.")
@@ -199,7 +204,7 @@ def segment_to_output(
         delivery = Delivery(
             folder.work,
             name,
-            [layer.name for layer in job.written_layers],
+            names,
             info,
             replace(job.delivery, kinds=job.deliveries),
             folder.delivered,
@@ -212,16 +217,20 @@ def segment_to_output(
         ):
             model = _Model(segmenter, model_shot, prompt_embeds, progress)
             viewers = [one for one in (overlay, viewer) if one is not None]
-            frames = _SegmentedFrames(model, plates, job, folder, clock, viewers)
+            frames = _SegmentedFrames(model, plates, job, folder, clock, viewers, masks_coverage)
             mattes = make_mattes(frames.stream(), job.matte, frames.cuts, job.device)
             for frame in clock.each("matte", mattes):
                 with clock.timed("deliver"):
                     delivery.write(frame)
+                    mattes_coverage.add(alpha_of(frame))
                 folder.delivered = delivery.frames_in_sequences
                 progress.update("frames", frame.index + 1, folder.frame_count)
     if folder.notes["cuts"]:
         found = ", ".join(map(str, folder.notes["cuts"]))
         progress.say(f"Takes begin at frames 0, {found}: no window looks across a cut.")
+    warnings = warnings_of(masks_coverage, mattes_coverage)
+    for warning in warnings:
+        progress.say(warning["sentence"])
     with explained_stop(folder, clock):
         run = {
             "shot": {
@@ -237,6 +246,7 @@ def segment_to_output(
             "backbone": segmenter.backbone.name,
             **job.provenance.entries,
             "delivery": {"name": name, "files": delivery.listing()},
+            "warnings": warnings,
             "seconds": clock.seconds(),
             "peak_memory_mib": peak_memory_mib(),
         }
@@ -268,8 +278,9 @@ class _SegmentedFrames:
         folder: RunFolder,
         clock: Clock,
         viewers: Sequence[Viewer],
+        coverage: Coverage,
     ) -> None:
-        self._model, self._plates, self._job = model, plates, job
+        self._model, self._plates, self._job, self._coverage = model, plates, job, coverage
         self._folder, self._clock, self._viewers = folder, clock, viewers
         self._first = self._first_matte()
 
@@ -308,8 +319,8 @@ class _SegmentedFrames:
         chunks = segmenter.stream(model.shot, model.prompt_embeds, first_frame=first, progress=progress)
         for chunk in self._clock.each(None, chunks):
             if chunk.start == first:
-                _say_passes(progress, segmenter.prompts_per_pass, len(model.prompt_embeds))
-            folder.notes = {"cuts": list(segmenter.cuts), "prompts_per_pass": segmenter.prompts_per_pass}
+                _say_passes(progress, chunk.prompts_per_pass, len(model.prompt_embeds))
+            folder.notes |= {"cuts": list(chunk.cuts), "prompts_per_pass": chunk.prompts_per_pass}
             masks = combine(chunk.soft, job.layers, job.combine)
             for index, soft in enumerate(masks.unbind(dim=1), start=chunk.start):
                 frame = self._with_plate(index, soft)
@@ -317,6 +328,7 @@ class _SegmentedFrames:
                     with self._clock.timed("write"):
                         ids = id_map(soft, job.threshold).numpy() if job.combine == "exclusive" else None
                         folder.write_frame(soft.numpy(), ids)
+                        self._coverage.add(soft)
                     self._show(frame)
                 if index >= self._first:
                     yield frame

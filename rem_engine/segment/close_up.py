@@ -7,7 +7,7 @@ frame it sees eight. A crop around it shows it at up to the shot's own resolutio
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
@@ -117,7 +117,7 @@ class CloseUp:
         # Crops from the first window on that has a say in `first_frame`, and what steadies them, have to be known.
         begin = max(0, first_frame + 1 - self.plan.window - _STEADY)
         chunks = self._wide.stream(frames, prompt_embeds, first_frame=begin, progress=steps.of(0))
-        wide = _FirstPass(chunks, begin, frames.frame_count, shot_size, least, lambda: self._wide.cuts)
+        wide = _FirstPass(chunks, begin, frames.frame_count, shot_size, least)
         with ExitStack() as stack:
             near = []
             for prompt, embeds in enumerate(prompt_embeds.split(1)):
@@ -136,7 +136,7 @@ class CloseUp:
                 soft = wide.pop(index)
                 for prompt, fine in enumerate(finer):
                     _blend(soft[prompt], fine, wide.box(prompt, index))
-                yield Chunk(index, soft[:, None])
+                yield Chunk(index, soft[:, None], wide.cuts, wide.prompts_per_pass)
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,9 @@ class _FirstPass:
         frame_count: of the shot.
         shot_size: (height, width).
         least: the smallest crop, as a share of the frame's sides.
-        cuts: tells where takes begin, of all frames whose masks were given.
+
+    Attributes:
+        cuts, prompts_per_pass: see `Chunk`.
     """
 
     def __init__(
@@ -178,10 +180,11 @@ class _FirstPass:
         frame_count: int,
         shot_size: tuple[int, int],
         least: float,
-        cuts: Callable[[], Sequence[int]],
     ) -> None:
         self._chunks, self._frame_count, self._shot_size = chunks, frame_count, shot_size
-        self._least, self._cuts = least, cuts
+        self._least = least
+        self.cuts: tuple[int, ...] = ()
+        self.prompts_per_pass = 0
         self._first = self._end = begin
         self._masks: deque[tuple[int, Tensor]] = deque()
         self._found: dict[int, list[_Found | None]] = {}
@@ -189,7 +192,7 @@ class _FirstPass:
     def end_of_take(self, start: int, limit: int) -> int:
         """Where the take that starts at `start` ends, or `limit`; see `windows.EndOfTake`."""
         self._make(limit)
-        return next((cut for cut in self._cuts() if start < cut < limit), limit)
+        return next((cut for cut in self.cuts if start < cut < limit), limit)
 
     def pop(self, index: int) -> Tensor:
         """Soft masks [P,H,W] of a frame, float32; each frame once, in order."""
@@ -203,8 +206,8 @@ class _FirstPass:
     def box(self, prompt: int, index: int) -> _Box:
         """A prompt's crop in a frame."""
         self._make(min(index + _STEADY + 1, self._frame_count))
-        start = max((cut for cut in self._cuts() if cut <= index), default=0)
-        stop = min((cut for cut in self._cuts() if cut > index), default=self._frame_count)
+        start = max((cut for cut in self.cuts if cut <= index), default=0)
+        stop = min((cut for cut in self.cuts if cut > index), default=self._frame_count)
         near = range(max(start, self._first, index - _STEADY), min(stop, index + _STEADY + 1))
         found = [
             (_STEADY + 1 - abs(number - index), place)
@@ -226,6 +229,7 @@ class _FirstPass:
         """Have masks of all frames below `stop`."""
         while self._end < stop:
             chunk = next(self._chunks)
+            self.cuts, self.prompts_per_pass = chunk.cuts, chunk.prompts_per_pass
             for index, soft in enumerate(chunk.soft.unbind(dim=1), start=chunk.start):
                 self._masks.append((index, soft.half()))
                 self._found[index] = [self._find(mask) for mask in soft.numpy()]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from ..backbones.checkpoint import Paths
 from ..backbones.load import load_backbone
 from .segmenter import Segmenter
 from .settings import SegmentSettings
@@ -13,8 +15,8 @@ from .settings import SegmentSettings
 def load_segmenter(
     model: str | Path = "mini",
     *,
-    checkpoint: str | Path | None = None,
-    strength: float = 1.0,
+    checkpoint: Paths = None,
+    strength: float | Sequence[float] = 1.0,
     protocol: Literal["shot", "paper"] = "shot",
     size: tuple[int, int] | None = None,
     window: int | None = None,

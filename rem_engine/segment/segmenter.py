@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
+from threading import Lock
 
 import numpy as np
 import torch
@@ -39,10 +40,14 @@ class Chunk:
     Attributes:
         start: the first frame's place in the shot.
         soft: soft masks, float32 [P,n,H,W] on the CPU, the shot's own size; nominally 0..1, not clipped.
+        cuts: frames at which takes begin, as far as the shot has been read; never frame 0.
+        prompts_per_pass: prompts that went through the denoiser together (the least so far, if it varied).
     """
 
     start: int
     soft: Tensor
+    cuts: tuple[int, ...] = ()
+    prompts_per_pass: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,13 +73,15 @@ class Segmenter:
     A window of video is encoded once however many prompts look at it, and a prompt is encoded once however many
     shots it is asked of. Memory does not grow with the length of the shot.
 
+    Threads may share one. The model takes one of their calls at a time and the others wait, so that nothing is gained
+    in speed; every stream has a state of its own, also among several in one thread, and may be left before its end.
+
     Attributes:
         backbone: as given.
         plan: the settings, with the backbone's own values where nothing was set.
-        seconds: time spent so far, per stage (`read`, `encode_video`, `encode_text`, `predict`, `decode`, `resize`).
-        cuts: frames at which takes begin in the shot streamed last, as far as it has been read; never frame 0.
-        prompts_per_pass: prompts that went through the denoiser together in that shot (the least, if it varied);
-            0 before its first window.
+        seconds: time spent so far in all streams, waiting included, per stage (`read`, `encode_video`, `encode_text`,
+            `predict`, `decode`, `resize`).
+        cuts, prompts_per_pass: of the chunk handed on last, whichever stream it belongs to; see `Chunk`.
     """
 
     def __init__(self, backbone: Backbone, settings: SegmentSettings = _DEFAULTS) -> None:
@@ -86,6 +93,7 @@ class Segmenter:
         self.prompts_per_pass = 0
         self._most_prompts = 0  # what memory once did not suffice for; 0 is no limit
         self._embeds: dict[str, Tensor] = {}
+        self._embeds_lock = Lock()
 
     def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
         """Prompts -> embeddings [P,77,D]; each distinct prompt is encoded once and remembered.
@@ -95,15 +103,8 @@ class Segmenter:
         """
         if not prompts:
             raise ValueError("No prompt was given: name what to segment, for example 'the smoke'.")
-        rows = []
-        for prompt in prompts:
-            if prompt not in self._embeds:
-                if len(self._embeds) == _PROMPTS_CACHED:
-                    del self._embeds[next(iter(self._embeds))]
-                with self._timed("encode_text"):
-                    self._embeds[prompt] = self.backbone.encode_text(prompt)
-            rows.append(self._embeds[prompt])
-        return torch.stack(rows)
+        with self._embeds_lock:
+            return torch.stack([self._encode_once(prompt) for prompt in prompts])
 
     def segment(
         self,
@@ -120,7 +121,7 @@ class Segmenter:
             progress: see `stream`.
 
         Raises:
-            ValueError: frames or prompts that cannot be used.
+            ValueError: frames or prompts that cannot be used, or masks that are no finite numbers.
         """
         source = ArrayFrames(frames) if isinstance(frames, np.ndarray | Tensor) else frames
         check_source(source)
@@ -151,7 +152,8 @@ class Segmenter:
                 the settings heeded.
 
         Raises:
-            ValueError: no frames, frames under 16 pixels, a `first_frame` or a cut outside the shot.
+            ValueError: no frames, frames under 16 pixels or with values that are not finite, a `first_frame` or a cut
+                outside the shot; or the model gives no finite numbers.
         """
         check_source(frames)
         if not 0 <= first_frame < frames.frame_count:
@@ -168,7 +170,7 @@ class Segmenter:
         windows = enumerate(plan.windows(frames.frame_count, end_of_take or pixels.end_of_take))
         shot_size = (frames.height, frames.width)
         steps = _Steps(2 + len(prompt_embeds), progress)
-        self.prompts_per_pass = 0
+        together = len(prompt_embeds)
         pending: Tensor | None = None  # masks [P,n,C,h,w] of the window before, of the frames now cross-faded
         window: Window | None
         with self._timed("read"):
@@ -179,34 +181,52 @@ class Segmenter:
                 inputs = pixels.window(window)
             _log.debug("window %d: frames %d to %d at %dx%d", number, window.start, window.stop - 1, *inputs.shape[2:])
             seeds = plan.noise_seeds(number, len(prompt_embeds), frames.frame_count)
-            masks = self._segment_window(inputs, prompt_embeds, seeds, steps)
+            masks, in_pass = self._segment_window(inputs, window, prompt_embeds, seeds, steps)
+            together = min(together, in_pass)
             del inputs  # before the next window's frames are read
             masks = masks[:, window.keep - window.start : window.stop - window.start]
             if pending is not None:
                 _cross_fade(pending, masks, window)
             with self._timed("read"):
                 number, following = next(windows, (number, None))
-            self.cuts = pixels.cuts
+            cuts = pixels.cuts
             final = window.stop if following is None else following.keep
             pending = masks[:, final - window.keep :].clone() if final < window.stop else None
             start = max(window.keep, first_frame)
             for begin, end in groups(start, final, shot_size):
                 with self._timed("resize"):
                     soft = masks_to_shot(masks[:, begin - window.keep : end - window.keep], shot_size).cpu()
-                yield Chunk(begin, soft)
+                self.cuts, self.prompts_per_pass = cuts, together
+                yield Chunk(begin, soft, cuts, together)
             window = following
 
     def windows(self, frame_count: int) -> list[Window]:
         """The windows of a shot of `frame_count` frames and a single take."""
         return list(self.plan.windows(frame_count))
 
-    def _segment_window(self, inputs: Tensor, prompt_embeds: Tensor, seeds: Sequence[int], steps: _Steps) -> Tensor:
-        """Frames [T,3,h,w] in -1..1 -> soft masks [P,T,C,h,w] at the model's size; C is for `masks_to_shot`."""
+    def _encode_once(self, prompt: str) -> Tensor:
+        if prompt not in self._embeds:
+            if len(self._embeds) == _PROMPTS_CACHED:
+                del self._embeds[next(iter(self._embeds))]
+            with self._timed("encode_text"):
+                self._embeds[prompt] = self.backbone.encode_text(prompt)
+        return self._embeds[prompt]
+
+    def _segment_window(
+        self, inputs: Tensor, window: Window, prompt_embeds: Tensor, seeds: Sequence[int], steps: _Steps
+    ) -> tuple[Tensor, int]:
+        """Frames [T,3,h,w] in -1..1 -> soft masks [P,T,C,h,w] at the model's size; C is for `masks_to_shot`.
+
+        Beside them how many prompts went through the denoiser together.
+        """
+        frames = f"frames {window.start} to {window.stop - 1}"
         with self._timed("encode_video"):
             latents = self.backbone.encode_video(inputs)
+            _check_finite(latents, f"latents of {frames}")
         steps.done()
         with self._timed("predict"):
-            predicted = self._predict(latents, prompt_embeds, self._draw_noise(latents, seeds))
+            predicted, together = self._predict(latents, prompt_embeds, self._draw_noise(latents, seeds))
+            _check_finite(predicted, f"mask latents of {frames}")
         steps.done()
         masks = []
         for mask_latents in predicted.split(1):
@@ -215,16 +235,17 @@ class Segmenter:
                 # The authors take the mean over the channels after the resize to the frame's size; both are linear, so
                 # the order changes rounding only, and the other way round takes a third of the memory and of the time.
                 masks.append(decoded if self.plan.paper else decoded.mean(dim=1, keepdim=True))
+                _check_finite(masks[-1], f"masks of {frames}")
             steps.done()
-        return torch.stack(masks)
+        return torch.stack(masks), together
 
     def _draw_noise(self, latents: Tensor, seeds: Sequence[int]) -> Tensor | None:
         """Noise [seeds,C,t,h,w] for latents [1,C,t,h,w]; None for a backbone that takes none."""
         drawn = [noise for seed in seeds if (noise := self.backbone.draw_noise(latents, seed)) is not None]
         return torch.cat(drawn) if drawn else None
 
-    def _predict(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None) -> Tensor:
-        """Mask latents [P,C,t,h,w], of as many prompts at a time as fit into memory."""
+    def _predict(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None) -> tuple[Tensor, int]:
+        """Mask latents [P,C,t,h,w], of as many prompts at a time as fit into memory, and how many these were."""
         count = min(self.backbone.prompts_per_pass(latents), len(prompt_embeds))
         if noise is not None:
             noise = noise.expand(len(prompt_embeds), -1, -1, -1, -1)
@@ -239,8 +260,7 @@ class Segmenter:
                 if count == 1:
                     raise
             else:
-                self.prompts_per_pass = min(self.prompts_per_pass or count, count)
-                return torch.cat(passes)
+                return torch.cat(passes), count
             # Outside of the handler, which would keep the failed pass's tensors alive.
             self._most_prompts = count = -(-count // 2)
             warnings.warn(f"Memory ran out; the denoiser goes on with {count} of the prompts at a time.", stacklevel=2)
@@ -268,6 +288,16 @@ class _Steps:
     def done(self) -> None:
         self._count += 1
         self._progress.update("steps", self._count, self._total)
+
+
+def _check_finite(values: Tensor, what: str) -> None:
+    """Raise ValueError where the model gave values that are no numbers, or infinite."""
+    # A sum is finite only if every term is, and costs a third of looking at each of them.
+    if not values.sum().isfinite() and not values.isfinite().all():
+        raise ValueError(
+            f"The model's {what} hold values that are not finite (NaN or infinite): run it in float32, or in bfloat16 "
+            "in place of float16; if that does not help, its weights are damaged, download them again."
+        )
 
 
 def _cross_fade(before: Tensor, masks: Tensor, window: Window) -> None:

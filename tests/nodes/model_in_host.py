@@ -40,6 +40,7 @@ def main(host: Path, base: Path, pack: Path, report: Path) -> None:
                 "partial": partial,
                 "cancel": cancel,
                 "quantised": quantised,
+                "bases": bases,
                 "carried": carried,
                 "prompts": prompts,
                 "sentences": sentences,
@@ -276,6 +277,34 @@ def quantised(bench: Bench) -> dict[str, Any]:
     alone = bench.load("scaled.safetensors", None)
     results["file"] = {"kept": is_quantised(alone), "output": relative(bench.predict(alone), bench.bare(bench.rem))}
     return results | {"shown": list(bench.shown)}
+
+
+def bases(bench: Bench) -> dict[str, str]:
+    """Deltas that say what they were made over, over that and over others: what LoadREM says."""
+    from refereverything_pack.rem_engine.checkpoints.base_signature import KEY, sign_base
+    from safetensors.torch import load_file, save_file
+
+    folder = bench.models / "rem"
+    for name, weights in (("of_base", bench.base), ("of_rem", bench.rem)):
+        signature = sign_base(weights, lambda name, row, of=weights: (of[name][row].reshape(-1), of[name].dtype))
+        metadata = {KEY: signature.to_text(), "rem.base": f"{name}.safetensors"}
+        save_file(load_file(folder / "delta.safetensors"), folder / f"{name}.safetensors", metadata)
+    over = {
+        "base": bench.wan(),
+        "fp8 base": bench.wan("fp8_e4m3fn"),
+        "base with a LoRA": bench.add_lora(bench.wan(), 0.5),
+        "REM": bench.load("rem.safetensors", None),
+        "REM over base": bench.load("rem.safetensors", bench.add_lora(bench.wan(), 0.5)),
+        "delta over base": bench.load("of_base.safetensors", bench.add_lora(bench.wan(), 0.5)),
+        "delta over fp8 base": bench.load("delta.safetensors", bench.wan("fp8_e4m3fn")),
+    }
+    answers = {}
+    for name, model in over.items():
+        for file in ("of_base.safetensors", "of_rem.safetensors"):
+            answers[f"{file} {name}"] = sentence(lambda file=file, model=model: bench.load(file, model))
+            bench.predict(model)  # now its patches are in the weights
+            answers[f"{file} {name}, loaded"] = sentence(lambda file=file, model=model: bench.load(file, model))
+    return answers
 
 
 def relative(a: Any, b: Any) -> float:

@@ -77,6 +77,30 @@ def test_a_cancel_inside_the_denoiser_frees_memory_and_leaves_the_model_usable(r
     assert cancel["next"] < ROUNDING
 
 
+@pytest.mark.parametrize("state", ["", ", loaded"])
+@pytest.mark.parametrize(
+    ("over", "fits"),
+    [
+        ("base", "of_base"),
+        ("fp8 base", "of_base"),
+        ("base with a LoRA", "of_base"),
+        ("REM", "of_rem"),
+        ("REM over base", "of_rem"),
+        ("delta over base", "of_rem"),
+        ("delta over fp8 base", "of_rem"),
+    ],
+)
+def test_a_delta_goes_over_what_it_was_made_over_alone(
+    report: dict[str, Any], over: str, fits: str, state: str
+) -> None:
+    for file in ("of_base", "of_rem"):
+        answer = report["bases"][f"{file}.safetensors {over}{state}"]
+        if file == fits:
+            assert answer == "no error"
+        else:
+            assert f"{file}.safetensors was made over {file}.safetensors, and the model it is laid over is" in answer
+
+
 @pytest.mark.parametrize("kind", ["fp8", "scaled"])
 def test_whole_weights_over_fp8_are_exact(report: dict[str, Any], kind: str) -> None:
     found = report["quantised"][kind]

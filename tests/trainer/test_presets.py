@@ -93,11 +93,12 @@ def test_modelscope_stage_2_is_the_published_one():
 
 
 def test_mini_trains_rem_mini_on_rendered_shots():
-    from rem_engine.backbones.folder import read_defaults
+    from rem_engine.backbones.base import WAN
+    from rem_engine.backbones.configuration import read_defaults
     from rem_engine.backbones.load import MINI_FOLDER
     from trainer.mini.settings import MiniSettings
 
-    settings, own, card = load_settings("mini"), MiniSettings(), read_defaults(MINI_FOLDER)
+    settings, own, card = load_settings("mini"), MiniSettings(), read_defaults(MINI_FOLDER, WAN)
     assert settings.size == card["default_size"] and settings.streams[0].frames == card["default_window"]
     assert settings.streams[0].sources[0].kind == "synth"
     assert (settings.steps, settings.seed) == (own.rem_steps, own.seed)

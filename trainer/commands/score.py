@@ -14,7 +14,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         description="Print J, referring accuracy and the area predicted for absent things, as JSON.",
     )
     score.add_argument("--model", default="mini", help="'mini' or a model folder (default mini)")
-    score.add_argument("--checkpoint", type=Path, help="REM weights laid over the model folder")
+    score.add_argument(
+        "--checkpoint",
+        type=Path,
+        action="append",
+        help="REM weights laid over the model folder; several times for more",
+    )
     score.add_argument("--data", type=Path, required=True, help="folder that 'synth' wrote")
     score.set_defaults(run=run, operation="scoring the model")
 

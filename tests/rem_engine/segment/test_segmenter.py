@@ -324,7 +324,7 @@ def test_sixteen_bit_frames_keep_their_depth_in_the_shot_protocol(backbone: Plai
         (np.zeros((2, 40, 48, 2), np.uint8), r"shape \[2, 40, 48, 2\] cannot be read"),
         (np.zeros((2, 40, 48, 3), np.int64), "type int64 cannot be read"),
         (np.full((2, 40, 48, 3), 255.0), "values 255 to 255 were found"),
-        (np.full((2, 40, 48, 3), np.nan), "must lie in 0..1"),
+        (np.full((2, 40, 48, 3), np.nan), "Frame 0 of the shot holds values that are not finite"),
     ],
 )
 def test_frames_that_cannot_be_used_are_told_in_a_sentence(
