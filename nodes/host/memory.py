@@ -12,7 +12,7 @@ import threading
 import weakref
 from typing import Any
 
-_SECONDS = 1.0
+_SECONDS = 3.0  # what the host drops together is collected within that, on a busy machine too
 
 
 def give_back_memory() -> None:
