@@ -26,8 +26,8 @@ def available_bytes(device: torch.device) -> int:
 
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    free = free_bytes()
-    return _UNKNOWN if free is None else free
+    on_cpu = free_bytes()
+    return _UNKNOWN if on_cpu is None else on_cpu
 
 
 def free_bytes() -> int | None:

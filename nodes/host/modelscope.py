@@ -291,7 +291,8 @@ def _base_folder(rem: Checkpoint) -> Path:
     if not found:
         raise FileNotFoundError(missing_modelscope(rem.label, places))
     # Where no folder fits, the first one serves to say what does not.
-    weights = rem.denoiser or {name: change for overlay in rem.overlays for name, change in overlay.changes.items()}
+    changes = {name: change for overlay in rem.overlays for name, change in overlay.changes.items()}
+    weights: Mapping[str, StoredTensor | Change] = {**rem.denoiser} or changes
     folder = next((folder for folder in found if _could_hold(_config(folder), weights)), found[0])
     check_parts(folder, PARTS)
     return folder

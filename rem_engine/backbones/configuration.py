@@ -132,12 +132,17 @@ def read_defaults(folder: Path, family: Family) -> dict[str, Any]:
     if not path.is_file():
         return {}
     card = read_json(path)
-    name, size, window, overlap = (card.get(entry) for entry in ("name", "size", "window", "overlap"))
+    name, size = card.get("name"), card.get("size")
+    window, overlap = card.get("window"), card.get("overlap")
     if not (
         isinstance(name, str)
         and isinstance(size, list)
         and len(size) == 2
-        and all(map(_is_int, (*size, window, overlap)))
+        and all(map(_is_int, size))
+        and isinstance(window, int)
+        and isinstance(overlap, int)
+        and _is_int(window)
+        and _is_int(overlap)
     ):
         raise ValueError(f"{path} must give name, size [H, W], window and overlap.")
     multiple = family.size_multiple

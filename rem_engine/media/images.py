@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -132,7 +133,7 @@ def read_image(file: Path) -> np.ndarray:
     check_is_file(file)
     with told_as_damage(f"{file.name} cannot be decoded: {_ADVICE}"), _opened(file) as image:
         height, width = image.height, image.width
-        deep = image.format == "PNG" and (image.mode.startswith("I") or ";16" in str(image.tile))
+        deep = image.format == "PNG" and (image.mode.startswith("I") or ";16" in str(getattr(image, "tile", "")))
         if deep:
             image.verify()  # walks the checksums: OpenCV would fill a truncated picture up in silence
     if deep:
@@ -152,6 +153,7 @@ def _opened(file: Path) -> Image.Image:
     with open(file, "rb") as stream:
         start = stream.read(16)
     for name in ("PNG", "JPEG", "TIFF"):
+        factory: Any
         factory, accept = Image.OPEN[name]
         if accept is not None and accept(start):
             return factory(str(file), None)  # `Image.open`, less its bound

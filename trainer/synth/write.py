@@ -20,7 +20,7 @@ from .worlds import PLAIN, WORLDS
 
 JPEG_QUALITY = 97
 
-_BYTES = 96  # of memory a pixel of a shot takes while it is rendered, as measured
+_BYTES = 112  # of memory a pixel of a shot takes while it is rendered, as measured
 
 
 @dataclass(frozen=True)

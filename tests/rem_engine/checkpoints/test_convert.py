@@ -390,7 +390,7 @@ def test_a_disk_too_small_is_told_before_work_begins(
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000_000})())
     log = ProgressLog()
-    with pytest.raises(RuntimeError, match=r"needs 0\.0 GB and its disk has 0\.0 GB free: make room"):
+    with pytest.raises(RuntimeError, match=r"needs 9 MB and its disk has 1 MB free: make room"):
         convert(Conversion(source, tmp_path / "rem.safetensors"), log)
     assert not log.counts and not list(tmp_path.iterdir())
 

@@ -342,7 +342,7 @@ def test_a_run_never_removes_the_shot_it_reads(shot: Path, tmp_path: Path, capsy
         (["--prompts", "nowhere.txt"], "nowhere.txt: No such file or directory; check the path"),
         (["--prompts", "plate/f0.png"], "f0.png is no text in UTF-8: save it as plain text, one prompt a line."),
         (["-p", "x", "--combine", "most"], "invalid choice: 'most'"),
-        (["-p", "x", "--start", "-5"], "A first frame number of -5 is not possible; give 0 or more."),
+        (["-p", "x", "--start", "-5"], "A first frame number of -5 is not possible; give 0 to 999999999."),
         (["-p", "x", "--padding", "0"], "A padding of 0 digits is not possible; give 1 to 10 digits."),
         (["-p", "x", "--black", "0.6", "--white", "0.4"], "The white level (0.4) must lie above the black level (0.6)"),
         (["-p", "x", "--matte-threshold", "2"], "A threshold of 2 is not possible"),

@@ -201,7 +201,7 @@ def test_a_stop_leaves_whole_frames_and_says_so(
         ),
         (["--masks", "car/alpha", "-o", "."], "car/alpha lies where this run would write: give another folder to"),
         (["--masks", "car/soft", "-o", "plate/f0.png"], "f0.png is a file: name a folder to write to."),
-        (["--masks", "car/soft", "--device", "abacus"], "There is no device 'abacus'; use 'auto', 'cpu' or 'cuda'."),
+        (["--masks", "car/soft", "--device", "abacus"], "There is no device 'abacus'; use 'auto', 'cpu', or one that "),
         (
             ["--masks", "car/soft", "--device", "meta"],
             "PyTorch cannot use the device 'meta' here; use",

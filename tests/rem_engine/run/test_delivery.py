@@ -226,7 +226,7 @@ def test_a_full_disk_leaves_no_broken_video(
         ({"kinds": ("tiff",)}, r"kind is one of alpha, png16, exr, prores, webm, not 'tiff'"),
         ({"exr_type": "double"}, r"type of an EXR is one of half, float, not 'double'"),
         ({"exr_compression": "b44"}, r"compression of an EXR is one of zip, zips, piz, dwaa, none, not 'b44'"),
-        ({"start": -1}, r"first frame number of -1 is not possible; give 0 or more"),
+        ({"start": -1}, r"first frame number of -1 is not possible; give 0 to 999999999"),
         ({"padding": 0}, r"padding of 0 digits is not possible; give 1 to 10 digits"),
     ],
 )
