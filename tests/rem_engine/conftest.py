@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -41,3 +42,15 @@ def shot(tmp_path: Path) -> Path:
         frame[np.hypot(y - 16, x - 10 - 2 * number) < 8, 0] = 230
         Image.fromarray(frame).save(folder / f"f{number}.png")
     return folder
+
+
+@pytest.fixture
+def wan_copy(tiny_wan: Path, tmp_path: Path) -> Path:
+    """A folder of Wan that a test may change."""
+    return Path(shutil.copytree(tiny_wan, tmp_path / "wan"))
+
+
+@pytest.fixture
+def modelscope_copy(tiny_modelscope: Path, tmp_path: Path) -> Path:
+    """A folder of ModelScope that a test may change."""
+    return Path(shutil.copytree(tiny_modelscope, tmp_path / "modelscope"))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -51,19 +50,6 @@ class RedBackbone:
 
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
         return mask_latents[0, :1].transpose(0, 1).repeat(1, 3, 1, 1)
-
-
-class StopAt:
-    """Wraps a function; its call number `call` fails instead."""
-
-    def __init__(self, function: Callable[..., Any], call: int, stop: BaseException) -> None:
-        self.function, self.left, self.stop = function, call, stop
-
-    def __call__(self, *arguments: Any) -> Any:
-        self.left -= 1
-        if self.left == 0:
-            raise self.stop
-        return self.function(*arguments)
 
 
 def segment(shot: Path, out: Path, *options: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,9 @@ CARD = {"name": "x", "size": [64, 64], "window": 9, "overlap": 4}
 
 
 @pytest.fixture
-def wan(tiny_wan: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(tiny_wan, tmp_path / "wan"))
-
-
-@pytest.fixture
-def modelscope(tiny_modelscope: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(tiny_modelscope, tmp_path / "modelscope"))
+def folder(request: pytest.FixtureRequest, family: str) -> Path:
+    """A model folder of the family."""
+    return request.getfixturevalue(f"{family}_copy")
 
 
 def change(path: Path, **settings: Any) -> None:
@@ -52,43 +47,40 @@ def refused(folder: Path, path: Path) -> str:
         {"name": 3},
     ],
 )
-def test_a_card_that_the_model_cannot_take_is_told(wan: Path, card: dict[str, Any]) -> None:
-    (wan / "rem.json").write_text(json.dumps(CARD | card))
-    refused(wan, wan / "rem.json")
+def test_a_card_that_the_model_cannot_take_is_told(wan_copy: Path, card: dict[str, Any]) -> None:
+    (wan_copy / "rem.json").write_text(json.dumps(CARD | card))
+    refused(wan_copy, wan_copy / "rem.json")
 
 
-def test_a_card_that_is_right_is_taken(wan: Path) -> None:
-    (wan / "rem.json").write_text(json.dumps(CARD))
-    backbone = load_segmenter(wan, device="cpu").backbone
+def test_a_card_that_is_right_is_taken(wan_copy: Path) -> None:
+    (wan_copy / "rem.json").write_text(json.dumps(CARD))
+    backbone = load_segmenter(wan_copy, device="cpu").backbone
     assert (backbone.default_size, backbone.default_window, backbone.default_overlap) == ((64, 64), 9, 4)
 
 
 WRONG: list[Any] = ["two", [], 1e300]
-WAN = {
-    "transformer": ("num_layers", "num_attention_heads", "patch_size", "eps", "text_dim", "rope_max_seq_len"),
-    "vae": ("base_dim", "dim_mult", "num_res_blocks", "temperal_downsample", "latents_mean", "latents_std"),
-    "text_encoder": ("d_model", "num_layers", "num_heads", "layer_norm_epsilon", "vocab_size"),
-}
-MODELSCOPE = {
-    "unet": ("layers_per_block", "block_out_channels", "down_block_types", "norm_num_groups", "cross_attention_dim"),
-    "vae": ("block_out_channels", "layers_per_block", "latent_channels", "norm_num_groups"),
-    "text_encoder": ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "hidden_act"),
-}
+SETTINGS = {
+    "wan": {
+        "transformer": ("num_layers", "num_attention_heads", "patch_size", "eps", "text_dim", "rope_max_seq_len"),
+        "vae": ("base_dim", "dim_mult", "num_res_blocks", "temperal_downsample", "latents_mean", "latents_std"),
+        "text_encoder": ("d_model", "num_layers", "num_heads", "layer_norm_epsilon", "vocab_size"),
+    },
+    "modelscope": {
+        "unet": (
+            "layers_per_block", "block_out_channels", "down_block_types", "norm_num_groups", "cross_attention_dim"
+        ),
+        "vae": ("block_out_channels", "layers_per_block", "latent_channels", "norm_num_groups"),
+        "text_encoder": ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "hidden_act"),
+    },
+}  # fmt: skip
+EVERY_SETTING = [
+    (family, part, name) for family, parts in SETTINGS.items() for part, names in parts.items() for name in names
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("part", "setting"), [(part, name) for part, names in WAN.items() for name in names])
-def test_a_setting_of_the_wrong_type_is_told_on_wan(wan: Path, part: str, setting: str) -> None:
-    _try_wrong_values(wan, part, setting)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("part", "setting"), [(part, name) for part, names in MODELSCOPE.items() for name in names])
-def test_a_setting_of_the_wrong_type_is_told_on_modelscope(modelscope: Path, part: str, setting: str) -> None:
-    _try_wrong_values(modelscope, part, setting)
-
-
-def _try_wrong_values(folder: Path, part: str, setting: str) -> None:
+@pytest.mark.parametrize(("family", "part", "setting"), EVERY_SETTING)
+def test_a_setting_of_the_wrong_type_is_told(folder: Path, part: str, setting: str) -> None:
     path = folder / part / "config.json"
     good = path.read_text()
     for value in WRONG:
@@ -98,63 +90,61 @@ def _try_wrong_values(folder: Path, part: str, setting: str) -> None:
 
 
 @pytest.mark.parametrize("setting", ["num_train_timesteps", "beta_start", "beta_schedule"])
-def test_a_noise_schedule_of_the_wrong_type_is_told(modelscope: Path, setting: str) -> None:
-    path = modelscope / "scheduler" / "scheduler_config.json"
+def test_a_noise_schedule_of_the_wrong_type_is_told(modelscope_copy: Path, setting: str) -> None:
+    path = modelscope_copy / "scheduler" / "scheduler_config.json"
     good = path.read_text()
     for value in ("two", [], {}, True) + ((10**9,) if setting == "num_train_timesteps" else ()):
         path.write_text(good)
         change(path, **{setting: value})
-        refused(modelscope, path)
+        refused(modelscope_copy, path)
 
 
 @pytest.mark.parametrize(
-    ("part", "setting"),
-    [("transformer", "num_layers"), ("text_encoder", "num_layers"), ("vae", "num_res_blocks")],
+    ("family", "part", "setting"),
+    [
+        ("wan", "transformer", "num_layers"),
+        ("wan", "text_encoder", "num_layers"),
+        ("wan", "vae", "num_res_blocks"),
+        ("modelscope", "unet", "layers_per_block"),
+        ("modelscope", "text_encoder", "num_hidden_layers"),
+        ("modelscope", "vae", "layers_per_block"),
+    ],
 )
-def test_a_giant_of_wan_is_refused_before_it_is_built(wan: Path, part: str, setting: str) -> None:
-    change(wan / part / "config.json", **{setting: 10**6})
-    assert "asks for a model of more than" in refused(wan, wan / part / "config.json")
+def test_a_giant_is_refused_before_it_is_built(folder: Path, part: str, setting: str) -> None:
+    change(folder / part / "config.json", **{setting: 10**6})
+    assert "asks for a model of more than" in refused(folder, folder / part / "config.json")
 
 
-@pytest.mark.parametrize(
-    ("part", "setting"),
-    [("unet", "layers_per_block"), ("text_encoder", "num_hidden_layers"), ("vae", "layers_per_block")],
-)
-def test_a_giant_of_modelscope_is_refused_before_it_is_built(modelscope: Path, part: str, setting: str) -> None:
-    change(modelscope / part / "config.json", **{setting: 10**6})
-    assert "asks for a model of more than" in refused(modelscope, modelscope / part / "config.json")
-
-
-def test_labels_by_the_million_are_not_made(wan: Path) -> None:
-    change(wan / "text_encoder" / "config.json", num_labels=10**9)
-    load_segmenter(wan, device="cpu")
+def test_labels_by_the_million_are_not_made(wan_copy: Path) -> None:
+    change(wan_copy / "text_encoder" / "config.json", num_labels=10**9)
+    load_segmenter(wan_copy, device="cpu")
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "3", '"x"', "{", "[" * 100_000, "\xff"])
-def test_a_configuration_that_is_no_object_is_told(wan: Path, text: str) -> None:
+def test_a_configuration_that_is_no_object_is_told(wan_copy: Path, text: str) -> None:
     for part in ("transformer", "vae", "text_encoder"):
-        path = wan / part / "config.json"
+        path = wan_copy / part / "config.json"
         good = path.read_bytes()
         path.write_bytes(text.encode("latin-1"))
-        refused(wan, path)
+        refused(wan_copy, path)
         path.write_bytes(good)
-    (wan / "rem.json").write_bytes(text.encode("latin-1"))
-    refused(wan, wan / "rem.json")
+    (wan_copy / "rem.json").write_bytes(text.encode("latin-1"))
+    refused(wan_copy, wan_copy / "rem.json")
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "null", "", "{", '{"model": {}}'])
-def test_a_damaged_tokenizer_is_told(wan: Path, text: str) -> None:
-    (wan / "tokenizer" / "tokenizer.json").write_text(text)
-    refused(wan, wan / "tokenizer" / "tokenizer.json")
+def test_a_damaged_tokenizer_is_told(wan_copy: Path, text: str) -> None:
+    (wan_copy / "tokenizer" / "tokenizer.json").write_text(text)
+    refused(wan_copy, wan_copy / "tokenizer" / "tokenizer.json")
 
 
-def test_a_tokenizer_of_another_model_is_told(wan: Path) -> None:
-    change(wan / "tokenizer" / "tokenizer_config.json", added_tokens_decoder={})
-    path = wan / "tokenizer" / "tokenizer.json"
+def test_a_tokenizer_of_another_model_is_told(wan_copy: Path) -> None:
+    change(wan_copy / "tokenizer" / "tokenizer_config.json", added_tokens_decoder={})
+    path = wan_copy / "tokenizer" / "tokenizer.json"
     content = json.loads(path.read_text())
     content["model"]["vocab"] += [[f"piece{number}", -9.0] for number in range(50)]
     path.write_text(json.dumps(content))
-    assert "a row for 40" in refused(wan, wan / "tokenizer")
+    assert "a row for 40" in refused(wan_copy, wan_copy / "tokenizer")
 
 
 CODE = """
@@ -168,19 +158,19 @@ class Harm(PreTrainedTokenizerFast):
 
 @pytest.mark.parametrize("file", ["tokenizer_config.json", "config.json"])
 def test_code_that_comes_with_a_tokenizer_is_refused_and_does_not_run(
-    wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+    wan_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     target = tmp_path / "it ran"
-    (wan / "tokenizer" / "harm.py").write_text(CODE.format(target=str(target)))
+    (wan_copy / "tokenizer" / "harm.py").write_text(CODE.format(target=str(target)))
     asks = {"auto_map": {"AutoTokenizer": [None, "harm.Harm"]}, "tokenizer_class": "Harm"}
-    path = wan / "tokenizer" / file
+    path = wan_copy / "tokenizer" / file
     path.write_text(json.dumps((json.loads(path.read_text()) if path.is_file() else {}) | asks))
     monkeypatch.setattr("builtins.input", lambda *_: "y")
-    sentence = refused(wan, path)
+    sentence = refused(wan_copy, path)
     assert "auto_map" in sentence and "nothing that a model folder brings is run" in sentence
     assert not target.exists()
 
 
-def test_code_that_comes_with_a_component_is_refused(wan: Path) -> None:
-    change(wan / "text_encoder" / "config.json", auto_map={"AutoModel": "harm.Harm"})
-    assert "auto_map" in refused(wan, wan / "text_encoder" / "config.json")
+def test_code_that_comes_with_a_component_is_refused(wan_copy: Path) -> None:
+    change(wan_copy / "text_encoder" / "config.json", auto_map={"AutoModel": "harm.Harm"})
+    assert "auto_map" in refused(wan_copy, wan_copy / "text_encoder" / "config.json")

@@ -32,11 +32,6 @@ def segmenter(tiny_modelscope: Path) -> Segmenter:
     return load(tiny_modelscope)
 
 
-@pytest.fixture
-def copy(tiny_modelscope: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(tiny_modelscope, tmp_path / "copy")
-
-
 def weights_of(folder: Path, part: str) -> dict[str, torch.Tensor]:
     return load_file(folder / part / f"{WEIGHTS[part]}.safetensors")
 
@@ -78,9 +73,11 @@ def test_a_model_state_replaces_the_unet_and_the_vae_it_holds(tiny_modelscope: P
 
 @pytest.mark.parametrize("convolutions", [False, True])
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])
-def test_old_names_and_shapes_of_the_vae_give_the_same_model(copy: Path, suffix: str, convolutions: bool) -> None:
-    vae = weights_of(copy, "vae")
-    file = copy / "vae" / "diffusion_pytorch_model.safetensors"
+def test_old_names_and_shapes_of_the_vae_give_the_same_model(
+    modelscope_copy: Path, suffix: str, convolutions: bool
+) -> None:
+    vae = weights_of(modelscope_copy, "vae")
+    file = modelscope_copy / "vae" / "diffusion_pytorch_model.safetensors"
     file.unlink()
     stored = old_attention(vae, convolutions)
     assert len(set(stored) - set(vae)) == 16
@@ -88,7 +85,7 @@ def test_old_names_and_shapes_of_the_vae_give_the_same_model(copy: Path, suffix:
         torch.save(stored, file.with_suffix(".bin"))
     else:
         save_file(stored, file)
-    assert_weights(load(copy), "vae", vae)
+    assert_weights(load(modelscope_copy), "vae", vae)
 
 
 def old_attention(vae: dict[str, torch.Tensor], convolutions: bool = False) -> dict[str, torch.Tensor]:
@@ -103,15 +100,15 @@ def old_attention(vae: dict[str, torch.Tensor], convolutions: bool = False) -> d
     return renamed
 
 
-def test_weights_in_full_go_before_weights_in_half(copy: Path) -> None:
-    expected = {part: weights_of(copy, part) for part in WEIGHTS}
+def test_weights_in_full_go_before_weights_in_half(modelscope_copy: Path) -> None:
+    expected = {part: weights_of(modelscope_copy, part) for part in WEIGHTS}
     for part, stem in WEIGHTS.items():
         wrong = {name: (tensor + 1).half() for name, tensor in expected[part].items()}
-        save_file(wrong, copy / part / f"{stem}.fp16.safetensors")
-        torch.save(wrong, copy / part / f"{stem}.fp16.bin")
-    (copy / "unet" / "diffusion_pytorch_model.safetensors").unlink()
-    torch.save(expected["unet"], copy / "unet" / "diffusion_pytorch_model.bin")
-    loaded = load(copy)
+        save_file(wrong, modelscope_copy / part / f"{stem}.fp16.safetensors")
+        torch.save(wrong, modelscope_copy / part / f"{stem}.fp16.bin")
+    (modelscope_copy / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save(expected["unet"], modelscope_copy / "unet" / "diffusion_pytorch_model.bin")
+    loaded = load(modelscope_copy)
     for part in ("unet", "vae", "text_encoder"):
         assert_weights(loaded, part, without_prefix(expected[part], loaded, part))
 
@@ -122,20 +119,22 @@ def without_prefix(weights: dict[str, torch.Tensor], loaded: Segmenter, part: st
     return {name if name in names else name.removeprefix("text_model."): tensor for name, tensor in weights.items()}
 
 
-def test_weights_in_half_alone_are_read(segmenter: Segmenter, copy: Path) -> None:
-    file = copy / "unet" / "diffusion_pytorch_model.safetensors"
+def test_weights_in_half_alone_are_read(segmenter: Segmenter, modelscope_copy: Path) -> None:
+    file = modelscope_copy / "unet" / "diffusion_pytorch_model.safetensors"
     half = {name: tensor.half() for name, tensor in load_file(file).items()}
     save_file(half, file.with_suffix("").with_suffix(".fp16.safetensors"))
     file.unlink()
-    assert_weights(load(copy), "unet", {name: tensor.float() for name, tensor in half.items()})
+    assert_weights(load(modelscope_copy), "unet", {name: tensor.float() for name, tensor in half.items()})
 
 
 @pytest.mark.parametrize("prefix", ["", "text_model."])
-def test_text_encoders_load_as_any_transformers_names_them(segmenter: Segmenter, copy: Path, prefix: str) -> None:
-    file = copy / "text_encoder" / "model.safetensors"
+def test_text_encoders_load_as_any_transformers_names_them(
+    segmenter: Segmenter, modelscope_copy: Path, prefix: str
+) -> None:
+    file = modelscope_copy / "text_encoder" / "model.safetensors"
     stored = {f"{prefix}{name.removeprefix('text_model.')}": tensor for name, tensor in load_file(file).items()}
     save_file(stored | {f"{prefix}embeddings.position_ids": torch.arange(77)[None]}, file)
-    assert torch.equal(load(copy).backbone.encode_text("fire"), segmenter.backbone.encode_text("fire"))
+    assert torch.equal(load(modelscope_copy).backbone.encode_text("fire"), segmenter.backbone.encode_text("fire"))
 
 
 def test_rows_after_the_text_are_those_of_the_pad_token_of_special_tokens_map(segmenter: Segmenter) -> None:
@@ -307,21 +306,21 @@ def test_weights_of_the_other_backbone_are_told(
         load(tiny_modelscope, checkpoint=rem_ms)
 
 
-def test_parts_that_are_missing_or_of_another_model_are_told(copy: Path) -> None:
-    config = copy / "vae" / "config.json"
+def test_parts_that_are_missing_or_of_another_model_are_told(modelscope_copy: Path) -> None:
+    config = modelscope_copy / "vae" / "config.json"
     text = config.read_text()
     config.write_text(json.dumps(json.loads(text) | {"_class_name": "AutoencoderKLWan"}))
     with pytest.raises(ValueError, match=r"holds a AutoencoderKLWan, where a AutoencoderKL \(ModelScope\) is expected"):
-        load(copy)
+        load(modelscope_copy)
     config.write_text(text)
-    shutil.rmtree(copy / "scheduler")
+    shutil.rmtree(modelscope_copy / "scheduler")
     with pytest.raises(
         FileNotFoundError, match="has no scheduler/scheduler_config.json; a model folder holds unet, vae"
     ):
-        load(copy)
-    shutil.rmtree(copy / "tokenizer")
+        load(modelscope_copy)
+    shutil.rmtree(modelscope_copy / "tokenizer")
     with pytest.raises(FileNotFoundError, match="has no tokenizer; a model folder holds"):
-        load(copy)
+        load(modelscope_copy)
 
 
 def test_sizes_the_unet_cannot_take_are_told(tiny_modelscope: Path) -> None:

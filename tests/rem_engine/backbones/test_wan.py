@@ -30,11 +30,6 @@ def segmenter(tiny_wan: Path) -> Segmenter:
     return load(tiny_wan)
 
 
-@pytest.fixture
-def copy(tiny_wan: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(tiny_wan, tmp_path / "copy")
-
-
 def weights_of(folder: Path, part: str) -> dict[str, torch.Tensor]:
     return load_file(folder / part / "diffusion_pytorch_model.safetensors")
 
@@ -45,11 +40,11 @@ def test_importing_the_engine_imports_no_models() -> None:
     assert ran.stdout.strip() == "[]"
 
 
-def test_original_names_give_the_same_model(segmenter: Segmenter, copy: Path) -> None:
+def test_original_names_give_the_same_model(segmenter: Segmenter, wan_copy: Path) -> None:
     for part in ("transformer", "vae"):
-        save_file(to_original(weights_of(copy, part)), copy / part / "other.safetensors")
-        (copy / part / "diffusion_pytorch_model.safetensors").unlink()
-    assert torch.equal(load(copy).segment(FRAMES, ["fire"]).soft, segmenter.segment(FRAMES, ["fire"]).soft)
+        save_file(to_original(weights_of(wan_copy, part)), wan_copy / part / "other.safetensors")
+        (wan_copy / part / "diffusion_pytorch_model.safetensors").unlink()
+    assert torch.equal(load(wan_copy).segment(FRAMES, ["fire"]).soft, segmenter.segment(FRAMES, ["fire"]).soft)
 
 
 def test_a_checkpoint_replaces_the_transformer_and_the_vae_it_holds(
@@ -148,14 +143,14 @@ def test_words_past_77_tokens_are_cut_with_a_warning_that_names_them(
         ]
 
 
-def test_models_that_are_not_there_are_told(copy: Path) -> None:
+def test_models_that_are_not_there_are_told(wan_copy: Path) -> None:
     with pytest.raises(FileNotFoundError, match="There is no model 'maxi'; use 'mini' or a folder"):
         load_segmenter("maxi")
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
-        load(copy, checkpoint=copy / "nothing.pth")
-    shutil.rmtree(copy / "tokenizer")
+        load(wan_copy, checkpoint=wan_copy / "nothing.pth")
+    shutil.rmtree(wan_copy / "tokenizer")
     with pytest.raises(FileNotFoundError, match="has no tokenizer; a model folder holds"):
-        load(copy)
+        load(wan_copy)
 
 
 def test_a_checkpoint_of_another_architecture_is_told(tiny_wan: Path, golden: Path, tmp_path: Path) -> None:
@@ -168,11 +163,11 @@ def test_a_checkpoint_of_another_architecture_is_told(tiny_wan: Path, golden: Pa
         load(tiny_wan, checkpoint=tmp_path / "vae.safetensors")
 
 
-def test_a_folder_of_another_model_is_told(copy: Path) -> None:
-    config = json.loads((copy / "vae" / "config.json").read_text())
-    (copy / "vae" / "config.json").write_text(json.dumps({**config, "_class_name": "AutoencoderKL"}))
+def test_a_folder_of_another_model_is_told(wan_copy: Path) -> None:
+    config = json.loads((wan_copy / "vae" / "config.json").read_text())
+    (wan_copy / "vae" / "config.json").write_text(json.dumps({**config, "_class_name": "AutoencoderKL"}))
     with pytest.raises(ValueError, match="holds a AutoencoderKL, where a AutoencoderKLWan"):
-        load(copy)
+        load(wan_copy)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import subprocess
@@ -12,8 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from progress_log import ProgressLog
+from red_model import check_refused
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from stops import disk_full, stop_at
 
 from rem_engine.backbones.load import MINI_FOLDER
 from rem_engine.backbones.wan import load_wan
@@ -298,13 +299,7 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     places = {"IN": source, "BASE": base, "VAE": base / "vae", "MINI": MINI_FOLDER / "transformer"}
-    try:
-        code = main(["convert", *(str(places.get(argument, argument)) for argument in arguments)])
-    except SystemExit as stop:  # how argparse leaves
-        code = stop.code
-    said = capsys.readouterr().err
-    assert code == 2
-    assert len(said.splitlines()) == 1 and said.startswith("error: ") and sentence in said
+    check_refused(["convert", *(str(places.get(argument, argument)) for argument in arguments)], sentence, capsys)
     assert not list(tmp_path.iterdir())
 
 
@@ -374,13 +369,10 @@ def test_of_two_conversions_to_one_file_at_once_one_is_there_whole(tmp_path: Pat
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Writer, "finish", full)
-    assert main(["convert", str(source), "-o", str(tmp_path / "rem.safetensors")]) == 2
+    with stop_at(1, Writer, "finish", disk_full()):
+        assert main(["convert", str(source), "-o", str(tmp_path / "rem.safetensors")]) == 2
     assert "No space is left on the disk for" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

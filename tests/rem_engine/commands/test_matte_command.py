@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 from pathlib import Path
@@ -14,9 +13,9 @@ import OpenEXR
 import pytest
 from PIL import Image
 from red_model import FRAMES, HEIGHT, NEUTRAL, PROMPTS, WIDTH, check_refused, files_of, read, segment
+from stops import disk_full, stop_at
 
 from rem_engine.commands.cli import main
-from rem_engine.matte import Frame
 from rem_engine.run.delivery import Delivery
 from rem_engine.run.matte_job import find_masks
 
@@ -142,25 +141,16 @@ def test_layers_are_named_by_the_artist_or_by_their_folders(tmp_path: Path) -> N
 # ---- stopping
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), disk_full()])
 def test_a_stop_leaves_whole_frames_and_says_so(
     shot: Path,
     tmp_path: Path,
     masks: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     stop: BaseException,
 ) -> None:
-    write = Delivery.write
-
-    def stopping(self: Delivery, frame: Frame) -> None:
-        if frame.index == 4:
-            raise stop
-        write(self, frame)
-
     out = tmp_path / "out"
-    with monkeypatch.context() as patch:
-        patch.setattr(Delivery, "write", stopping)
+    with stop_at(5, Delivery, "write", stop):
         code = matte(shot, masks, out, "--write", "alpha,exr,prores")
     interrupted = isinstance(stop, KeyboardInterrupt)
     assert code == (130 if interrupted else 2)

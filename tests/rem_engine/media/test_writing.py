@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from stops import disk_full
 
 from rem_engine.media import open_shot
 from rem_engine.media.writing import VideoWriter, mask_png, soft_png
@@ -39,7 +40,7 @@ def test_a_file_takes_its_name_only_when_whole(tmp_path: Path) -> None:
         temporary.write_bytes(b"new")
         assert not target.exists()
     assert target.read_bytes() == b"new" and [file.name for file in tmp_path.iterdir()] == ["a.bin"]
-    for stop in (OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()):
+    for stop in (disk_full(), KeyboardInterrupt()):
         with pytest.raises(type(stop)), written_whole(target) as temporary:
             temporary.write_bytes(b"half")
             raise stop

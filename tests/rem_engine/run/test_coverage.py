@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from red_model import NEUTRAL, RedBackbone, StopAt, deliver
+from red_model import NEUTRAL, RedBackbone, deliver
+from stops import stop_at
 
 from rem_engine.commands.cli import main
 from rem_engine.run.coverage import Coverage, warnings_of
 from rem_engine.run.folder import RunFolder
-
-
-def _stopping(call: int) -> Callable[..., None]:
-    stop = StopAt(RunFolder.write_frame, call, KeyboardInterrupt())
-    return lambda folder, *given: stop(folder, *given)
 
 
 def states(found: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -91,8 +86,7 @@ def test_frames_before_an_interruption_count(
 ) -> None:
     """The disc is found before the stop, and nothing after it: the layer is not empty."""
     out = tmp_path / "out"
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "write_frame", _stopping(10))
+    with stop_at(10, RunFolder, "write_frame"):
         assert deliver(shot, out, "--write", "soft") == 130
     monkeypatch.setattr(RedBackbone, "decode_masks", lambda self, latents: torch.zeros(latents.shape[2], 3, 32, 48))
     assert deliver(shot, out, "--write", "soft") == 0

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
 from delivered import video_alpha
-from red_model import FRAMES, NEUTRAL, StopAt, deliver, files_of
+from red_model import FRAMES, NEUTRAL, deliver, files_of
+from stops import disk_full_at, stop_at
 
-from rem_engine.matte import Frame
 from rem_engine.run.delivery import Delivery
 from rem_engine.run.folder import RunFolder
-from rem_engine.whole_files import meant_for
 
 
 def same_delivery(one: Path, other: Path) -> None:
@@ -47,7 +45,6 @@ def same_delivery(one: Path, other: Path) -> None:
 def test_a_stopped_delivery_goes_on_and_ends_the_same(
     shot: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     write: str,
     smooth: str,
@@ -57,15 +54,7 @@ def test_a_stopped_delivery_goes_on_and_ends_the_same(
     options = ("--write", write, "--smooth", smooth)
     prompts = ("smoke: the smoke | -red", "red")
     assert deliver(shot, once, *options, prompts=prompts) == 0
-    write_frame = Delivery.write
-
-    def stop(self: Delivery, given: Frame) -> None:
-        if given.index == frame:
-            raise KeyboardInterrupt
-        write_frame(self, given)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Delivery, "write", stop)
+    with stop_at(frame + 1, Delivery, "write"):
         assert deliver(shot, twice, *options, prompts=prompts) == 130
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"Interrupted. Frames 0 to {frame - 1} of {FRAMES} are done: the same command run again")
@@ -81,12 +70,10 @@ def test_a_stopped_delivery_goes_on_and_ends_the_same(
 
 @pytest.mark.usefixtures("fake_model")
 def test_a_video_without_soft_masks_starts_at_the_first_frame(
-    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ("--write", "masks,prores", *NEUTRAL)
-    with monkeypatch.context() as patch:
-        stopper = StopAt(RunFolder.write_frame, 9, KeyboardInterrupt())
-        patch.setattr(RunFolder, "write_frame", lambda *given: stopper(*given))
+    with stop_at(9, RunFolder, "write_frame"):
         assert deliver(shot, tmp_path / "twice", *options) == 130
     assert capsys.readouterr().err.splitlines()[-1] == (
         "Interrupted. The same command run again starts at the first frame: a video cannot be gone on with, unless "
@@ -100,12 +87,10 @@ def test_a_video_without_soft_masks_starts_at_the_first_frame(
 
 @pytest.mark.usefixtures("fake_model")
 def test_a_missing_delivered_frame_makes_a_run_start_again(
-    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, options = tmp_path / "out", ("--write", "exr", *NEUTRAL)
-    with monkeypatch.context() as patch:
-        stopper = StopAt(RunFolder.write_frame, 9, KeyboardInterrupt())
-        patch.setattr(RunFolder, "write_frame", lambda *given: stopper(*given))
+    with stop_at(9, RunFolder, "write_frame"):
         assert deliver(shot, out, *options) == 130
     (out / "exr" / "plate.1003.exr").unlink()
     assert deliver(shot, out, *options) == 0
@@ -115,19 +100,10 @@ def test_a_missing_delivered_frame_makes_a_run_start_again(
 
 @pytest.mark.usefixtures("fake_model")
 def test_a_full_disk_leaves_whole_frames_and_no_half_video(
-    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, options = tmp_path / "out", ("--write", "soft,exr,prores", *NEUTRAL)
-    write_bytes = Path.write_bytes
-
-    def full(path: Path, data: bytes) -> int:
-        if meant_for(path.name) == "plate.1007.exr":
-            write_bytes(path, data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write_bytes(path, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+    with disk_full_at("exr/plate.1007.exr"):
         assert deliver(shot, out, *options) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said == (

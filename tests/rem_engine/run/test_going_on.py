@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -16,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from red_model import FRAMES, HEIGHT, PROMPTS, WIDTH, StopAt, files_of, pictures_of, segment
+from red_model import FRAMES, HEIGHT, PROMPTS, WIDTH, files_of, pictures_of, segment
+from stops import disk_full, disk_full_at, stop_at
 
 import rem_engine.run.folder
 from rem_engine import Segmenter
 from rem_engine.commands.cli import main
 from rem_engine.names import folder_names
 from rem_engine.run.folder import RunFolder
-from rem_engine.whole_files import meant_for
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,7 +34,6 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
     shot: Path,
     tmp_path: Path,
     fake_model: list[dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     write: str,
     call: int,
@@ -43,13 +41,8 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
     once, twice = tmp_path / "once", tmp_path / "twice"
     assert segment(shot, once, "--write", write) == 0
     # Ctrl-C while the second prompt's part of a frame is made: that frame counts for neither.
-    with monkeypatch.context() as patch:
-        if write.startswith("npz"):
-            stopper = StopAt(RunFolder._write_array, call, KeyboardInterrupt())
-            patch.setattr(RunFolder, "_write_array", lambda *arguments: stopper(*arguments))
-        else:
-            stopper = StopAt(rem_engine.run.folder.mask_png, call, KeyboardInterrupt())
-            patch.setattr(rem_engine.run.folder, "mask_png", stopper)
+    written = (RunFolder, "_write_array") if write.startswith("npz") else (rem_engine.run.folder, "mask_png")
+    with stop_at(call, *written):
         assert segment(shot, twice, "--write", write) == 130
     done = (call - 1) // 2
     said = capsys.readouterr().err.splitlines()[-1]
@@ -89,9 +82,7 @@ def test_a_run_that_goes_on_asks_the_model_for_the_rest_only(
         "stream",
         lambda *a, first_frame=0, **k: firsts.append(first_frame) or stream(*a, first_frame=first_frame, **k),
     )
-    with monkeypatch.context() as patch:
-        stopper = StopAt(rem_engine.run.folder.mask_png, 19, KeyboardInterrupt())
-        patch.setattr(rem_engine.run.folder, "mask_png", stopper)
+    with stop_at(19, rem_engine.run.folder, "mask_png"):
         assert segment(shot, tmp_path / "out") == 130
     assert segment(shot, tmp_path / "out") == 0
     assert firsts == [0, 9]
@@ -100,12 +91,10 @@ def test_a_run_that_goes_on_asks_the_model_for_the_rest_only(
 @pytest.mark.usefixtures("fake_model")
 @pytest.mark.parametrize("change", ["threshold", "shot", "missing frame"])
 def test_another_run_starts_at_the_first_frame(
-    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: str
+    shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
 ) -> None:
     out, options = tmp_path / "out", ()
-    with monkeypatch.context() as patch:
-        stopper = StopAt(rem_engine.run.folder.mask_png, 19, KeyboardInterrupt())
-        patch.setattr(rem_engine.run.folder, "mask_png", stopper)
+    with stop_at(19, rem_engine.run.folder, "mask_png"):
         assert segment(shot, out) == 130
     if change == "threshold":
         options = ("--threshold", "0.3")
@@ -157,27 +146,13 @@ def test_another_programs_run_json_is_no_order_to_delete(shot: Path, tmp_path: P
 
 
 @pytest.mark.usefixtures("fake_model")
-@pytest.mark.parametrize("victim", ["00006.png", "soft.npz"])
+@pytest.mark.parametrize("victim", ["the_smoke/soft/00006.png", "soft.npz"])
 def test_a_full_disk_leaves_whole_frames_only_and_says_how_to_go_on(
-    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], victim: str
+    shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], victim: str
 ) -> None:
     out = tmp_path / "out"
-    full = OSError(errno.ENOSPC, "No space left on device")
-    write_bytes = Path.write_bytes
-
-    def half(path: Path, data: bytes) -> int:
-        if meant_for(path.name) == victim and path.parts[-2] == "soft" and path.parts[-3] == "the_smoke":
-            write_bytes(path, data[: len(data) // 2])
-            raise full
-        return write_bytes(path, data)
-
-    def no_archive(self: zipfile.ZipFile, *_: Any) -> None:
-        raise full
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", half)
-        if victim == "soft.npz":
-            patch.setattr(zipfile.ZipFile, "write", no_archive)
+    full = disk_full_at(victim) if victim.endswith(".png") else stop_at(1, zipfile.ZipFile, "write", disk_full())
+    with full:
         assert segment(shot, out, "--write", "masks,soft,npz,overlay") == 2
     done = FRAMES if victim == "soft.npz" else 6
     said = capsys.readouterr().err.splitlines()[-1]

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from killed import changes_of, killed_at
 from PIL import Image
-from red_model import FRAMES, HEIGHT, NEUTRAL, WIDTH, RedBackbone, StopAt, deliver, files_of
+from progress_log import Cancel, Cancelled
+from red_model import FRAMES, HEIGHT, NEUTRAL, WIDTH, RedBackbone, deliver, files_of
+from stops import stop_at
 
 import rem_engine.run.folder
 from rem_engine import Segmenter, SegmentJob, segment_to_files
@@ -254,11 +256,10 @@ def test_mattes_that_are_there_are_not_made_twice(
 
 @pytest.mark.parametrize("frame", [0, 7, FRAMES - 1])
 def test_a_plate_of_the_same_size_and_time_but_other_content_is_refused_not_mixed(
-    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], frame: int
+    shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], frame: int
 ) -> None:
     out, file = tmp_path / "out", shot / f"f{frame}.png"
-    with monkeypatch.context() as patch:
-        patch.setattr(rem_engine.run.folder, "mask_png", StopAt(rem_engine.run.folder.mask_png, 9, KeyboardInterrupt()))
+    with stop_at(9, rem_engine.run.folder, "mask_png"):
         assert star(shot, out) == 130
     stopped = files_of(out)
     stat, data = file.stat(), bytearray(file.read_bytes())
@@ -283,13 +284,12 @@ def test_a_plate_of_the_same_size_and_time_but_other_content_is_refused_not_mixe
 
 
 def test_a_stopped_run_over_an_earlier_one_leaves_it_and_goes_on(
-    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, options = tmp_path / "out", ("--threshold", "0.4", "--write", "masks,soft,overlay,exr")
     assert star(shot, out, "--write", "masks,soft,overlay,exr") == 0
     before = files_of(out)
-    with monkeypatch.context() as patch:
-        patch.setattr(rem_engine.run.folder, "mask_png", StopAt(rem_engine.run.folder.mask_png, 9, KeyboardInterrupt()))
+    with stop_at(9, rem_engine.run.folder, "mask_png"):
         assert star(shot, out, *options) == 130
     assert "The files that were there before are as they were." in capsys.readouterr().err
     assert before.items() <= files_of(out).items()
@@ -342,18 +342,11 @@ def test_a_run_killed_at_a_random_moment_over_an_earlier_one_loses_nothing(
 
 
 def test_a_host_run_that_is_cancelled_leaves_nothing_hidden(shot: Path, tmp_path: Path) -> None:
-    class Cancel:
-        def say(self, text: str) -> None: ...
-
-        def update(self, unit: str, done: int, total: int) -> None:
-            if unit == "frames" and done > 5:
-                raise InterruptedError
-
     for write in (("soft", "exr"), ("npz", "prores")):
         out = tmp_path / write[0]
-        with open_shot(shot) as frames, pytest.raises(InterruptedError):
+        with open_shot(shot) as frames, pytest.raises(Cancelled):
             job = SegmentJob(out, parse_layers(["the smoke"]), write=write)
-            segment_to_files(Segmenter(RedBackbone()), frames, job, progress=Cancel())
+            segment_to_files(Segmenter(RedBackbone()), frames, job, progress=Cancel("frames", 6))
         assert not list(out.rglob(".*"))
     assert (tmp_path / "soft" / "the_smoke" / "soft" / "00003.png").exists()
 
@@ -424,9 +417,7 @@ def test_of_two_processes_that_write_to_one_folder_at_once_one_does_and_one_says
 
 @pytest.mark.slow
 @pytest.mark.parametrize("write", ["masks,soft,overlay", "masks,overlay", "npz,overlay"])
-def test_overlays_of_two_runs_and_of_one_that_was_stopped_are_equal_to_the_byte(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str
-) -> None:
+def test_overlays_of_two_runs_and_of_one_that_was_stopped_are_equal_to_the_byte(tmp_path: Path, write: str) -> None:
     plate = tmp_path / "plate"
     plate.mkdir()
     rng = np.random.default_rng(5)
@@ -438,10 +429,7 @@ def test_overlays_of_two_runs_and_of_one_that_was_stopped_are_equal_to_the_byte(
         Image.fromarray(frame).save(plate / f"f{number:03d}.png")
     for name in ("one", "two"):
         assert star(plate, tmp_path / name, "--write", write) == 0
-    with monkeypatch.context() as patch:
-        write_frame = rem_engine.run.folder.RunFolder.write_frame
-        stopper = StopAt(write_frame, 23, KeyboardInterrupt())
-        patch.setattr(rem_engine.run.folder.RunFolder, "write_frame", lambda *given: stopper(*given))
+    with stop_at(23, rem_engine.run.folder.RunFolder, "write_frame"):
         assert star(plate, tmp_path / "stopped", "--write", write) == 130
     assert star(plate, tmp_path / "stopped", "--write", write) == 0
     one, two, stopped = (KINDS["overlay"].path(tmp_path / name).read_bytes() for name in ("one", "two", "stopped"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +11,12 @@ import OpenEXR
 import pytest
 from progress_log import Cancel, Cancelled
 from red_model import FRAMES, HEIGHT, WIDTH, RedBackbone, files_of, read
+from stops import disk_full, stop_at
 
 from rem_engine import Segmenter, SegmentJob, segment_to_files
 from rem_engine.frames import ArrayFrames
 from rem_engine.layers import parse_layers
-from rem_engine.matte import Frame, MatteSettings
+from rem_engine.matte import MatteSettings
 from rem_engine.media import open_shot
 from rem_engine.progress import SILENT, Progress
 from rem_engine.run.clock import Clock
@@ -73,16 +73,8 @@ def test_a_cancelled_run_leaves_whole_frames_and_is_not_taken_up(shot: Path, tmp
     assert set(files_of(out)) - left == {"run.json", *(f"smoke/alpha/plate.{1001 + n}.png" for n in range(FRAMES))}
 
 
-def test_a_full_disk_tells_which_frames_are_whole(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = Delivery.write
-
-    def full(self: Delivery, frame: Frame) -> None:
-        if frame.index == 3:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(self, frame)
-
-    monkeypatch.setattr(Delivery, "write", full)
-    with pytest.raises(RuntimeError) as caught:
+def test_a_full_disk_tells_which_frames_are_whole(shot: Path, tmp_path: Path) -> None:
+    with stop_at(4, Delivery, "write", disk_full()), pytest.raises(RuntimeError) as caught:
         run(shot, tmp_path, ("exr",))
     assert str(caught.value) == (
         f"No space is left on the disk for {tmp_path}: make room. Frames 0 to 2 of {FRAMES} are whole."
