@@ -15,6 +15,7 @@ PACKAGES = ("rem_engine", "trainer", "nodes")
 FLOORS = (
     (
         "devices",
+        "finite",
         "folder_lock",
         "frames",
         "input_files",

@@ -23,6 +23,7 @@ from torch import Tensor
 from ...rem_engine.backbones.base import WAN
 from ...rem_engine.checkpoints import Change
 from ...rem_engine.checkpoints.check import check_finite_weight
+from ...rem_engine.finite import all_finite
 from .latents import frames_key, latents_cache
 
 # What LoadREM leaves on a MODEL; clones keep it, so LoRA and compile nodes may come between.
@@ -144,7 +145,7 @@ def name_what_is_not_finite(predicted: Tensor, model: ModelPatcher) -> None:
 
     Looked for only then: LoadREM does not read a file's weights before the host does.
     """
-    if predicted.sum().isfinite():
+    if all_finite(predicted):
         return
     for name, weight in model.model.diffusion_model.named_parameters():
         if type(weight) is torch.nn.Parameter:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ..finite import all_finite
+
 
 def check_same_size(what: str, size: Sequence[int], other: str, other_size: Sequence[int]) -> None:
     """Raise ValueError, a sentence about `what` and `other`, unless they have the same (height, width)."""
@@ -25,6 +27,5 @@ def check_plate(mask: Tensor, plate: Tensor) -> None:
 
 def check_finite(values: Tensor, name: str) -> None:
     """Raise ValueError where there are values that are no numbers, or infinite."""
-    # A sum is finite only if every term is, and costs a third of looking at each of them.
-    if not values.sum().isfinite() and not values.isfinite().all():
+    if not all_finite(values):
         raise ValueError(f"The {name} holds values that are not finite (NaN or infinite); give numbers in 0..1.")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..finite import all_finite
 from ..frames import FrameSource, not_finite
 from .cuts import LOOKAHEAD, CutFinder
 from .resize import frames_to_model
@@ -77,17 +78,14 @@ class ModelFrames:
                     f"The shot ended after {begin + len(frames)} frames; {self._source.frame_count} were expected: "
                     "its file may be cut short."
                 )
+            if frames.dtype != np.uint8 and not all_finite(frames):
+                raise not_finite(frames, begin)
             if self._finder:
                 for frame in frames:
                     self._finder.add(frame)
             unneeded = min(max(self._keep_from - begin, 0), len(frames))
             if unneeded < len(frames):
                 resized = frames_to_model(frames[unneeded:], self._size, self._eight_bit)
-                # What is not finite stays so through a resize in float, and there are fewer pixels to sum up after it.
-                seen = frames if self._eight_bit else resized.numpy()
-                with np.errstate(invalid="ignore"):
-                    if frames.dtype != np.uint8 and not np.isfinite(seen.sum()):
-                        raise not_finite(frames, begin)
                 self._held.update(enumerate(resized, start=begin + unneeded))
             self._next = end
         if self._finder and self._next == self._source.frame_count:

@@ -334,6 +334,25 @@ def test_frames_that_cannot_be_used_are_told_in_a_sentence(
         Segmenter(backbone).segment(frames, ["all of it"])
 
 
+class UncheckedFrames(ArrayFrames):
+    """Frames as they are, such as a source of one's own may give."""
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self._frames[start:stop]
+
+
+@pytest.mark.parametrize("protocol", ["shot", "paper"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.filterwarnings("error")
+def test_frames_of_any_source_that_are_not_finite_are_told(
+    protocol: str, value: float, backbone: PlainBackbone
+) -> None:
+    frames = np.zeros((12, 40, 48, 3), np.float32)
+    frames[7, 3, 5, 1] = value
+    with pytest.raises(ValueError, match=r"^Frame 7 of the shot holds values that are not finite"):
+        Segmenter(backbone, SegmentSettings(protocol)).segment(UncheckedFrames(frames), ["all of it"])
+
+
 def test_a_source_that_ends_early_is_told(backbone: PlainBackbone) -> None:
     source = ArrayFrames(ramp(12))
     source.frame_count = 20
