@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Literal, Protocol, TypeVar
 
-Unit = Literal["steps", "frames", "mattes", "bytes"]
+Unit = Literal[
+    "steps", "frames", "mattes", "bytes",
+    "shots", "clips", "shards", "sentences", "videos", "scores", "masks", "runs",
+]  # fmt: skip
 """What is counted: what the model does to windows (encoding, prediction, decoding), frames that are whole in files,
-frames whose mattes are made, bytes that are read."""
+frames whose mattes are made, bytes that are read; and by the trainer shots that are rendered, clips that are encoded,
+shards of a cache, sentences that are checked, videos that are predicted, videos that are scored, masks that are packed,
+runs that are done."""
+
+_Item = TypeVar("_Item")
 
 
 class Progress(Protocol):
@@ -28,3 +36,12 @@ class Silent:
 
 
 SILENT: Progress = Silent()
+
+
+def counted(items: Sequence[_Item], unit: Unit, progress: Progress) -> Iterator[_Item]:
+    """Items one after the other; progress is told how many there are, and of each when the next is asked for."""
+    if items:
+        progress.update(unit, 0, len(items))
+    for done, item in enumerate(items, 1):
+        yield item
+        progress.update(unit, done, len(items))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 from ..progress import Unit
 
-_BARS: dict[Unit, tuple[str, str]] = {
+BARS: Mapping[Unit, tuple[str, str]] = {
     "steps": ("segmenting", "step"),
     "mattes": ("matting", "frame"),
     "bytes": ("converting", "B"),
@@ -18,9 +19,15 @@ _BARS: dict[Unit, tuple[str, str]] = {
 
 
 class ProgressBar:
-    """`Progress` on standard error: one bar, with a note beside it of the frames that are whole."""
+    """`Progress` on standard error: a bar, or one after another, with a note beside it of what is counted meanwhile.
 
-    def __init__(self) -> None:
+    Args:
+        bars: see `BARS`.
+        beside: the unit that is noted beside the bar of another, and has none of its own.
+    """
+
+    def __init__(self, bars: Mapping[Unit, tuple[str, str]] = BARS, beside: Unit = "frames") -> None:
+        self._bars, self._beside = bars, beside
         self._bar: tqdm[NoReturn] | None = None
 
     def __enter__(self) -> ProgressBar:
@@ -33,20 +40,32 @@ class ProgressBar:
         """Leave the bar as it stands, so that what is printed then stands below it."""
         if self._bar is not None:
             self._bar.close()
+            self._bar = None
 
     def say(self, text: str) -> None:
         tqdm.write(text, file=sys.stderr)
 
     def update(self, unit: Unit, done: int, total: int) -> None:
-        if unit == "frames":
+        if unit == self._beside:
             if self._bar is not None:
-                self._bar.set_postfix_str(f"{done} of {total} frames", refresh=False)
+                self._bar.set_postfix_str(f"{done} of {total} {unit}", refresh=False)
+                self._bar.update(0)
             return
         if self._bar is None:
-            doing, called = _BARS[unit]
-            self._bar = tqdm(total=total, unit=called, unit_scale=unit == "bytes", desc=doing, dynamic_ncols=True)
+            doing, called = self._bars[unit]
+            self._bar = tqdm(
+                desc=doing,
+                initial=done,
+                total=total,
+                unit=called,
+                unit_scale=unit == "bytes",
+                miniters=0,  # or a note beside a slow bar would not be shown before the bar moves
+                dynamic_ncols=True,
+            )
         self._bar.total = total  # more steps come to light where a cut is found
         self._bar.update(done - self._bar.n)
+        if done == total and unit != "steps":
+            self.close()
 
     def warn(self, message: Warning | str, *_: Any, **__: Any) -> None:
         self.say(f"warning: {message}")

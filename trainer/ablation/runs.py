@@ -15,9 +15,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from rem_engine.backbones.load import MINI_FOLDER
+from rem_engine.progress import SILENT, Progress
 from rem_engine.whole_files import written_whole
 
 from ..run.run_folder import read_settings
@@ -115,8 +114,12 @@ class AblationRun:
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def ablate(ablation: Ablation) -> list[dict[str, Any]]:
+def ablate(ablation: Ablation, progress: Progress = SILENT) -> list[dict[str, Any]]:
     """Run what is not done yet, seed by seed; a run that was broken off goes on from its checkpoint.
+
+    Args:
+        ablation: what to run.
+        progress: told "shards" of the caches and "runs" done.
 
     Returns:
         the results of all runs, variant by variant.
@@ -132,20 +135,20 @@ def ablate(ablation: Ablation) -> list[dict[str, Any]]:
     for split in DATA_SEEDS:
         _render(ablation, split)
     if missing:
-        _encode(ablation)
-    bar = tqdm(total=len(runs), initial=len(runs) - len(missing), desc="runs", unit="run", smoothing=0)
-    with bar:
-        _run_all(missing, ablation.jobs, bar)
+        _encode(ablation, progress)
+    _run_all(missing, ablation.jobs, len(runs), progress)
     done = [run.result() for variant in ablation.variants for run in runs if run.variant == variant]
     return [result for result in done if result is not None]
 
 
-def _run_all(runs: Sequence[AblationRun], jobs: int, bar: tqdm) -> None:
+def _run_all(runs: Sequence[AblationRun], jobs: int, total: int, progress: Progress) -> None:
     # spawned, so that no thread pool of this process is copied half-way
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
     waiting, failed = list(runs), None
     active: dict[int, tuple[AblationRun, SpawnProcess]] = {}
+    done = total - len(runs)
+    progress.update("runs", done, total)
     with StopRequest("give the same command to go on") as stop:
         while active or (waiting and failed is None):
             while waiting and failed is None and len(active) < jobs:
@@ -163,7 +166,8 @@ def _run_all(runs: Sequence[AblationRun], jobs: int, bar: tqdm) -> None:
                 if process.exitcode:
                     failed = failed or run
                 else:
-                    bar.update()
+                    done += 1
+                    progress.update("runs", done, total)
     if failed is not None:
         raise RuntimeError(
             f"The run {failed.title} failed; {failed.folder / _LOG_FILE} says why. The same command goes on."
@@ -222,7 +226,7 @@ def train_and_score(run: AblationRun) -> dict[str, Any]:
     return result
 
 
-def _encode(ablation: Ablation) -> None:
+def _encode(ablation: Ablation, progress: Progress) -> None:
     """Fill the caches that all runs share, so that no two of them do it at once."""
     import torch
 
@@ -234,9 +238,9 @@ def _encode(ablation: Ablation) -> None:
     trainable = load_trainable(ablation.model, ablation.checkpoint, settings, torch.device("cpu"))
     sources = [open_sources(data, settings.size) for data in settings.streams]
     texts = (source.text(index) for source in sources for index in range(len(source)))
-    cache_texts(ablation.cache, trainable, texts)
+    cache_texts(ablation.cache, trainable, texts, progress=progress)
     for source, data in zip(sources, settings.streams):
-        cache_latents(ablation.cache, trainable, source, data, settings.size)
+        cache_latents(ablation.cache, trainable, source, data, settings.size, progress=progress)
 
 
 def _render(ablation: Ablation, split: str) -> None:

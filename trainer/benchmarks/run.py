@@ -9,11 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tqdm import tqdm
-
 from rem_engine import __version__
 from rem_engine.media.writing import write_bytes
-from rem_engine.progress import Unit
+from rem_engine.progress import SILENT, Progress, counted
 from rem_engine.whole_files import written_whole
 
 from .benchmark import Benchmark
@@ -62,8 +60,12 @@ class BenchmarkRun:
     dtype: str = "auto"
 
 
-def run_benchmark(run: BenchmarkRun) -> dict[str, Any]:
+def run_benchmark(run: BenchmarkRun, progress: Progress = SILENT) -> dict[str, Any]:
     """Run a benchmark into `run.out`: `predictions/` and reports, or a zip for the server that knows the truth.
+
+    Args:
+        run: what to run.
+        progress: told "videos" that are predicted, "steps" within one, and "scores", or "masks" that are zipped.
 
     Returns:
         what results.json says.
@@ -84,7 +86,7 @@ def run_benchmark(run: BenchmarkRun) -> dict[str, Any]:
     if not run.score_only:
         _claim_folder(run)
         try:
-            _predict_all(benchmark, names, run, results)
+            _predict_all(benchmark, names, run, results, progress)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 "stopped; the same command with --resume goes on at the first missing mask"
@@ -94,18 +96,19 @@ def run_benchmark(run: BenchmarkRun) -> dict[str, Any]:
     run.out.mkdir(parents=True, exist_ok=True)
     described = _describe(benchmark, names, run)
     if benchmark.submission is not None:
-        described["submission"] = str(write_submission(results, benchmark.submission, run.out / SUBMISSION_FILE))
+        zipped = write_submission(results, benchmark.submission, run.out / SUBMISSION_FILE, progress)
+        described["submission"] = str(zipped)
         write_bytes(run.out / "results.json", json.dumps(described, indent=2).encode())
         return described
-    rows = _score_all(benchmark, names, results)
+    rows = _score_all(benchmark, names, results, progress)
     return write_report(run.out, benchmark, rows, results, described)
 
 
-def write_submission(results: Path, part: str, path: Path) -> Path:
+def write_submission(results: Path, part: str, path: Path, progress: Progress = SILENT) -> Path:
     """Zip a part of the results ("" for all of them) as a benchmark's server takes it; returns `path`."""
     files = sorted((results / part).rglob("*.png"))
     with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for file in tqdm(files, desc="zipping", unit="mask"):
+        for file in counted(files, "masks", progress):
             archive.write(file, file.relative_to(results).as_posix())
     return path
 
@@ -162,31 +165,19 @@ def _weights(run: BenchmarkRun) -> str:
     return files_hash([*files, *([run.checkpoint.resolve()] if run.checkpoint else [])])
 
 
-def _predict_all(benchmark: Benchmark, names: Sequence[str], run: BenchmarkRun, results: Path) -> None:
+def _predict_all(
+    benchmark: Benchmark, names: Sequence[str], run: BenchmarkRun, results: Path, progress: Progress
+) -> None:
     from .predict import is_predicted, predict
 
     segmenter: Segmenter | None = None
-    with tqdm(names, desc="predicting", unit="video") as bar:
-        for name in bar:
-            video = benchmark.video(name)
-            if is_predicted(video, results):
-                continue
-            if segmenter is None:  # not before: a run that is whole is scored without a model
-                segmenter = _load(benchmark, run)
-            predict(segmenter, video, results, _StepsBeside(bar))
-
-
-@dataclass(frozen=True)
-class _StepsBeside:
-    """`Progress` within a video, beside the bar of videos."""
-
-    bar: tqdm[Any]
-
-    def say(self, text: str) -> None:
-        self.bar.write(text)
-
-    def update(self, unit: Unit, done: int, total: int) -> None:
-        self.bar.set_postfix_str(f"{done}/{total} {unit}")
+    for name in counted(names, "videos", progress):
+        video = benchmark.video(name)
+        if is_predicted(video, results):
+            continue
+        if segmenter is None:  # not before: a run that is whole is scored without a model
+            segmenter = _load(benchmark, run)
+        predict(segmenter, video, results, progress)
 
 
 def _load(benchmark: Benchmark, run: BenchmarkRun) -> Segmenter:
@@ -207,9 +198,9 @@ def _load(benchmark: Benchmark, run: BenchmarkRun) -> Segmenter:
     return in_authors_windows(segmenter, benchmark) if run.protocol == "paper" else segmenter
 
 
-def _score_all(benchmark: Benchmark, names: Sequence[str], results: Path) -> list[SequenceScores]:
+def _score_all(benchmark: Benchmark, names: Sequence[str], results: Path, progress: Progress) -> list[SequenceScores]:
     rows: list[SequenceScores] = []
-    for name in tqdm(names, desc="scoring", unit="video"):
+    for name in counted(names, "scores", progress):
         video = benchmark.video(name)
         if video.queries:
             rows += benchmark.score(video, results)

@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..ablation.report import write_report
     from ..ablation.runs import Ablation, ablate
     from ..ablation.variants import VARIANTS
+    from .progress import progress_bar
 
     ablation = Ablation(
         arguments.out,
@@ -46,7 +47,9 @@ def run(arguments: argparse.Namespace) -> None:
         steps=arguments.steps,
         jobs=arguments.jobs,
     )
-    print(write_report(arguments.out, ablate(ablation)))
+    with progress_bar() as bar:
+        results = ablate(ablation, bar)
+    print(write_report(arguments.out, results))
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -74,6 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
     import json
 
     from ..benchmarks.run import BenchmarkRun, run_benchmark
+    from .progress import progress_bar
 
     known = {field.name for field in fields(BenchmarkRun)}
     settings = {name: value for name, value in vars(arguments).items() if name in known}
@@ -82,4 +83,6 @@ def run(arguments: argparse.Namespace) -> None:
         if not arguments.videos.is_file():
             raise FileNotFoundError(f"{arguments.videos} does not exist; name a text file of videos, one a line.")
         settings["videos"] = tuple(arguments.videos.read_text(encoding="utf-8").split())
-    print(json.dumps(run_benchmark(BenchmarkRun(**settings)), indent=2))
+    with progress_bar(beside="steps") as bar:
+        report = run_benchmark(BenchmarkRun(**settings), bar)
+    print(json.dumps(report, indent=2))

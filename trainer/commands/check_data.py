@@ -32,9 +32,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Print what is broken, and how much there is."""
     from ..data.check import check_dataset
     from ..settings import SourceSettings
+    from .progress import progress_bar
 
     settings = SourceSettings(kind=arguments.kind, root=arguments.root, name=arguments.name, split=arguments.split)
-    report = check_dataset(settings)
+    with progress_bar() as bar:
+        report = check_dataset(settings, bar)
     for broken in report.broken:
         print(broken)
     print(f"{report.name}: {report.sentences} sentences, {report.sentences - report.unusable} fit to train on")

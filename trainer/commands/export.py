@@ -34,9 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Export."""
     import torch
 
-    from rem_engine.commands.progress import ProgressBar
-
     from ..export import Export, export
+    from .progress import progress_bar
 
     dtype = None if arguments.dtype == "keep" else getattr(torch, arguments.dtype)
     request = Export(
@@ -49,6 +48,6 @@ def run(arguments: argparse.Namespace) -> None:
         dtype,
         arguments.overwrite,
     )
-    with ProgressBar() as bar:
+    with progress_bar() as bar:
         checkpoint = export(request, bar)
     print(f"{arguments.out}  {gigabytes(arguments.out.stat().st_size)}, from {checkpoint}")

@@ -28,5 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Train REM-mini."""
     from ..mini.settings import MiniSettings
     from ..mini.train import train_mini
+    from .progress import progress_bar
 
-    train_mini(arguments.work, arguments.out, MiniSettings(), arguments.clips, not arguments.no_compile)
+    with progress_bar() as bar:
+        train_mini(arguments.work, arguments.out, MiniSettings(), arguments.clips, not arguments.no_compile, bar)

@@ -61,21 +61,22 @@ def run(arguments: argparse.Namespace) -> None:
 
     from ..run.train import TrainingRun, train
     from ..settings import load_settings
+    from .progress import progress_bar
 
     if arguments.no_cache and arguments.cache is not None:
         raise ValueError("--cache and --no-cache exclude each other; give one of them.")
     settings = load_settings(arguments.settings, dict(arguments.overrides))
-    last = train(
-        TrainingRun(
-            settings,
-            arguments.model,
-            arguments.out,
-            checkpoint=arguments.checkpoint,
-            resume=arguments.resume,
-            cache=arguments.cache,
-            cached=not arguments.no_cache,
-        )
+    training = TrainingRun(
+        settings,
+        arguments.model,
+        arguments.out,
+        checkpoint=arguments.checkpoint,
+        resume=arguments.resume,
+        cache=arguments.cache,
+        cached=not arguments.no_cache,
     )
+    with progress_bar() as bar:
+        last = train(training, bar)
     if PartialState().is_main_process:
         command = COMMAND_LINE.as_called(f"python -m trainer export {arguments.out} -o rem.safetensors")
         print(f"{last}  done; export it with: {command}")

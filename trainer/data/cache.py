@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from rem_engine.backbones.base import fit_text_rows
 from rem_engine.checkpoints.safetensors_file import read_index, read_metadata
+from rem_engine.progress import SILENT, Progress, counted
 from rem_engine.whole_files import written_whole
 
 from ..model.objective import model_clip
@@ -134,7 +134,9 @@ class CachedSource(Wrapping):
         return EncodedSample(video, mask, _unpacked(bits, entry["shape"]), self.text(index))
 
 
-def cache_texts(folder: Path, trainable: Trainable, texts: Iterable[str], share: Share | None = None) -> TextCache:
+def cache_texts(
+    folder: Path, trainable: Trainable, texts: Iterable[str], share: Share | None = None, progress: Progress = SILENT
+) -> TextCache:
     """Encode the sentences that `folder` does not hold yet; what an interrupted call wrote is kept.
 
     Args:
@@ -142,6 +144,7 @@ def cache_texts(folder: Path, trainable: Trainable, texts: Iterable[str], share:
         trainable: with the text encoder.
         texts: the sentences, repeats allowed.
         share: of several processes that call this.
+        progress: told "shards".
 
     Returns:
         the cache, to be read once every process has returned.
@@ -154,7 +157,9 @@ def cache_texts(folder: Path, trainable: Trainable, texts: Iterable[str], share:
     for name in by_name:
         members[_place(name, shards)].append(name)
     missing = [number for number in (share or Share()).of(shards) if not _shard(place, number).is_file()]
-    for number in _told(missing, "encoding texts"):
+    if missing:
+        progress.say("encoding texts")
+    for number in counted(missing, "shards", progress):
         rows = {name: trainable.encode_text(by_name[name]) for name in members[number]}
         width = next((value.shape[1] for value in rows.values()), 0)
         _write(_shard(place, number), {name: _trimmed(value) for name, value in rows.items()}, {"width": str(width)})
@@ -168,6 +173,7 @@ def cache_latents(
     data: DataSettings,
     size: tuple[int, int],
     share: Share | None = None,
+    progress: Progress = SILENT,
 ) -> ReadyToTrain:
     """Encode those parts of a source that are always the same, as far as `folder` does not hold them yet.
 
@@ -180,6 +186,7 @@ def cache_latents(
         data: the stream's settings.
         size: (height, width) the model sees.
         share: of several processes that call this.
+        progress: told "shards".
 
     Returns:
         the source with those parts in encoded form, to be read once every process has returned.
@@ -196,7 +203,7 @@ def cache_latents(
         if part.is_fixed(data.frames):
             made_from = [*encoder, settings.model_dump(mode="json", exclude={"weight"})]
             place = folder / f"latents-{value_hash(made_from)[:16]}"
-            _encode_samples(place, trainable, part, data, size, share or Share())
+            _encode_samples(place, trainable, part, data, size, share or Share(), progress)
             parts.append(CachedSource(part, place))
         else:
             parts.append(part)
@@ -204,7 +211,13 @@ def cache_latents(
 
 
 def _encode_samples(
-    folder: Path, trainable: Trainable, source: Source[Sample], data: DataSettings, size: tuple[int, int], share: Share
+    folder: Path,
+    trainable: Trainable,
+    source: Source[Sample],
+    data: DataSettings,
+    size: tuple[int, int],
+    share: Share,
+    progress: Progress,
 ) -> None:
     on_broken = broken_policy(data.on_broken)
     stale = []
@@ -212,7 +225,9 @@ def _encode_samples(
         path = _shard(folder, number)
         if not path.is_file() or read_metadata(path).get("files") != _files_of(source, number):
             stale.append(number)
-    for number in _told(stale, f"encoding {source.name}"):
+    if stale:
+        progress.say(f"encoding {source.name}")
+    for number in counted(stale, "shards", progress):
         files = _files_of(source, number)  # before they are read: what changes meanwhile is found the next time
         tensors: dict[str, Tensor] = {}
         entries: list[dict[str, Any]] = []  # as JSON holds them
@@ -272,10 +287,6 @@ def _trimmed(rows: Tensor) -> Tensor:
     rows = rows[:height, :width].contiguous()
     half = rows.bfloat16()
     return half if half.float().equal(rows) else rows
-
-
-def _told(numbers: Sequence[int], what: str) -> Iterable[int]:
-    return tqdm(numbers, desc=what, unit="shard", disable=not numbers)
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tqdm import tqdm
+from rem_engine.progress import SILENT, Progress, counted
 
 from ..settings import SourceSettings
 from .open import open_source
@@ -28,8 +28,12 @@ class Report:
     broken: tuple[BrokenSample, ...]
 
 
-def check_dataset(settings: SourceSettings) -> Report:
+def check_dataset(settings: SourceSettings, progress: Progress = SILENT) -> Report:
     """Read every frame and mask of every sentence, one picture at a time.
+
+    Args:
+        settings: the dataset.
+        progress: told "sentences".
 
     Raises:
         FileNotFoundError: the dataset is not where the settings say.
@@ -42,7 +46,7 @@ def check_dataset(settings: SourceSettings) -> Report:
 
     dataset = open_source(settings, note)
     unusable = 0
-    for index in tqdm(range(len(dataset)), desc="checking", unit="sentence"):
+    for index in counted(range(len(dataset)), "sentences", progress):
         try:
             dataset.check(index)
         except BrokenSample as broken:

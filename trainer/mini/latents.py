@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from rem_engine.backbones.base import WAN, Network
+from rem_engine.progress import SILENT, Progress
 from rem_engine.whole_files import written_whole
 
 from ..data.fingerprint import ENCODING_PARTS, module_hash
@@ -55,8 +55,11 @@ def vae_fingerprint(vae: Network) -> str:
 
 
 @torch.no_grad()
-def encode_pool(pool: Pool, vae: Network, folder: Path) -> Latents:
-    """Encode every shot, and all that may be asked of it, into `folder`; goes on where a killed call stopped."""
+def encode_pool(pool: Pool, vae: Network, folder: Path, progress: Progress = SILENT) -> Latents:
+    """Encode every shot, and all that may be asked of it, into `folder`; goes on where a killed call stopped.
+
+    `progress` is told "clips".
+    """
     folder.mkdir(parents=True, exist_ok=True)
     note, fingerprint = folder / "encoded.json", vae_fingerprint(vae)
     noted = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
@@ -81,7 +84,8 @@ def encode_pool(pool: Pool, vae: Network, folder: Path) -> Latents:
     masks = np.lib.format.open_memmap(folder / "masks.npy", mode, np.float16, (int(first[-1]), *shape))
     if not done:
         masks[0] = encode(mask_tensor(np.zeros((1, frames, height, width), np.uint8)))[0]
-    for start in tqdm(range(done, count, BATCH), desc="encoding shots"):
+    progress.update("clips", done, count)
+    for start in range(done, count, BATCH):
         stop = min(start + BATCH, count)
         videos[start:stop] = encode(video_tensor(pool.frames[start:stop]))
         mattes = [pool.matte(index, target) for index in range(start, stop) for target in pool.targets[index]]
@@ -91,4 +95,5 @@ def encode_pool(pool: Pool, vae: Network, folder: Path) -> Latents:
         masks.flush()
         with written_whole(note) as partial:
             partial.write_text(json.dumps({"vae": fingerprint, "shots": stop}), encoding="utf-8")
+        progress.update("clips", stop, count)
     return Latents(folder, pool)

@@ -13,8 +13,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
+from rem_engine.pixels import to_uint8
+from rem_engine.progress import SILENT, Progress
 from rem_engine.whole_files import written_whole
 
 from ..synth.backgrounds import RealClips, procedural
@@ -71,10 +72,19 @@ def mixed_plates(real: RealClips | None, share: float) -> Plates:
     return plates
 
 
-def build_pool(folder: Path, world: World, count: int, frames: int, size: int, seed: int, plates: Plates) -> Pool:
+def build_pool(
+    folder: Path,
+    world: World,
+    count: int,
+    frames: int,
+    size: int,
+    seed: int,
+    plates: Plates,
+    progress: Progress = SILENT,
+) -> Pool:
     """Render `count` shots of seen combinations of a world into `folder`, or open them where they stand already.
 
-    A pool is complete once things.json stands; an interrupted one is rendered anew.
+    A pool is complete once things.json stands; an interrupted one is rendered anew. `progress` is told "shots".
     """
     if (folder / "things.json").exists():
         return Pool(folder, world)
@@ -90,12 +100,14 @@ def build_pool(folder: Path, world: World, count: int, frames: int, size: int, s
     def render_share(indices: range, done: Connection) -> None:
         for index in indices:
             shot = _render_one(world, index, frames, size, seed, plates)
-            all_frames[index] = np.round(shot.frames * 255)
-            all_mattes[index, : len(shot.things)] = np.round(shot.mattes * 255)
+            all_frames[index] = to_uint8(shot.frames)
+            all_mattes[index, : len(shot.things)] = to_uint8(shot.mattes)
             done.send((index, [asdict(thing) for thing in shot.things]))
 
-    for index, shot_things in tqdm(_by_workers(render_share, count), total=count, desc="rendering shots"):
+    progress.update("shots", 0, count)
+    for done, (index, shot_things) in enumerate(_by_workers(render_share, count), 1):
         things[index] = shot_things
+        progress.update("shots", done, count)
     all_frames.flush()
     all_mattes.flush()
     with written_whole(folder / "things.json") as path:

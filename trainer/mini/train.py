@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from rem_engine.progress import SILENT, Progress
+
 from ..synth.backgrounds import RealClips
 from ..synth.worlds import PLAIN, WORLDS
 from .denoiser import Texts, fine_tune, new_transformer, pretrain
@@ -20,7 +22,12 @@ from .vae import mask_carry, round_to_half, standardise, train_vae
 
 
 def train_mini(
-    work: Path, output: Path, settings: MiniSettings, clips: Path | None = None, compile_model: bool = True
+    work: Path,
+    output: Path,
+    settings: MiniSettings,
+    clips: Path | None = None,
+    compile_model: bool = True,
+    progress: Progress = SILENT,
 ) -> None:
     """Train REM-mini and write its model folder.
 
@@ -30,6 +37,7 @@ def train_mini(
         settings: sizes and budgets; between runs in one working folder only `rem_steps`, the last stage's, may change.
         clips: folder of real clips for backgrounds; without it all backgrounds are procedural.
         compile_model: whether to compile the VAE's training step, which takes minutes and halves each step.
+        progress: told "shots" rendered and "clips" encoded.
 
     Raises:
         ValueError: the working folder belongs to a training with other settings.
@@ -40,15 +48,15 @@ def train_mini(
     real = None if clips is None else RealClips(clips)
     plates = mixed_plates(real, settings.real_backgrounds)
     world, size = WORLDS[settings.world], (settings.frames, settings.size)
-    pool = build_pool(work / "pool", world, settings.clips, *size, settings.seed, plates)
-    heldout = build_pool(work / "heldout", world, settings.heldout_clips, *size, settings.seed + 1000, plates)
+    pool = build_pool(work / "pool", world, settings.clips, *size, settings.seed, plates, progress)
+    heldout = build_pool(work / "heldout", world, settings.heldout_clips, *size, settings.seed + 1000, plates, progress)
 
     vae = train_vae(pool, settings, work, compile_model)
     standardise(vae, pool, min(400, len(pool)))
     round_to_half(vae)
     vae.requires_grad_(False)
     print(f"masks through the VAE: J {mask_carry(vae, heldout):.3f}")
-    latents = encode_pool(pool, vae, work / "latents")
+    latents = encode_pool(pool, vae, work / "latents", progress)
 
     if not (work / "tokenizer" / "tokenizer.json").exists():
         train_tokenizer(work / "tokenizer", settings)

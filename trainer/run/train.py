@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from rem_engine.folder_lock import locked
+from rem_engine.progress import SILENT, Progress
 
 from ..data.cache import ReadyToTrain, Share, cache_latents, cache_texts
 from ..data.loader import LoadedBatch, Loader
@@ -54,8 +55,12 @@ class TrainingRun:
     cached: bool = True
 
 
-def train(run: TrainingRun) -> Path:
+def train(run: TrainingRun, progress: Progress = SILENT) -> Path:
     """Train to the end, from the run's last checkpoint where there is one; every process of the run calls this.
+
+    Args:
+        run: what to train.
+        progress: told "shards" of the caches; training itself has a log of its own.
 
     Returns:
         folder of the last checkpoint.
@@ -69,10 +74,10 @@ def train(run: TrainingRun) -> Path:
     accelerator = new_accelerator(run.settings)
     alone = locked(run.out, "name another folder for the run") if accelerator.is_main_process else nullcontext()
     with alone:
-        return _train(run, accelerator)
+        return _train(run, accelerator, progress)
 
 
-def _train(run: TrainingRun, accelerator: Accelerator) -> Path:
+def _train(run: TrainingRun, accelerator: Accelerator, progress: Progress) -> Path:
     settings = run.settings
     if accelerator.is_main_process:
         start = Start(run.model, None if run.checkpoint is None else str(run.checkpoint), accelerator.num_processes)
@@ -87,9 +92,10 @@ def _train(run: TrainingRun, accelerator: Accelerator) -> Path:
     if run.cached:
         folder = run.cache or run.out / CACHE
         share = Share(accelerator.process_index, accelerator.num_processes)
-        texts = cache_texts(folder, trainable, _texts(plain), share)
+        texts = cache_texts(folder, trainable, _texts(plain), share, progress)
         sources = [
-            cache_latents(folder, trainable, source, data, settings.size, share) for source, data in zip(plain, read)
+            cache_latents(folder, trainable, source, data, settings.size, share, progress)
+            for source, data in zip(plain, read)
         ]
         accelerator.wait_for_everyone()
         # Every sentence is known: the largest part of a base after its denoiser need not stay in memory.
