@@ -22,7 +22,7 @@ from typing import Any
 
 from rem_engine.matte.settings import NEUTRAL, MatteSettings
 from rem_engine.run.delivery_settings import DeliverySettings
-from rem_engine.segment.settings import SegmentSettings
+from rem_engine.segment.settings import MaskSettings, SegmentSettings
 from rem_engine.setting import Setting, settings_of
 
 PAGES = Path(__file__).resolve().parents[1] / "web" / "docs"
@@ -31,7 +31,7 @@ _TABLE = re.compile(
     r"(?P<head><!-- settings: (?P<owner>\w+)(?P<neutral> at neutral)?(?P<names>[ \w]*) -->\n).*?(?P<foot><!-- end -->)",
     re.DOTALL,
 )
-OWNERS = {"matte": MatteSettings, "segment": SegmentSettings, "delivery": DeliverySettings}
+OWNERS = {"matte": MatteSettings, "segment": SegmentSettings, "masks": MaskSettings, "delivery": DeliverySettings}
 _HEADER = ("| widget | at first | range | what it does |", "|---|---|---|---|")
 
 

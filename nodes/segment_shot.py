@@ -15,7 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import Input, io
 
-from ..rem_engine.layers import CombineMode, combined_layers
+from ..rem_engine.layers import combined_layers
 from ..rem_engine.matte import MatteSettings
 from ..rem_engine.media import draw_overlay
 from ..rem_engine.media.timecode import exact_rate
@@ -38,7 +38,7 @@ from .widgets.delivery import (
     further_format_inputs,
 )
 from .widgets.matte import matte_inputs, matte_settings
-from .widgets.segment import layer_inputs, legend, make_segmenter, model_inputs, window_inputs
+from .widgets.segment import layer_inputs, legend, make_segmenter, mask_settings, model_inputs, window_inputs
 
 CONNECTED = "connected video"
 
@@ -114,15 +114,14 @@ class SegmentShot(io.ComfyNode):
         fps: float,
         video: Input.Video | None = None,
         decode_vae: VAE | None = None,
-        combine: CombineMode = "separate",
-        close_up: bool = False,
         **settings: Any,
     ) -> io.NodeOutput:
         check_connected(model=model, vae=vae, conditioning=conditioning)
         delivery, matte = delivery_settings(settings), matte_settings(_MATTE_AT_FIRST, settings)
-        segmenter = make_segmenter(model, vae, decode_vae, close_up, settings)
+        masks = mask_settings(settings)
+        segmenter = make_segmenter(model, vae, decode_vae, settings)
         layers, embeds = read_layers(conditioning, segmenter.backbone.family.text_width)
-        labels, preview = legend(combined_layers(layers, combine)), PreviewFrames()
+        labels, preview = legend(combined_layers(layers, masks.combine)), PreviewFrames()
         with _shot(video, path) as shot:
             info = replace(shot.info, fps=shot.info.fps or exact_rate(fps))
             folder, name = new_output_folder(filename_prefix, info.height, info.width)
@@ -131,7 +130,7 @@ class SegmentShot(io.ComfyNode):
                 layers,
                 name,
                 delivery.kinds,
-                combine,
+                masks,
                 matte=matte,
                 delivery=delivery,
                 device=comfy.model_management.get_torch_device(),

@@ -17,6 +17,7 @@ from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.media import draw_overlay
 from ..rem_engine.pixels import to_uint8
 from ..rem_engine.run.coverage import Coverage
+from ..rem_engine.segment.close_up import CloseUp
 from .host.conditioning import Conditioning, read_layers
 from .host.memory import give_back_memory
 from .host.schema import NodeProgress, check_connected, node_schema, show_text, strip_preview
@@ -24,6 +25,7 @@ from .widgets.segment import (
     layer_inputs,
     legend,
     make_segmenter,
+    mask_settings,
     model_inputs,
     note_of,
     protocol_input,
@@ -56,7 +58,7 @@ class SegmentVideo(io.ComfyNode):
                     "-1 hands out all of them, one shot after the other, as Mask to Alpha and Save Matte take them. "
                     "The overlay always shows all.",
                 ),
-                threshold_input("The binary mask is where the soft mask lies above this. Lower takes in more."),
+                threshold_input(),
                 protocol_input(),
                 *window_inputs(),
                 *layer_inputs(),  # last, as every input added since: values of saved graphs go by their order
@@ -87,14 +89,14 @@ class SegmentVideo(io.ComfyNode):
         prompt: int,
         threshold: float,
         decode_vae: VAE | None = None,
-        combine: prompts.CombineMode = "separate",
-        close_up: bool = False,
         **segment: Any,
     ) -> io.NodeOutput:
         check_connected(model=model, vae=vae, conditioning=conditioning, image=image)
-        segmenter = make_segmenter(model, vae, decode_vae, close_up, segment)
+        settings = mask_settings(segment, threshold=threshold)
+        wide = make_segmenter(model, vae, decode_vae, segment)
+        segmenter = CloseUp(wide) if settings.close_up else wide
         asked, embeds = read_layers(conditioning, segmenter.backbone.family.text_width)
-        layers = prompts.combined_layers(asked, combine)
+        layers = prompts.combined_layers(asked, settings.combine)
         _check_prompt(prompt, layers, len(asked))
         frames = ArrayFrames(image)
         labels = legend(layers)
@@ -108,7 +110,7 @@ class SegmentVideo(io.ComfyNode):
                 show_text(note, cls)
                 shown = note
             stop = chunk.start + chunk.soft.shape[1]
-            masks = prompts.combine(chunk.soft, asked, combine)
+            masks = prompts.combine(chunk.soft, asked, settings.combine)
             coverage.add(masks)
             soft[:, chunk.start : stop] = _chosen(masks, prompt)
             ids[chunk.start : stop] = prompts.id_map(masks, threshold)

@@ -22,6 +22,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "DeliverySettings": ".run.delivery_settings",
+    "MaskSettings": ".segment.settings",
     "MatteSettings": ".matte.settings",
     "Result": ".segment.segmenter",
     "SegmentJob": ".run.segment_job",

@@ -8,6 +8,7 @@ from .run.segment_job import segment_to_files as segment_to_files
 from .segment.load import load_segmenter as load_segmenter
 from .segment.segmenter import Result as Result
 from .segment.segmenter import Segmenter as Segmenter
+from .segment.settings import MaskSettings as MaskSettings
 from .segment.settings import SegmentSettings as SegmentSettings
 
 __version__: str

@@ -6,17 +6,12 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from .names import LAYER_NAME, LONGEST_NAME, RESERVED_NAMES, folder_names, names_a_layer
-
-CombineMode = Literal["separate", "union", "exclusive"]
-"""How layers share the picture: each on its own; all as one; each pixel to the strongest alone."""
-
-COMBINE_MODES: tuple[CombineMode, ...] = ("separate", "union", "exclusive")
+from .names import LAYER_NAME, LONGEST_NAME, RESERVED_NAMES, CombineMode, folder_names, names_a_layer
 
 MOST_LAYERS = 255
 """Layers in one run; an id map has 8 bits."""
@@ -124,8 +119,8 @@ def combine(soft: Tensor, layers: Sequence[Layer], mode: CombineMode = "separate
     Raises:
         ValueError: another number of masks than of texts, or an unknown mode.
     """
-    if mode not in COMBINE_MODES:
-        raise ValueError(f"Layers cannot be combined by {mode!r}: choose {', '.join(COMBINE_MODES)}.")
+    if mode not in get_args(CombineMode):
+        raise ValueError(f"Layers cannot be combined by {mode!r}: choose {', '.join(get_args(CombineMode))}.")
     rows = {text: row for row, text in enumerate(texts_of(layers))}
     if len(soft) != len(rows):
         raise ValueError(

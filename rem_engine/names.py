@@ -1,4 +1,4 @@
-"""Names that layers and the files of a run can have, alike on every system, and those of the forms of an EXR."""
+"""Names that layers and the files of a run can have, alike on every system, and some choices of settings."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ LONGEST_NAME = 60
 
 LAYER_NAME = re.compile(r"\w(?:[\w.-]*\w)?")
 """Letters, digits, `_`, `-` and `.`, the last two neither first nor last: safe as a folder, and in an EXR."""
+
+CombineMode = Literal["separate", "union", "exclusive"]
+"""How layers share the picture: each on its own; all as one; each pixel to the strongest alone."""
 
 ExrType = Literal["half", "float"]
 """Numbers in an EXR: floats of 16 or 32 bits."""

@@ -11,15 +11,15 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io
 
-from ...rem_engine.layers import COMBINE_MODES, Layer, layer_label
+from ...rem_engine.layers import Layer, layer_label
 from ...rem_engine.segment.close_up import CloseUp
 from ...rem_engine.segment.segmenter import Segmenter
-from ...rem_engine.segment.settings import SegmentSettings
+from ...rem_engine.segment.settings import MaskSettings, SegmentSettings
 from ...rem_engine.setting import settings_of
 from ..host.open_backbone import host_backbone
-from ..host.schema import advanced
 from .from_settings import engine_values, widget
 
+_LAYER_WIDGETS = ("combine", "close_up")
 _SHOWN_CHARACTERS = 120  # of a long list of takes
 
 
@@ -32,8 +32,8 @@ def model_inputs() -> list[io.Input]:
     ]
 
 
-def threshold_input(tooltip: str) -> io.Input:
-    return io.Float.Input("threshold", default=0.5, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
+def threshold_input() -> io.Input:
+    return widget(settings_of(MaskSettings)["threshold"])
 
 
 def protocol_input() -> io.Input:
@@ -63,36 +63,22 @@ def window_inputs() -> list[io.Input]:
 
 
 def layer_inputs() -> list[io.Input]:
-    """How layers share the picture, and the second pass."""
-    return [
-        io.Combo.Input(
-            "combine",
-            options=list(COMBINE_MODES),
-            default=COMBINE_MODES[0],
-            optional=True,
-            tooltip="How several layers share the picture. separate: each has its own mask, they may overlap. union: "
-            "one mask of all. exclusive: each pixel belongs to its strongest layer alone.",
-        ),
-        advanced(
-            io.Boolean.Input(
-                "close_up",
-                default=False,
-                optional=True,
-                tooltip="For small things in large frames: the model looks a second time, at a crop that follows each "
-                "mask, and the finer mask is blended in. Takes about twice as long.",
-            )
-        ),
-    ]
+    """How layers share the picture, and the second pass; a graph may leave them out."""
+    settings = settings_of(MaskSettings)
+    return [widget(settings[name], optional=True) for name in _LAYER_WIDGETS]
 
 
-def make_segmenter(
-    model: ModelPatcher, vae: VAE, decode_vae: VAE | None, close_up: bool, values: Mapping[str, Any]
-) -> Segmenter | CloseUp:
+def mask_settings(values: Mapping[str, Any], **further: Any) -> MaskSettings:
+    """Settings of the values of `layer_inputs` by name, and of further ones; a node's other widgets are left aside."""
+    given = {name: values[name] for name in _LAYER_WIDGETS if name in values}
+    return MaskSettings(**engine_values(MaskSettings, given | further))
+
+
+def make_segmenter(model: ModelPatcher, vae: VAE, decode_vae: VAE | None, values: Mapping[str, Any]) -> Segmenter:
     """The engine's segmenter over the host's MODEL and VAE.
 
     Args:
         model, vae, decode_vae: from their sockets.
-        close_up: whether to look a second time.
         values: of widgets by name; others than those of `window_inputs` and the protocol are left aside.
 
     Raises:
@@ -100,8 +86,7 @@ def make_segmenter(
     """
     backbone = host_backbone(model, vae, decode_vae)
     size = (values["height"] or backbone.default_size[0], values["width"] or backbone.default_size[1])
-    segmenter = Segmenter(backbone, SegmentSettings(size=size, **engine_values(SegmentSettings, values)))
-    return CloseUp(segmenter) if close_up else segmenter
+    return Segmenter(backbone, SegmentSettings(size=size, **engine_values(SegmentSettings, values)))
 
 
 def legend(layers: tuple[Layer, ...]) -> list[str]:

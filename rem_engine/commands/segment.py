@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..input_files import check_is_file
 from ..run.layout import DELIVERIES, WRITABLE, help_lines
+from ..segment.settings import MaskSettings
+from ..setting import settings_of
 from .options import (
     add_delivery_options,
     add_device_option,
     add_matte_options,
+    add_option,
     add_out_options,
     add_segment_options,
     delivery_settings,
@@ -115,12 +118,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="what to segment, as shown below; give -p several times for several layers",
     )
     add("--prompts", metavar="FILE", dest="prompts_file", type=Path, help="a text file of prompts, one a line")
-    add(
-        "--combine",
-        choices=("separate", "union", "exclusive"),
-        default="separate",
-        help="layers may overlap, become one, or get each pixel for the strongest alone (separate)",
-    )
+    masks = settings_of(MaskSettings)
+    add_option(segment, masks["combine"])
     add_out_options(segment)
     add("--model", default="mini", metavar="mini|DIR", help="REM-mini, or a model folder in diffusers' layout (mini)")
     add(
@@ -139,12 +138,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="of deltas and LoRAs, 0 to 1: once for all of them, or once for each, in their order (1)",
     )
     add_segment_options(segment)
-    add(
-        "--close-up",
-        action="store_true",
-        help="look once more, closer, at where each mask is, for small things in large frames",
-    )
-    add("--threshold", metavar="X", type=_threshold, default=0.5, help="a pixel is in the mask above this (0.5)")
+    add_option(segment, masks["close_up"])
+    add_option(segment, masks["threshold"], type=_threshold)
     add_device_option(segment)
     add(
         "--dtype",
@@ -178,8 +173,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         options.out,
         parse_layers(prompts),
         write=options.write,
-        combine=options.combine,
-        threshold=options.threshold,
+        masks=MaskSettings(**{name: getattr(options, name) for name in settings_of(MaskSettings)}),
         matte=matte,
         delivery=delivery,
         overwrite=options.overwrite,
@@ -187,7 +181,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     )
     model = {name: getattr(options, name) for name in signature(load_segmenter).parameters}
     model |= {"checkpoint": _one_or_all(options.checkpoint), "strength": _one_or_all(options.strength or (1.0,))}
-    result = segment_file(options.shot, prompts, job, model, close_up=options.close_up, progress=bar)
+    result = segment_file(options.shot, prompts, job, model, progress=bar)
     bar.close()
     if result is None:
         print(already_there(options.out))

@@ -24,7 +24,6 @@ from .segment_job import Provenance, SegmentJob, segment_to_output
 
 if TYPE_CHECKING:
     from ..media.shot import Shot
-    from ..segment.close_up import CloseUp
     from ..segment.segmenter import Segmenter
 
 
@@ -34,7 +33,6 @@ def segment_file(
     job: SegmentJob,
     model: Mapping[str, Any],
     *,
-    close_up: bool = False,
     progress: Progress = SILENT,
 ) -> dict[str, Any] | None:
     """Segment a shot into `job.out`; an interrupted run of the same settings there goes on where it stopped.
@@ -46,7 +44,6 @@ def segment_file(
         prompts: the lines that `job.layers` were read from, for run.json.
         job: what to write; its device and provenance are left aside: the matte stage runs where the model does.
         model: arguments of `load_segmenter`, all of them.
-        close_up: look twice; see `CloseUp`.
         progress: told "steps" and "frames".
 
     Returns:
@@ -71,9 +68,7 @@ def segment_file(
             "prompts": prompts,
             **model,
             "checkpoint": _named(checkpoint_paths(model["checkpoint"])),
-            "close_up": close_up,
-            "combine": job.combine,
-            "threshold": job.threshold,
+            **asdict(job.masks),
             "write": job.write,
             "matte": asdict(job.matte),
             "delivery": asdict(job.delivery),
@@ -91,7 +86,7 @@ def segment_file(
             _check_space(job, shot)
             from ..segment.load import load_segmenter
 
-            segmenter = _look_twice(load_segmenter(**model)) if close_up else load_segmenter(**model)
+            segmenter = load_segmenter(**model)
             entries = {"settings": settings | _chosen(segmenter, shot, frame_count), "versions": _versions()}
             provenance = replace(provenance, entries=entries, load_seconds=time.perf_counter() - started)
             return segment_to_output(segmenter, shot, replace(job, provenance=provenance), output, progress=progress)
@@ -127,12 +122,6 @@ def _named(paths: Sequence[Path]) -> str | list[str] | None:
     return names if len(names) > 1 else next(iter(names), None)
 
 
-def _look_twice(segmenter: Segmenter) -> CloseUp:
-    from ..segment.close_up import CloseUp
-
-    return CloseUp(segmenter)
-
-
 def _model_files(model: Mapping[str, Any]) -> list[Path]:
     from ..backbones.checkpoint import checkpoint_paths
     from ..backbones.load import find_model_folder
@@ -141,7 +130,7 @@ def _model_files(model: Mapping[str, Any]) -> list[Path]:
     return [*weights, *checkpoint_paths(model["checkpoint"])]
 
 
-def _chosen(segmenter: Segmenter | CloseUp, shot: Shot, frame_count: int) -> dict[str, Any]:
+def _chosen(segmenter: Segmenter, shot: Shot, frame_count: int) -> dict[str, Any]:
     """What the model made of the settings."""
     windows = segmenter.windows(frame_count)
     return {

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..frames import ReopenableFrames
-from ..layers import CombineMode, Layer, combine, combined_layers, id_map, layer_label, texts_of
+from ..layers import Layer, combine, combined_layers, id_map, layer_label, texts_of
 from ..matte import Frame, MatteSettings
 from ..matte.frames import alpha_of
 from ..media.overlay import draw_overlay
@@ -22,6 +22,9 @@ from ..media.writing import VideoWriter
 from ..memory import peak_memory_mib
 from ..pixels import to_uint8
 from ..progress import SILENT, Progress
+from ..segment.close_up import CloseUp
+from ..segment.segmenter import Segmenter
+from ..segment.settings import MaskSettings
 from ..whole_files import written_whole
 from .account import file_sets
 from .clock import Clock, explained_stop
@@ -32,10 +35,6 @@ from .folder import RunFolder
 from .layout import DELIVERIES, KINDS
 from .output import Claim, Output, claimed
 from .pipeline import make_mattes, needs_plate, read_plate
-
-if TYPE_CHECKING:
-    from ..segment.close_up import CloseUp
-    from ..segment.segmenter import Segmenter
 
 Viewer = Callable[[int, np.ndarray, np.ndarray], None]
 """Called as viewer(index, plate uint8 [H,W,3], soft float32 [L,H,W])."""
@@ -70,8 +69,7 @@ class SegmentJob:
         name: with what the names of delivered files begin; "" is the shot's own, or "shot".
         write: any of masks, soft, npz, overlay (the masks as the model gives them, combined) and of the deliveries
             alpha, png16, exr, prores, webm (mattes).
-        combine: how the layers share the picture; "exclusive" also writes their id map.
-        threshold: a pixel is in a binary mask, and in the id map, where soft > threshold.
+        masks: how they are made; layers combined as "exclusive" also have their id map written.
         matte: what the matte stage does on the way to deliveries.
         delivery: form of the deliveries; their kinds are those of `write`.
         device: where the matte stage computes.
@@ -85,8 +83,7 @@ class SegmentJob:
     layers: tuple[Layer, ...]
     name: str = ""
     write: tuple[str, ...] = ("masks", "soft", "overlay")
-    combine: CombineMode = "separate"
-    threshold: float = 0.5
+    masks: MaskSettings = field(default_factory=MaskSettings)
     matte: MatteSettings = field(default_factory=MatteSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     device: str | torch.device = "cpu"
@@ -103,12 +100,12 @@ class SegmentJob:
     @property
     def kinds(self) -> tuple[str, ...]:
         """All that is written."""
-        return (*self.write, "ids") if self.combine == "exclusive" else self.write
+        return (*self.write, "ids") if self.masks.combine == "exclusive" else self.write
 
     @property
     def written_layers(self) -> tuple[Layer, ...]:
         """The layers that there are masks of, once they were combined."""
-        return combined_layers(self.layers, self.combine)
+        return combined_layers(self.layers, self.masks.combine)
 
     def shot_name(self, shot: ReopenableFrames) -> str:
         """With what the names of delivered files begin."""
@@ -132,7 +129,7 @@ class SegmentJob:
 
 
 def segment_to_files(
-    segmenter: Segmenter | CloseUp,
+    segmenter: Segmenter,
     shot: ReopenableFrames,
     job: SegmentJob,
     *,
@@ -177,7 +174,7 @@ def segment_to_files(
 
 
 def segment_to_output(
-    segmenter: Segmenter | CloseUp,
+    segmenter: Segmenter,
     shot: ReopenableFrames,
     job: SegmentJob,
     output: Output,
@@ -187,16 +184,16 @@ def segment_to_output(
     viewer: Viewer | None = None,
 ) -> dict[str, Any]:
     """`segment_to_files` in a folder that is claimed already, by `job.claim`."""
+    looking = CloseUp(segmenter) if job.masks.close_up else segmenter
     if prompt_embeds is None:
         prompt_embeds = segmenter.encode_prompts(texts_of(job.layers))
     info, name = job.info or _info(shot), job.shot_name(shot)
-    folder = RunFolder(
-        output, job.written_layers, (shot.frame_count, shot.height, shot.width), job.kinds, job.threshold
-    )
+    size = (shot.frame_count, shot.height, shot.width)
+    folder = RunFolder(output, job.written_layers, size, job.kinds, job.masks.threshold)
     names = [layer.name for layer in job.written_layers]
-    masks_coverage = Coverage("masks", names, job.threshold, folder.notes.setdefault("masks", []))
+    masks_coverage = Coverage("masks", names, job.masks.threshold, folder.notes.setdefault("masks", []))
     mattes_coverage = Coverage("mattes", names, ranges=folder.notes.setdefault("mattes", []))
-    clock = Clock(segmenter, folder.seconds, job.provenance.load_seconds)
+    clock = Clock(looking, folder.seconds, job.provenance.load_seconds)
     if folder.whole_frames:
         progress.say(f"Going on at frame {folder.whole_frames} of {folder.frame_count}.")
     with explained_stop(folder, clock):
@@ -215,7 +212,7 @@ def segment_to_output(
             _overlay(job, folder.work, info) as overlay,
             delivery,
         ):
-            model = _Model(segmenter, model_shot, prompt_embeds, progress)
+            model = _Model(looking, model_shot, prompt_embeds, progress)
             viewers = [one for one in (overlay, viewer) if one is not None]
             frames = _SegmentedFrames(model, plates, job, folder, clock, viewers, masks_coverage)
             mattes = make_mattes(frames.stream(), job.matte, frames.cuts, job.device)
@@ -315,18 +312,18 @@ class _SegmentedFrames:
     def _frames_of_the_model(self, first: int, written: int) -> Iterator[Frame]:
         """Frames from `first` on; masks of those from `written` on are written."""
         job, folder, model = self._job, self._folder, self._model
-        segmenter, progress = model.segmenter, model.progress
+        segmenter, progress, exclusive = model.segmenter, model.progress, job.masks.combine == "exclusive"
         chunks = segmenter.stream(model.shot, model.prompt_embeds, first_frame=first, progress=progress)
         for chunk in self._clock.each(None, chunks):
             if chunk.start == first:
                 _say_passes(progress, chunk.prompts_per_pass, len(model.prompt_embeds))
             folder.notes |= {"cuts": list(chunk.cuts), "prompts_per_pass": chunk.prompts_per_pass}
-            masks = combine(chunk.soft, job.layers, job.combine)
+            masks = combine(chunk.soft, job.layers, job.masks.combine)
             for index, soft in enumerate(masks.unbind(dim=1), start=chunk.start):
                 frame = self._with_plate(index, soft)
                 if index >= written:
                     with self._clock.timed("write"):
-                        ids = id_map(soft, job.threshold).numpy() if job.combine == "exclusive" else None
+                        ids = id_map(soft, job.masks.threshold).numpy() if exclusive else None
                         folder.write_frame(soft.numpy(), ids)
                         self._coverage.add(soft)
                     self._show(frame)
@@ -367,7 +364,7 @@ def _overlay(job: SegmentJob, work: Path, info: ShotInfo) -> Iterator[Viewer | N
         video = VideoWriter(temporary, info.height, info.width, info.fps)
 
         def write(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
-            video.write(draw_overlay(plate, soft, labels, threshold=job.threshold))
+            video.write(draw_overlay(plate, soft, labels, threshold=job.masks.threshold))
 
         try:
             yield write

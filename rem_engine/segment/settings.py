@@ -8,6 +8,7 @@ from math import gcd
 from typing import Literal
 
 from ..backbones.base import FAMILIES
+from ..names import CombineMode
 from ..setting import About, check_values, setting
 
 MAX_SEED = 2**32 - 1
@@ -107,6 +108,49 @@ class SegmentSettings:
 
     def __post_init__(self) -> None:
         check_values(SegmentSettings, **vars(self))
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """How the masks of a shot's layers are made with a segmenter.
+
+    Attributes:
+        close_up: whether the model looks a second time; see `CloseUp`. Protocol `shot` only.
+        combine: how the layers share the picture; see `layers.combine`.
+        threshold: a pixel is in a binary mask, and in an id map, where soft > threshold.
+
+    Raises:
+        ValueError: another way to combine, or a number out of range.
+    """
+
+    close_up: bool = setting(
+        False,
+        About(
+            "For small things in large frames: the model looks a second time, at a crop that follows each mask, and "
+            "the finer mask is blended in. Takes about twice as long.",
+            rare=True,
+        ),
+    )
+    combine: CombineMode = setting(
+        "separate",
+        About(
+            "How several layers share the picture. separate: each has its own mask, they may overlap. union: one mask "
+            "of all. exclusive: each pixel belongs to its strongest layer alone.",
+            noun="way to combine layers",
+        ),
+    )
+    threshold: float = setting(
+        0.5,
+        About(
+            "The binary mask is where the soft mask lies above this. Lower takes in more.",
+            minimum=0.0,
+            maximum=1.0,
+            step=0.01,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        check_values(MaskSettings, **vars(self))
 
 
 def check_cuts(cuts: Iterable[int], frame_count: int) -> None:

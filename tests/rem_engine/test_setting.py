@@ -12,10 +12,11 @@ import pytest
 
 from docs import make_node_help
 from rem_engine.commands import options
+from rem_engine.commands.cli import build_parser
 from rem_engine.commands.options import add_option
 from rem_engine.matte import MatteSettings
 from rem_engine.run.delivery_settings import DeliverySettings
-from rem_engine.segment.settings import SegmentSettings
+from rem_engine.segment.settings import MaskSettings, SegmentSettings
 from rem_engine.setting import About, check_values, setting, settings_of
 
 
@@ -125,7 +126,7 @@ def test_what_makes_work_grow_ends_alike_for_options_and_widgets(name: str) -> N
         owner(**{name: (most, beyond) if one.kind is object else beyond})
 
 
-@pytest.mark.parametrize("owner", [MatteSettings, DeliverySettings, SegmentSettings])
+@pytest.mark.parametrize("owner", [MatteSettings, DeliverySettings, SegmentSettings, MaskSettings])
 def test_every_field_is_a_setting_explained_in_whole_sentences(owner: type) -> None:
     settings = settings_of(owner)
     assert list(settings) == [field.name for field in fields(owner)]
@@ -135,6 +136,31 @@ def test_every_field_is_a_setting_explained_in_whole_sentences(owner: type) -> N
         if one.kind in (int, float):
             least, largest = one.widget_bounds
             assert least <= one.widget_default <= largest, one.name
+
+
+@pytest.mark.parametrize("name", ["close_up", "combine", "threshold"])
+def test_how_masks_are_made_is_said_by_segments_help_as_by_the_nodes_pages(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["segment", "--help"])
+    sentence = settings_of(MaskSettings)[name].help.removesuffix(".")
+    assert sentence[0].lower() + sentence[1:] in capsys.readouterr().out
+    assert sentence in (make_node_help.PAGES / "SegmentVideo.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"combine": "max"}, "The way to combine layers is one of separate, union, exclusive, not 'max'."),
+        ({"threshold": 50.0}, "A threshold of 50 is not possible; give 0 to 1."),
+    ],
+)
+def test_masks_that_cannot_be_made_are_refused(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError) as refusal:
+        MaskSettings(**values)
+    assert str(refusal.value) == sentence
 
 
 def test_settings_are_there_without_waiting_for_torch() -> None:
