@@ -106,12 +106,12 @@ def open_checkpoint(checkpoint: Paths, strength: float | Sequence[float] = 1.0) 
     return Checkpoint(whole.label, whole.denoiser, whole.vae, overlays)
 
 
-def lay_over(model: nn.Module, rem: Checkpoint, stored: Mapping[str, StoredTensor]) -> None:
+def lay_over(model: nn.Module, overlays: Sequence[Overlay], stored: Mapping[str, StoredTensor]) -> None:
     """Add deltas and LoRAs to a denoiser's weights, in place; whole weights are in it already.
 
     Args:
         model: the denoiser.
-        rem: what is laid over.
+        overlays: what is laid over, in this order.
         stored: the weights that `model` was filled with, in any names.
 
     Raises:
@@ -126,7 +126,7 @@ def lay_over(model: nn.Module, rem: Checkpoint, stored: Mapping[str, StoredTenso
         weight = by_original[name]
         return weight[number], coarse or weight.dtype
 
-    for overlay in rem.overlays:
+    for overlay in overlays:
         check_changes(weights, overlay.changes, overlay.label)
         check_base(overlay.signature, by_original, row, overlay.label, overlay.base)
         for name, change in overlay.changes.items():

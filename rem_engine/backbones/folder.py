@@ -13,7 +13,7 @@ from ..checkpoints.check import check_finite_weight
 from ..checkpoints.read import open_state_dict
 from ..checkpoints.stored import StoredTensor
 from .base import FAMILIES, WAN, Family, Network
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, lay_over
 from .configuration import build, read_config, read_json
 
 
@@ -36,7 +36,6 @@ def check_parts(folder: Path, parts: Sequence[str]) -> None:
 def load_component(
     folder: Path,
     model_class: type[Network],
-    whole: Mapping[str, StoredTensor],
     rem: Checkpoint,
     *,
     family: str,
@@ -44,12 +43,11 @@ def load_component(
     device: torch.device,
     dtype: Callable[[str], torch.dtype],
 ) -> Network:
-    """Build a component of a model folder and give it its weights.
+    """Build the denoiser or the VAE of a model folder and give it its weights, REM's where a checkpoint holds them.
 
     Args:
-        folder: the component's, with config.json.
+        folder: the component's, with config.json; the VAE's is called "vae".
         model_class: of diffusers.
-        whole: REM's weights of it, out of `rem`; the folder's are read where there are none.
         rem: the checkpoint that is laid over.
         family: the model's, for messages.
         rename: from the names in files to diffusers' present ones.
@@ -58,13 +56,16 @@ def load_component(
 
     Raises:
         FileNotFoundError: the folder holds no weights.
-        ValueError: a component of another class, or weights that do not fit.
+        ValueError: a component of another class, or weights, deltas or LoRAs that do not fit.
     """
+    whole, overlays = (rem.vae, ()) if folder.name == "vae" else (rem.denoiser, rem.overlays)
     source = rem.label if whole else folder.name
     config = read_config(folder, model_class, family)
     weights = rename(whole or open_state_dict(folder))
     model = build(folder / "config.json", lambda: model_class.from_config(config), weights)
-    return fill(model, weights, f"{source} ({folder.name})", device, dtype)
+    model = fill(model, weights, f"{source} ({folder.name})", device, dtype)
+    lay_over(model, overlays, weights)
+    return model
 
 
 def fill(

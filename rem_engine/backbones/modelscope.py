@@ -18,7 +18,7 @@ from ..checkpoints.stored import StoredTensor
 from ..layers import check_prompt
 from ..memory import available_bytes
 from .base import MODELSCOPE, TEXT_ROWS, Network, OneAtATime, queued, warn_cut_prompt, words_from
-from .checkpoint import Checkpoint, Paths, lay_over, open_checkpoint
+from .checkpoint import Checkpoint, Paths, open_checkpoint
 from .configuration import build, of_class, of_transformers, read_defaults, read_json
 from .folder import check_parts, fill, load_component, load_tokenizer
 
@@ -239,15 +239,12 @@ def load_denoiser(folder: Path, rem: Checkpoint, device: torch.device, dtype: to
     unet = load_component(
         folder / "unet",
         UNet3DConditionModel,
-        rem.denoiser,
         rem,
         family=MODELSCOPE.name,
         rename=dict,
         device=device,
         dtype=lambda name: dtype,
     )
-    if rem.overlays:
-        lay_over(unet, rem, rem.denoiser or open_state_dict(folder / "unet"))
     schedule = folder / _SCHEDULE
     config = of_class(read_json(schedule), schedule, DDIMScheduler)
     try:
@@ -268,7 +265,6 @@ def load_vae(folder: Path, rem: Checkpoint, device: torch.device) -> Network:
     return load_component(
         folder / "vae",
         AutoencoderKL,
-        rem.vae,
         rem,
         family=MODELSCOPE.name,
         rename=_present_names,

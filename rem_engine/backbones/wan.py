@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,10 @@ from torch import Tensor
 
 from ..checkpoints import to_diffusers
 from ..checkpoints.read import open_state_dict
-from ..checkpoints.stored import StoredTensor
 from ..layers import check_prompt
 from ..memory import available_bytes
 from .base import TEXT_ROWS, WAN, Network, OneAtATime, fit_text_rows, queued, warn_cut_prompt, words_from
-from .checkpoint import Paths, lay_over, open_checkpoint
+from .checkpoint import Paths, open_checkpoint
 from .configuration import build, of_transformers, read_defaults
 from .folder import check_parts, fill, load_component, load_tokenizer
 
@@ -187,16 +186,12 @@ def load_wan(
     check_parts(folder, ("transformer/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer"))
     defaults, rem = read_defaults(folder, WAN), open_checkpoint(checkpoint, strength)
 
-    def load(
-        part: str, model_class: type[Network], whole: Mapping[str, StoredTensor], dtype_of: Callable[[str], torch.dtype]
-    ) -> Network:
+    def load(part: str, model_class: type[Network], dtype_of: Callable[[str], torch.dtype]) -> Network:
         return load_component(
-            folder / part, model_class, whole, rem, family=WAN.name, rename=to_diffusers, device=device, dtype=dtype_of
+            folder / part, model_class, rem, family=WAN.name, rename=to_diffusers, device=device, dtype=dtype_of
         )
 
-    transformer = load("transformer", WanTransformer3DModel, rem.denoiser, lambda name: _transformer_dtype(name, dtype))
-    if rem.overlays:
-        lay_over(transformer, rem, rem.denoiser or open_state_dict(folder / "transformer"))
+    transformer = load("transformer", WanTransformer3DModel, lambda name: _transformer_dtype(name, dtype))
     config = transformer.config
     if config.text_dim != WAN.text_width:
         raise ValueError(
@@ -206,7 +201,7 @@ def load_wan(
     transformer.rope = WanRotaryPosEmbed(config.attention_head_dim, config.patch_size, config.rope_max_seq_len).to(
         device
     )
-    vae = load("vae", AutoencoderKLWan, rem.vae, lambda name: torch.float32)
+    vae = load("vae", AutoencoderKLWan, lambda name: torch.float32)
     statistics = (vae.config.latents_mean, vae.config.latents_std)
     if any(len(values) != WAN.latent_channels for values in statistics) or 0 in vae.config.latents_std:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .adapter import Change, LowRank, apply_changes, is_adapter, read_changes
+from .adapter import Change, LowRank, is_adapter, read_changes
 from .architecture import describe
 from .check import check
 from .names import split_components, to_diffusers, to_original
@@ -11,7 +11,6 @@ from .read import read_state_dict
 __all__ = [
     "Change",
     "LowRank",
-    "apply_changes",
     "check",
     "describe",
     "is_adapter",

@@ -116,32 +116,11 @@ def read_changes(state_dict: Mapping[str, Tensor]) -> dict[str, Change]:
     return changes
 
 
-def apply_changes(
-    weights: Mapping[str, Tensor], changes: Mapping[str, Change], strength: float = 1.0
-) -> dict[str, Tensor]:
-    """Lay changes over weights: weight + strength * change, computed in float32, kept in the weight's own type.
-
-    Args:
-        weights: under the original (ComfyUI) names; left as they are.
-        changes: what `read_changes` gives.
-        strength: 0..1.
-
-    Returns:
-        all weights; those without a change are the very tensors given.
-
-    Raises:
-        ValueError: a change of a weight that is not there or of another shape, or a strength out of range.
-    """
-    check_changes(weights, changes)
-    check_strength(strength)
-    return {
-        name: apply_change(weight, changes[name], strength) if name in changes else weight
-        for name, weight in weights.items()
-    }
-
-
 def apply_change(weight: Tensor, change: Change, strength: float = 1.0) -> Tensor:
-    """One weight with its change: see `apply_changes`. A strength of 0 gives the weight back bit by bit."""
+    """One weight with its change: weight + strength * change, computed in float32, kept in the weight's own type.
+
+    A strength, 0..1, of 0 gives the weight back bit by bit. The weight given is left as it is.
+    """
     if strength == 0.0:
         return weight.clone()
     full = change.full(weight.shape) if isinstance(change, LowRank) else change.float()

@@ -21,6 +21,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,7 +102,7 @@ def read_signature(metadata: Mapping[str, str], label: str) -> BaseSignature | N
 def check_base(
     signature: BaseSignature | None,
     weights: Mapping[str, Shaped],
-    row_of: Callable[[str, int], tuple[Tensor, torch.dtype] | None],
+    row_of: Callable[[str, int], tuple[Tensor, torch.dtype]],
     label: str,
     base: str = "",
 ) -> None:
@@ -110,7 +111,7 @@ def check_base(
     Args:
         signature: of the file; None passes.
         weights: of the loaded denoiser, or their shapes, under the original names.
-        row_of: as of `sign_base`; None for a weight of which no row can be had.
+        row_of: as of `sign_base`.
         label: the file with the change, for the message.
         base: the name of its base, for the message.
 
@@ -120,10 +121,9 @@ def check_base(
     if signature is None:
         return
     for name, expected in signature.rows.items():
-        found = row_of(name, weights[name].shape[0] // 2) if name in weights else None
-        if found is None:
+        if name not in weights:
             continue
-        row, dtype = found
+        row, dtype = row_of(name, weights[name].shape[0] // 2)
         limit = _TURNED_IN_FLOAT8 if signature.is_float8 or dtype in FLOAT8 else _TURNED
         values = _values(row)
         if values.shape != expected.shape or _turned(values, expected) > limit:
@@ -142,21 +142,19 @@ def _values(row: Tensor) -> Tensor:
 
 
 def _turned(one: Tensor, other: Tensor) -> float:
-    """Sine of the angle between two rows; 1 where one of them alone is 0."""
-    one, other = one.double(), other.double()
-    lengths = float(one.norm() * other.norm())
-    if lengths == 0.0:
-        return float(bool(one.any()) != bool(other.any()))
-    rest = one / one.norm() - other / other.norm()
-    half = float(rest.norm()) / 2  # sin(angle / 2), exact for small angles
-    return 2 * half * max(0.0, 1 - half * half) ** 0.5 if half < 0.7 else 1.0
+    """Sine of the angle between two rows; 1 beyond a right angle, and where one of them alone is 0."""
+    if not (one.any() or other.any()):
+        return 0.0
+    smallest = torch.finfo(torch.float64).tiny
+    cosine = torch.cosine_similarity(one.double(), other.double(), dim=0, eps=smallest).clamp(0.0, 1.0)
+    return float((1.0 - cosine.square()).sqrt())
 
 
 def _decoded(text: str) -> Tensor:
     raw = base64.b64decode(text, validate=True)
     if not raw or len(raw) % 4 or len(raw) > 4 * _VALUES:
         raise ValueError("no values")
-    row = torch.frombuffer(bytearray(raw), dtype=torch.float32).clone()
+    row = torch.from_numpy(np.frombuffer(raw, "<f4").astype(np.float32))
     if not row.isfinite().all():
         raise ValueError("not finite")
     return row

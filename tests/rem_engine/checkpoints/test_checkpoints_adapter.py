@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rem_engine.checkpoints import LowRank, apply_changes, is_adapter, read_changes
-from rem_engine.checkpoints.adapter import stored_change
+from rem_engine.checkpoints import LowRank, is_adapter, read_changes
+from rem_engine.checkpoints.adapter import apply_change, check_changes, check_strength, stored_change
 
 QUERY = "blocks.0.self_attn.q.weight"
 
@@ -84,11 +84,11 @@ def test_changes_are_laid_over_weights_in_proportion_to_strength() -> None:
     weights = {QUERY: torch.full((6, 4), 2.0, dtype=torch.bfloat16), "head.modulation": torch.zeros(1, 2, 4)}
     changes = {QUERY: LowRank(up, down, 2.0), "head.modulation": torch.ones(1, 2, 4)}
     kept = {name: weight.clone() for name, weight in weights.items()}
-    half = apply_changes(weights, changes, 0.5)
+    half = {name: apply_change(weights[name], change, 0.5) for name, change in changes.items()}
     assert half[QUERY].dtype == torch.bfloat16
     torch.testing.assert_close(half[QUERY], (2.0 + up @ down).bfloat16(), rtol=0, atol=0)
     torch.testing.assert_close(half["head.modulation"], torch.full((1, 2, 4), 0.5))
-    none = apply_changes(weights, changes, 0.0)
+    none = {name: apply_change(weights[name], change, 0.0) for name, change in changes.items()}
     assert all(torch.equal(none[name], kept[name]) for name in kept)
     assert all(torch.equal(weights[name], kept[name]) for name in kept)  # left as they were
 
@@ -99,27 +99,26 @@ def test_a_convolutions_lora_takes_its_shape() -> None:
         "diffusion_model.patch_embedding.lora_up.weight": up,
         "diffusion_model.patch_embedding.lora_down.weight": down,
     }
-    weights = {"patch_embedding.weight": torch.zeros(4, 16, 1, 2, 2)}
-    assert torch.equal(
-        apply_changes(weights, read_changes(names))["patch_embedding.weight"], torch.ones(4, 16, 1, 2, 2)
-    )
+    weight, change = torch.zeros(4, 16, 1, 2, 2), read_changes(names)["patch_embedding.weight"]
+    check_changes({"patch_embedding.weight": weight}, {"patch_embedding.weight": change})
+    assert torch.equal(apply_change(weight, change), torch.ones(4, 16, 1, 2, 2))
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
 def test_a_strength_out_of_range_is_told(strength: float) -> None:
     with pytest.raises(ValueError, match="out of range; 0"):
-        apply_changes({}, {}, strength)
+        check_strength(strength)
 
 
 def test_changes_that_do_not_fit_are_told() -> None:
     up, down = factors()
     weights = {QUERY: torch.zeros(6, 4)}
     with pytest.raises(ValueError, match=r"changes blocks\.9\.ffn\.0\.weight, which the model does not have"):
-        apply_changes(weights, {"blocks.9.ffn.0.weight": torch.zeros(2)})
+        check_changes(weights, {"blocks.9.ffn.0.weight": torch.zeros(2)})
     with pytest.raises(ValueError, match=r"another size of model: .* is \[6, 5\], and the model has \[6, 4\]"):
-        apply_changes(weights, {QUERY: LowRank(up, torch.zeros(2, 5), 1.0)})
+        check_changes(weights, {QUERY: LowRank(up, torch.zeros(2, 5), 1.0)})
     with pytest.raises(ValueError, match=r"another size of model: .* is \[4, 6\], and the model has \[6, 4\]"):
-        apply_changes(weights, {QUERY: torch.zeros(4, 6)})
+        check_changes(weights, {QUERY: torch.zeros(4, 6)})
 
 
 @pytest.mark.parametrize(
