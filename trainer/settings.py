@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from rem_engine.backbones.base import FAMILIES, Family, FamilyKey
+from rem_engine.backbones.base import FAMILIES, LARGEST_SIDE, LONGEST_WINDOW, Family, FamilyKey
 from rem_engine.input_files import check_is_file
 from rem_engine.segment.settings import MAX_SEED
 
@@ -20,8 +20,8 @@ PRESETS = Path(__file__).parent / "presets"
 
 # What makes work or memory grow has an end.
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
-Frames = Annotated[int, Field(ge=1, le=1001)]
-Side = Annotated[int, Field(ge=1, le=4096)]
+Frames = Annotated[int, Field(ge=1, le=LONGEST_WINDOW)]
+Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 
 # What pydantic expects, in the words of a YAML file.
 _EXPECTED = {

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 TEXT_ROWS = 77
 """Rows of prompt embeddings a denoiser attends to, zero rows included: REM's own, of every family (released code)."""
 
+LARGEST_SIDE, LONGEST_WINDOW = 4096, 1001
+"""Pixels and frames beyond which nothing was trained, and a frame or a clip takes gigabytes."""
 
 Network: TypeAlias = Any
 """A module of diffusers or transformers, or a part of one: no checker can follow what these are made of, nor the
 configurations they carry."""
-
 
 FamilyKey: TypeAlias = Literal["wan", "modelscope"]
 """How settings call a family."""

@@ -8,21 +8,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from .base import Family
+from .base import LARGEST_SIDE, LONGEST_WINDOW, Family
 
 _ADVICE = "download it again, or take the file of the model's own release"
 _FILE_LIMIT = 16_000_000  # bytes; the longest of published folders, a tokenizer's, has 17 MB and is not read here
 _ENTRIES = 1000  # in a list
 _LARGEST = 2**31 - 1
-
-# Beyond these nothing was trained, and a frame takes gigabytes.
-_LARGEST_SIDE, _LONGEST_WINDOW = 4096, 1001
 
 _LARGEST_TABLES = {"rope_max_seq_len": 2**16, "num_train_timesteps": 10**5, "max_position_embeddings": 2**16}
 """Settings by which tables are computed that no weight tells the size of."""
@@ -132,26 +129,23 @@ def read_defaults(folder: Path, family: Family) -> dict[str, Any]:
     if not path.is_file():
         return {}
     card = read_json(path)
-    name, size = card.get("name"), card.get("size")
-    window, overlap = card.get("window"), card.get("overlap")
+    name, size, window, overlap = (card.get(key) for key in ("name", "size", "window", "overlap"))
     if not (
         isinstance(name, str)
         and isinstance(size, list)
         and len(size) == 2
         and all(map(_is_int, size))
-        and isinstance(window, int)
-        and isinstance(overlap, int)
         and _is_int(window)
         and _is_int(overlap)
     ):
         raise ValueError(f"{path} must give name, size [H, W], window and overlap.")
     multiple = family.size_multiple
-    if any(not multiple <= side <= _LARGEST_SIDE or side % multiple for side in size):
+    if any(not multiple <= side <= LARGEST_SIDE or side % multiple for side in size):
         raise ValueError(
-            f"{path} gives the size {size}; multiples of {multiple} from {multiple} to {_LARGEST_SIDE} are expected."
+            f"{path} gives the size {size}; multiples of {multiple} from {multiple} to {LARGEST_SIDE} are expected."
         )
-    if not 1 <= window <= _LONGEST_WINDOW or family.pad_frame_count(window) != window:
-        nearest = family.pad_frame_count(min(max(window, 1), _LONGEST_WINDOW))
+    if not 1 <= window <= LONGEST_WINDOW or family.pad_frame_count(window) != window:
+        nearest = family.pad_frame_count(min(max(window, 1), LONGEST_WINDOW))
         raise ValueError(
             f"{path} gives windows of {window} frames, which {family.name} cannot take; {nearest} could be."
         )
@@ -214,7 +208,7 @@ def _is_like(value: Any, default: Any) -> bool:
     return True
 
 
-def _is_int(value: Any) -> bool:
+def _is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 

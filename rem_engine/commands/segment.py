@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from functools import partial
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..input_files import check_is_file
 from ..run.layout import DELIVERIES, WRITABLE, help_lines
-from ..segment.settings import MaskSettings
+from ..segment.settings import MaskSettings, SegmentSettings
 from ..setting import settings_of
 from .options import (
     add_delivery_options,
@@ -164,7 +163,6 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     from ..run.output import already_there
     from ..run.segment_file import segment_file
     from ..run.segment_job import SegmentJob
-    from ..segment.load import load_segmenter
 
     matte = matte_settings(options)
     delivery = delivery_settings(options, tuple(kind for kind in options.write if kind in DELIVERIES))
@@ -179,7 +177,8 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         overwrite=options.overwrite,
         again=options.again,
     )
-    model = {name: getattr(options, name) for name in signature(load_segmenter).parameters}
+    names = ("model", "checkpoint", "strength", *settings_of(SegmentSettings), "device", "dtype")
+    model = {name: getattr(options, name) for name in names}
     model |= {"checkpoint": _one_or_all(options.checkpoint), "strength": _one_or_all(options.strength or (1.0,))}
     result = segment_file(options.shot, prompts, job, model, progress=bar)
     bar.close()

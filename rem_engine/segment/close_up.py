@@ -113,10 +113,10 @@ class CloseUp:
         if least >= _HELPS:  # the model sees the frame at about its own size already
             yield from self._wide.stream(frames, prompt_embeds, first_frame=first_frame, progress=progress)
             return
-        steps = _BothPasses(len(prompt_embeds), progress)
+        passes = _progress_of_passes(len(prompt_embeds), progress)
         # Crops from the first window on that has a say in `first_frame`, and what steadies them, have to be known.
         begin = max(0, first_frame + 1 - self.plan.window - _STEADY)
-        chunks = self._wide.stream(frames, prompt_embeds, first_frame=begin, progress=steps.of(0))
+        chunks = self._wide.stream(frames, prompt_embeds, first_frame=begin, progress=passes[0])
         wide = _FirstPass(chunks, begin, frames.frame_count, shot_size, least)
         with ExitStack() as stack:
             near = []
@@ -128,7 +128,7 @@ class CloseUp:
                         crops,
                         embeds,
                         first_frame=first_frame,
-                        progress=steps.of(1 + prompt),
+                        progress=passes[1 + prompt],
                         end_of_take=wide.end_of_take,
                     )
                 )
@@ -268,43 +268,35 @@ class _Crops:
         return rearrange((torch.cat(crops) + 1.0) / 2.0, "n c h w -> n h w c").numpy()
 
 
-class _BothPasses:
-    """Adds up the steps of the first pass and of each prompt's second."""
+class _Pass:
+    """Progress of a pass, which tells that of all of them.
 
-    def __init__(self, prompt_count: int, progress: Progress) -> None:
-        self._progress = progress
-        self._done, self._total = [0] * (1 + prompt_count), [0] * (1 + prompt_count)
+    Args:
+        progress: told.
+        passes: the first, and one for each prompt.
+    """
 
-    def of(self, part: int) -> Progress:
-        """Progress of a pass: 0 is the first, 1.. are those of the prompts."""
-        return _OnePass(self, part)
+    def __init__(self, progress: Progress, passes: Sequence[_Pass]) -> None:
+        self._progress, self._passes = progress, passes
+        self._done = self._total = 0
 
     def say(self, text: str) -> None:
         self._progress.say(text)
 
-    def update(self, part: int, unit: Unit, done: int, total: int) -> None:
-        self._done[part], self._total[part] = done, total
-        self._progress.update(unit, sum(self._done), self._all_steps())
-
-    def _all_steps(self) -> int:
-        # Of a pass that has not begun: a window's three steps where the first pass has two, and one for each prompt.
-        prompt_count = len(self._total) - 1
-        expected = 3 * (self._total[0] // (2 + prompt_count))
-        return self._total[0] + sum(total or expected for total in self._total[1:])
-
-
-@dataclass(frozen=True)
-class _OnePass:
-    """Progress of one of them."""
-
-    both: _BothPasses
-    part: int
-
-    def say(self, text: str) -> None:
-        self.both.say(text)
-
     def update(self, unit: Unit, done: int, total: int) -> None:
-        self.both.update(self.part, unit, done, total)
+        self._done, self._total = done, total
+        first, *others = self._passes
+        # Of a pass that has not begun: a window's three steps where the first pass has two, and one for each prompt.
+        expected = 3 * (first._total // (2 + len(others)))
+        all_steps = first._total + sum(other._total or expected for other in others)
+        self._progress.update(unit, sum(one._done for one in self._passes), all_steps)
+
+
+def _progress_of_passes(prompt_count: int, progress: Progress) -> list[_Pass]:
+    """Of the first pass, and of each prompt's second."""
+    passes: list[_Pass] = []
+    passes += (_Pass(progress, passes) for _ in range(1 + prompt_count))
+    return passes
 
 
 def _one_by_one(chunks: Iterator[Chunk]) -> Iterator[Tensor]:

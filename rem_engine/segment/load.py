@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from ..backbones.checkpoint import Paths
 from ..backbones.load import load_backbone
@@ -17,27 +17,22 @@ def load_segmenter(
     *,
     checkpoint: Paths = None,
     strength: float | Sequence[float] = 1.0,
-    protocol: Literal["shot", "paper"] = "shot",
-    size: tuple[int, int] | None = None,
-    window: int | None = None,
-    overlap: int | None = None,
-    cuts: Literal["auto"] | tuple[int, ...] = "auto",
-    keep_aspect: bool = False,
-    seed: int = 0,
     device: str = "auto",
     dtype: str = "auto",
+    **settings: Any,
 ) -> Segmenter:
     """Load a model from disk, never from the network, ready to segment shots.
 
     Args:
         model, checkpoint, strength, device, dtype: see `backbones.load.load_backbone`.
-        protocol, size, window, overlap, cuts, keep_aspect, seed: see `SegmentSettings`.
+        settings: those of `SegmentSettings`, by name.
 
     Raises:
         FileNotFoundError: no such model or checkpoint.
         ValueError: weights that do not fit the model, or settings it cannot take.
         RuntimeError: a device was asked for and there is none.
+        TypeError: there is no setting of this name.
     """
-    settings = SegmentSettings(protocol, size, window, overlap, cuts, keep_aspect, seed)
+    chosen = SegmentSettings(**settings)
     backbone = load_backbone(model, checkpoint=checkpoint, strength=strength, device=device, dtype=dtype)
-    return Segmenter(backbone, settings)
+    return Segmenter(backbone, chosen)

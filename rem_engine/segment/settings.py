@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Literal
 
-from ..backbones.base import FAMILIES
+from ..backbones.base import FAMILIES, LARGEST_SIDE, LONGEST_WINDOW
 from ..names import CombineMode
 from ..setting import About, check_values, setting
 
@@ -54,7 +54,7 @@ class SegmentSettings:
             + ".",
             unit="pixels",
             minimum=16,
-            maximum=4096,
+            maximum=LARGEST_SIDE,
             step=gcd(*(family.size_multiple for family in FAMILIES.values())),
             none="what it was trained at",
             rare=True,
@@ -68,7 +68,7 @@ class SegmentSettings:
             + "). Shorter needs less memory.",
             unit="frames",
             minimum=1,
-            maximum=1001,
+            maximum=LONGEST_WINDOW,
             none=_MODELS_OWN,
             rare=True,
         ),

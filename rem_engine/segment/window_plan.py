@@ -86,9 +86,9 @@ def _check(backbone: Backbone, settings: SegmentSettings) -> None:
             f"The model cannot run at {size[0]}x{size[1]}; height and width must be multiples of "
             f"{multiple}, for example {backbone.default_size[0]}x{backbone.default_size[1]}."
         )
-    if window is not None and (window < 1 or pad_frame_count(window) != window):
+    if window is not None and pad_frame_count(window) != window:
         raise ValueError(
-            f"The model cannot take windows of {window} frames; use {pad_frame_count(max(window, 1))}, for example."
+            f"The model cannot take windows of {window} frames; use {pad_frame_count(window)}, for example."
         )
     if protocol == "paper":
         if settings.overlap:
@@ -99,5 +99,5 @@ def _check(backbone: Backbone, settings: SegmentSettings) -> None:
             raise ValueError("The protocol 'paper' does not keep the aspect; use the protocol 'shot' to keep it.")
         return
     length, overlap = _shot_window(backbone, settings)
-    if not 0 <= overlap <= length // 2:
+    if overlap > length // 2:
         raise ValueError(f"The overlap of windows of {length} frames must be 0 to {length // 2}, not {overlap}.")

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from rem_engine.backbones.base import LARGEST_SIDE
 from rem_engine.segment.settings import MAX_SEED
 
-LONGEST_CLIP = 1001
-"""Frames in a clip; as the engine's `window` has it."""
-
-_SIDES = (16, 4096)  # pixels
+_SIDES = (16, LARGEST_SIDE)  # pixels
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:

@@ -6,7 +6,9 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from .arguments import LONGEST_CLIP, frame_size, positive, seed, whole_number
+from rem_engine.backbones.base import LONGEST_WINDOW
+
+from .arguments import frame_size, positive, seed, whole_number
 
 NAMES = ("ref-davis17", "ref-ytvos", "mevis", "burst", "vspw", "ref-vps")
 
@@ -59,7 +61,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--size", type=frame_size, metavar="HxW", help="size the model sees (the model's own)")
     add(
         "--window",
-        type=whole_number(1, LONGEST_CLIP),
+        type=whole_number(1, LONGEST_WINDOW),
         metavar="N",
         help="frames that go through the model together, at most",
     )

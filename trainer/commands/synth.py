@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import LONGEST_CLIP, frame_size, seed, whole_number
+from rem_engine.backbones.base import LONGEST_WINDOW
+
+from .arguments import frame_size, seed, whole_number
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -34,7 +36,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     synth.add_argument(
         "--size", type=frame_size, default=(96, 96), metavar="HxW", help="frame size (REM-mini's, 96x96)"
     )
-    synth.add_argument("--frames", type=whole_number(1, LONGEST_CLIP), default=9, help="frames a shot (default 9)")
+    synth.add_argument("--frames", type=whole_number(1, LONGEST_WINDOW), default=9, help="frames a shot (default 9)")
     synth.add_argument("--clips", type=Path, help="folder of video files for half of the backgrounds")
     synth.set_defaults(run=run, operation="rendering shots")
 
