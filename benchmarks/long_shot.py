@@ -75,7 +75,7 @@ def main() -> None:
 def measure(segmenter: Segmenter, rng: np.random.Generator, frames: int) -> Measured:
     """Render a shot at the model's size, segment everything its sentences name, and measure."""
     height, width = segmenter.backbone.default_size
-    shot = sample_shot(rng, procedural, frames, height, width, absent=0)
+    shot = sample_shot(rng, procedural, frames, height, width)
     sentences = [expression.text for expression in shot.expressions]
     soft = segmenter.segment(shot.frames, sentences).soft.numpy()
     if segmenter.cuts:

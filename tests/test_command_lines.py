@@ -125,7 +125,7 @@ def test_more_frames_than_fit_into_memory_are_refused_before_any_is_rendered(
     arguments = ["synth", "--out", str(out), "--count", "1", "--seed", "1", "--frames", "1001", "--size", "4096x4096"]
     assert MAIN["trainer"](arguments) == 2
     said = capsys.readouterr().err
-    assert said.startswith("error: The 1001 frames of 4096x4096 pixels of a shot take 1880.9 GB of memory, and ")
+    assert said.startswith("error: The 1001 frames of 4096x4096 pixels of a shot take 1888.4 GB of memory, and ")
     assert said.count("\n") == 1 and not any(tmp_path.iterdir())
 
 

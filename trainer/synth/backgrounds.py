@@ -13,7 +13,7 @@ from .noise import value_noise
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv")
 STORED_HEIGHT = 144
-"""Real clips are kept at this height in memory, where nothing else is asked for; crops are smaller."""
+"""Real clips are kept at this height in memory; training crops are smaller."""
 
 
 class RealClips:
@@ -21,17 +21,16 @@ class RealClips:
 
     Args:
         folder: holds video files; other files are left alone.
-        height: at which they are kept.
 
     Raises:
         FileNotFoundError: the folder holds no video file.
     """
 
-    def __init__(self, folder: Path, height: int = STORED_HEIGHT) -> None:
+    def __init__(self, folder: Path) -> None:
         paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
         if not paths:
             raise FileNotFoundError(f"{folder} holds no video ({', '.join(VIDEO_SUFFIXES)}); put some clips there.")
-        self.clips = [_read_small(path, height) for path in paths]
+        self.clips = [_read_small(path) for path in paths]
 
     def plate(self, rng: np.random.Generator, frames: int, height: int, width: int) -> np.ndarray:
         """A random crop in space and time, sometimes mirrored: float32 [T,H,W,3] in 0..1."""
@@ -50,11 +49,11 @@ class RealClips:
         return np.stack(resized).astype(np.float32) / 255
 
 
-def _read_small(path: Path, height: int) -> np.ndarray:
+def _read_small(path: Path) -> np.ndarray:
     with open_shot(path) as shot:
-        width = round(shot.width * height / shot.height)
+        width = round(shot.width * STORED_HEIGHT / shot.height)
         frames = [
-            cv2.resize(shot.read(i, i + 1)[0], (width, height), interpolation=cv2.INTER_AREA)
+            cv2.resize(shot.read(i, i + 1)[0], (width, STORED_HEIGHT), interpolation=cv2.INTER_AREA)
             for i in range(shot.frame_count)
         ]
     return np.stack(frames)

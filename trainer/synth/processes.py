@@ -1,6 +1,5 @@
 """Rendered processes, such as smoke, fire, rain or shattering glass, each with its exact soft matte.
 
-A process is a callable: frame index -> (colour [H,W,3], alpha [H,W]), both float32 in 0..1, colour not premultiplied.
 Time is counted in frames of 24 a second; lengths are in frame heights, so that a shot looks alike at every size.
 """
 
@@ -14,8 +13,10 @@ import numpy as np
 from .noise import value_noise
 from .shapes import coverage
 
-Frame = tuple[np.ndarray, np.ndarray]
-Process = Callable[[float], Frame]
+Layer = tuple[np.ndarray, np.ndarray]
+"""Colour float32 [H,W,3], not premultiplied, and alpha float32 [H,W], both in 0..1."""
+Drawer = Callable[[float], Layer]
+"""Frame, also between two frames -> layer."""
 
 
 class _Grid:
@@ -41,7 +42,7 @@ def _scrolled(texture: np.ndarray, rows: float) -> np.ndarray:
     return np.roll(texture, -whole, 0) * (1 - part) + np.roll(texture, -whole - 1, 0) * part
 
 
-def smoke(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Process:
+def smoke(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Drawer:
     """A plume that rises, widens and drifts."""
     grid = _Grid(height, width, centre)
     texture = value_noise(rng, height * 2, width, cell=0.20 * height)
@@ -50,7 +51,7 @@ def smoke(rng: np.random.Generator, height: int, width: int, centre: tuple[float
     shade = rng.uniform(0.45, 0.8) + rng.uniform(-0.03, 0.03, 3)
     phase = rng.uniform(0, 6.28)
 
-    def frame(t: float) -> Frame:
+    def frame(t: float) -> Layer:
         noise = _scrolled(texture, speed * t)[:height]
         rise = (grid.y + radius) / (2 * radius)  # 0 at the top of the plume, 1 at its foot
         middle = lean * (1 - rise) * radius + 0.1 * radius * np.sin(0.25 * t + phase + 5 * rise)
@@ -63,13 +64,13 @@ def smoke(rng: np.random.Generator, height: int, width: int, centre: tuple[float
     return frame
 
 
-def fire(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Process:
+def fire(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Drawer:
     """Flames: hot at the foot, licking upwards."""
     grid = _Grid(height, width, centre)
     texture = value_noise(rng, height * 2, width, cell=0.15 * height)
     speed = rng.uniform(0.035, 0.055) * height
 
-    def frame(t: float) -> Frame:
+    def frame(t: float) -> Layer:
         noise = _scrolled(texture, speed * t)[:height]
         rise = (grid.y + radius) / (2 * radius)
         half = radius * (0.15 + 0.75 * np.clip(rise, 0, 1))
@@ -83,7 +84,7 @@ def fire(rng: np.random.Generator, height: int, width: int, centre: tuple[float,
     return frame
 
 
-def rain(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Process:
+def rain(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Drawer:
     """A shaft of rain: a pale veil with bright streaks falling through it."""
     grid = _Grid(height, width, centre)
     rows, columns = height * 2, width
@@ -95,7 +96,7 @@ def rain(rng: np.random.Generator, height: int, width: int, centre: tuple[float,
     slant = rng.uniform(-0.15, 0.15)
     tint = np.array([0.62, 0.70, 0.80]) + rng.uniform(-0.06, 0.06, 3)
 
-    def frame(t: float) -> Frame:
+    def frame(t: float) -> Layer:
         fall = _scrolled(streaks, -speed * t)[:height]
         across = 1 - np.abs(grid.x - slant * grid.y) / (0.72 * radius)
         along = 1.25 - np.abs(grid.y) / radius
@@ -107,7 +108,7 @@ def rain(rng: np.random.Generator, height: int, width: int, centre: tuple[float,
     return frame
 
 
-def ripples(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Process:
+def ripples(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Drawer:
     """Rings that spread over a patch of water seen at a slant."""
     grid = _Grid(height, width, centre)
     squash = rng.uniform(0.55, 0.8)
@@ -117,7 +118,7 @@ def ripples(rng: np.random.Generator, height: int, width: int, centre: tuple[flo
     distance = np.sqrt(grid.x**2 + (grid.y / squash) ** 2)
     start = rng.uniform(0.75, 0.95)
 
-    def frame(t: float) -> Frame:
+    def frame(t: float) -> Layer:
         reach = radius * min(start + 0.02 * t, 1.15)
         crest = 0.5 + 0.5 * np.cos(2 * np.pi * (distance - speed * t) / wave)
         alpha = _soft((reach - distance) / radius * 2.0, 0.35) * (0.68 + 0.28 * crest)
@@ -127,7 +128,7 @@ def ripples(rng: np.random.Generator, height: int, width: int, centre: tuple[flo
     return frame
 
 
-def sparks(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Process:
+def sparks(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Drawer:
     """Glowing particles thrown from a point, falling under gravity, renewed as they die."""
     grid = _Grid(height, width, centre)
     count, life = 70, 14
@@ -137,7 +138,7 @@ def sparks(rng: np.random.Generator, height: int, width: int, centre: tuple[floa
     glow = rng.uniform(0.020, 0.032, count)
     gravity = 0.005 * radius
 
-    def frame(t: float) -> Frame:
+    def frame(t: float) -> Layer:
         age = (t + born) % life
         x = np.cos(angle) * speed * age
         y = np.sin(angle) * speed * age + 0.5 * gravity * age**2
@@ -152,7 +153,7 @@ def sparks(rng: np.random.Generator, height: int, width: int, centre: tuple[floa
     return frame
 
 
-def glass(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Process:
+def glass(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Drawer:
     """A pane that breaks into shards, which turn, spread and drop."""
     corners = np.array([[-0.8, -0.95], [0.8, -0.95], [0.8, 0.95], [-0.8, 0.95]])
     hit = rng.uniform(-0.3, 0.3, 2)
@@ -173,7 +174,7 @@ def glass(rng: np.random.Generator, height: int, width: int, centre: tuple[float
     sheen = rng.uniform(0.72, 1.12, len(shards))
     breaks_at = rng.uniform(0, 2.5)
 
-    def frame(t: float) -> Frame:
+    def frame(t: float) -> Layer:
         since = max(t - breaks_at, 0.0)
         settled = 12 * (1 - np.exp(-since / 12))  # air slows the shards, so that long shots keep them in frame
         alpha = np.zeros((height, width), np.float32)
@@ -192,7 +193,7 @@ def glass(rng: np.random.Generator, height: int, width: int, centre: tuple[float
     return frame
 
 
-def steam(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Process:
+def steam(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Drawer:
     """White wisps that rise fast from a narrow foot and dissolve."""
     grid = _Grid(height, width, centre)
     texture = value_noise(rng, height * 2, width, cell=0.11 * height)
@@ -200,7 +201,7 @@ def steam(rng: np.random.Generator, height: int, width: int, centre: tuple[float
     shade = rng.uniform(0.93, 1.0)
     phase = rng.uniform(0, 6.28)
 
-    def frame(t: float) -> Frame:
+    def frame(t: float) -> Layer:
         noise = _scrolled(texture, speed * t)[:height]
         rise = (grid.y + radius) / (2 * radius)
         middle = 0.14 * radius * (1.2 - rise) * np.sin(0.45 * t + phase + 7 * rise)
@@ -213,7 +214,7 @@ def steam(rng: np.random.Generator, height: int, width: int, centre: tuple[float
     return frame
 
 
-def bubbles(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Process:
+def bubbles(rng: np.random.Generator, height: int, width: int, centre: tuple[float, float], radius: float) -> Drawer:
     """Bubbles that rise side by side, swaying, and begin anew at the foot."""
     grid = _Grid(height, width, centre)
     count = 16
@@ -223,7 +224,7 @@ def bubbles(rng: np.random.Generator, height: int, width: int, centre: tuple[flo
     phase = rng.uniform(0, 6.28, count)
     tint = np.array([0.62, 0.82, 0.95]) + rng.uniform(-0.05, 0.05, 3)
 
-    def frame(t: float) -> Frame:
+    def frame(t: float) -> Layer:
         alpha = np.zeros((height, width), np.float32)
         light = np.zeros((height, width), np.float32)
         for r, x, s, v, p in zip(reach, across, start, speed, phase):

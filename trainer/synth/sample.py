@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from rem_engine.media import open_shot
+from rem_engine.pixels import to_uint8
 from rem_engine.whole_files import written_whole
 
 from .scene import Thing, render
@@ -34,7 +35,7 @@ def sample_frames(clip: Path) -> np.ndarray:
             raise ValueError(f"{clip} has {shot.frame_count} frames; the sample shot needs {FIRST_FRAME + FRAMES}.")
         plate = shot.read(FIRST_FRAME, FIRST_FRAME + FRAMES)
     small = np.stack([cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for frame in plate])
-    return np.round(render(THINGS, small.astype(np.float32) / 255).frames * 255).astype(np.uint8)
+    return to_uint8(render(THINGS, small.astype(np.float32) / 255).frames)
 
 
 def write_sample(clip: Path, path: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .processes import RENDERERS
+from .processes import RENDERERS, Drawer, Layer
 from .shapes import coverage, outline, placed, shading
 from .vocabulary import (
     COLOURS,
@@ -35,7 +35,7 @@ class Thing:
         kind: one of `KINDS` or `PROCESSES`.
         place: one of `PLACES`, or None where an object stands at no clear place.
         centre: (x in frame widths, y in frame heights) at the middle of the shot.
-        radius: in frame heights.
+        radius: in frame heights, at the middle of the shot.
         seed: of everything random in its look.
         colour, size, motion: of an object; None for a process.
     """
@@ -126,11 +126,23 @@ def _sample_object(rng: np.random.Generator, unseen: bool) -> Thing:
     return Thing(kind, place, centre, radius, int(rng.integers(2**31)), colour, size, motion)
 
 
-def _sample_process(rng: np.random.Generator, unseen: bool) -> Thing:
+def sample_process(
+    rng: np.random.Generator,
+    unseen: bool,
+    kinds: tuple[str, ...] = PROCESSES,
+    is_held_out: Callable[[str, str], bool] = held_out,
+) -> Thing:
+    """A process at one of `PLACES`.
+
+    Args:
+        rng: source of chance.
+        unseen: whether its combination is one that is held out of training.
+        kinds, is_held_out: a world's processes, and what it holds out; see `held_out`.
+    """
     while True:
-        kind = str(rng.choice(PROCESSES))
+        kind = str(rng.choice(kinds))
         place = str(rng.choice(list(PLACES)))
-        if held_out(kind, place) == unseen:
+        if is_held_out(kind, place) == unseen:
             break
     x, y = PLACES[place]
     centre = (x + float(rng.uniform(-0.06, 0.06)), y + float(rng.uniform(-0.06, 0.06)))
@@ -149,7 +161,7 @@ def sample_things(rng: np.random.Generator, unseen: bool = False) -> list[Thing]
     for _ in range(60):
         first_unseen = unseen and not things
         processes = [t.kind for t in things if t.is_process]
-        make = _sample_process if rng.random() < 0.45 and len(processes) < 2 else _sample_object
+        make = sample_process if rng.random() < 0.45 and len(processes) < 2 else _sample_object
         thing = make(rng, first_unseen)
         if thing.kind in processes or any(_crowded(thing, other) for other in things):
             continue
@@ -184,14 +196,24 @@ def render(things: list[Thing], background: np.ndarray) -> RenderedShot:
     drawers = [_drawer(thing, count, height, width) for thing in things]
     for t in range(count):
         for index, draw in enumerate(drawers):
-            colour, alpha = draw(t)
-            frames[t] = frames[t] * (1 - alpha[..., None]) + colour * alpha[..., None]
-            mattes[:index, t] *= 1 - alpha
-            mattes[index, t] = alpha
+            composite(frames[t], mattes[:, t], index, draw(t))
     return RenderedShot(frames, mattes, things)
 
 
-def _drawer(thing: Thing, count: int, height: int, width: int) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+def composite(frame: np.ndarray, mattes: np.ndarray, index: int, layer: Layer) -> None:
+    """Lay the thing `index` over a frame [H,W,3] and over the mattes [N,H,W] of those behind it, in place."""
+    colour, alpha = layer
+    frame[:] = frame * (1 - alpha[..., None]) + colour * alpha[..., None]
+    mattes[:index] *= 1 - alpha
+    mattes[index] = alpha
+
+
+def progress_at(t: float, frames: int) -> float:
+    """How far a shot has come: from -0.5, at its first frame, to 0.5, at its last; 0 in a shot of one frame."""
+    return t / (frames - 1) - 0.5 if frames > 1 else 0.0
+
+
+def _drawer(thing: Thing, count: int, height: int, width: int) -> Drawer:
     rng = np.random.default_rng(thing.seed)
     if thing.colour is None:  # a process
         centre = (thing.centre[0] * width / height, thing.centre[1])
@@ -205,8 +227,8 @@ def _drawer(thing: Thing, count: int, height: int, width: int) -> Callable[[int]
     turn = rng.uniform(0.9, 1.6) * rng.choice((-1, 1))
     heading = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}.get(thing.motion or "", (0, 0))
 
-    def draw(t: int) -> tuple[np.ndarray, np.ndarray]:
-        progress = t / (count - 1) - 0.5 if count > 1 else 0.0
+    def draw(t: float) -> Layer:
+        progress = progress_at(t, count)
         radius = thing.radius * height * (1 + 0.9 * progress if thing.motion == "growing" else 1.0)
         turned = angle + (turn * progress if thing.motion == "rotating" else 0.0)
         x = thing.centre[0] * width + heading[0] * path * progress * height
@@ -217,8 +239,9 @@ def _drawer(thing: Thing, count: int, height: int, width: int) -> Callable[[int]
     return draw
 
 
-def _says(rng: np.random.Generator, phrases: tuple[str, ...]) -> str:
-    return str(rng.choice(phrases))
+def one_of(rng: np.random.Generator, phrases: Sequence[str]) -> str:
+    """One of the phrases, each as likely as any other."""
+    return phrases[int(rng.integers(len(phrases)))]
 
 
 def _matches(
@@ -251,10 +274,10 @@ def describe(rng: np.random.Generator, things: list[Thing], index: int) -> str |
                 return None
         elif any(_matches(other, thing.kind, colour, size, place, motion) for other in others):
             continue
-        name = _says(rng, PROCESS_NAMES[thing.kind]) if thing.is_process else thing.kind
+        name = one_of(rng, PROCESS_NAMES[thing.kind]) if thing.is_process else thing.kind
         words = ["the", size, colour, name]
-        words.append(_says(rng, PLACE_PHRASES[place]) if place else None)
-        words.append(_says(rng, MOTION_PHRASES[motion]) if motion else None)
+        words.append(one_of(rng, PLACE_PHRASES[place]) if place else None)
+        words.append(one_of(rng, MOTION_PHRASES[motion]) if motion else None)
         return " ".join(w for w in words if w)
     return None
 
@@ -266,7 +289,7 @@ def describe_absent(rng: np.random.Generator, things: list[Thing]) -> str:
             kind = str(rng.choice(PROCESSES))
             if any(t.kind == kind for t in things):
                 continue
-            return f"the {_says(rng, PROCESS_NAMES[kind])}"
+            return f"the {one_of(rng, PROCESS_NAMES[kind])}"
         kind, colour = str(rng.choice(KINDS)), str(rng.choice(list(COLOURS)))
         objects = [t for t in things if not t.is_process]
         if objects and rng.random() < 0.6:
@@ -278,22 +301,15 @@ def describe_absent(rng: np.random.Generator, things: list[Thing]) -> str:
 
 
 def sample_shot(
-    rng: np.random.Generator,
-    plates: Plates,
-    frames: int,
-    height: int,
-    width: int,
-    unseen: bool = False,
-    absent: int = 1,
+    rng: np.random.Generator, plates: Plates, frames: int, height: int, width: int, unseen: bool = False
 ) -> RenderedShot:
-    """A random shot with expressions.
+    """A random shot, and what can be said of the things in it.
 
     Args:
         rng: source of chance.
         plates: makes the background.
         frames, height, width: size of the shot.
         unseen: whether it holds a thing of a combination held out of training; only such things are then asked for.
-        absent: how many expressions name a thing that is not there.
     """
     things = sample_things(rng, unseen)
     shot = render(things, plates(rng, frames, height, width))
@@ -304,7 +320,6 @@ def sample_shot(
         text = describe(rng, things, index)
         if text is not None:
             shot.expressions.append(Expression(text, index))
-    shot.expressions += [Expression(describe_absent(rng, things), None) for _ in range(absent)]
     return shot
 
 
@@ -312,10 +327,10 @@ def caption(rng: np.random.Generator, things: list[Thing]) -> str:
     """A sentence that lists a shot's things, for text-to-video training."""
     parts = []
     for thing in rng.permutation(np.array(things, dtype=object)):
-        name = _says(rng, PROCESS_NAMES[thing.kind]) if thing.is_process else thing.kind
+        name = one_of(rng, PROCESS_NAMES[thing.kind]) if thing.is_process else thing.kind
         size = thing.size if thing.size != "medium" else None
-        place = _says(rng, PLACE_PHRASES[thing.place]) if thing.place else None
-        motion = _says(rng, MOTION_PHRASES[thing.motion]) if thing.motion else None
+        place = one_of(rng, PLACE_PHRASES[thing.place]) if thing.place else None
+        motion = one_of(rng, MOTION_PHRASES[thing.motion]) if thing.motion else None
         words = ("" if thing.is_process else "a", size, thing.colour, name, place, motion)
         parts.append(" ".join(w for w in words if w))
     return ", ".join(parts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -13,6 +12,7 @@ from rem_engine import Segmenter
 from rem_engine.media import open_shot
 from rem_engine.metrics import region_similarity
 
+from .scene import Thing
 from .write import Entry, Split, read_split
 
 THRESHOLDS = tuple(step / 20 for step in range(1, 20))
@@ -39,6 +39,7 @@ def score(segmenter: Segmenter, root: Path, threshold: float = 0.5) -> dict[str,
 
     Raises:
         FileNotFoundError: not such a folder.
+        BrokenSample: its synth.json, or an annotation, cannot be read.
     """
     split = Split(root)
     measured: dict[str, list[float]] = defaultdict(list)
@@ -55,13 +56,12 @@ def score(segmenter: Segmenter, root: Path, threshold: float = 0.5) -> dict[str,
             own = _overlap(masks, entry, targets)
             others = [_overlap(masks, entry, (i,)) for i in range(len(entry.things)) if i not in targets]
             thing = entry.things[targets[0]]
-            is_process = thing.is_process
             for name in ("J", *_classes(thing, len(targets))):
                 measured[name].append(own)
             measured["referring_accuracy"].append(float(own > max(others, default=0.0)))
             at_all = [_overlap(soft > each, entry, targets) for each in THRESHOLDS]
             by_threshold["J_best"].append(at_all)
-            if is_process:
+            if thing.is_process:
                 by_threshold["J_processes_best"].append(at_all)
     order = ("J", *_CLASSES, "referring_accuracy", "absent_area")
     figures = {name: float(np.mean(measured[name])) for name in order if measured[name]}
@@ -73,7 +73,7 @@ def score(segmenter: Segmenter, root: Path, threshold: float = 0.5) -> dict[str,
     return figures | counts
 
 
-def _classes(thing: Any, count: int) -> list[str]:
+def _classes(thing: Thing, count: int) -> list[str]:
     """The figures beside J that an expression of a thing, the first of `count`, counts for."""
     if count > 1:
         return ["J_groups"]

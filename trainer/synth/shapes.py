@@ -28,14 +28,19 @@ def outline(kind: str) -> list[np.ndarray]:
         angles = np.arange(10) * np.pi / 5
         return [np.stack([np.sin(angles) * radii, -np.cos(angles) * radii], axis=1)]
     if kind == "cross":
-        a, b = 1.05, 0.38
-        corners = [(-b, -a), (b, -a), (b, -b), (a, -b), (a, b), (b, b)]
-        return [np.array(corners + [(-x, -y) for x, y in corners])]
+        return [cross(1.05, 0.38)]
     if kind == "heart":
         x = np.sin(turn) ** 3
         y = -(13 * np.cos(turn) - 5 * np.cos(2 * turn) - 2 * np.cos(3 * turn) - np.cos(4 * turn)) / 15
         return [np.stack([x * 1.05, y], axis=1)]
     raise ValueError(f"no shape is called {kind!r}")
+
+
+def cross(reach: float, half: float) -> np.ndarray:
+    """Outline [12,2] of a cross whose bars reach so far from its centre, and are so wide to each side."""
+    a, b = reach, half
+    corners = [(-b, -a), (b, -a), (b, -b), (a, -b), (a, b), (b, b)]
+    return np.array(corners + [(-x, -y) for x, y in corners])
 
 
 def coverage(outlines: list[np.ndarray], height: int, width: int) -> np.ndarray:

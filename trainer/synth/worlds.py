@@ -10,8 +10,8 @@ import numpy as np
 
 from . import scene
 from .rich import sentences, shots
-from .rich.thing import Thing as RichThing
-from .scene import Plates, RenderedShot
+from .rich.thing import RichThing
+from .scene import Plates, RenderedShot, Thing
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class World:
     """What is rendered, and what is said of it. `things` are a shot's, of the world's own type.
 
     Attributes:
-        thing_type: dataclass of a thing.
-        sample_shot: a random shot with expressions; see `scene.sample_shot`.
+        thing_type: of its things.
+        sample_shot: a random shot, and what can be said of the things in it; see `scene.sample_shot`.
         sample_things: (rng) -> the things of a random shot of seen combinations, as sentences need to know them.
         render_shot: (rng, plates, frames, height, width) -> a random shot of seen combinations, without expressions.
         targets: things -> everything that may be asked for, as indices of one or more things.
@@ -29,7 +29,7 @@ class World:
         caption: (rng, things) -> a sentence that lists the things.
     """
 
-    thing_type: type
+    thing_type: type[Thing]
     sample_shot: Callable[..., RenderedShot]
     sample_things: Callable[[np.random.Generator], list[Any]]
     render_shot: Callable[[np.random.Generator, Plates, int, int, int], RenderedShot]
@@ -38,9 +38,10 @@ class World:
     describe_absent: Callable[[np.random.Generator, list[Any]], str]
     caption: Callable[[np.random.Generator, list[Any]], str]
 
-    def thing(self, entry: dict[str, Any]) -> Any:
+    def thing(self, entry: dict[str, Any]) -> Thing:
         """A thing from its fields as JSON gives them back."""
-        return self.thing_type(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in entry.items()}
+        return self.thing_type(**values)
 
 
 def _plain_shot(rng: np.random.Generator, plates: Plates, frames: int, height: int, width: int) -> RenderedShot:
@@ -50,7 +51,7 @@ def _plain_shot(rng: np.random.Generator, plates: Plates, frames: int, height: i
 PLAIN = "plain"
 WORLDS: dict[str, World] = {
     PLAIN: World(
-        scene.Thing,
+        Thing,
         scene.sample_shot,
         scene.sample_things,
         _plain_shot,

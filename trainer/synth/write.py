@@ -12,15 +12,17 @@ import cv2
 import numpy as np
 
 from rem_engine.memory import check_fits
+from rem_engine.pixels import to_uint8
 from rem_engine.whole_files import scratch_folder
 
-from ..data.files import read_ids
-from .scene import Expression, Plates, RenderedShot
+from ..data.files import field, read_ids, read_json
+from .scene import Expression, Plates, RenderedShot, Thing
 from .worlds import PLAIN, WORLDS
 
 JPEG_QUALITY = 97
 
-_BYTES = 112  # of memory a pixel of a shot takes while it is rendered, as measured
+# No shot of 1 to 30 frames that was measured took more: what is drawn at a time takes as much as a few frames.
+_BYTES, _FRAMES_MORE = 112, 4
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,19 @@ class Split:
     def details(self) -> Path:
         return self.root / "synth.json"
 
+    def read_details(self) -> Any:
+        """What synth.json holds.
+
+        Raises:
+            FileNotFoundError: the folder holds no synthetic shots.
+            BrokenSample: not JSON.
+        """
+        if not self.details.is_file():
+            raise FileNotFoundError(
+                f"{self.root} holds no synth.json; make it with 'python -m trainer synth --out {self.root}'."
+            )
+        return read_json(self.details)
+
     def frames(self, video: str) -> Path:
         return self.root / "train" / "JPEGImages" / video
 
@@ -56,7 +71,7 @@ class Entry:
     """A shot as `read_split` finds it: what it shows, what can be asked, and its annotated ids uint8 [T,H,W]."""
 
     video: str
-    things: list[Any]
+    things: list[Thing]
     expressions: list[Expression]
     ids: np.ndarray
 
@@ -79,7 +94,7 @@ def write_split(
     unseen: bool,
     world: str = PLAIN,
 ) -> None:
-    """Render `count` shots of one of `WORLDS` into `root`.
+    """Render `count` shots of one of `WORLDS` into `root`; a sentence of each names nothing in it.
 
     The folder appears whole or not at all: shots are written beside it, under a name of their own, until all are there.
 
@@ -87,7 +102,8 @@ def write_split(
         FileExistsError: `root` exists already.
         ValueError: a shot does not fit into memory.
     """
-    check_fits(_BYTES * frames * height * width, f"The {frames} frames of {width}x{height} pixels of a shot")
+    needed = _BYTES * (frames + _FRAMES_MORE) * height * width
+    check_fits(needed, f"The {frames} frames of {width}x{height} pixels of a shot")
     if root.exists():
         raise FileExistsError(f"{root} exists already; name a new folder.")
     with scratch_folder(root) as folder:
@@ -96,6 +112,7 @@ def write_split(
         for index in _progress(count):
             rng = np.random.default_rng((seed, index))
             shot = WORLDS[world].sample_shot(rng, plates, frames, height, width, unseen)
+            shot.expressions.append(Expression(WORLDS[world].describe_absent(rng, shot.things), None))
             video = f"{seed:05d}_{index:05d}"
             _write_shot(partial, video, shot)
             videos[video] = {
@@ -118,7 +135,7 @@ def _write_shot(split: Split, video: str, shot: RenderedShot) -> None:
         folder.mkdir(parents=True)
     ids = object_ids(shot)
     for t, frame in enumerate(shot.frames):
-        picture = np.ascontiguousarray(np.round(frame * 255).astype(np.uint8)[..., ::-1])
+        picture = np.ascontiguousarray(to_uint8(frame)[..., ::-1])
         options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
         _save(split.frames(video) / f"{t:05d}.jpg", picture, options)
@@ -161,14 +178,13 @@ def read_split(root: Path) -> Iterator[Entry]:
 
     Raises:
         FileNotFoundError: the folder holds no synthetic shots, or a shot's annotations are missing.
+        BrokenSample: its synth.json, or an annotation, cannot be read.
     """
     split = Split(root)
-    if not split.details.exists():
-        raise FileNotFoundError(f"{root} holds no synth.json; make it with 'python -m trainer synth --out {root}'.")
-    with open(split.details, encoding="utf-8") as file:
-        details = json.load(file)
+    details = split.read_details()
+    videos = field(split.details, details, "videos", dict, "the file")
     world = WORLDS[details.get("world", PLAIN)]
-    for video, entry in details["videos"].items():
+    for video, entry in videos.items():
         paths = sorted(split.annotations(video).glob("*.png"))
         if not paths:
             raise FileNotFoundError(f"{split.annotations(video)} holds no annotation; render the folder anew.")

@@ -31,7 +31,7 @@ def shots() -> list[RenderedShot]:
     while len(found) < SHOTS:
         seed += 1
         if any(thing.kind in KINDS for thing in sample_things(np.random.default_rng((777, seed)))):
-            found.append(sample_shot(np.random.default_rng((777, seed)), procedural, FRAMES, SIDE, SIDE, absent=0))
+            found.append(sample_shot(np.random.default_rng((777, seed)), procedural, FRAMES, SIDE, SIDE))
     return found
 
 

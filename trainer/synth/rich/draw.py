@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from ..processes import RENDERERS
-from ..scene import Plates, RenderedShot
+from ..processes import RENDERERS, Drawer, Layer
+from ..scene import Plates, RenderedShot, composite, progress_at
 from ..shapes import shading
 from .outlines import cover, rich_outline
 from .patterns import fill
-from .thing import Setting, Thing
+from .thing import RichThing, Setting
 from .vocabulary import COLOURS, ROUND_KINDS
-
-Layer = tuple[np.ndarray, np.ndarray]
-"""Colour float32 [H,W,3], not premultiplied, and alpha [H,W], both in 0..1."""
-Drawer = Callable[[float], Layer]
-"""Frame, also between two frames -> layer."""
 
 SUB_FRAMES = 4
 SHUTTER = 0.5
@@ -37,7 +32,7 @@ SHOWN_AREA, SHOWN_SHARE, SHOWN_FRAMES = 0.0012, 0.4, 0.65
 
 
 def render(
-    things: list[Thing],
+    things: list[RichThing],
     setting: Setting,
     plates: Plates,
     rng: np.random.Generator,
@@ -58,7 +53,7 @@ def render(
         The shot, without expressions; its things know what they are over and whether they are clear.
     """
     pictures = _background(setting, plates, rng, frames, height, width)
-    drawers = [_drawer(things, index, setting, frames, height, width) for index in range(len(things))]
+    drawers = _drawers(things, setting, frames, height, width)
     mattes = np.zeros((len(things), frames, height, width), np.float32)
     whole = np.zeros_like(mattes)
     for t in range(frames):
@@ -68,18 +63,13 @@ def render(
                 alpha = alpha * RIPPLE_CLARITY
                 for under in (pictures[t], *mattes[:index, t]):
                     under[:] = _refracted(under, colour, alpha)
-            pictures[t] = pictures[t] * (1 - alpha[..., None]) + colour * alpha[..., None]
-            mattes[:index, t] *= 1 - alpha
-            mattes[index, t] = whole[index, t] = alpha
+            composite(pictures[t], mattes[:, t], index, (colour, alpha))
+            whole[index, t] = alpha
     if setting.flicker:
         pictures *= 1 + setting.flicker * rng.standard_normal((frames, 1, 1, 1)).clip(-2, 2).astype(np.float32)
     if setting.grain:
         pictures += setting.grain * rng.standard_normal(pictures.shape, dtype=np.float32)
     return RenderedShot(pictures.clip(0, 1), mattes, _informed(things, mattes, whole))
-
-
-def _progress(t: float, frames: int) -> float:
-    return t / (frames - 1) - 0.5 if frames > 1 else 0.0
 
 
 def _background(
@@ -88,7 +78,7 @@ def _background(
     if setting.pans:
         margin = height // 8
         still = plates(rng, 1, height + 2 * margin, width + 2 * margin)[0]
-        shifts = [np.asarray(setting.camera) * _progress(t, frames) * height - margin for t in range(frames)]
+        shifts = [np.asarray(setting.camera) * progress_at(t, frames) * height - margin for t in range(frames)]
         return np.stack([_shifted(still, shift, height, width) for shift in shifts])
     pictures = plates(rng, frames, height, width).copy()
     if setting.waterline is not None:
@@ -127,22 +117,33 @@ def _refracted(picture: np.ndarray, water: np.ndarray, alpha: np.ndarray) -> np.
     return cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
-def _drawer(things: list[Thing], index: int, setting: Setting, frames: int, height: int, width: int) -> Drawer:
-    thing = things[index]
+def _drawers(things: list[RichThing], setting: Setting, frames: int, height: int, width: int) -> list[Drawer]:
+    size = (frames, height, width)
+    # an owner is drawn once a frame, for itself and for what it throws
+    owners: dict[int | None, Drawer] = {
+        thing.owner: lru_cache(maxsize=1)(_drawer(things[thing.owner], None, setting, *size))
+        for thing in things
+        if thing.owner is not None
+    }
+    return [
+        owners.get(index) or _drawer(thing, owners.get(thing.owner), setting, *size)
+        for index, thing in enumerate(things)
+    ]
+
+
+def _drawer(thing: RichThing, owner: Drawer | None, setting: Setting, frames: int, height: int, width: int) -> Drawer:
     if thing.is_process:
         return _process(thing, setting, frames, height, width)
     if thing.colour is not None:
         return _blurred(thing, _object(thing, thing.colour, setting, frames, height, width))
-    if thing.owner is not None:
-        owner = _drawer(things, thing.owner, setting, frames, height, width)
-        if thing.kind == "shadow" and setting.shadow is not None:
-            return _shadow(thing, owner, setting.shadow, height)
-        if thing.kind == "reflection" and setting.waterline is not None:
-            return _reflection(thing, owner, setting.waterline)
+    if owner is not None and thing.kind == "shadow" and setting.shadow is not None:
+        return _shadow(thing, owner, setting.shadow, height)
+    if owner is not None and thing.kind == "reflection" and setting.waterline is not None:
+        return _reflection(thing, owner, setting.waterline)
     raise ValueError(f"nothing in this setting throws the {thing.kind} of a thing")
 
 
-def _process(thing: Thing, setting: Setting, frames: int, height: int, width: int) -> Drawer:
+def _process(thing: RichThing, setting: Setting, frames: int, height: int, width: int) -> Drawer:
     rng = np.random.default_rng(thing.seed)
     margin = height // 8 if setting.pans else 0
     tall, wide = height + 2 * margin, width + 2 * margin
@@ -152,14 +153,14 @@ def _process(thing: Thing, setting: Setting, frames: int, height: int, width: in
         return draw
 
     def draw_panned(t: float) -> Layer:
-        shift = np.asarray(setting.camera) * _progress(t, frames) * height - margin
+        shift = np.asarray(setting.camera) * progress_at(t, frames) * height - margin
         colour, alpha = draw(t)
         return _shifted(colour, shift, height, width), _shifted(alpha, shift, height, width)
 
     return draw_panned
 
 
-def _object(thing: Thing, colour: str, setting: Setting, frames: int, height: int, width: int) -> Drawer:
+def _object(thing: RichThing, colour: str, setting: Setting, frames: int, height: int, width: int) -> Drawer:
     rng = np.random.default_rng(thing.seed)
     first, second = (
         np.clip(np.array(COLOURS[name]) + rng.uniform(-0.06, 0.06, 3), 0, 1).astype(np.float32)
@@ -173,7 +174,7 @@ def _object(thing: Thing, colour: str, setting: Setting, frames: int, height: in
     y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
 
     def draw(t: float) -> Layer:
-        progress = _progress(t, frames)
+        progress = progress_at(t, frames)
         at = thing.centre_at(progress)
         centre = (
             at[0] * width + setting.camera[0] * progress * height,
@@ -193,7 +194,7 @@ def _object(thing: Thing, colour: str, setting: Setting, frames: int, height: in
     return draw
 
 
-def _blurred(thing: Thing, draw: Drawer) -> Drawer:
+def _blurred(thing: RichThing, draw: Drawer) -> Drawer:
     if thing.motion in (None, "still") or (thing.motion == "rotating" and thing.kind in ROUND_KINDS):
         return draw
 
@@ -208,7 +209,7 @@ def _blurred(thing: Thing, draw: Drawer) -> Drawer:
     return draw_blurred
 
 
-def _shadow(thing: Thing, owner: Drawer, falls: tuple[float, float], height: int) -> Drawer:
+def _shadow(thing: RichThing, owner: Drawer, falls: tuple[float, float], height: int) -> Drawer:
     opacity = np.random.default_rng(thing.seed).uniform(0.66, 0.8)
 
     def draw(t: float) -> Layer:
@@ -221,7 +222,7 @@ def _shadow(thing: Thing, owner: Drawer, falls: tuple[float, float], height: int
     return draw
 
 
-def _reflection(thing: Thing, owner: Drawer, waterline: float) -> Drawer:
+def _reflection(thing: RichThing, owner: Drawer, waterline: float) -> Drawer:
     opacity = np.random.default_rng(thing.seed).uniform(0.68, 0.82)
 
     def draw(t: float) -> Layer:
@@ -235,7 +236,7 @@ def _reflection(thing: Thing, owner: Drawer, waterline: float) -> Drawer:
     return draw
 
 
-def _informed(things: list[Thing], mattes: np.ndarray, whole: np.ndarray) -> list[Thing]:
+def _informed(things: list[RichThing], mattes: np.ndarray, whole: np.ndarray) -> list[RichThing]:
     areas = whole.sum(axis=(1, 2, 3))
     visible = mattes.sum(axis=(1, 2, 3)) / np.maximum(areas, 1e-6)
     informed = []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from .thing import ATTACHED, Thing
+from .thing import ATTACHED, RichThing
 from .vocabulary import DEPTH_RELATIONS, DIAGONALS, HEADINGS, RELATIONS, THIN_KINDS
 
 _APART, _HARDLY_APART = 0.12, 0.03
@@ -35,7 +35,7 @@ class Query:
     Attributes:
         kind: of a thing, a process, or of `ATTACHED`; None for any object.
         colours: one of a plain object, or both of a two-coloured one.
-        pattern, size, place, motion: see `Thing`.
+        pattern, size, place, motion: see `RichThing`.
         thin: whether it is said to be thin.
         relation, anchor: one of the vocabulary's relations, and the index of the thing that it is to.
         owner: of a shadow or reflection, the index of its object.
@@ -53,7 +53,7 @@ class Query:
     owner: int | None = None
 
 
-def match(things: Sequence[Thing], query: Query, index: int) -> Match:
+def match(things: Sequence[RichThing], query: Query, index: int) -> Match:
     """Whether a description is true of the thing `index`."""
     thing = things[index]
     parts = [_kind(thing, query)]
@@ -79,7 +79,7 @@ def match(things: Sequence[Thing], query: Query, index: int) -> Match:
     return min(parts)
 
 
-def matches(things: Sequence[Thing], query: Query) -> tuple[int, ...] | None:
+def matches(things: Sequence[RichThing], query: Query) -> tuple[int, ...] | None:
     """Indices of the things that a description is true of, or None where it could be taken to mean others as well."""
     found = [match(things, query, index) for index in range(len(things))]
     if Match.MAYBE in found:
@@ -87,12 +87,12 @@ def matches(things: Sequence[Thing], query: Query) -> tuple[int, ...] | None:
     return tuple(index for index, each in enumerate(found) if each is Match.YES)
 
 
-def names_nothing(things: Sequence[Thing], query: Query) -> bool:
+def names_nothing(things: Sequence[RichThing], query: Query) -> bool:
     """Whether a description is plainly false of every thing."""
     return all(match(things, query, index) is Match.NO for index in range(len(things)))
 
 
-def related(things: Sequence[Thing], index: int, relation: str, anchor: int) -> Match:
+def related(things: Sequence[RichThing], index: int, relation: str, anchor: int) -> Match:
     """Whether the thing `index` stands in a relation to the thing `anchor`, all shot long."""
     if relation in DEPTH_RELATIONS:
         front, back = (anchor, index) if relation == "behind" else (index, anchor)
@@ -123,7 +123,7 @@ def _diagonal(ahead: float, aside: float) -> Match:
     return Match.YES if near >= _APART and near > _STEEP * far else Match.MAYBE
 
 
-def _between(origin: Thing, thing: Thing, progress: float) -> tuple[float, float]:
+def _between(origin: RichThing, thing: RichThing, progress: float) -> tuple[float, float]:
     (x0, y0), (x1, y1) = origin.centre_at(progress), thing.centre_at(progress)
     return x1 - x0, y1 - y0
 
@@ -132,7 +132,7 @@ def _sure(is_true: bool) -> Match:
     return Match.YES if is_true else Match.NO
 
 
-def _kind(thing: Thing, query: Query) -> Match:
+def _kind(thing: RichThing, query: Query) -> Match:
     if query.kind is not None:
         return _sure(thing.kind == query.kind)
     if thing.is_object:
@@ -143,7 +143,7 @@ def _kind(thing: Thing, query: Query) -> Match:
     return Match.NO if query.motion in ("left", "right", "rotating", "still") else Match.MAYBE
 
 
-def _colours(thing: Thing, colours: tuple[str, ...]) -> Match:
+def _colours(thing: RichThing, colours: tuple[str, ...]) -> Match:
     if len(colours) == 2 or thing.second is None:
         return _sure(set(thing.colours) == set(colours))
     return Match.MAYBE if colours[0] in thing.colours else Match.NO
@@ -153,7 +153,7 @@ def _motion(motion: str | None, said: str) -> Match:
     if motion == said:
         return Match.YES
     if motion is None:  # under a moving camera
-        return _sure(False) if said in ("rotating", "growing", "shrinking") else Match.MAYBE
+        return Match.NO if said in ("rotating", "growing", "shrinking") else Match.MAYBE
     if said == "still" or motion == "still":
         return Match.NO if {said, motion} & HEADINGS.keys() else Match.MAYBE
     parts = set(said.split()) & set(motion.split())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..shapes import coverage, outline, placed
+from ..shapes import coverage, cross, outline, placed
 
 THIN_RING_HOLE = 0.80
-THIN_CROSS_HALF = 0.15
-WIRE_HALF = 0.10
-"""Half the width of a wire, in radii."""
+"""Radius of a thin ring's hole, in radii."""
+THIN_CROSS_HALF, WIRE_HALF = 0.15, 0.10
+"""Half the width of a thin cross's bars, and of a wire, in radii."""
 GRID_BAR = 0.18
 """Width of a grid's bars, in radii."""
 
@@ -42,9 +42,7 @@ def rich_outline(kind: str, thin: bool, rng: np.random.Generator) -> list[np.nda
         rim = outline("ring")[0]
         return [rim, rim[::-1] * THIN_RING_HOLE]
     if kind == "cross" and thin:
-        a, b = 1.1, THIN_CROSS_HALF
-        corners = [(-b, -a), (b, -a), (b, -b), (a, -b), (a, b), (b, b)]
-        return [np.array(corners + [(-x, -y) for x, y in corners])]
+        return [cross(1.1, THIN_CROSS_HALF)]
     return outline(kind)
 
 

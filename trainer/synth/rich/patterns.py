@@ -35,7 +35,7 @@ def fill(pattern: str, rng: np.random.Generator, pixel: float) -> Fill:
         pitch = rng.uniform(0.5, 0.65)
         return lambda x, y: _edge(0.30 - np.hypot(_beside(x, pitch), _beside(y, pitch)), pixel / pitch)
     if pattern == "marbled":
-        texture = value_noise(rng, _NOISE_SIDE, _NOISE_SIDE, cell=rng.uniform(20, 30), octaves=3)
+        texture = value_noise(rng, _NOISE_SIDE, _NOISE_SIDE, cell=rng.uniform(20, 30))
         texture = (texture > np.median(texture)).astype(np.float32)
         texture = cv2.GaussianBlur(texture, (0, 0), 1.0)
         scale = _NOISE_SIDE / (2 * _NOISE_REACH)

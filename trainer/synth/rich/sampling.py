@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
-from ..scene import clear_place
-from .thing import Setting, Thing
+from ..scene import clear_place, sample_process
+from .thing import RichThing, Setting
 from .vocabulary import (
     COLOURS,
     HEADINGS,
@@ -16,11 +16,11 @@ from .vocabulary import (
     MAY_BE_THIN,
     MOTIONS,
     PATTERNS,
-    PLACES,
     PROCESSES,
     ROUND_KINDS,
     SIZES,
     STAYING,
+    THIN_KINDS,
     held_out,
 )
 
@@ -33,7 +33,7 @@ ATTRACTION = 0.35
 TRIES = 80
 
 
-def sample_scene(rng: np.random.Generator, unseen: bool = False) -> tuple[list[Thing], Setting]:
+def sample_scene(rng: np.random.Generator, unseen: bool = False) -> tuple[list[RichThing], Setting]:
     """Two to four things, back to front, with their shadows or reflections, and the setting they stand in.
 
     Args:
@@ -57,13 +57,13 @@ def sample_scene(rng: np.random.Generator, unseen: bool = False) -> tuple[list[T
     return _things(rng, kind, setting, unseen), setting
 
 
-def _things(rng: np.random.Generator, kind: str, setting: Setting, unseen: bool) -> list[Thing]:
+def _things(rng: np.random.Generator, kind: str, setting: Setting, unseen: bool) -> list[RichThing]:
     wanted = 2 if kind in ("shadows", "water") else int(rng.integers(2, 5))
-    things: list[Thing] = []
+    things: list[RichThing] = []
     for _ in range(TRIES):
         processes = [thing.kind for thing in things if thing.is_process]
         if rng.random() < 0.4 and len(processes) < 2 and kind not in ("shadows", "water"):
-            thing = _process(rng, unseen and not things)
+            thing = RichThing(**asdict(sample_process(rng, unseen and not things, PROCESSES, held_out)))
             if thing.kind in processes:
                 continue
         else:
@@ -83,7 +83,7 @@ def _things(rng: np.random.Generator, kind: str, setting: Setting, unseen: bool)
     return things
 
 
-def _object(rng: np.random.Generator, things: list[Thing], setting: str, unseen: bool) -> Thing:
+def _object(rng: np.random.Generator, things: list[RichThing], setting: str, unseen: bool) -> RichThing:
     by_motion = unseen and rng.random() < 0.25
     while True:
         kind, colour = str(rng.choice(KINDS)), str(rng.choice(list(COLOURS)))
@@ -95,10 +95,10 @@ def _object(rng: np.random.Generator, things: list[Thing], setting: str, unseen:
             break
     thin = kind in MAY_BE_THIN and rng.random() < 0.5
     pattern, second = None, None
-    if rng.random() < 0.25 and not thin and kind not in ("wire", "grid", "cross") and not unseen:
+    if rng.random() < 0.25 and not thin and kind not in (*THIN_KINDS, "cross") and not unseen:
         pattern = str(rng.choice(PATTERNS))
         second = str(rng.choice([c for c in COLOURS if c != colour and not held_out(kind, c)]))
-    size = str(rng.choice(THIN_SIZES if thin or kind in ("wire", "grid") else list(SIZES)))
+    size = str(rng.choice(THIN_SIZES if thin or kind in THIN_KINDS else list(SIZES)))
     motion = HELD_OUT_MOTION if by_motion else _motion(rng, kind, pattern)
     centre = (float(rng.uniform(0.18, 0.82)), float(rng.uniform(0.2, 0.8)))
     path = (0.0, 0.0)
@@ -113,7 +113,7 @@ def _object(rng: np.random.Generator, things: list[Thing], setting: str, unseen:
         path = (float(heading[0]), float(heading[1]))
     place = clear_place(centre) if motion in STAYING else None
     radius, seed = float(rng.uniform(*SIZES[size])), int(rng.integers(2**31))
-    return Thing(kind, centre, radius, seed, place, colour, size, second, pattern, thin, motion, path)
+    return RichThing(kind, place, centre, radius, seed, colour, size, motion, second, pattern, thin, path)
 
 
 def _motion(rng: np.random.Generator, kind: str, pattern: str | None) -> str:
@@ -123,17 +123,7 @@ def _motion(rng: np.random.Generator, kind: str, pattern: str | None) -> str:
     return motion
 
 
-def _process(rng: np.random.Generator, unseen: bool) -> Thing:
-    while True:
-        kind, place = str(rng.choice(PROCESSES)), str(rng.choice(list(PLACES)))
-        if held_out(kind, place) == unseen:
-            break
-    x, y = PLACES[place]
-    centre = (x + float(rng.uniform(-0.06, 0.06)), y + float(rng.uniform(-0.06, 0.06)))
-    return Thing(kind, centre, float(rng.uniform(0.2, 0.32)), int(rng.integers(2**31)), place)
-
-
-def _under_camera(thing: Thing) -> Thing:
+def _under_camera(thing: RichThing) -> RichThing:
     """A thing of which nothing is said that a moving camera makes unclear."""
     if thing.is_process:
         return thing
@@ -141,7 +131,7 @@ def _under_camera(thing: Thing) -> Thing:
     return replace(thing, motion=motion, path=(0.0, 0.0), place=None)
 
 
-def _above_water(rng: np.random.Generator, thing: Thing, waterline: float) -> Thing:
+def _above_water(rng: np.random.Generator, thing: RichThing, waterline: float) -> RichThing:
     """The thing where all of it, and most of its reflection, is in the frame: at rest, small, above the line."""
     size = "medium" if thing.is_thin else str(rng.choice(("small", "medium")))
     radius = float(rng.uniform(*SIZES[size]))
@@ -153,13 +143,13 @@ def _above_water(rng: np.random.Generator, thing: Thing, waterline: float) -> Th
     return replace(thing, centre=(x, y), radius=radius, size=size, motion=motion, path=path, place=place)
 
 
-def _is_twin(thing: Thing, things: list[Thing]) -> bool:
+def _is_twin(thing: RichThing, things: list[RichThing]) -> bool:
     """Whether a thing looks like another one and does the same."""
     looks = [(t.kind, t.colours, t.pattern, t.thin, t.size, t.motion) for t in (thing, *things) if t.is_object]
     return thing.is_object and looks[0] in looks[1:]
 
 
-def _crowded(a: Thing, b: Thing, may_overlap: bool) -> bool:
+def _crowded(a: RichThing, b: RichThing, may_overlap: bool) -> bool:
     """Whether two things are closer than a shot of their kind lets them come, at any time."""
     nearest = min(
         np.hypot(*np.subtract(a.centre_at(progress), b.centre_at(progress))) for progress in (-0.5, -0.25, 0, 0.25, 0.5)
@@ -167,11 +157,11 @@ def _crowded(a: Thing, b: Thing, may_overlap: bool) -> bool:
     return bool(nearest < (0.35 if may_overlap else 0.75) * (a.radius + b.radius))
 
 
-def _attached(kind: str, things: list[Thing], rng: np.random.Generator) -> list[Thing]:
+def _attached(kind: str, things: list[RichThing], rng: np.random.Generator) -> list[RichThing]:
     """Every object's shadow or reflection behind all objects."""
     count = len(things)
     extra = [
-        Thing(kind, thing.centre, thing.radius, int(rng.integers(2**31)), owner=count + index)
+        RichThing(kind, None, thing.centre, thing.radius, int(rng.integers(2**31)), owner=count + index)
         for index, thing in enumerate(things)
     ]
     return extra + things

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..scene import one_of
 from .meaning import Match, Query, matches, names_nothing, related
-from .thing import ATTACHED, Thing
+from .thing import ATTACHED, RichThing
 from .vocabulary import (
     ALL,
     ANYTHING,
@@ -16,7 +17,6 @@ from .vocabulary import (
     COLOUR_NAMES,
     COLOURS,
     DEPTH_RELATIONS,
-    HEADINGS,
     HELD_OUT_MOTION,
     HELD_OUT_RELATION,
     KIND_NAMES,
@@ -42,7 +42,7 @@ SAID_RELATIONS = tuple(r for r in (*RELATIONS, *DEPTH_RELATIONS) if r != HELD_OU
 SAID_MOTIONS = tuple(m for m in MOTIONS if m != HELD_OUT_MOTION)
 
 
-def targets(things: Sequence[Thing]) -> list[tuple[int, ...]]:
+def targets(things: Sequence[RichThing]) -> list[tuple[int, ...]]:
     """Everything of a shot that a sentence may ask for: clear things, then groups of them."""
     single = [(index,) for index, thing in enumerate(things) if thing.is_clear]
     groups = {group: None for query in _group_queries(things) if (group := _group(things, query)) is not None}
@@ -50,7 +50,7 @@ def targets(things: Sequence[Thing]) -> list[tuple[int, ...]]:
 
 
 def describe(
-    rng: np.random.Generator, things: Sequence[Thing], target: tuple[int, ...], relation: str | None = None
+    rng: np.random.Generator, things: Sequence[RichThing], target: tuple[int, ...], relation: str | None = None
 ) -> str | None:
     """A sentence that names exactly the things of a target, or None where no sampled wording is unambiguous.
 
@@ -74,7 +74,7 @@ def describe(
     return None
 
 
-def describe_absent(rng: np.random.Generator, things: Sequence[Thing]) -> str:
+def describe_absent(rng: np.random.Generator, things: Sequence[RichThing]) -> str:
     """A sentence of seen words that names nothing in the shot, often by one word only."""
     while True:
         query = _absent_query(rng, things)
@@ -84,8 +84,11 @@ def describe_absent(rng: np.random.Generator, things: Sequence[Thing]) -> str:
                 return sentence
 
 
-def caption(rng: np.random.Generator, things: Sequence[Thing]) -> str:
-    """A sentence that lists a shot's things, for text-to-video training."""
+def caption(rng: np.random.Generator, things: Sequence[RichThing]) -> str:
+    """A sentence that lists a shot's things, for text-to-video training.
+
+    A thing is left out where it would be named by another one, its owner or anchor, that has no name of its own.
+    """
     parts = []
     for index in rng.permutation(len(things)):
         thing = things[index]
@@ -100,10 +103,10 @@ def caption(rng: np.random.Generator, things: Sequence[Thing]) -> str:
     return ", ".join(parts)
 
 
-def say(rng: np.random.Generator, things: Sequence[Thing], query: Query) -> str | None:
+def say(rng: np.random.Generator, things: Sequence[RichThing], query: Query) -> str | None:
     """A query of one thing in words, or None where its anchor or its owner cannot be named."""
     words = ["the"]
-    words += [_one_of(rng, SIZE_NAMES[query.size])] if query.size else []
+    words += [one_of(rng, SIZE_NAMES[query.size])] if query.size else []
     words += ["thin"] if query.thin else []
     words += _look(rng, query)
     words.append(_name(rng, query.kind))
@@ -112,37 +115,35 @@ def say(rng: np.random.Generator, things: Sequence[Thing], query: Query) -> str 
         if owner is None:
             return None
         words += ["of", owner]
-    words += [_one_of(rng, PLACE_PHRASES[query.place])] if query.place else []
-    words += [_one_of(rng, MOTION_PHRASES[query.motion])] if query.motion else []
+    words += [one_of(rng, PLACE_PHRASES[query.place])] if query.place else []
+    words += [one_of(rng, MOTION_PHRASES[query.motion])] if query.motion else []
     if query.relation is not None and query.anchor is not None:
         anchor = _short(rng, things, query.anchor)
         if anchor is None:
             return None
-        words += [_one_of(rng, RELATION_PHRASES[query.relation]), anchor]
+        words += [one_of(rng, RELATION_PHRASES[query.relation]), anchor]
     return " ".join(words)
 
 
-def _one_of(rng: np.random.Generator, phrases: Sequence[str]) -> str:
-    return phrases[int(rng.integers(len(phrases)))]
-
-
 def _look(rng: np.random.Generator, query: Query) -> list[str]:
-    colours = [_one_of(rng, COLOUR_NAMES[query.colours[i]]) for i in rng.permutation(len(query.colours))]
-    pattern = [_one_of(rng, PATTERN_NAMES[query.pattern])] if query.pattern else []
+    colours = [one_of(rng, COLOUR_NAMES[query.colours[i]]) for i in rng.permutation(len(query.colours))]
+    pattern = [one_of(rng, PATTERN_NAMES[query.pattern])] if query.pattern else []
     return [" and ".join(colours), *pattern] if colours else pattern
 
 
 def _name(rng: np.random.Generator, kind: str | None) -> str:
     if kind is None:
-        return _one_of(rng, ANYTHING)
+        return one_of(rng, ANYTHING)
     if kind in ATTACHED:
         return kind
-    return _one_of(rng, (PROCESS_NAMES if kind in PROCESSES else KIND_NAMES)[kind])
+    return one_of(rng, (PROCESS_NAMES if kind in PROCESSES else KIND_NAMES)[kind])
 
 
-def _short(rng: np.random.Generator, things: Sequence[Thing], index: int) -> str | None:
+def _short(rng: np.random.Generator, things: Sequence[RichThing], index: int) -> str | None:
     """A name of a thing by kind and look alone, as short as it may be."""
     thing = things[index]
+    if thing.kind in ATTACHED or not thing.is_clear:
+        return None
     kind, motion = Query(thing.kind), thing.motion if thing.motion in STAYING else None
     looks = (
         kind,
@@ -153,17 +154,12 @@ def _short(rng: np.random.Generator, things: Sequence[Thing], index: int) -> str
         replace(kind, motion=motion),
     )
     for query in looks:
-        if (
-            query.size != "medium"
-            and thing.is_clear
-            and matches(things, query) == (index,)
-            and thing.kind not in ATTACHED
-        ):
+        if query.size != "medium" and matches(things, query) == (index,):
             return say(rng, things, query)
     return None
 
 
-def _query(rng: np.random.Generator, things: Sequence[Thing], index: int, relation: str | None) -> Query | None:
+def _query(rng: np.random.Generator, things: Sequence[RichThing], index: int, relation: str | None) -> Query | None:
     thing = things[index]
     if thing.kind in ATTACHED:
         if relation is not None:
@@ -197,7 +193,7 @@ def _query(rng: np.random.Generator, things: Sequence[Thing], index: int, relati
 
 
 def _with_relation(
-    rng: np.random.Generator, things: Sequence[Thing], query: Query, index: int, relation: str | None
+    rng: np.random.Generator, things: Sequence[RichThing], query: Query, index: int, relation: str | None
 ) -> Query | None:
     """The query with a relation that is true of the thing, drawn among those that are said, or None."""
     relations = SAID_RELATIONS if relation is None else (relation,)
@@ -216,18 +212,18 @@ def _with_relation(
     return replace(query, relation=name, anchor=anchor)
 
 
-def _group_queries(things: Sequence[Thing]) -> list[Query]:
+def _group_queries(things: Sequence[RichThing]) -> list[Query]:
     """Descriptions that could name several objects of a shot."""
     objects = [thing for thing in things if thing.is_object]
     queries = [Query(kind=thing.kind) for thing in objects]
     queries += [Query(kind=thing.kind, colours=thing.colours) for thing in objects]
     queries += [Query(colours=thing.colours) for thing in objects if thing.second is None]
     queries += [Query(pattern=thing.pattern) for thing in objects if thing.pattern]
-    queries += [Query(motion=thing.motion) for thing in objects if thing.motion in STAYING or thing.motion in HEADINGS]
+    queries += [Query(motion=thing.motion) for thing in objects if thing.motion]
     return list(dict.fromkeys(queries))
 
 
-def _group(things: Sequence[Thing], query: Query) -> tuple[int, ...] | None:
+def _group(things: Sequence[RichThing], query: Query) -> tuple[int, ...] | None:
     """The two or more clear things, none of them of an unseen combination or motion, that a query names."""
     found = matches(things, query)
     if found is None or len(found) < 2 or query.motion == HELD_OUT_MOTION:
@@ -236,14 +232,14 @@ def _group(things: Sequence[Thing], query: Query) -> tuple[int, ...] | None:
 
 
 def _say_all(rng: np.random.Generator, query: Query, count: int) -> str:
-    name = plural(_name(rng, query.kind)) if query.kind else _one_of(rng, THINGS)
+    name = plural(_name(rng, query.kind)) if query.kind else one_of(rng, THINGS)
     words = [*_look(rng, query), name]
-    words += [_one_of(rng, [p for p in MOTION_PHRASES[query.motion] if "that" not in p])] if query.motion else []
+    words += [one_of(rng, [p for p in MOTION_PHRASES[query.motion] if "that" not in p])] if query.motion else []
     forms = ALL + BOTH if count == 2 else ALL
-    return _one_of(rng, forms).format(" ".join(words))
+    return one_of(rng, forms).format(" ".join(words))
 
 
-def _absent_query(rng: np.random.Generator, things: Sequence[Thing]) -> Query:
+def _absent_query(rng: np.random.Generator, things: Sequence[RichThing]) -> Query:
     """A description of seen words: of something else altogether, or of a thing with one word changed."""
     if rng.random() < 0.25:
         return Query(str(rng.choice(PROCESSES)))
@@ -261,7 +257,7 @@ def _random_look(rng: np.random.Generator) -> Query:
     return Query(kind, (colour,), motion=str(rng.choice(SAID_MOTIONS)) if rng.random() < 0.2 else None)
 
 
-def _changed(rng: np.random.Generator, things: Sequence[Thing], objects: Sequence[int]) -> Query:
+def _changed(rng: np.random.Generator, things: Sequence[RichThing], objects: Sequence[int]) -> Query:
     index = objects[int(rng.integers(len(objects)))]
     thing = things[index]
     query = Query(thing.kind, thing.colours, thing.pattern)

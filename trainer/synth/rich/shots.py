@@ -8,8 +8,8 @@ from ..backgrounds import procedural
 from ..scene import Expression, Plates, RenderedShot
 from .draw import render
 from .sampling import sample_scene
-from .sentences import describe, describe_absent, targets
-from .thing import Thing
+from .sentences import describe, targets
+from .thing import RichThing
 from .vocabulary import HELD_OUT_RELATION
 
 SPOKEN_OF = (3, 24, 24)
@@ -27,44 +27,31 @@ def render_shot(
     return render(things, setting, plates, rng, frames, height, width)
 
 
-def sample_things(rng: np.random.Generator) -> list[Thing]:
+def sample_things(rng: np.random.Generator) -> list[RichThing]:
     """The things of a random shot of seen combinations, which know what they are over and whether they are clear."""
     return render_shot(rng, procedural, *SPOKEN_OF).things
 
 
 def sample_shot(
-    rng: np.random.Generator,
-    plates: Plates,
-    frames: int,
-    height: int,
-    width: int,
-    unseen: bool = False,
-    absent: int = 1,
+    rng: np.random.Generator, plates: Plates, frames: int, height: int, width: int, unseen: bool = False
 ) -> RenderedShot:
-    """A random shot with expressions, of which there is at least one beside those of absent things.
+    """As the plain world's `sample_shot`, but there is always something to be said.
 
-    Args:
-        rng: source of chance.
-        plates: makes the background.
-        frames, height, width: size of the shot.
-        unseen: whether all that is asked for is of a combination, a motion or a relation held out of training.
-        absent: how many expressions name a thing that is not there.
+    Where `unseen`, all that is asked for is of a combination, a motion or a relation held out of training.
     """
     relation = HELD_OUT_RELATION if unseen and rng.random() < UNSEEN_RELATIONS else None
     while True:
         shot = render_shot(rng, plates, frames, height, width, unseen and relation is None)
         shot.expressions = _expressions(rng, shot, unseen, relation)
         if shot.expressions:
-            break
-    shot.expressions += [Expression(describe_absent(rng, shot.things), None) for _ in range(absent)]
-    return shot
+            return shot
 
 
 def _expressions(rng: np.random.Generator, shot: RenderedShot, unseen: bool, relation: str | None) -> list[Expression]:
     expressions: list[Expression] = []
     for target in targets(shot.things):
         is_group = len(target) > 1
-        if is_group and (unseen or len(expressions[-1:]) and len(expressions[-1].targets) > 1):
+        if is_group and (unseen or (expressions and len(expressions[-1].targets) > 1)):
             continue  # one group is enough
         if unseen and relation is None and not shot.things[target[0]].is_unseen:
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..scene import Thing
 from .vocabulary import HELD_OUT_MOTION, PROCESSES, THIN_KINDS, held_out
 
 ATTACHED = ("shadow", "reflection")
@@ -11,36 +12,24 @@ ATTACHED = ("shadow", "reflection")
 
 
 @dataclass(frozen=True)
-class Thing:
-    """An object, a process, or the shadow or reflection of an object.
+class RichThing(Thing):
+    """An object, a process, or the shadow or reflection of an object, which has neither place nor colour.
+
+    An object has no motion where the camera moves, for then nothing but turning and growing can be told.
 
     Attributes:
         kind: one of `KINDS`, `PROCESSES` or `ATTACHED`.
-        centre: x in frame widths, y in frame heights, at the middle of the shot.
-        radius: in frame heights, at the middle of the shot.
-        seed: of everything random in its look.
-        place: one of `PLACES`, or None where it stands at no clear place.
-        colour, size: of an object; None for anything else.
         second, pattern: second colour and fill of a two-coloured object.
         thin: whether it is a thin make of a kind that is also thick.
-        motion: of an object; None where the camera moves, for then nothing but turning and growing can be told.
         path: how far the centre moves in the whole shot, x in frame widths, y in frame heights.
         owner: of a shadow or reflection, the index of its object.
         over, touching: indices of things further back that it plainly covers a part of, or slightly.
         is_clear: whether enough of it shows in most frames to ask for it.
     """
 
-    kind: str
-    centre: tuple[float, float]
-    radius: float
-    seed: int
-    place: str | None = None
-    colour: str | None = None
-    size: str | None = None
     second: str | None = None
     pattern: str | None = None
     thin: bool = False
-    motion: str | None = None
     path: tuple[float, float] = (0.0, 0.0)
     owner: int | None = None
     over: tuple[int, ...] = ()
