@@ -8,7 +8,7 @@ import numpy as np
 
 from ..synth.write import Split
 from .broken import OnBroken, refuse
-from .files import field, read_json, read_matte
+from .files import field, read_matte
 from .sample import BrokenSample
 from .video import VideoExpression, VideoSource
 
@@ -29,11 +29,9 @@ class Synth(VideoSource):
 
     def __init__(self, root: Path, on_broken: OnBroken = refuse) -> None:
         self._split = Split(root)
-        listing = self._split.details
-        if not listing.is_file():
-            raise FileNotFoundError(f"{root} holds no synth.json; make it with 'python -m trainer synth --out {root}'.")
+        listing, details = self._split.details, self._split.read_details()
         expressions, frames = [], {}
-        for video, entry in field(listing, read_json(listing), "videos", dict, "the file").items():
+        for video, entry in field(listing, details, "videos", dict, "the file").items():
             try:
                 frames[video] = self._names(video)
                 where = f"the video {video}"
@@ -41,6 +39,8 @@ class Synth(VideoSource):
                     text = field(listing, spoken, "text", str, f"an expression of {where}")
                     target = field(listing, spoken, "target", (int, list, type(None)), f"an expression of {where}")
                     named = [target] if isinstance(target, int) else target
+                    if named is not None and not (named and all(isinstance(each, int) for each in named)):
+                        raise BrokenSample(listing, f"'target' of {text!r} of {where} lists no things.")
                     ids = None if named is None else tuple(each + 1 for each in named)
                     expressions.append(VideoExpression(video, text, ids))
             except BrokenSample as broken:

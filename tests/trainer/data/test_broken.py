@@ -197,6 +197,18 @@ def test_rendered_shots_without_a_matte(tmp_path: Path) -> None:
     refuses(source, index, matte, "is missing", 3)
 
 
+@pytest.mark.parametrize("target", [[], ["1"]])
+def test_a_rendered_shots_sentence_that_names_no_things(tmp_path: Path, target: list) -> None:
+    write_split(tmp_path / "s", 1, 3, procedural, frames=1, height=40, width=48, unseen=False)
+
+    def damage(content: dict) -> None:
+        next(iter(content["videos"].values()))["expressions"][0]["target"] = target
+
+    change(tmp_path / "s" / "synth.json", damage)
+    with pytest.raises(BrokenSample, match=r"synth.json: 'target' of 'the .*' of the video .* lists no things"):
+        Synth(tmp_path / "s")
+
+
 def test_settings_decide_between_refusing_and_leaving_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_ref_ytvos(tmp_path)
     change(tmp_path / SPOKEN, lambda content: content["videos"]["aa1"]["expressions"]["0"].pop("exp"))
