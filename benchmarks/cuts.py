@@ -73,6 +73,7 @@ DISTURBANCES: tuple[Disturb, ...] = (
 
 
 def find(frames: np.ndarray) -> list[int]:
+    """Where takes begin in frames [T,H,W,3]."""
     finder = CutFinder()
     for frame in frames:
         finder.add(frame)

@@ -15,6 +15,7 @@ import json
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def _storage(settings: TrainSettings, cache: Path) -> dict[str, float]:
     for half in (False, True):
         latents, target = (tensor.half().float() if half else tensor for tensor in (batch.latents, batch.mask_latents))
         with torch.no_grad():
-            given = type(batch)(latents, target, batch.rows)
+            given = replace(batch, latents=latents, mask_latents=target)
             values.append(loss(trainable, trainable.denoiser, given, settings.objective).item())
     return {
         "kilobytes_a_clip_float32": round(4 * batch.latents[0].numel() / 1e3, 1),

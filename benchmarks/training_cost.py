@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from rem_engine.backbones.base import TEXT_ROWS
 from rem_engine.backbones.load import MINI_FOLDER
+from trainer.model.trainable import freeze_parts
 from trainer.settings import DataSettings, TrainSettings, load_settings
 
 # Shapes that Wan-AI and ModelScope publish, as arguments of diffusers' classes; REM-mini's from its folder.
@@ -104,8 +105,7 @@ def build_denoiser(preset: str, settings: TrainSettings, layers: int | None = No
     else:
         config = _WAN.get(preset) or _config(MINI_FOLDER / "transformer")
         model = WanTransformer3DModel(**{**config, **({"num_layers": layers} if layers else {})})
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not any(part in name for part in settings.frozen))
+    freeze_parts(model, settings.frozen)
     return model
 
 

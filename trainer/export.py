@@ -163,7 +163,7 @@ def _write_lora(request: Export, changes: Mapping[str, LowRank], start: Start, p
         KEY: _signature(*_began(start, part)).to_text(),
         "modelspec.title": request.out.stem,
     }
-    tensors = {part: value for name, change in changes.items() for part, value in stored_change(name, change).items()}
+    tensors = {key: value for name, change in changes.items() for key, value in stored_change(name, change).items()}
     tensors = {name: value.float() if value.ndim == 0 else value.to(dtype) for name, value in tensors.items()}
     request.out.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(request.out) as path:

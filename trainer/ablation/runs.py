@@ -230,17 +230,14 @@ def _encode(ablation: Ablation, progress: Progress) -> None:
     """Fill the caches that all runs share, so that no two of them do it at once."""
     import torch
 
-    from ..data.cache import cache_latents, cache_texts
+    from ..data.cache import cache_all
     from ..data.open import open_sources
     from ..model.trainable import load_trainable
 
     settings = ablation.settings(ablation.variants[0], 1)
     trainable = load_trainable(ablation.model, ablation.checkpoint, settings, torch.device("cpu"))
     sources = [open_sources(data, settings.size) for data in settings.streams]
-    texts = (source.text(index) for source in sources for index in range(len(source)))
-    cache_texts(ablation.cache, trainable, texts, progress=progress)
-    for source, data in zip(sources, settings.streams):
-        cache_latents(ablation.cache, trainable, source, data, settings.size, progress=progress)
+    cache_all(ablation.cache, trainable, sources, settings.streams, settings.size, progress=progress)
 
 
 def _render(ablation: Ablation, split: str) -> None:

@@ -18,7 +18,7 @@ from rem_engine.media.overlay import draw_overlay, preview_strip
 from rem_engine.pixels import to_uint8
 
 from .benchmark import Benchmark
-from .scoring import read_prediction
+from .scoring import measures_of, read_prediction
 from .video import SequenceScores
 
 SHOWN = 6
@@ -63,7 +63,7 @@ def contact_sheet(benchmark: Benchmark, rows: Sequence[SequenceScores], results:
 
 
 def _figure(row: SequenceScores, headline: str) -> float:
-    return sum(row.measures[f"{measure}-Mean"] for measure in headline.split("&"))
+    return sum(row.measures[f"{measure}-Mean"] for measure in measures_of(headline))
 
 
 def _figure_html(benchmark: Benchmark, row: SequenceScores, results: Path) -> str:

@@ -12,7 +12,7 @@ from rem_engine.backbones.base import WAN
 
 from ..data.broken import refuse
 from ..data.files import field, read_ids
-from ..data.sample import BrokenSample
+from ..data.ref_ytvos import object_number
 from ..data.video import read_videos
 from .benchmark import Benchmark
 from .video import Query, Truth, Video
@@ -61,7 +61,7 @@ class RefYtvosBenchmark(Benchmark):
         queries = []
         for key, entry in entries.items():
             where = f"expression {key} of {name}"
-            target = None if self.submission else _number(self._listing, entry, where)
+            target = None if self.submission else object_number(self._listing, entry, where)
             text = field(self._listing, entry, "exp", str, where)
             queries.append(Query(key, text, "", f"Annotations/{name}/{key}", target))
         return Video.listed(self._folder, name, frames, queries)
@@ -69,11 +69,3 @@ class RefYtvosBenchmark(Benchmark):
     def truth(self, video: Video, frame: int) -> Truth:
         ids = read_ids(self._folder / "Annotations" / video.name / str(video.masks[frame]))
         return Truth(np.stack([ids == query.target for query in video.queries]))
-
-
-def _number(listing: Path, entry: object, where: str) -> int:
-    value = field(listing, entry, "obj_id", (str, int), where)
-    try:
-        return int(value)
-    except ValueError:
-        raise BrokenSample(listing, f"'obj_id' of {where} is {value!r}, which is no number.") from None

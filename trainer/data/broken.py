@@ -19,18 +19,14 @@ def refuse(broken: BrokenSample) -> None:
 
 
 class Skip:
-    """Leaves broken samples out and logs a warning for every file, once.
-
-    Attributes:
-        files: what was wrong with each file.
-    """
+    """Leaves broken samples out and logs a warning for every file, once."""
 
     def __init__(self) -> None:
-        self.files: dict[Path, str] = {}
+        self._logged: set[Path] = set()
 
     def __call__(self, broken: BrokenSample) -> None:
-        if broken.path not in self.files:
-            self.files[broken.path] = broken.what
+        if broken.path not in self._logged:
+            self._logged.add(broken.path)
             logging.getLogger(__name__).warning("sample left out: %s", broken)
 
 

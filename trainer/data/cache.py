@@ -210,6 +210,24 @@ def cache_latents(
     return Joined(parts, source.weights)
 
 
+def cache_all(
+    folder: Path,
+    trainable: Trainable,
+    sources: Sequence[Joined[Sample]],
+    streams: Sequence[DataSettings],
+    size: tuple[int, int],
+    share: Share | None = None,
+    progress: Progress = SILENT,
+) -> tuple[TextCache, list[ReadyToTrain]]:
+    """All sentences of some streams, and of each what is always the same; see `cache_texts` and `cache_latents`."""
+    sentences = (source.text(index) for source in sources for index in range(len(source)))
+    texts = cache_texts(folder, trainable, sentences, share, progress)
+    return texts, [
+        cache_latents(folder, trainable, source, data, size, share, progress)
+        for source, data in zip(sources, streams, strict=True)
+    ]
+
+
 def _encode_samples(
     folder: Path,
     trainable: Trainable,

@@ -6,13 +6,12 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..settings import DataSettings, TrainSettings
-from .broken import Skip, broken_policy
+from .broken import broken_policy
 from .join import Joined
 from .order import SampleOrder
 from .sample import BrokenSample
@@ -89,9 +88,6 @@ class Loader:
     the accumulated batches, in each of them through the processes, so that two processes with batches of b, or two
     accumulated batches of b, see together what one process sees with a batch of 2b. A run that starts at any step gets
     what the uninterrupted run gets there.
-
-    Attributes:
-        skipped: files left out so far, and why (with `on_broken` "skip").
     """
 
     def __init__(
@@ -126,10 +122,6 @@ class Loader:
         """Share of the time since the first batch that was spent waiting for the next one, 0..1."""
         passed = time.monotonic() - self._since if self._since else 0.0
         return self._waited / passed if passed > 0 else 0.0
-
-    @property
-    def skipped(self) -> dict[Path, str]:
-        return {path: what for skip in self._on_broken if isinstance(skip, Skip) for path, what in skip.files.items()}
 
     def __iter__(self) -> Iterator[LoadedBatch]:
         readers = [self._reader(number) for number in range(len(self._streams))]

@@ -60,8 +60,17 @@ def _expression(listing: Path, video: str, number: str, entry: object) -> VideoE
     text = spoken(field(listing, entry, "exp", str, where))
     if not text:
         raise BrokenSample(listing, f"{where} has no words.")
-    object_ = field(listing, entry, "obj_id", (str, int), where)
+    return VideoExpression(video, text, object_number(listing, entry, where))
+
+
+def object_number(listing: Path, entry: object, where: str) -> int:
+    """The number that annotations give the object an expression names.
+
+    Raises:
+        BrokenSample: none, or no number.
+    """
+    value = field(listing, entry, "obj_id", (str, int), where)
     try:
-        return VideoExpression(video, text, int(object_))
+        return int(value)
     except ValueError:
-        raise BrokenSample(listing, f"'obj_id' of {where} is {object_!r}, which is no number.") from None
+        raise BrokenSample(listing, f"'obj_id' of {where} is {value!r}, which is no number.") from None

@@ -85,6 +85,11 @@ def run_settings(run: RecordedRun, modelscope: bool) -> TrainSettings:
 
 
 def _take(run: RecordedRun, trainable: Trainable, settings: TrainSettings) -> list[dict[str, Any]]:
+    """Take a run's steps by what `TrainingLoop` takes its own by: objective, groups, rates, clipping.
+
+    Not by the loop itself: a recording tells the clipped gradients, which the loop lets go of, and numbers its steps as
+    its own run did; and a deviation is found more easily without accelerate and checkpoints around it.
+    """
     denoiser, optim = trainable.denoiser, settings.optim
     optimizer = build_optimizer(denoiser, optim)
     seed, results = run.shared.get("noise_seed"), []

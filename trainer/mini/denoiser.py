@@ -21,6 +21,7 @@ from .pool import Pool
 from .settings import MiniSettings
 from .stage import SCHEDULE, train_stage
 from .text import CAPITALISED
+from .vae import latent_statistics
 
 BATCH = 24
 ABSENT = 0.15
@@ -194,7 +195,6 @@ def _typed(rng: np.random.Generator, sentence: str) -> str:
 @torch.no_grad()
 def decode_row(vae: Network, latents: Tensor) -> Tensor:
     """The last frames of normalised latents [B,16,t,h,w] side by side: [3,H,B*W] in 0..1."""
-    mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1, 1)
-    std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1)
+    mean, std = latent_statistics(vae)
     frames = ClipVAE(vae).decode(latents * std + mean)[:, :, -1]
     return rearrange(frames.add(1).div(2).clamp(0, 1), "b c h w -> c h (b w)")

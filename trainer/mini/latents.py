@@ -16,7 +16,7 @@ from rem_engine.whole_files import written_whole
 from ..data.fingerprint import ENCODING_PARTS, module_hash
 from ..model.clip_vae import ClipVAE
 from .pool import Pool
-from .vae import mask_tensor, video_tensor
+from .vae import latent_statistics, mask_tensor, video_tensor
 
 BATCH = 8
 """Shots encoded at a time, and between two notes of how far an encoding has come."""
@@ -69,8 +69,7 @@ def encode_pool(pool: Pool, vae: Network, folder: Path, progress: Progress = SIL
         return Latents(folder, pool)
 
     clip_vae = ClipVAE(vae)
-    mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1, 1)
-    std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1)
+    mean, std = latent_statistics(vae)
 
     def encode(clips: Tensor) -> np.ndarray:
         return ((clip_vae.encode(clips)[0] - mean) / std).half().numpy()

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rem_engine.progress import SILENT, Progress
+from rem_engine.whole_files import written_whole
 
 from ..synth.backgrounds import RealClips
 from ..synth.worlds import PLAIN, WORLDS
@@ -75,9 +76,10 @@ def _same_settings(work: Path, settings: MiniSettings) -> None:
     work.mkdir(parents=True, exist_ok=True)
     path = work / "settings.json"
     # a folder that names no world was begun before there were two
-    begun = {"world": PLAIN, **json.loads(path.read_text())} if path.exists() else asdict(settings)
+    begun = {"world": PLAIN, **json.loads(path.read_text(encoding="utf-8"))} if path.exists() else asdict(settings)
     if begun | {"rem_steps": settings.rem_steps} != asdict(settings):
         raise ValueError(
             f"{work} holds a training with other settings; use another folder, or remove it to start anew."
         )
-    path.write_text(json.dumps(asdict(settings), indent=2))
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(asdict(settings), indent=2), encoding="utf-8")

@@ -61,6 +61,12 @@ def mask_tensor(mattes: np.ndarray) -> Tensor:
     return torch.from_numpy(mattes.astype(np.float32)).div(255).unsqueeze(1).expand(-1, 3, -1, -1, -1)
 
 
+def latent_statistics(vae: Network) -> tuple[Tensor, Tensor]:
+    """Mean and deviation by which a VAE's latents are normalised, `(z - mean) / std`: each [1,16,1,1,1]."""
+    mean, std = torch.tensor([vae.config.latents_mean, vae.config.latents_std]).view(2, 1, -1, 1, 1, 1)
+    return mean, std
+
+
 @dataclass(frozen=True)
 class _Stage:
     name: str
@@ -184,7 +190,7 @@ def standardise(vae: Network, pool: Pool, count: int = 400) -> None:
     clip_vae = ClipVAE(vae)
     latents = torch.cat([clip_vae.encode(video_tensor(pool.frames[i : i + 8]))[0] for i in range(0, count, 8)])
     mean, std = latents.mean(dim=(0, 2, 3, 4)), latents.std(dim=(0, 2, 3, 4))
-    wan_mean, wan_std = torch.tensor(vae.config.latents_mean), torch.tensor(vae.config.latents_std)
+    wan_mean, wan_std = (each.flatten() for each in latent_statistics(vae))
     scale = wan_std / std
     shift = wan_mean - mean * scale
     quant, post = vae.quant_conv, vae.post_quant_conv

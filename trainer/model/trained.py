@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from rem_engine import Segmenter, SegmentSettings
-from rem_engine.checkpoints import check, read_state_dict
 
 from ..run.average import trainable_parameters
-from ..run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints
+from ..run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, read_into
 from ..run.run_folder import CHECKPOINTS, read_settings, read_start
 from .objective import decode_masks, predict
 from .trainable import Trainable, freeze, load_trainable
@@ -71,11 +70,8 @@ def load_trained_segmenter(run: Path, device: torch.device) -> Segmenter:
     base = None if start.checkpoint is None else Path(start.checkpoint)
     trainable = load_trainable(start.model, base, settings, device)
     freeze(trainable, settings)
-    path = checkpoint / (DENOISER_FILE if settings.ema is None else AVERAGE_FILE)
-    weights, parameters = read_state_dict(path), trainable_parameters(trainable.denoiser)
-    check(weights, {name: value.shape for name, value in parameters.items()}, str(path))
-    for name, value in parameters.items():
-        value.copy_(weights[name])
+    weights = checkpoint / (DENOISER_FILE if settings.ema is None else AVERAGE_FILE)
+    read_into(trainable_parameters(trainable.denoiser), weights)
     frames = max(data.frames for data in settings.streams)
     segment_settings = SegmentSettings(size=settings.size, window=frames, overlap=0, cuts=(), seed=settings.seed)
     return Segmenter(TrainedBackbone(trainable, settings.objective), segment_settings)

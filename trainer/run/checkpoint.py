@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,10 +103,7 @@ class Checkpoints:
         """
         accelerator.load_state(path)
         if average is not None:
-            saved = read_state_dict(path / AVERAGE_FILE)
-            check(saved, {name: value.shape for name, value in average.values.items()}, f"{path}/{AVERAGE_FILE}")
-            for name, value in average.values.items():
-                value.copy_(saved[name])
+            read_into(average.values, path / AVERAGE_FILE)
         return read_progress(path)
 
     def _all(self) -> list[Path]:
@@ -129,6 +127,18 @@ def read_progress(path: Path) -> TrainingProgress:
     return TrainingProgress(**json.loads((path / _PROGRESS_FILE).read_text(encoding="utf-8")))
 
 
+def read_into(parameters: Mapping[str, Tensor], file: Path) -> None:
+    """Give parameters, by name, the values that a file of a checkpoint has for them.
+
+    Raises:
+        ValueError: the file holds other weights.
+    """
+    saved = read_state_dict(file)
+    check(saved, {name: value.shape for name, value in parameters.items()}, str(file))
+    for name, value in parameters.items():
+        value.copy_(saved[name])
+
+
 def save_trainable_weights_only(accelerator: Accelerator) -> None:
     """Have the accelerator's checkpoints hold the trainable weights alone, under the bare module's names.
 
@@ -147,11 +157,7 @@ def save_trainable_weights_only(accelerator: Accelerator) -> None:
     def load(models: list[nn.Module], folder: str) -> None:
         if not models:
             return
-        parameters = trainable_parameters(accelerator.unwrap_model(models.pop()))
-        saved = read_state_dict(Path(folder) / DENOISER_FILE)
-        check(saved, {name: value.shape for name, value in parameters.items()}, f"{folder}/{DENOISER_FILE}")
-        for name, value in parameters.items():
-            value.copy_(saved[name])
+        read_into(trainable_parameters(accelerator.unwrap_model(models.pop())), Path(folder) / DENOISER_FILE)
 
     accelerator.register_save_state_pre_hook(save)
     accelerator.register_load_state_pre_hook(load)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rem_engine.folder_lock import locked
 from rem_engine.progress import SILENT, Progress
 
-from ..data.cache import ReadyToTrain, Share, cache_latents, cache_texts
+from ..data.cache import ReadyToTrain, Share, cache_all
 from ..data.loader import LoadedBatch, Loader
 from ..data.open import open_sources
 from ..data.order import SampleOrder
@@ -92,11 +92,7 @@ def _train(run: TrainingRun, accelerator: Accelerator, progress: Progress) -> Pa
     if run.cached:
         folder = run.cache or run.out / CACHE
         share = Share(accelerator.process_index, accelerator.num_processes)
-        texts = cache_texts(folder, trainable, _texts(plain), share, progress)
-        sources = [
-            cache_latents(folder, trainable, source, data, settings.size, share, progress)
-            for source, data in zip(plain, read)
-        ]
+        texts, sources = cache_all(folder, trainable, plain, read, settings.size, share, progress)
         accelerator.wait_for_everyone()
         # Every sentence is known: the largest part of a base after its denoiser need not stay in memory.
         trainable.backbone.text_encoder.to("meta")
@@ -161,7 +157,3 @@ def total_steps(settings: TrainSettings, sources: Sequence[ReadyToTrain], world_
     samples = len(SampleOrder([len(part) for part in first.parts], first.weights, (settings.seed,)))
     global_batch = settings.streams[0].batch * settings.optim.accumulate * world_size
     return math.ceil(settings.epochs * samples / global_batch) * len(sources)
-
-
-def _texts(sources: Sequence[ReadyToTrain]) -> Iterator[str]:
-    return (source.text(index) for source in sources for index in range(len(source)))

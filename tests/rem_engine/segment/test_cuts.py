@@ -8,18 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.cuts import find
 from rem_engine.media import open_shot
 from rem_engine.segment.cuts import LOOKAHEAD, CutFinder
 
 SAMPLE = Path(__file__).parents[3] / "assets" / "sample_shot.mp4"
-
-
-def find(frames: np.ndarray) -> list[int]:
-    finder = CutFinder()
-    for frame in frames:
-        finder.add(frame)
-    finder.finish()
-    return finder.cuts
 
 
 @pytest.fixture(scope="module")
