@@ -26,9 +26,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class InputShots:
-    """Attributes:
-    names: paths below the input folder; folders of frames end in a slash.
-    note: says that there may be more, and how to get at them; "" where all of them are there.
+    """What there is to choose from.
+
+    Attributes:
+        names: paths below the input folder; folders of frames end in a slash.
+        note: says that there may be more, and how to get at them; "" where all of them are there.
     """
 
     names: tuple[str, ...]
@@ -111,8 +113,8 @@ def _look_into(folder: _Folder, walk: _Walk) -> list[os.DirEntry[str]]:
                 if entry.name.startswith("."):
                     continue
                 if entry.name.lower().endswith(IMAGE_SUFFIXES):
-                    has_frames = has_frames or entry.is_file()
-                elif entry.is_dir():
+                    has_frames = has_frames or os.path.isfile(entry)
+                elif _is_folder(entry):
                     inner.append(entry)
                 else:
                     others.append(entry.name)
@@ -124,6 +126,14 @@ def _look_into(folder: _Folder, walk: _Walk) -> list[os.DirEntry[str]]:
         walk.found.append(folder.below)
     walk.found += [f"{folder.below}{name}" for name in videos]
     return sorted(inner, key=lambda entry: entry.name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one, links followed; a link that leads nowhere is none."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder that may not be entered
+        return False
 
 
 def _identity(path: str) -> tuple[int, int]:

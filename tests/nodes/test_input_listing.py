@@ -69,6 +69,14 @@ def test_links_are_followed_and_never_round_in_a_circle(listed: Callable[[], Any
     assert listed().note == ""
 
 
+def test_links_to_themselves_hide_nothing(listed: Callable[[], Any], tmp_path: Path) -> None:
+    touch(tmp_path / "sq" / "f.1.png", tmp_path / "a.mp4")
+    for number in range(20):
+        for name in (f"loop{number}", f"sq/loop{number}.png"):
+            (tmp_path / name).symlink_to(tmp_path / name)
+    assert listed().names == ("a.mp4", "sq/")
+
+
 def test_a_folder_too_large_is_cut_in_time_and_says_so(
     listed: Callable[[], Any], listing: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
