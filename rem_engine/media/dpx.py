@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..input_files import check_is_file, told_as_damage
+from ..input_files import check_is_file
 from ..memory import check_fits
 from .shot import ShotInfo
 from .timecode import exact_rate
@@ -51,18 +51,15 @@ def read_dpx(file: Path) -> np.ndarray:
     Raises:
         ValueError: a damaged file, or a kind of DPX that FFmpeg does not decode.
     """
-    import av
+    import av  # here, so that headers are read without FFmpeg
+
+    from .video import rgb_pixels, told_as_ffmpegs_damage
 
     info = dpx_info(file)
     check_fits(info.height * info.width * _BYTES, f"The {info.width}x{info.height} pixels of {file.name}")
-    data, damaged = file.read_bytes(), f"{file.name} cannot be decoded: {_ADVICE}"
-    with told_as_damage(damaged):
-        try:
-            # As bytes: FFmpeg would take a % or a digit pattern in the name for a sequence.
-            with av.open(BytesIO(data), "r", format="dpx_pipe") as container:
-                frame = next(container.decode(video=0))
-            if max(component.bits for component in frame.format.components) > 8:
-                return frame.to_ndarray(format="rgb48le").astype(np.float32) / 65535.0
-            return frame.to_ndarray(format="rgb24")
-        except av.FFmpegError as error:  # some are OSErrors, with a number that is FFmpeg's own and not the system's
-            raise ValueError(damaged) from error
+    data = BytesIO(file.read_bytes())  # FFmpeg would take a % or a digit pattern in the name for a sequence
+    with (
+        told_as_ffmpegs_damage(f"{file.name} cannot be decoded: {_ADVICE}"),
+        av.open(data, "r", format="dpx_pipe") as container,
+    ):
+        return rgb_pixels(next(container.decode(video=0)))

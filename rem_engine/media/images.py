@@ -123,6 +123,7 @@ def read_image(file: Path) -> np.ndarray:
     Raises:
         ValueError: a damaged file.
     """
+    check_is_file(file)
     suffix = file.suffix.lower()
     if suffix == ".exr":
         return linear_to_srgb(read_exr(file))
@@ -130,7 +131,6 @@ def read_image(file: Path) -> np.ndarray:
         return read_dpx(file)
     if suffix in (".tif", ".tiff") and _is_deep(tags := _tiff_tags(file)):
         return _read_deep(file, int(tags[_TIFF_HEIGHT]), int(tags[_TIFF_WIDTH]))
-    check_is_file(file)
     with told_as_damage(f"{file.name} cannot be decoded: {_ADVICE}"), _opened(file) as image:
         height, width = image.height, image.width
         deep = image.format == "PNG" and (image.mode.startswith("I") or ";16" in str(getattr(image, "tile", "")))
@@ -140,9 +140,8 @@ def read_image(file: Path) -> np.ndarray:
         return _read_deep(file, height, width)
     _check_pixels_fit(file, height, width, _SHALLOW)
     with told_as_damage(f"{file.name} cannot be decoded: {_ADVICE}"), _opened(file) as image:
-        if (
-            image.format == "TIFF"
-        ):  # Pillow asks for its bound once more, unless there is a place for the pixels already
+        if image.format == "TIFF":
+            # Pillow asks for its bound once more, unless there is a place for the pixels already.
             image.im = Image.new(image.mode, getattr(image, "_tile_size", image.size)).im
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 

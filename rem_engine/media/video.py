@@ -49,7 +49,7 @@ class VideoShot(Shot):
         self._reopen()
         first = self._decode_next(0)
         self._first: VideoFrame | None = first
-        with _damaged(f"{path.name} cannot be read as a video: {_ADVICE}"):
+        with told_as_ffmpegs_damage(f"{path.name} cannot be read as a video: {_ADVICE}"):
             turned = round(first.rotation / 90) % 2 == 1
         self.height, self.width = (first.width, first.height) if turned else (first.height, first.width)
         self.pixel_aspect = 1 / self._stored_aspect if turned else self._stored_aspect
@@ -65,7 +65,7 @@ class VideoShot(Shot):
         """
         container, stream = _open(self._path)
         with container:
-            with _damaged(f"{self._path.name} cannot be decoded to its end: {_ADVICE}"):
+            with told_as_ffmpegs_damage(f"{self._path.name} cannot be decoded to its end: {_ADVICE}"):
                 frames, short = _count_frames(container, stream)
             if short:
                 raise ValueError(f"{self._path.name} ends {short} its header announces: {_ADVICE}")
@@ -99,7 +99,7 @@ class VideoShot(Shot):
         if self._container is not None:
             self._container.close()
         self._container, stream = _open(self._path)
-        with _damaged(f"{self._path.name} cannot be read as a video: {_ADVICE}"):
+        with told_as_ffmpegs_damage(f"{self._path.name} cannot be read as a video: {_ADVICE}"):
             stream.thread_type = "AUTO"
             self.fps = stream.average_rate or stream.guessed_rate
             self.timecode = _timecode(self._container)
@@ -110,20 +110,16 @@ class VideoShot(Shot):
         self._next = 0
 
     def _decode_next(self, wanted: int) -> VideoFrame:
-        with _damaged(f"{self._path.name} cannot be decoded at frame {wanted}: {_ADVICE}"):
+        with told_as_ffmpegs_damage(f"{self._path.name} cannot be decoded at frame {wanted}: {_ADVICE}"):
             frame = next(self._frames)
         self._next += 1
         return frame
 
     def _pixels(self, frame: VideoFrame, index: int) -> np.ndarray:
         """RGB [H,W,3] of a decoded frame, upright."""
-        with _damaged(f"{self._path.name} cannot be decoded at frame {index}: {_ADVICE}"):
-            if max(component.bits for component in frame.format.components) > 8:
-                pixels: np.ndarray = frame.to_ndarray(format="rgb48le").astype(np.float32) / 65535.0
-            else:
-                pixels = frame.to_ndarray(format="rgb24")
+        with told_as_ffmpegs_damage(f"{self._path.name} cannot be decoded at frame {index}: {_ADVICE}"):
             # FFmpeg gives the angle by which the stored picture has to be turned counter-clockwise.
-            pixels = np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+            pixels = np.ascontiguousarray(np.rot90(rgb_pixels(frame), round(frame.rotation / 90)))
         if pixels.shape[:2] != (self.height, self.width):
             raise ValueError(
                 f"{self._path.name} changes size from {self.width}x{self.height} to {pixels.shape[1]}x"
@@ -135,7 +131,7 @@ class VideoShot(Shot):
 def _open(path: Path) -> tuple[InputContainer, VideoStream]:
     with open(path, "rb"):  # FFmpeg's own numbers do not tell a file that may not be read from a damaged one
         pass
-    with _damaged(f"{path.name} cannot be read as a video or an image: {_ADVICE}"):
+    with told_as_ffmpegs_damage(f"{path.name} cannot be read as a video or an image: {_ADVICE}"):
         container = av.open(path, metadata_errors="replace")
     if not container.streams.video:
         container.close()
@@ -153,8 +149,15 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
     return container, stream
 
 
+def rgb_pixels(frame: VideoFrame) -> np.ndarray:
+    """RGB [H,W,3] of a decoded frame as it is stored: uint8, or float32 0..1 above 8 bits a channel."""
+    if max(component.bits for component in frame.format.components) > 8:
+        return frame.to_ndarray(format="rgb48le").astype(np.float32) / 65535.0
+    return frame.to_ndarray(format="rgb24")
+
+
 @contextmanager
-def _damaged(sentence: str) -> Iterator[None]:
+def told_as_ffmpegs_damage(sentence: str) -> Iterator[None]:
     """`told_as_damage`, with FFmpeg's errors: some are OSErrors or MemoryErrors, by numbers that a damaged file brings
     about and not the system."""
     with told_as_damage(sentence):

@@ -24,6 +24,7 @@ from test_plates import write_dpx
 
 from rem_engine import memory
 from rem_engine.media import open_shot
+from rem_engine.media.images import read_image
 from rem_engine.media.masks import open_masks
 
 PICTURE = np.linspace(0, 255, 48 * 64 * 3).reshape(48, 64, 3).astype(np.uint8)
@@ -95,6 +96,13 @@ def test_a_pipe_among_frames_is_none_of_them(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "f.2.png")
     with open_shot(tmp_path) as shot:
         assert shot.frame_count == 1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".dpx", ".exr"])
+def test_a_pipe_in_a_frames_place_is_refused_unopened(tmp_path: Path, suffix: str) -> None:
+    os.mkfifo(tmp_path / f"f.1{suffix}")
+    with pytest.raises(ValueError, match="is a pipe and no file"):
+        read_image(tmp_path / f"f.1{suffix}")
 
 
 def test_a_small_exr_with_an_endless_window_is_refused_before_anything_is_allocated(tmp_path: Path) -> None:
