@@ -99,7 +99,7 @@ class MaskToAlpha(io.ComfyNode):
             finished = alpha_of(frame)
             alpha[:, frame.index] = finished
             rgba[:, frame.index] = merge_alpha(colours, finished, colour == "premultiplied")
-            preview.add(frame.index, partial(over_checker, plate, finished.amax(dim=0)))
+            preview.add(frame.index, partial(over_checker, plate, finished))
             progress.update("mattes", frame.index + 1, count)
         rgba, alpha = (rearrange(values, "l t ... -> (l t) ...") for values in (rgba, alpha))
         return io.NodeOutput(rgba, alpha, ui=strip_preview(preview.frames(), cls))

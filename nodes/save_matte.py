@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from comfy_api.latest import io
 from torch import Tensor
@@ -13,11 +12,11 @@ from torch import Tensor
 from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.matte import Frame
 from ..rem_engine.matte.checks import check_finite
-from ..rem_engine.media.colour import srgb_to_linear
 from ..rem_engine.media.shot import ShotInfo
 from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.run.coverage import Coverage
 from ..rem_engine.run.delivery import Delivery
+from ..rem_engine.run.pipeline import read_plate
 from .host.layers import as_foregrounds, as_layers, layer_names
 from .host.outputs import disk_full_sentence, new_output_folder, written_output
 from .host.previews import PreviewFrames, over_checker
@@ -104,7 +103,7 @@ class SaveMatte(io.ComfyNode):
         files, coverage = Delivery(folder, name, named, info, settings), Coverage("mattes", named)
         with disk_full_sentence(folder), files:
             for index in range(frames.frame_count):
-                plate = frames.read(index, index + 1)[0]
+                plate, linear = read_plate(frames, index, settings.kinds)
                 alpha = torch.stack([layer[index] for layer in layers]).float()
                 check_finite(alpha, f"mask of frame {index}")
                 alpha = alpha.clamp_(0.0, 1.0)
@@ -113,14 +112,8 @@ class SaveMatte(io.ComfyNode):
                     straight = colours[:, index].float()
                     check_finite(straight, f"foreground of frame {index}")
                     straight = straight.clamp(0.0, 1.0)
-                linear = torch.from_numpy(srgb_to_linear(plate)) if "exr" in settings.kinds else None
-                files.write(Frame(index, alpha, torch.tensor(plate), linear, alpha, straight))
+                files.write(Frame(index, alpha, plate, linear, alpha, straight))
                 coverage.add(alpha)
-                preview.add(index, partial(_preview, plate, alpha))
+                preview.add(index, partial(over_checker, plate, alpha))
                 progress.update("frames", index + 1, frames.frame_count)
         return written_output(folder, preview, cls, coverage.warnings())
-
-
-def _preview(plate: np.ndarray, alpha: Tensor) -> np.ndarray:
-    """All layers [L,H,W] together over a checkerboard."""
-    return over_checker(torch.tensor(plate), alpha.amax(dim=0))

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import comfy.model_management
-import comfy.utils
 import numpy as np
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
@@ -28,7 +27,7 @@ from .host.inputs import StreamedShot, file_shot, input_shot_path, shot_stamp, v
 from .host.memory import give_back_memory
 from .host.outputs import new_output_folder, written_output
 from .host.previews import PreviewFrames
-from .host.schema import check_connected, node_schema, show_text
+from .host.schema import NodeProgress, check_connected, node_schema
 from .widgets.delivery import (
     delivery_settings,
     filename_input,
@@ -165,21 +164,15 @@ def _shot(video: Input.Video | None, path: str) -> Iterator[StreamedShot]:
         yield file_shot(input_shot_path(path))
 
 
-class _ShotProgress:
-    """Moves the node's bar, half of it for what the model has seen and half for what is written, and ends the run when
-    it was cancelled."""
+class _ShotProgress(NodeProgress):
+    """Half of the node's bar is for what the model has seen, and half for what is written."""
 
     _PARTS = 1000
 
     def __init__(self, node: type[io.ComfyNode]) -> None:
-        self._node = node
-        self._bar = comfy.utils.ProgressBar(self._PARTS)
+        super().__init__(node)
         self._shares: dict[Unit, float] = {}
 
-    def say(self, text: str) -> None:
-        show_text(text, self._node)
-
     def update(self, unit: Unit, done: int, total: int) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
         self._shares[unit] = done / total
-        self._bar.update_absolute(round(self._PARTS * sum(self._shares.values()) / 2))
+        super().update(unit, round(self._PARTS * sum(self._shares.values()) / 2), self._PARTS)

@@ -1,5 +1,4 @@
-"""The one adapter between ComfyUI and the engine: schemas, model folder, progress, and the host's MODEL and VAE as a
-Backbone."""
+"""The host's Wan2.1 MODEL and VAE as the engine's `Backbone`, and the card that LoadREM leaves on a MODEL."""
 
 from __future__ import annotations
 
@@ -13,7 +12,6 @@ import comfy.model_management
 import comfy.model_sampling
 import comfy.sample
 import comfy.samplers
-import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE

@@ -47,7 +47,7 @@ def input_shot_path(name: str) -> Path:
     path = os.path.abspath(os.path.join(root, name))
     if not path.startswith(root + os.sep):
         raise ValueError(f"The path {name!r} leads out of ComfyUI's input folder, {root}: choose a shot in it.")
-    if not os.path.exists(path):  # nor can it, where a name is longer than the system has any
+    if not os.path.exists(path):  # nor does it, where a name is longer than the system takes
         raise FileNotFoundError(f"There is no shot {name!r} in ComfyUI's input folder, {root}: put it there.")
     return Path(path)
 

@@ -1,4 +1,4 @@
-"""The engine's backbone for whatever MODEL SegmentVideo was given."""
+"""The engine's backbone for whatever MODEL a node was given."""
 
 from __future__ import annotations
 

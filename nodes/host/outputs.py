@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from .schema import show_text, strip_preview
 
 # Bytes in a name: systems take 255, of which numbers, a suffix and temporary names take some.
 _LONGEST_NAME = 180
+_SHOWN_CHARACTERS = 60  # of a prefix that is no name
 _NUMBERED = re.compile(r"(.*\.)(\d+)(\.\w+)")
 
 
@@ -41,7 +41,7 @@ def new_output_folder(prefix: str, height: int, width: int) -> tuple[Path, str]:
     names = re.split(r"[/\\]", prefix)
     if "\0" in prefix or any(len(name.encode("utf-8", "replace")) > _LONGEST_NAME for name in names):
         raise ValueError(
-            f"The filename_prefix {textwrap.shorten(prefix, 60)!r} holds a zero byte, or a name longer than "
+            f"The filename_prefix {prefix[:_SHOWN_CHARACTERS]!r} holds a zero byte, or a name longer than "
             f"{_LONGEST_NAME} bytes: write shorter names, for example ReferEverything/shot."
         )
     output = os.path.abspath(folder_paths.get_output_directory())

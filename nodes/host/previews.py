@@ -37,8 +37,10 @@ class PreviewFrames:
         return np.stack(self._frames)
 
 
-def over_checker(picture: Tensor, alpha: Tensor) -> np.ndarray:
-    """Straight colours [H,W,3] and their alpha [H,W], both 0..1, over the usual checkerboard, uint8 [H,W,3]."""
+def over_checker(picture: Tensor, alphas: Tensor) -> np.ndarray:
+    """Straight colours [H,W,3] with the alphas of all layers [L,H,W], both 0..1, over the usual checkerboard, uint8
+    [H,W,3]."""
+    alpha = alphas.amax(dim=0)
     rows, columns = (torch.arange(size) // _CHECKER % 2 for size in alpha.shape)
     checker = 0.35 + 0.15 * (rows[:, None] ^ columns[None]).float()
     seen = torch.lerp(checker[..., None].expand(-1, -1, 3), picture, alpha[..., None])

@@ -84,9 +84,9 @@ def _matte(frame: Frame, settings: MatteSettings, device: torch.device) -> Frame
         mask = threshold(mask, settings.threshold, settings.knee)
     mask = remove_islands(fill_holes(mask, settings.fill_holes), settings.remove_islands)
     if settings.refine:
-        mask = refine(mask, plate_of(frame).to(device, torch.float32), settings.refine, settings.refine_detail)
+        mask = refine(mask, plate_of(frame).to(device), settings.refine, settings.refine_detail)
     mask = feather(grow(mask, settings.grow), settings.feather)
     if settings.invert:
         mask = 1.0 - mask
-    foreground = decontaminate(plate_of(frame).float(), mask).cpu() if settings.decontaminate else None
+    foreground = decontaminate(plate_of(frame), mask) if settings.decontaminate else None
     return replace(frame, alpha=mask.cpu(), foreground=foreground)

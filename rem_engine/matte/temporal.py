@@ -54,7 +54,7 @@ class FlowSmoother:
             held.append(_Held.after(held[-1] if held else None, frame))
             if len(held) - place > self._radius:
                 yield self._smoothed(held, place)
-                held[place].let_go_of_pictures()
+                held[place].let_go_of_plate()
                 place += 1
                 if place > self._radius:
                     del held[0]
@@ -92,8 +92,8 @@ class _Held:
     back: Motion | None = None
     ahead: Motion | None = None
 
-    def let_go_of_pictures(self) -> None:
-        """Once the frame was given, its neighbours look at its masks alone."""
+    def let_go_of_plate(self) -> None:
+        """Once the frame was given: its neighbours look at its masks, and at the reduced picture."""
         self.frame = replace(self.frame, plate=None, linear=None)
 
     @classmethod
