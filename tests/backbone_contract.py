@@ -88,7 +88,7 @@ def inputs_are_taken_from_the_cpu_and_left_alone(backbone: Any, rows: Tensor) ->
         assert values.dtype == torch.float32 and bool(values.isfinite().all()) and not values.requires_grad
 
 
-def a_prompt_goes_through_at_least(backbone: Any, rows: Tensor) -> None:
+def one_prompt_always_goes_through(backbone: Any, rows: Tensor) -> None:
     assert backbone.prompts_per_pass(backbone.encode_video(_padded(backbone))) >= 1
 
 
@@ -99,7 +99,7 @@ CONTRACT = (
     prompts_together_are_each_prompt_alone,
     noise_is_a_matter_of_its_seed,
     inputs_are_taken_from_the_cpu_and_left_alone,
-    a_prompt_goes_through_at_least,
+    one_prompt_always_goes_through,
 )
 
 

@@ -48,17 +48,10 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imported(name: str, file: Path, known: dict[str, Path]) -> Iterator[tuple[str, bool]]:
-    """(module, whether for types alone) of every import of our own in a file, wherever it stands."""
-    tree = ast.parse(file.read_text("utf-8"))
-    types_alone = {
-        id(child)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for child in ast.walk(node)
-    }
+def imported(name: str, file: Path, known: dict[str, Path]) -> Iterator[str]:
+    """The modules of our own that a file imports, wherever the import stands, and be it for types alone."""
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             targets = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -66,7 +59,7 @@ def imported(name: str, file: Path, known: dict[str, Path]) -> Iterator[tuple[st
             targets = [f"{base}.{alias.name}" if f"{base}.{alias.name}" in known else base for alias in node.names]
         else:
             continue
-        yield from ((target, id(node) in types_alone) for target in targets if target in known)
+        yield from (target for target in targets if target in known)
 
 
 def _absolute(package: str, node: ast.ImportFrom) -> str:
@@ -88,7 +81,7 @@ def test_no_room_of_the_engine_imports_upwards() -> None:
         f"{name} imports {target}"
         for name, file in known.items()
         if name.startswith("rem_engine.") and floor_of(name) is not None
-        for target, _ in imported(name, file, known)
+        for target in imported(name, file, known)
         if floor_of(target) is not None and floor_of(target) > floor_of(name)
     ]
     assert upwards == []
@@ -108,7 +101,7 @@ def test_arrows_between_the_packages_run_one_way(package: str, others: tuple[str
         f"{name} imports {target}"
         for name, file in known.items()
         if name.split(".")[0] == package
-        for target, _ in imported(name, file, known)
+        for target in imported(name, file, known)
         if target.split(".")[0] in others
     ]
     assert backwards == []
@@ -116,8 +109,7 @@ def test_arrows_between_the_packages_run_one_way(package: str, others: tuple[str
 
 def test_no_import_goes_round_in_a_circle() -> None:
     known = modules()
-    graph = {name: {target for target, _ in imported(name, file, known)} - {name} for name, file in known.items()}
-    # A package's own file gathers what its rooms offer; they do not import it back.
+    graph = {name: {*imported(name, file, known)} - {name} for name, file in known.items()}
     assert circles(graph) == []
 
 

@@ -1,4 +1,5 @@
-"""Rendered shots with exact mattes and motion: textured boxes that move and turn over a moving textured ground."""
+"""Rendered shots: with exact mattes and motion, textured boxes that move and turn over a moving textured ground; and
+with cuts."""
 
 from __future__ import annotations
 
@@ -137,3 +138,13 @@ def segmented(scene: Scene, box: int, *, wobble: float, noise: float, seed: int 
         hidden = np.clip(0.5 - distance[t], 0.0, 1.0) > matte + 1e-3  # by something in front
         masks[t] = np.where(hidden, matte, np.clip(0.5 - moved, 0.0, 1.0))
     return masks + noise * rng.standard_normal(masks.shape).astype(np.float32)
+
+
+def edit(*lengths: int, height: int = 32, width: int = 48) -> np.ndarray:
+    """Takes of drifting textures, each of its own; uint8 [T,H,W,3]."""
+    takes = []
+    for number, length in enumerate(lengths):
+        noise = np.random.default_rng(number).integers(0, 256, (6, 9, 3), np.uint8)
+        ground = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+        takes.append(np.stack([np.roll(ground, step, axis=1) for step in range(length)]))
+    return np.concatenate(takes)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rem_engine import load_segmenter
-from trainer.commands.export import run as run_command
+from trainer.commands.cli import main
 from trainer.export import Export, export
 from trainer.model.trainable import freeze, load_trainable
 from trainer.run.checkpoint import AVERAGE_FILE, Checkpoints
@@ -211,8 +211,5 @@ def test_what_cannot_be_exported_is_said_in_a_sentence(
 def test_the_command_writes_the_file(
     trained: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from trainer.commands.cli import main
-
-    assert run_command is not None
     assert main(["export", str(trained[0]), "-o", str(tmp_path / "a.safetensors"), "--dtype", "bfloat16"]) == 0
     assert str(tmp_path / "a.safetensors") in capsys.readouterr().out

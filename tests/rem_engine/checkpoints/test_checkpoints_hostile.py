@@ -225,7 +225,7 @@ def test_an_expanded_row_of_positions_is_read(tmp_path: Path) -> None:
 
 def test_a_header_larger_than_any_models_is_refused_unparsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "large.safetensors"
-    text = json.dumps({f"tensor{number:06}": entry(0, 0, [0]) for number in range(250_000)}).encode()
+    text = json.dumps({"a": entry(0, 8)}).encode().ljust(17_000_000)
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
     monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("parsed"))
     with pytest.raises(ValueError, match=r"large\.safetensors is damaged .*its header takes \d\d MB"):

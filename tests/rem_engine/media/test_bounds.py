@@ -17,10 +17,9 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-import OpenEXR
 import pytest
 from PIL import Image
-from test_plates import write_dpx
+from plate_files import write_dpx, write_exr
 
 from rem_engine import memory
 from rem_engine.media import open_shot
@@ -29,16 +28,13 @@ from rem_engine.media.masks import open_masks
 
 PICTURE = np.linspace(0, 255, 48 * 64 * 3).reshape(48, 64, 3).astype(np.uint8)
 MUTATIONS = 60
-Openers = pytest.mark.parametrize("opened", [open_shot, open_masks], ids=["as a shot", "as masks"])
+OPENED = pytest.mark.parametrize("opened", [open_shot, open_masks], ids=["as a shot", "as masks"])
 
 
-def write_exr(path: Path, data: int = 64, display: int | None = None) -> Path:
-    """A square EXR whose display window may be larger than what it holds."""
-    grey = np.full((data, data), 0.5, np.float16)
-    window = {} if display is None else {"displayWindow": (np.int32([0, 0]), np.int32([display - 1, display - 1]))}
-    header = {"type": OpenEXR.scanlineimage, "compression": OpenEXR.ZIP_COMPRESSION, **window}
-    OpenEXR.File(header, dict.fromkeys("RGB", grey)).write(str(path))
-    return path
+def write_grey_exr(path: Path, display: int = 64) -> Path:
+    """An EXR of 64x64 pixels whose display window may be larger than what it holds."""
+    window = (np.int32([0, 0]), np.int32([display - 1, display - 1]))
+    return write_exr(path, dict.fromkeys("RGB", np.full((64, 64), 0.5, np.float16)), displayWindow=window)
 
 
 def write_grey_png(path: Path, height: int, width: int, rows: int | None = None) -> Path:
@@ -83,7 +79,7 @@ def unix_socket(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
-@Openers
+@OPENED
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in this system's folders")
 def test_what_is_no_file_is_refused_unopened(opened: Callable[[Path], Any], pipe: Path, unix_socket: Path) -> None:
     for path, kind in ((pipe, "pipe"), (unix_socket, "socket"), (Path("/dev/zero"), "device")):
@@ -106,7 +102,7 @@ def test_a_pipe_in_a_frames_place_is_refused_unopened(tmp_path: Path, suffix: st
 
 
 def test_a_small_exr_with_an_endless_window_is_refused_before_anything_is_allocated(tmp_path: Path) -> None:
-    bomb = write_exr(tmp_path / "bomb.exr", display=100_000)
+    bomb = write_grey_exr(tmp_path / "bomb.exr", display=100_000)
     assert bomb.stat().st_size < 20_000
     tracemalloc.start()
     try:
@@ -133,7 +129,7 @@ def test_free_memory_decides_for_every_kind_of_picture(
     if kind == "dpx":
         write_dpx(path, 10, np.zeros((48, 64, 3), np.float32))
     elif kind == "exr":
-        write_exr(path)
+        write_grey_exr(path)
     elif kind == "mp4":
         write_video(path, "mpeg4", "yuv420p")
     else:
@@ -194,7 +190,7 @@ def test_damage_ends_in_one_sentence_that_names_the_file(kind: str, tmp_path: Pa
     elif kind == "dpx":
         write_dpx(path, 10, rng.random((48, 64, 3), np.float32))
     elif kind == "exr":
-        write_exr(path)
+        write_grey_exr(path)
     elif kind == "png":
         cv2.imwrite(str(path), PICTURE)
     else:

@@ -10,9 +10,9 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import OpenEXR
 import pytest
 from PIL import Image
+from plate_files import write_exr
 
 from rem_engine.media import images as images_module
 from rem_engine.media import open_shot
@@ -46,12 +46,6 @@ def counting_frames(count: int, height: int = 48, width: int = 64) -> np.ndarray
 
 def frame_numbers(frames: np.ndarray) -> list[int]:
     return [round(float(frame.mean()) / 8) for frame in frames]
-
-
-def write_exr(path: Path, channels: dict[str, np.ndarray], **header: object) -> Path:
-    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **header}
-    OpenEXR.File(header, channels).write(str(path))
-    return path
 
 
 # ---- order and kinds of files

@@ -13,34 +13,11 @@ import OpenEXR
 import OpenImageIO as oiio
 import pytest
 from delivered import decoded, encoded
+from plate_files import RAMP, write_dpx, write_exr
 
 from rem_engine.media import images as images_module
 from rem_engine.media import open_shot
 from rem_engine.media.colour import ColourTags, linear_to_srgb, srgb_to_linear
-
-RAMP = np.linspace(0, 1, 24 * 50 * 3).reshape(24, 50, 3).astype(np.float32)
-
-
-def write_dpx(path: Path, bits: int, pixels: np.ndarray = RAMP, **attributes: object) -> Path:
-    spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], 3, "uint8" if bits == 8 else "uint16")
-    spec.attribute("oiio:BitsPerSample", bits)
-    for name, value in attributes.items():
-        if name == "timecode":
-            spec.attribute("smpte:TimeCode", oiio.TypeTimeCode, value)
-        else:
-            spec.attribute(name, value)
-    writer = oiio.ImageOutput.create(str(path))
-    assert writer.open(str(path), spec) and writer.write_image(pixels)
-    writer.close()
-    return path
-
-
-def write_exr(path: Path, channels: dict[str, np.ndarray], **header: object) -> Path:
-    OpenEXR.File({"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **header}, channels).write(
-        str(path)
-    )
-    return path
-
 
 # ---- the sRGB curve
 

@@ -96,6 +96,7 @@ def test_the_command_puts_the_file_into_comfyuis_folder(hub: FakeHub, tmp_path: 
     assert said.index("licence") < said.index("Done")
 
 
+@pytest.mark.slow
 def test_an_interrupted_command_goes_on_where_it_stopped(hub: FakeHub, tmp_path: Path) -> None:
     content = CONTENT * 24
     hub.repositories[VAE.repository][VAE.file] = content

@@ -305,6 +305,7 @@ def same_but_for_the_account(out: Path, fresh: Path) -> None:
     assert [name for name in found if name != "run.json" and found[name] != expected[name]] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_a_run_killed_at_a_random_moment_over_an_earlier_one_loses_nothing(
     shot: Path, tmp_path: Path, seed: int

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from moving_scenes import edit
 from PIL import Image
 from progress_log import ProgressLog
 from red_model import RedBackbone, segment
@@ -20,16 +20,6 @@ from rem_engine.frames import ArrayFrames
 from rem_engine.segment.windows import shot_windows
 
 PROMPTS = ["the smoke", "the red thing"]
-
-
-def edit(*lengths: int, height: int = 32, width: int = 48) -> np.ndarray:
-    """Takes of drifting textures, each of its own; uint8 [T,H,W,3]."""
-    takes = []
-    for number, length in enumerate(lengths):
-        noise = np.random.default_rng(number).integers(0, 256, (6, 9, 3), np.uint8)
-        ground = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
-        takes.append(np.stack([np.roll(ground, step, axis=1) for step in range(length)]))
-    return np.concatenate(takes)
 
 
 def cut_points(lengths: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from moving_scenes import edit
 from red_model import RedBackbone
-from test_takes import edit
 
 from rem_engine import Segmenter, load_segmenter
 from rem_engine.frames import ArrayFrames

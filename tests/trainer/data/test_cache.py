@@ -156,6 +156,7 @@ def test_another_size_and_length_encode_anew(caches: Caches, settings: TrainSett
     assert caches.fill(settings)[2] == 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_goes_on(
     caches: Caches, settings: TrainSettings, trainable: Trainable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
