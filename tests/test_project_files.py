@@ -1,8 +1,10 @@
-"""The files that services outside of this repository read."""
+"""The files that services and installers outside of this repository read."""
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,41 @@ def field(name: str) -> str:
     """A field of pyproject.toml; the standard library of Python 3.10 has no reader for it."""
     (value,) = re.findall(rf'^{name} = "(.*)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
     return value
+
+
+def extra(name: str) -> set[str]:
+    """The packages of an extra of pyproject.toml."""
+    _, _, extras = (ROOT / "pyproject.toml").read_text("utf-8").partition("[project.optional-dependencies]\n")
+    (found,) = re.findall(rf"^{name} = \[(.*?)\]$", extras.partition("\n[")[0], re.MULTILINE | re.DOTALL)
+    return package_names(re.findall(r'"(.+?)"', found))
+
+
+def requirements() -> set[str]:
+    return package_names((ROOT / "requirements.txt").read_text("utf-8").splitlines())
+
+
+def package_names(lines: list[str]) -> set[str]:
+    """Without their versions, in lower case."""
+    return {re.split(r"[<>=]", line)[0].lower() for line in lines}
+
+
+PACKAGES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
+"""Those that are imported under another name."""
+HOST = {"comfy", "comfy_api", "folder_paths", "server"}
+"""Modules of ComfyUI."""
+
+
+def imported(*folders: str) -> set[str]:
+    """Packages of others that the code in these folders imports."""
+    found = set()
+    for file in (file for folder in folders for file in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    found -= {*sys.stdlib_module_names, *HOST, "rem_engine"}
+    return {PACKAGES.get(name, name).lower() for name in found}
 
 
 def shell_lines() -> Iterator[str]:
@@ -75,3 +112,21 @@ def test_the_citation_has_what_its_format_asks_for() -> None:
         assert entry["title"]
         assert entry["authors"]
     assert citation["license"] == field("license")
+
+
+def test_requirements_are_what_is_imported_and_nothing_else() -> None:
+    assert imported("rem_engine", "nodes") == requirements()
+
+
+def test_the_trainers_extra_is_what_it_imports_beside_these() -> None:
+    beside = imported("trainer") - requirements() - {"deepspeed"}  # asked for where a run was one of DeepSpeed
+    not_imported_here = {"protobuf", "tensorboard"}  # but by sentencepiece and by torch
+    assert extra("trainer") - not_imported_here == beside
+    assert extra("trainer") >= not_imported_here
+
+
+def test_every_package_has_its_row_among_the_dependencies() -> None:
+    page = (ROOT / "docs" / "dependencies.md").read_text("utf-8").partition("## Where kornia loses")[0]
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", page, re.MULTILINE)
+    named = {name.lower() for row in rows for name in row.split(", ")} - {"package", "---"}
+    assert named == requirements() | extra("trainer") | extra("test") | extra("lint")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +20,10 @@ from stops import stop_at
 import rem_engine.run.folder
 from rem_engine import Segmenter, SegmentJob, segment_to_files
 from rem_engine.commands.cli import main
-from rem_engine.folder_lock import LOCK_FILE, locked
 from rem_engine.layers import parse_layers
 from rem_engine.media import open_shot
 from rem_engine.run.layout import KINDS
 
-ROOT = Path(__file__).parents[3]
 STAR = ("the red star",)
 
 pytestmark = pytest.mark.usefixtures("fake_model")
@@ -350,67 +346,6 @@ def test_a_host_run_that_is_cancelled_leaves_nothing_hidden(shot: Path, tmp_path
             segment_to_files(Segmenter(RedBackbone()), frames, job, progress=Cancel("frames", 6))
         assert not list(out.rglob(".*"))
     assert (tmp_path / "soft" / "the_smoke" / "soft" / "00003.png").exists()
-
-
-# ---- two at once
-
-
-def test_a_second_run_in_the_same_folder_is_refused_while_the_first_is_at_it(
-    shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    assert star(shot, out) == 0
-    before = files_of(out)
-    with locked(out, "wait"):
-        assert star(shot, out, "--threshold", "0.4") == 2
-        said = capsys.readouterr().err.splitlines()[-1]
-        assert (
-            said.startswith(f"error: Another run (process {os.getpid()} on ") and f"is writing to {out}: wait" in said
-        )
-    assert files_of(out) == before
-
-
-def test_the_lock_of_a_killed_process_counts_no_longer(shot: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    hold = "import sys, time; from pathlib import Path; from rem_engine.folder_lock import locked\n"
-    hold += f"with locked(Path({str(out)!r}), 'wait'):\n    print('held', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, cwd=ROOT) as holder:
-        assert holder.stdout.readline() == b"held\n"
-        assert star(shot, out) == 2
-        holder.send_signal(signal.SIGKILL)
-    assert (out / LOCK_FILE).exists()
-    assert star(shot, out) == 0
-    assert not (out / LOCK_FILE).exists()
-
-
-def test_a_lock_of_another_machine_counts(shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / LOCK_FILE).write_text(json.dumps({"process": 2**22 + 5, "host": "elsewhere"}))
-    assert star(shot, out) == 2
-    assert f"If there is none, remove {out / LOCK_FILE}." in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_of_two_processes_that_write_to_one_folder_at_once_one_does_and_one_says_why_not(
-    shot: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "rem_engine", "segment", str(shot), "-p", "the red star", "-o", str(out)]
-    both = [
-        subprocess.Popen([*command, "--threshold", threshold], stderr=subprocess.PIPE, text=True, cwd=ROOT)
-        for threshold in ("0.4", "0.5")
-    ]
-    said = [process.communicate(timeout=300)[1] for process in both]
-    codes = [process.returncode for process in both]
-    if codes == [0, 0]:
-        pytest.skip("they were not at it at once")
-    assert sorted(codes) == [0, 2]
-    (sentence,) = (text.splitlines()[-1] for text, code in zip(said, codes, strict=True) if code)
-    assert "Another run (process " in sentence
-    run = json.loads((out / "run.json").read_text("utf-8"))
-    assert run["settings"]["threshold"] == (0.4, 0.5)[codes.index(0)]
-    assert len(list((out / "the_red_star" / "masks").iterdir())) == FRAMES
 
 
 # ---- the overlay
