@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -117,18 +118,18 @@ def convert(conversion: Conversion, progress: Progress = SILENT) -> Summary:
     if base is None:
         _check_space(conversion, weights)
     try:
-        with written_whole(conversion.out) as temporary:
+        with ExitStack() as files:
+            # Both are written before either takes its name; the report, which is entered first, does so last.
+            is_lora = conversion.form == "lora"
+            report = files.enter_context(written_whole(report_path(conversion.out))) if is_lora else None
+            temporary = files.enter_context(written_whole(conversion.out))
             with open(temporary, "wb") as file:
                 summary = _ConversionWriter(conversion, weights, base, progress).write(file)
             summary.size = temporary.stat().st_size
-        if conversion.form == "lora" and conversion.base is not None:
-            write_report(
-                conversion.out,
-                summary,
-                source=conversion.source.name,
-                base=conversion.base.name,
-                rank=conversion.rank,
-            )
+            if report is not None and conversion.base is not None:
+                write_report(
+                    report, summary, source=conversion.source.name, base=conversion.base.name, rank=conversion.rank
+                )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"Interrupted: nothing was written to {conversion.out}; run the same command again."
@@ -240,9 +241,10 @@ class _ConversionWriter:
         flat, start = difference.view(-1), 0
         for piece, of_base in zip(self._counted(entry), base.pieces(_PIECE)):
             stop = start + piece.shape.numel()
-            ours, theirs = (_finite(part, name).float().reshape(-1) for part in (piece, of_base))
+            ours, theirs = (values.float().reshape(-1) for values in (piece.read(), _finite(of_base, name)))
             torch.sub(ours, theirs, out=flat[start:stop])
             start = stop
+        check_finite_weight(difference, name, entry.file.name)
         return difference
 
     def _is_worth_factorising(self, name: str, entry: StoredTensor) -> bool:

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..whole_files import written_whole
 from .low_rank import OVERSAMPLING, POWER_ITERATIONS
 
 
@@ -50,7 +49,7 @@ def report_path(out: Path) -> Path:
     return out.with_suffix(".report.json")
 
 
-def write_report(out: Path, summary: Summary, *, source: str, base: str, rank: int) -> None:
+def write_report(file: Path, summary: Summary, *, source: str, base: str, rank: int) -> None:
     """Write what a LoRA file keeps of every weight's change, as shares of squared Frobenius norms, 0..1."""
     report = {
         "source": source,
@@ -66,5 +65,4 @@ def write_report(out: Path, summary: Summary, *, source: str, base: str, rank: i
         "full_differences": summary.full,
         "unchanged": summary.unchanged,
     }
-    with written_whole(report_path(out)) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

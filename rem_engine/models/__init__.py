@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..sizes import gigabytes
 from .catalogue import CATALOGUE, KnownModel, SizeSource, known_model
 from .download import download
 from .find import destination_folder, find
@@ -26,7 +25,6 @@ __all__ = [
     "download",
     "find",
     "find_comfyui",
-    "gigabytes",
     "known_model",
     "missing_base",
     "missing_checkpoint",

@@ -27,12 +27,12 @@ def stop_at(call: int, owner: Any, name: str, stop: BaseException | None = None)
     """
     function, calls = getattr(owner, name), 0
 
-    def stopping(*arguments: Any) -> Any:
+    def stopping(*arguments: Any, **named: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == call:
             raise stop or KeyboardInterrupt
-        return function(*arguments)
+        return function(*arguments, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(owner, name, stopping)

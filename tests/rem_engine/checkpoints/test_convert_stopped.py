@@ -131,6 +131,21 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_disk_that_has_no_room_for_the_report_leaves_both_files_as_they_were(
+    source: Path, base: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "rem.safetensors"
+    older = {out: b"older", out.with_suffix(".report.json"): b"older too"}
+    for file, content in older.items():
+        file.write_bytes(content)
+    with (
+        stop_at(1, sys.modules[convert.__module__], "write_report", disk_full()),
+        pytest.raises(RuntimeError, match="and nothing was written: make room"),
+    ):
+        convert(Conversion(source, out, form="lora", base=base, overwrite=True))
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == older
+
+
 def test_a_disk_too_small_is_told_before_work_begins(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
