@@ -6,7 +6,6 @@ import argparse
 import warnings
 from collections.abc import Sequence
 
-from .. import __version__
 from . import convert, matte, models, segment
 from .command_line import CommandLine
 from .progress import ProgressBar
@@ -23,12 +22,7 @@ COMMAND_LINE = CommandLine(
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `run`, a function of the parsed options and a progress bar."""
-    parser = COMMAND_LINE.parser("Referring video segmentation with a whole video-diffusion model (REM).")
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add_parser(commands)
-    return parser
+    return COMMAND_LINE.parser("Referring video segmentation with a whole video-diffusion model (REM).", COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

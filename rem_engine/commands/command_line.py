@@ -7,12 +7,14 @@ import dis
 import errno
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
+from .. import __version__
 from ..memory import is_out_of_memory
 
 EXIT_UNFORESEEN = 1
@@ -50,8 +52,13 @@ class CommandLine:
         """A text with its commands named as this one was called."""
         return text.replace(f"python -m {self.module}", self.program)
 
-    def parser(self, description: str) -> argparse.ArgumentParser:
-        """A parser that ends wrong usage in one sentence; it and every parser added below it know `--debug`."""
+    def parser(self, description: str, commands: Sequence[ModuleType]) -> argparse.ArgumentParser:
+        """A parser that ends wrong usage in one sentence; it and every parser added below it know `--debug`.
+
+        Args:
+            description: for its help.
+            commands: modules with `add_parser`, whose parsers set `run`, a function of the parsed options.
+        """
         line = self
 
         class Parser(argparse.ArgumentParser):
@@ -71,7 +78,12 @@ class CommandLine:
             def format_help(self) -> str:
                 return line.as_called(super().format_help())
 
-        return Parser(prog=self.program, description=description)
+        parser = Parser(prog=self.program, description=description)
+        parser.add_argument("--version", action="version", version=__version__)
+        below = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        for command in commands:
+            command.add_parser(below)
+        return parser
 
     def run(
         self,

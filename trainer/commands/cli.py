@@ -7,8 +7,6 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from rem_engine import __version__
-
 from . import ablate, benchmark, check_data, export, mini, sample, score, synth, train, verify_step
 from .command_line import COMMAND_LINE
 
@@ -17,12 +15,7 @@ COMMANDS = (synth, check_data, score, benchmark, sample, mini, train, export, ab
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `run`, a function of the parsed options."""
-    parser = COMMAND_LINE.parser("Train and score REM models.")
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add_parser(commands)
-    return parser
+    return COMMAND_LINE.parser("Train and score REM models.", COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
