@@ -19,6 +19,12 @@ LOCK_FILE = ".lock"
 _SECONDS_TO_WRITE = 10.0
 
 
+def check_is_folder(folder: Path, advice: str) -> None:
+    """Raise ValueError for a file where a folder is to be; `advice` says what else one can do."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: {advice}.")
+
+
 @contextmanager
 def locked(folder: Path, advice: str, file: str = "") -> Iterator[None]:
     """Within `with` no other process, nor another thread, is within the same.
@@ -35,8 +41,7 @@ def locked(folder: Path, advice: str, file: str = "") -> Iterator[None]:
         ValueError: it is a file.
         RuntimeError: another run holds it.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file: {advice}.")
+    check_is_folder(folder, advice)
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     lock = folder / (f".{file}.lock" if file else LOCK_FILE)
     mark = {"process": os.getpid(), "host": host_name(), "birth": birth(os.getpid()), "key": secrets.token_hex(8)}

@@ -48,7 +48,7 @@ def check_fits(needed: int, what: str) -> None:
 
     Args:
         needed: bytes.
-        what: begins the sentence: "plate.png has 100000x100000 pixels, which".
+        what: begins the sentence: "The 100000x100000 pixels of plate.png".
 
     Raises:
         ValueError: it does not fit.

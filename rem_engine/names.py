@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Literal
 
 RUN_FILE = "run.json"
@@ -34,6 +35,11 @@ _WINDOWS_DEVICES = re.compile(r"con|prn|aux|nul|com\d|lpt\d")
 def _is_device_name(name: str) -> bool:
     """Whether Windows takes a file of this name, whatever its suffix, for a device."""
     return _WINDOWS_DEVICES.fullmatch(name.split(".")[0].lower()) is not None
+
+
+def names_a_file(name: str) -> bool:
+    """Whether a file or folder can have this name, which leads to no other place."""
+    return name not in ("", ".", "..") and Path(name).name == name and "\0" not in name
 
 
 def names_a_layer(name: str) -> bool:

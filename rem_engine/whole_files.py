@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -14,7 +15,7 @@ from pathlib import Path
 from .processes import host_name, is_running
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<host>[\w-]*)\.(?P<process>\d+)-[0-9a-f]{8}\.tmp")
-_LONGEST = 50  # characters of a name within a temporary one: in UTF-8 all systems take four times as many
+_LONGEST = 200  # bytes of a name within a temporary one: of 255, which all systems take
 _DAY = 24 * 3600.0
 
 
@@ -22,7 +23,7 @@ def temporary_name(path: Path) -> Path:
     """A name to write a file or folder under before it takes its own: hidden, in the same folder, never twice the same,
     and telling which process of which machine writes it."""
     mark = f"{host_name()}.{os.getpid()}-{secrets.token_hex(4)}"
-    return path.with_name(f".{path.name[:_LONGEST]}.{mark}.tmp")
+    return path.with_name(f".{_beginning(path.name)}.{mark}.tmp")
 
 
 def meant_for(temporary: str) -> str | None:
@@ -39,9 +40,10 @@ def remove_leftovers(path: Path) -> None:
     """
     if not path.parent.is_dir():
         return
+    name = _beginning(path.name)
     for other in list(path.parent.iterdir()):
         match = _TEMPORARY.fullmatch(other.name)
-        if match is None or match["name"] != path.name[:_LONGEST]:
+        if match is None or match["name"] != name:
             continue
         with suppress(FileNotFoundError):  # another process removes it at this moment
             if match["host"] == host_name():
@@ -100,6 +102,11 @@ def scratch_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that no room is left: on the disk, or of what a user may have of it."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def sync_file(path: Path) -> None:
     """Wait until the disk has a file's content."""
     with open(path, "r+b") as file:
@@ -130,3 +137,7 @@ def sync_tree(folder: Path) -> None:
         for name in files:
             sync_file(Path(place) / name)
         sync_folder(Path(place))
+
+
+def _beginning(name: str) -> str:
+    return name.encode("utf-8", "ignore")[:_LONGEST].decode("utf-8", "ignore")

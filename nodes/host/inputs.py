@@ -64,7 +64,7 @@ def file_shot(path: Path) -> StreamedShot:
         ValueError: a file that cannot be read.
     """
     with open_shot(path) as shot:
-        return StreamedShot(lambda: open_shot(path), shot.info, str(path))
+        return StreamedShot(shot.reopen, shot.info, str(path))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import time
@@ -14,6 +13,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ...rem_engine.media.reading import natural_key
+from ...rem_engine.whole_files import is_disk_full
 from .previews import PreviewFrames
 from .schema import show_text, strip_preview
 
@@ -100,7 +100,7 @@ def disk_full_sentence(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_disk_full(error):
             raise
         raise RuntimeError(
             f"No space is left on the disk for {folder}: make room and run again; frames written so far are whole."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import shutil
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from ..progress import SILENT, Progress
 from ..sizes import gigabytes
-from ..whole_files import written_whole
+from ..whole_files import is_disk_full, written_whole
 from .adapter import Change, is_adapter, stored_change
 from .architecture import MODELSCOPE, architecture_id, describe, text_to_video_shapes
 from .base_signature import KEY, row_of_stored, sign_base
@@ -49,8 +48,6 @@ _CHANGE_PARTS = ("lora_up.weight", "lora_down.weight", "alpha")
 # `modelspec.implementation`, by architecture.
 _IMPLEMENTATIONS = {"modelscope-t2v": "diffusers"}
 _WAN_IMPLEMENTATION = "https://github.com/Wan-Video/Wan2.1"
-
-_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,7 @@ def convert(conversion: Conversion, progress: Progress = SILENT) -> Summary:
             f"Interrupted: nothing was written to {conversion.out}; run the same command again."
         ) from None
     except OSError as error:
-        if error.errno in _SPACE_ERRORS:
+        if is_disk_full(error):
             raise RuntimeError(
                 f"No space is left on the disk for {conversion.out}, and nothing was written: make room."
             ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dis
-import errno
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..memory import is_out_of_memory
+from ..whole_files import is_disk_full
 
 EXIT_UNFORESEEN = 1
 EXIT_ERROR = 2
@@ -127,7 +127,7 @@ class CommandLine:
             )
         if isinstance(error, (ValueError, RuntimeError, OSError)) and self._is_ours(error):
             return f"error: {error}", EXIT_ERROR
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             return "error: No space is left on the disk: make room, and run the same command again.", EXIT_ERROR
         if isinstance(error, OSError) and error.filename is not None and error.strerror:
             return f"error: {_file_error(error)}", EXIT_ERROR

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,35 +39,37 @@ class ImageShot(Shot):
         """Raises ValueError for an unreadable file, for frames of different sizes, or under 16 pixels."""
         super().__init__()
         self.name = name
-        self._files = tuple(files)
-        stated = image_info(self._files[0])
+        self.files = tuple(files)
+        stated = image_info(self.files[0])
         self.height, self.width, self.fps = stated.height, stated.width, stated.fps
         self.timecode, self.colour, self.pixel_aspect = stated.timecode, stated.colour, stated.pixel_aspect
-        check_frame_size(self._files[0].name, self.height, self.width)
-        _check_fits(self._files[0], stated)
-        for file in self._files[1:]:
+        check_frame_size(self.files[0].name, self.height, self.width)
+        _check_fits(self.files[0], stated)
+        for file in self.files[1:]:
             height, width = image_size(file)
             if (height, width) != (self.height, self.width):
                 raise ValueError(
-                    f"The frames of {name} differ in size: {self._files[0].name} is {self.width}x{self.height}, but "
+                    f"The frames of {name} differ in size: {self.files[0].name} is {self.width}x{self.height}, but "
                     f"{file.name} is {width}x{height}; bring them to one size, or keep one shot per folder."
                 )
 
     @property
     def frame_count(self) -> int:
-        return len(self._files)
+        return len(self.files)
 
     def reopen(self) -> ImageShot:
-        return ImageShot(self.name, self._files)
+        again = copy.copy(self)
+        again.close()  # frames that are kept are each reader's own
+        return again
 
     def _frame(self, index: int) -> np.ndarray:
-        pixels = read_exr(self._files[index]) if self._is_linear(index) else read_image(self._files[index])
+        pixels = read_exr(self.files[index]) if self._is_linear(index) else read_image(self.files[index])
         if pixels.shape[:2] != (self.height, self.width):
-            raise ValueError(f"{self._files[index].name} changed while the shot was read: start again.")
+            raise ValueError(f"{self.files[index].name} changed while the shot was read: start again.")
         return pixels
 
     def _is_linear(self, index: int) -> bool:
-        return self._files[index].suffix.lower() == ".exr"
+        return self.files[index].suffix.lower() == ".exr"
 
 
 def _check_fits(file: Path, info: ShotInfo) -> None:

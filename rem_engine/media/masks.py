@@ -16,6 +16,7 @@ from ..memory import check_fits
 from .exr import read_exr_mask
 from .images import ImageShot, read_image
 from .reading import IMAGE_SUFFIXES, shot_files
+from .shot import Shot
 from .video import VideoShot
 
 _GREY = 4 / 255  # channels of a grey picture differ by no more, after 8-bit colour conversion
@@ -28,12 +29,14 @@ class Masks:
 
     Attributes:
         path: where they are.
+        files: what they are made of.
         frame_count, height, width: how many, and their size in pixels.
         frames: gives them in order, one by one, float32 [H,W] in 0..1 (of soft.npz not clipped); memory does not grow
             with their number.
     """
 
     path: Path
+    files: tuple[Path, ...]
     frame_count: int
     height: int
     width: int
@@ -61,11 +64,17 @@ def open_masks(path: Path) -> Masks:
     if path.is_file() and suffix == ".npz":
         return _array_masks(path)
     if path.is_file() and suffix not in IMAGE_SUFFIXES:
-        with VideoShot(path) as shot:
-            return Masks(path, shot.frame_count, shot.height, shot.width, lambda: _video_frames(path))
-    files = shot_files(path)
-    pictures = ImageShot(path.name, files)
-    return Masks(path, len(files), pictures.height, pictures.width, lambda: (_picture(file) for file in files))
+        with VideoShot(path) as video:
+            return Masks(path, video.files, video.frame_count, video.height, video.width, lambda: _video_frames(video))
+    pictures = ImageShot(path.name, shot_files(path))
+    return Masks(
+        path,
+        pictures.files,
+        pictures.frame_count,
+        pictures.height,
+        pictures.width,
+        lambda: (_picture(file) for file in pictures.files),
+    )
 
 
 def _picture(file: Path) -> np.ndarray:
@@ -74,10 +83,10 @@ def _picture(file: Path) -> np.ndarray:
     return _grey(read_image(file), file.name)
 
 
-def _video_frames(path: Path) -> Iterator[np.ndarray]:
-    with VideoShot(path) as shot:
-        for index in range(shot.frame_count):
-            yield _grey(shot.read(index, index + 1)[0], f"Frame {index} of {path.name}")
+def _video_frames(video: Shot) -> Iterator[np.ndarray]:
+    with video.reopen() as frames:
+        for index in range(frames.frame_count):
+            yield _grey(frames.read(index, index + 1)[0], f"Frame {index} of {video.files[0].name}")
 
 
 def _grey(pixels: np.ndarray, name: str) -> np.ndarray:
@@ -94,7 +103,7 @@ def _grey(pixels: np.ndarray, name: str) -> np.ndarray:
 def _array_masks(path: Path) -> Masks:
     with _array(path) as ((count, height, width), _):
         check_fits(height * width * 4, f"The masks of {width}x{height} pixels in {path.name}")
-        return Masks(path, count, height, width, lambda: _array_frames(path))
+        return Masks(path, (path,), count, height, width, lambda: _array_frames(path))
 
 
 def _array_frames(path: Path) -> Iterator[np.ndarray]:

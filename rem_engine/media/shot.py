@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -40,6 +41,7 @@ class Shot(ABC):
 
     Attributes:
         name: file name without its suffix, or the folder's name.
+        files: what it is made of.
         height, width: size of every frame as displayed (after rotation), pixels.
         fps: frames per second, None for stills that do not say.
         timecode: of the first frame, HH:MM:SS:FF, or HH:MM:SS;FF for drop frame; None where there is none.
@@ -48,6 +50,7 @@ class Shot(ABC):
     """
 
     name: str
+    files: tuple[Path, ...]
     height: int
     width: int
     fps: Fraction | None

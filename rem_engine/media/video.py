@@ -41,7 +41,7 @@ class VideoShot(Shot):
     def __init__(self, path: Path) -> None:
         """Raises ValueError for a file that is no video, holds no frame, or is too small."""
         super().__init__()
-        self.name = path.stem
+        self.name, self.files = path.stem, (path,)
         self._path = path
         self._container: InputContainer | None = None
         self._frames: Iterator[VideoFrame] = iter(())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from ..whole_files import is_disk_full
 from .catalogue import KnownModel
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Hub:
         if isinstance(error, errors.HfHubHTTPError):
             status = getattr(error.response, "status_code", "an error")
             return RuntimeError(f"The hub refused {what} (HTTP {status}); try again later.")
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if is_disk_full(error):
             return RuntimeError(f"The disk became full while {what} arrived: make room and run the same command again.")
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         return RuntimeError(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..names import RESERVED_NAMES, RUN_FILE
+from ..names import RESERVED_NAMES, RUN_FILE, names_a_file
 from .layout import KINDS, MASK_DIGITS, STATE_FILE, FileKind
 
 _MOST_DIGITS = 20
@@ -109,7 +109,7 @@ def file_set(entry: Any) -> FileSet:
     if (
         not (isinstance(layer, str) and isinstance(shot, str))
         or not (_is_layer(layer) if "{layer}" in kind.file else layer == "")
-        or not (_is_file_name(shot) if kind.is_delivery else shot == "")
+        or not (names_a_file(shot) if kind.is_delivery else shot == "")
         or not all(type(number) is int and number >= 0 for number in numbers.values())
         or numbers.get("digits", 0) > _MOST_DIGITS
     ):
@@ -310,8 +310,4 @@ def _less(run: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _is_layer(name: str) -> bool:
-    return _is_file_name(name) and not name.startswith(".") and name.casefold() not in RESERVED_NAMES
-
-
-def _is_file_name(name: str) -> bool:
-    return name not in ("", ".", "..") and Path(name).name == name and "\0" not in name
+    return names_a_file(name) and not name.startswith(".") and name.casefold() not in RESERVED_NAMES

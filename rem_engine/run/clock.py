@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ..whole_files import is_disk_full
 from .folder import RunFolder
 
 if TYPE_CHECKING:
@@ -71,19 +72,24 @@ class Clock:
 
 
 @contextlib.contextmanager
-def explained_stop(folder: RunFolder, clock: Clock) -> Iterator[None]:
-    """Whatever stops a run, note how far it came; a full disk and Ctrl-C get a sentence that says how to go on."""
+def explained_stop(out: Path, note: Callable[[], None], where_it_stands: Callable[[], str]) -> Iterator[None]:
+    """Whatever stops a run, note how far it came; a full disk and Ctrl-C get a sentence that says how to go on.
+
+    Args:
+        out: where the run writes.
+        note: notes how far it came.
+        where_it_stands: sentences about it.
+    """
     try:
         yield
     except BaseException as error:
-        # On a full disk the note itself may not fit; the one after the last chunk then stands.
+        # On a full disk the note itself may not fit; the one before then stands.
         with contextlib.suppress(OSError):
-            folder.stop(clock.seconds())
+            note()
         if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(f"Interrupted. {where_it_stands(folder)}") from None
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            sentence = f"No space is left on the disk for {folder.out}: make room. {where_it_stands(folder)}"
-            raise RuntimeError(sentence) from error
+            raise KeyboardInterrupt(f"Interrupted. {where_it_stands()}") from None
+        if is_disk_full(error):
+            raise RuntimeError(f"No space is left on the disk for {out}: make room. {where_it_stands()}") from error
         raise
 
 

@@ -16,6 +16,7 @@ from ..media.matte_video import ProResWriter, WebMWriter
 from ..media.shot import ShotInfo
 from ..media.timecode import STILLS_FPS, parse_timecode, to_exr
 from ..media.writing import rgba_png, soft_png
+from ..names import names_a_file
 from ..whole_files import sync_file, sync_folder, temporary_name, written_together
 from .delivery_settings import DeliverySettings
 from .layout import KINDS, SEQUENCES, VIDEOS
@@ -61,7 +62,7 @@ class Delivery:
                 have.
         """
         for layer in layers:
-            if layer in ("", ".", "..") or Path(layer).name != layer:
+            if not names_a_file(layer):
                 raise ValueError(f"The layer name {layer!r} cannot name a folder: use letters, digits, _, - and dots.")
         if not layers or len(set(layers)) < len(layers):
             raise ValueError(f"A delivery needs layers of different names, not {', '.join(layers) or 'none'}.")

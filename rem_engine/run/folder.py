@@ -76,11 +76,10 @@ class RunFolder:
         return self._output.replaces
 
     def begin(self) -> None:
-        """Make the folders."""
-        self._output.begin()
+        """Note how much is there, and make the folders."""
+        self._output.begin(self._state(self.seconds))
         if not self._taken_over:
             self._make()
-        self.save_state(self.seconds)
 
     @property
     def kept(self) -> bool:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,23 +12,25 @@ import numpy as np
 import torch
 
 from ..devices import find_device
+from ..folder_lock import check_is_folder
 from ..matte import Frame, MatteSettings
 from ..matte.checks import check_finite
 from ..matte.frames import alpha_of, plate_of
 from ..media.masks import Masks, open_masks
-from ..media.reading import open_shot, shot_files
+from ..media.reading import open_shot
 from ..media.shot import Shot
 from ..names import RESERVED_NAMES, RUN_FILE, folder_names, names_a_layer
 from ..progress import SILENT, Progress
 from ..segment.cuts import CutFinder
 from ..segment.settings import check_cuts
 from .account import NoAccount, file_sets, read_runs
+from .clock import explained_stop
 from .coverage import Coverage
 from .delivery import Delivery
 from .delivery_settings import DeliverySettings
 from .fingerprint import content_hash, settings_hash
 from .layout import KINDS, STORED_MASKS, check_apart
-from .output import Claim, Output, claimed
+from .output import Claim, claimed
 from .pipeline import make_mattes, needs_plate, read_plate
 
 _KINDS_OF_MASKS = ("soft", "masks", "alpha")
@@ -73,8 +73,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         RuntimeError: the disk is full, there is no such device, or another run is writing to `job.out`.
         KeyboardInterrupt: with a sentence that says which frames are done.
     """
-    if job.out.exists() and not job.out.is_dir():
-        raise ValueError(f"{job.out} is a file: name a folder to write to.")
+    check_is_folder(job.out, "name a folder to write to")
     with open_shot(job.shot) as shot:
         layers = {name: _open_fitting(path, shot) for name, path in find_masks(job.masks).items()}
         check_cuts(() if job.cuts == "auto" else job.cuts, shot.frame_count)
@@ -91,12 +90,17 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
             "delivery": asdict(job.delivery),
         }
         with claimed(_claim(job, shot, layers, settings)) as output:
-            if output.whole is not None:
+            if output.is_there:
                 return None
             delivery = Delivery(output.work, shot.name, list(layers), shot.info, job.delivery)
             masked, coverage = _MaskedFrames(shot, list(layers.values()), job), Coverage("mattes", list(layers))
-            with _explained_stop(job, output, delivery, shot.frame_count):
-                output.begin()
+            with explained_stop(
+                job.out,
+                # What waits to replace others is of use to nobody, since mattes are not gone on with.
+                lambda: output.stop(None if output.replaces else {}),
+                lambda: _where_it_stands(0 if output.replaces else delivery.frames_in_sequences, shot.frame_count),
+            ):
+                output.begin({})
                 with delivery:
                     for frame in make_mattes(masked.frames(), job.matte, masked.cuts, device):
                         delivery.write(frame)
@@ -104,9 +108,15 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                         progress.update("mattes", frame.index + 1, shot.frame_count)
                 files = delivery.listing()
                 entries = [{"prompt": "", "name": name, "folder": name, "frames": shot.frame_count} for name in layers]
-                told = {"shot": {"name": shot.name, "path": str(job.shot)}, "settings": settings, "prompts": entries}
                 warnings = coverage.warnings()
-                output.finish({**told, "delivery": {"name": shot.name, "files": files}, "warnings": warnings})
+                run = {
+                    "shot": {"name": shot.name, "path": str(job.shot)},
+                    "settings": settings,
+                    "prompts": entries,
+                    "delivery": {"name": shot.name, "files": files},
+                    "warnings": warnings,
+                }
+                output.finish(run)
         for warning in warnings:
             progress.say(warning["sentence"])
         return files
@@ -114,7 +124,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
 
 def _claim(job: MatteJob, shot: Shot, layers: Mapping[str, Masks], settings: Mapping[str, Any]) -> Claim:
     form, names = job.delivery, list(layers)
-    read = [shot_files(path.expanduser()) for path in (job.shot, *(masks.path for masks in layers.values()))]
+    read = [shot.files, *(masks.files for masks in layers.values())]
     return Claim(
         job.out,
         tuple(file_sets(form.kinds, names, shot.frame_count, shot.name, form.start, form.padding)),
@@ -232,22 +242,7 @@ class _MaskedFrames:
         yield from ahead
 
 
-@contextmanager
-def _explained_stop(job: MatteJob, output: Output, delivery: Delivery, frame_count: int) -> Iterator[None]:
-    """Whatever stops a run, note what is there; a full disk and Ctrl-C get a sentence that says what is done."""
-    try:
-        yield
-    except BaseException as error:
-        # Where it replaces nothing; otherwise nobody can use what is hidden, since mattes are not gone on with.
-        with suppress(OSError):
-            output.stop(None if output.replaces else {})
-        if not isinstance(error, (KeyboardInterrupt, OSError)):
-            raise
-        done = 0 if output.replaces else delivery.frames_in_sequences
-        kept = f"Frames 0 to {done - 1} of {frame_count} are whole; t" if done else "T"
-        sentence = f"{kept}he same command run again starts at the first frame."
-        if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(f"Interrupted. {sentence}") from None
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise RuntimeError(f"No space is left on the disk for {job.out}: make room. {sentence}") from error
+def _where_it_stands(done: int, frame_count: int) -> str:
+    """What of a stopped run is whole, and what the same command does next."""
+    whole = f"Frames 0 to {done - 1} of {frame_count} are whole; t" if done else "T"
+    return f"{whole}he same command run again starts at the first frame."

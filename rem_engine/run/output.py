@@ -62,7 +62,7 @@ class Output:
     Attributes:
         out: the folder.
         work: below which the run's files are written until it is whole; `layout.FILES` says where.
-        whole: what run.json says of the same run, where it is there and whole already: there is nothing to do.
+        is_there: whether the same run is there already, whole: there is nothing to do.
         progress: how far the same run came before it was stopped; {} where it begins.
     """
 
@@ -72,10 +72,10 @@ class Output:
         self._runs, self._others = self._accounts()
         if self._complete_the_unfinished():
             self._runs, self._others = self._accounts()
-        self.whole = self._same_run()
-        if self.whole is None:
+        self.is_there = self._is_there()
+        if not self.is_there:
             self._check_foreign()
-        taken_up = None if self.whole else self._taken_up()
+        taken_up = None if self.is_there else self._taken_up()
         self.progress = {} if taken_up is None else taken_up.progress.get("state", {})
         if taken_up is None:
             staged = any(in_the_place_of(files, self.out) for files in claim.files)
@@ -106,11 +106,11 @@ class Output:
         """Frames that every sequence of these kinds has."""
         return min(len(files.present(self.work)) for files in self._record.files if files.kind in kinds)
 
-    def begin(self) -> None:
-        """Note what is to be written, before anything is."""
+    def begin(self, state: dict[str, Any]) -> None:
+        """Note what is to be written, and how much of it is there, before anything is."""
         self._sweep()
         self.work.mkdir(parents=True, exist_ok=True)
-        self.save(self.progress)
+        self.save(state)
 
     def save(self, state: dict[str, Any]) -> None:
         """Note how far the run came; `progress` of a later one that takes it up."""
@@ -155,8 +155,8 @@ class Output:
             left = record.without(files)
             if left.files not in ((), record.files) and not record.progress["staging"]:
                 runs.append(replace(left, run={**left.run, "stopped": True}))
-        told = {**run, **{name: self._record.run[name] for name in ("fingerprint", "plate")}}
-        content = run_json([Record(told, files), *runs])
+        run = {**run, **{name: self._record.run[name] for name in ("fingerprint", "plate")}}
+        content = run_json([Record(run, files), *runs])
         sync_disks()  # run.json is about to vouch for the files, and to replace others
         commit = {
             "run": content,
@@ -183,15 +183,16 @@ class Output:
                 found.append([])
         return found[0], found[1]
 
-    def _same_run(self) -> dict[str, Any] | None:
+    def _is_there(self) -> bool:
         claim = self._claim
         if claim.fingerprint is None or claim.again:
-            return None
-        for record in self._runs:
-            same = (record.fingerprint, record.run.get("plate")) == (claim.fingerprint, claim.plate)
-            if same and {*record.files} == {*claim.files} and record.is_in(self.out):
-                return record.run
-        return None
+            return False
+        return any(
+            (record.fingerprint, record.run.get("plate")) == (claim.fingerprint, claim.plate)
+            and {*record.files} == {*claim.files}
+            and record.is_in(self.out)
+            for record in self._runs
+        )
 
     def _taken_up(self) -> Record | None:
         """The same run, stopped."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..devices import find_device
-from ..media.reading import open_shot, shot_files
+from ..folder_lock import check_is_folder
+from ..media.reading import open_shot
 from ..progress import SILENT, Progress
 from ..segment.settings import SegmentSettings, check_cuts
 from ..setting import settings_of
@@ -58,12 +59,12 @@ def segment_file(
     from ..backbones.checkpoint import checkpoint_paths
 
     started = time.perf_counter()
-    if job.out.exists() and not job.out.is_dir():
-        raise ValueError(f"{job.out} is a file: name a folder to write to.")
+    check_is_folder(job.out, "name a folder to write to")
     with open_shot(path) as shot:
         frame_count = shot.frame_count  # also finds a truncated file
         shot.read(0, 1)
-        _check_model(model, frame_count)
+        _check_settings(model, frame_count)
+        device = find_device(model["device"])
         settings = {
             "prompts": prompts,
             **model,
@@ -73,15 +74,14 @@ def segment_file(
             "matte": asdict(job.matte),
             "delivery": asdict(job.delivery),
         }
-        files = shot_files(path.expanduser())
-        fingerprint = settings_hash(settings, [*files, *_model_files(model)])
-        provenance = Provenance(str(path), fingerprint, content_hash(files))
-        job = replace(job, device=find_device(model["device"]), provenance=provenance)
+        fingerprint = settings_hash(settings, [*shot.files, *_model_files(model)])
+        provenance = Provenance(str(path), fingerprint, content_hash(shot.files))
+        job = replace(job, device=device, provenance=provenance)
         with claimed(job.claim(shot)) as output:
             # Of every kind, and of other layers, so that no shot is ever taken out of the folder that is written to.
             written = {*(layer.name for layer in job.written_layers), *output.earlier_layers}
             check_apart([path], job.out, written, shot.name, KINDS)
-            if output.whole is not None:
+            if output.is_there:
                 return None
             _check_space(job, shot)
             from ..segment.load import load_segmenter
@@ -92,15 +92,11 @@ def segment_file(
             return segment_to_output(segmenter, shot, replace(job, provenance=provenance), output, progress=progress)
 
 
-def _check_model(model: Mapping[str, Any], frame_count: int) -> None:
+def _check_settings(model: Mapping[str, Any], frame_count: int) -> None:
     """Refuse what needs no model to be seen as wrong."""
-    from ..backbones.load import find_model_folder
-
     settings = SegmentSettings(**{name: model[name] for name in settings_of(SegmentSettings)})
     if settings.cuts != "auto":
         check_cuts(settings.cuts, frame_count)
-    find_device(model["device"])
-    find_model_folder(model["model"])
 
 
 def _check_space(job: SegmentJob, shot: Shot) -> None:

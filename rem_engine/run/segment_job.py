@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from ..segment.segmenter import Segmenter
 from ..segment.settings import MaskSettings
 from ..whole_files import written_whole
 from .account import file_sets
-from .clock import Clock, explained_stop
+from .clock import Clock, explained_stop, where_it_stands
 from .coverage import Coverage, warnings_of
 from .delivery import Delivery
 from .delivery_settings import DeliverySettings
@@ -196,7 +197,10 @@ def segment_to_output(
     clock = Clock(looking, folder.seconds, job.provenance.load_seconds)
     if folder.whole_frames:
         progress.say(f"Going on at frame {folder.whole_frames} of {folder.frame_count}.")
-    with explained_stop(folder, clock):
+    stopping = partial(
+        explained_stop, folder.out, lambda: folder.stop(clock.seconds()), partial(where_it_stands, folder)
+    )
+    with stopping():
         folder.begin()
         delivery = Delivery(
             folder.work,
@@ -228,7 +232,7 @@ def segment_to_output(
     warnings = warnings_of(masks_coverage, mattes_coverage)
     for warning in warnings:
         progress.say(warning["sentence"])
-    with explained_stop(folder, clock):
+    with stopping():
         run = {
             "shot": {
                 "name": name,

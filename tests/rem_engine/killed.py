@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 
 def killed_at(moment: int, below: Path, work: Callable[[], object]) -> bool:
     """Do work in a forked process that is killed (SIGKILL) before it changes files for the `moment`-th time.
@@ -22,7 +24,7 @@ def killed_at(moment: int, below: Path, work: Callable[[], object]) -> bool:
     """
     child = os.fork()
     if child == 0:
-        signal.alarm(120)
+        _begin()
         _die_at(moment, str(below))
         try:
             work()
@@ -38,7 +40,7 @@ def changes_of(below: Path, work: Callable[[], object]) -> int:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        signal.alarm(120)
+        _begin()
         counted = _die_at(0, str(below))
         try:
             work()
@@ -50,6 +52,11 @@ def changes_of(below: Path, work: Callable[[], object]) -> int:
         count = int(answer.read())
     os.waitpid(child, 0)
     return count
+
+
+def _begin() -> None:
+    signal.alarm(120)
+    torch.set_num_threads(1)  # a fork has none of its parent's threads, and torch would wait for them
 
 
 def _die_at(moment: int, below: str) -> Callable[[], int]:

@@ -33,6 +33,7 @@ def test_a_temporary_name_fits_where_the_final_one_does(tmp_path: Path) -> None:
         temporary = temporary_name(tmp_path / name)
         temporary.write_bytes(b"")
         assert temporary.name.startswith(".") and name.startswith(meant_for(temporary.name))
+    assert meant_for(temporary_name(tmp_path / f"{'x' * 180}.1001.exr").name) == f"{'x' * 180}.1001.exr"
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -17,7 +17,7 @@ from red_model import FRAMES, HEIGHT, NEUTRAL, WIDTH, RedBackbone, check_refused
 from rem_engine import Segmenter
 from rem_engine.commands.cli import main
 from rem_engine.matte import MatteSettings, chain
-from rem_engine.media import open_shot
+from rem_engine.media import images, open_shot
 from rem_engine.run.delivery_settings import DeliverySettings
 from rem_engine.run.layout import WRITABLE
 from rem_engine.segment.close_up import CloseUp
@@ -283,6 +283,15 @@ def test_the_matte_stage_computes_on_the_device_that_was_asked_for(
     assert devices == [torch.device("cpu", 0)] * FRAMES
     expected = files_of(tmp_path / "expected" / "smoke" / "alpha")
     assert files_of(out / "smoke" / "alpha") == expected and len(expected) == FRAMES
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_every_header_of_a_shot_is_read_once(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_headers = []
+    info = images.image_info
+    monkeypatch.setattr(images, "image_info", lambda file: read_headers.append(file.name) or info(file))
+    assert deliver(shot, tmp_path / "out", "--write", "masks,overlay,exr", "--close-up", prompts=("red", "blue")) == 0
+    assert sorted(read_headers) == sorted(f"f{number}.png" for number in range(FRAMES))
 
 
 @pytest.mark.usefixtures("fake_model")

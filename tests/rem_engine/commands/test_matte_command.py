@@ -16,6 +16,7 @@ from red_model import FRAMES, HEIGHT, NEUTRAL, PROMPTS, WIDTH, check_refused, fi
 from stops import disk_full, stop_at
 
 from rem_engine.commands.cli import main
+from rem_engine.media import video
 from rem_engine.run.delivery import Delivery
 from rem_engine.run.matte_job import find_masks
 
@@ -40,6 +41,15 @@ def masks(tmp_path: Path, truth: np.ndarray) -> Path:
     for number, mask in enumerate(truth):
         cv2.imwrite(str(folder / f"m{number}.png"), mask)
     return folder
+
+
+def write_video(path: Path, masks: np.ndarray) -> None:
+    with av.open(path, "w") as container:
+        stream = container.add_stream("ffv1", rate=24)
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "gray16le"
+        for mask in masks:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(mask, format="gray16le")))
+        container.mux(stream.encode())
 
 
 def alphas(out: Path, layer: str = "car") -> np.ndarray:
@@ -81,12 +91,7 @@ def test_every_form_of_mask_is_read_as_it_is(shot: Path, tmp_path: Path, masks: 
         OpenEXR.File(header, {"Y": value}).write(str(tmp_path / "y" / f"{number}.exr"))
         channels = {"R": colour, "G": colour, "B": colour * 0, "A": value}
         OpenEXR.File(header, channels).write(str(tmp_path / "a" / f"{number}.exr"))
-    with av.open(tmp_path / "grey.mkv", "w") as container:
-        stream = container.add_stream("ffv1", rate=24)
-        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "gray16le"
-        for mask in truth:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(mask, format="gray16le")))
-        container.mux(stream.encode())
+    write_video(tmp_path / "grey.mkv", truth)
     given = {"car": masks, **{name: tmp_path / name for name in ("eight", "rgb", "y", "a")}}
     given["video"] = tmp_path / "grey.mkv"
     arguments = [argument for name, path in given.items() for argument in ("--masks", f"{name}={path}")]
@@ -97,6 +102,17 @@ def test_every_form_of_mask_is_read_as_it_is(shot: Path, tmp_path: Path, masks: 
     for name in ("eight", "rgb"):
         np.testing.assert_array_equal(alphas(tmp_path / "out", name), eight.astype(np.uint16) * 257)
     np.testing.assert_allclose(alphas(tmp_path / "out", "video"), truth.astype(int), atol=2)
+
+
+def test_the_frames_of_a_matte_video_are_counted_once(
+    shot: Path, tmp_path: Path, truth: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+    count = video._count_frames  # decodes them all, unless each stands alone
+    monkeypatch.setattr(video, "_count_frames", lambda *given: counted.append(given) or count(*given))
+    write_video(tmp_path / "car.mkv", truth)
+    assert matte(shot, tmp_path / "car.mkv", tmp_path / "out") == 0
+    assert len(counted) == 1
 
 
 def test_a_threshold_makes_a_mask_solid(shot: Path, tmp_path: Path, masks: Path, truth: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,8 +22,10 @@ from stops import disk_full, disk_full_at, stop_at
 import rem_engine.run.folder
 from rem_engine import Segmenter
 from rem_engine.commands.cli import main
+from rem_engine.folder_lock import LOCK_FILE
 from rem_engine.names import folder_names
 from rem_engine.run.folder import RunFolder
+from rem_engine.run.layout import array_file
 
 ROOT = Path(__file__).parents[3]
 
@@ -107,6 +110,33 @@ def test_another_run_starts_at_the_first_frame(
     assert "Going on" not in capsys.readouterr().err
     assert segment(shot, tmp_path / "fresh", *options) == 0
     assert pictures_of(out) == pictures_of(tmp_path / "fresh")
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_a_run_that_began_anew_and_was_killed_does_not_go_on_from_arrays_that_it_emptied(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, killed = tmp_path / "out", tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        stopper = StopAt(RunFolder._write_array, 19, KeyboardInterrupt())
+        patch.setattr(RunFolder, "_write_array", lambda *arguments: stopper(*arguments))
+        assert segment(shot, out, "--write", "npz") == 130
+    array_file(out, "the_smoke").unlink()
+    make = RunFolder._make
+
+    def make_and_be_killed(folder: RunFolder) -> None:
+        make(folder)
+        shutil.copytree(out, killed, ignore=shutil.ignore_patterns(LOCK_FILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "_make", make_and_be_killed)
+        assert segment(shot, out, "--write", "npz") == 0
+    capsys.readouterr()
+    assert segment(shot, killed, "--write", "npz") == 0
+    assert "Going on" not in capsys.readouterr().err
+    for folder in folder_names(PROMPTS):
+        with np.load(out / folder / "soft.npz") as first, np.load(killed / folder / "soft.npz") as second:
+            np.testing.assert_array_equal(first["soft"], second["soft"])
 
 
 @pytest.mark.usefixtures("fake_model")
