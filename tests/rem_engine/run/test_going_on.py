@@ -117,9 +117,7 @@ def test_a_run_that_began_anew_and_was_killed_does_not_go_on_from_arrays_that_it
     shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, killed = tmp_path / "out", tmp_path / "killed"
-    with monkeypatch.context() as patch:
-        stopper = StopAt(RunFolder._write_array, 19, KeyboardInterrupt())
-        patch.setattr(RunFolder, "_write_array", lambda *arguments: stopper(*arguments))
+    with stop_at(19, RunFolder, "_write_array"):
         assert segment(shot, out, "--write", "npz") == 130
     array_file(out, "the_smoke").unlink()
     make = RunFolder._make
