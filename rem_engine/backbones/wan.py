@@ -18,6 +18,7 @@ from .base import TEXT_ROWS, WAN, Network, OneAtATime, fit_text_rows, queued, wa
 from .checkpoint import Paths, open_checkpoint
 from .configuration import build, of_transformers, read_defaults
 from .folder import check_parts, fill, load_component, load_tokenizer
+from .vae import OnePassVAE, mark_per_frame, one_pass_bytes, takes_one_pass
 
 # Parts of the transformer that stay float32 beside a half-precision rest, as REM's released code loads it.
 _FLOAT32_PARTS = (
@@ -26,6 +27,9 @@ _FLOAT32_PARTS = (
 )  # fmt: skip
 _TIED_EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
 _TOKENS_READ = 512  # REM's released code tokenises with this limit
+# What the VAE may take for a clip in one pass: all of REM-mini's, and Wan's short ones. It does not depend on what is
+# free, so that an interrupted run goes on with the same numbers.
+_ONE_PASS_BYTES = 4 << 30
 
 
 class WanBackbone(OneAtATime):
@@ -68,13 +72,21 @@ class WanBackbone(OneAtATime):
         # In float32; rounded to bfloat16, as in the authors' GPU run, they move latents by up to 0.009.
         statistics = torch.tensor([vae.config.latents_mean, vae.config.latents_std], device=self.device)
         self._mean, self._std = statistics.view(2, 1, -1, 1, 1, 1)
+        self._one_pass: OnePassVAE | None = None
+        if takes_one_pass(vae):
+            mark_per_frame(vae)
+            self._one_pass = OnePassVAE(vae)
 
     @queued
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
         """Frames [T,3,H,W] in -1..1, T = 4k+1 -> normalised latents [1,16,t,H/8,W/8], the mode of the posterior."""
         clip = rearrange(frames.to(self.device, torch.float32), "t c h w -> 1 c t h w")
-        return (self.vae.encode(clip).latent_dist.mode() - self._mean) / self._std
+        if self._one_pass and self._fits(*clip.shape[2:]):
+            latents, _ = self._one_pass.encode(clip)
+        else:
+            latents = self.vae.encode(clip).latent_dist.mode()
+        return (latents - self._mean) / self._std
 
     @queued
     @torch.no_grad()
@@ -137,8 +149,17 @@ class WanBackbone(OneAtATime):
     @torch.no_grad()
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
         """Normalised mask latents [1,16,t,h,w] -> [4t-3,3,8h,8w], clamped to -1..1; a mask's values lie in 0..1."""
-        decoded = self.vae.decode(self.denormalise(mask_latents), return_dict=False)[0]
+        latents = self.denormalise(mask_latents)
+        count, height, width = latents.shape[2:]
+        pixels = WAN.pixels_per_latent
+        if self._one_pass and self._fits(1 + (count - 1) * WAN.frames_per_latent, height * pixels, width * pixels):
+            decoded = self._one_pass.decode(latents).clamp_(-1.0, 1.0)
+        else:
+            decoded = self.vae.decode(latents, return_dict=False)[0]
         return rearrange(decoded, "1 c t h w -> t c h w")
+
+    def _fits(self, frames: int, height: int, width: int) -> bool:
+        return one_pass_bytes(self.vae, frames, height, width) <= _ONE_PASS_BYTES
 
     def denormalise(self, latents: Tensor) -> Tensor:
         """Normalised latents [B,16,t,h,w] as the VAE has them."""

@@ -12,8 +12,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from rem_engine.backbones.base import TEXT_ROWS, WAN, Network
+from rem_engine.backbones.vae import OnePassVAE
 
-from ..model.clip_vae import ClipVAE
 from ..model.trainable import freeze_parts
 from ..settings import OptimSettings, load_settings
 from .latents import Latents
@@ -196,5 +196,5 @@ def _typed(rng: np.random.Generator, sentence: str) -> str:
 def decode_row(vae: Network, latents: Tensor) -> Tensor:
     """The last frames of normalised latents [B,16,t,h,w] side by side: [3,H,B*W] in 0..1."""
     mean, std = latent_statistics(vae)
-    frames = ClipVAE(vae).decode(latents * std + mean)[:, :, -1]
+    frames = OnePassVAE(vae).decode(latents * std + mean)[:, :, -1]
     return rearrange(frames.add(1).div(2).clamp(0, 1), "b c h w -> c h (b w)")

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from rem_engine.backbones.base import WAN, Network
+from rem_engine.backbones.vae import OnePassVAE
 from rem_engine.progress import SILENT, Progress
 from rem_engine.whole_files import written_whole
 
 from ..data.fingerprint import ENCODING_PARTS, module_hash
-from ..model.clip_vae import ClipVAE
 from .pool import Pool
 from .vae import latent_statistics, mask_tensor, video_tensor
 
@@ -68,7 +68,7 @@ def encode_pool(pool: Pool, vae: Network, folder: Path, progress: Progress = SIL
     if done == count:
         return Latents(folder, pool)
 
-    clip_vae = ClipVAE(vae)
+    clip_vae = OnePassVAE(vae)
     mean, std = latent_statistics(vae)
 
     def encode(clips: Tensor) -> np.ndarray:

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from rem_engine.backbones.base import WAN, Network
+from rem_engine.backbones.vae import OnePassVAE, mark_per_frame
 
-from ..model.clip_vae import ClipVAE, make_per_frame
 from ..settings import OptimSettings
 from .pool import Pool
 from .settings import MiniSettings
@@ -34,6 +34,8 @@ CROP = 64
 """Side of the crops both autoencoding stages learn on, pixels; the decoder's last stage sees whole frames."""
 SHORT_BATCH, LONG_BATCH, DECODER_BATCH = (3, 3), (2, 2), (1, 3)
 """Videos and mattes of a step."""
+PER_FRAME_STAGES = 2
+"""Stages at full and half resolution (of four) whose convolutions look at one frame in REM-mini's VAE."""
 
 
 def new_vae(settings: MiniSettings) -> Network:
@@ -49,6 +51,32 @@ def new_vae(settings: MiniSettings) -> Network:
         vae.quant_conv.weight[WAN.latent_channels :] = 0
         vae.quant_conv.bias[WAN.latent_channels :] = 2 * math.log(LATENT_NOISE)
     return vae
+
+
+def spatial_convolutions(vae: Network) -> list[Network]:
+    """The causal convolutions of the two highest resolutions, which REM-mini keeps per-frame.
+
+    Args:
+        vae: diffusers' `AutoencoderKLWan` with two residual blocks per stage.
+
+    Returns:
+        Modules with a temporal kernel of three whose first two taps REM-mini holds at zero.
+    """
+    encoder, decoder = vae.encoder, vae.decoder
+    # down_blocks: two residual blocks and a resampling per stage
+    parts = [encoder.conv_in, *encoder.down_blocks[: 3 * PER_FRAME_STAGES - 1]]
+    parts += [*decoder.up_blocks[-PER_FRAME_STAGES:], decoder.conv_out]
+    convs = [m for part in parts for m in part.modules() if isinstance(m, nn.Conv3d) and m.kernel_size[0] == 3]
+    # the resampling convolutions in time of up_blocks[-2] do not exist: it upsamples in space only
+    return [m for m in convs if m.kernel_size[1] == 3]
+
+
+def make_per_frame(vae: Network) -> None:
+    """Zero the earlier temporal taps of `spatial_convolutions` and mark them, in place."""
+    with torch.no_grad():
+        for conv in spatial_convolutions(vae):
+            conv.weight[:, :, :-1].zero_()
+    mark_per_frame(vae)
 
 
 def video_tensor(frames: np.ndarray) -> Tensor:
@@ -113,7 +141,7 @@ def _loss(pool: Pool, stage: _Stage, step: int) -> tuple[Tensor, dict[str, float
 
 
 @torch.no_grad()
-def _pictures(pool: Pool, stage: _Stage, clip_vae: ClipVAE) -> Tensor:
+def _pictures(pool: Pool, stage: _Stage, clip_vae: OnePassVAE) -> Tensor:
     clips = torch.cat(_batch(pool, stage, 0))
     decoded = clip_vae.decode(clip_vae.encode(clips)[0])
     rows = torch.cat([clips[:, :, -1], decoded[:, :, -1]], dim=2).add(1).div(2).clamp(0, 1)
@@ -127,7 +155,7 @@ def train_vae(pool: Pool, settings: MiniSettings, work: Path, compile_model: boo
         diffusers' `AutoencoderKLWan` with averaged weights, latents not yet standardised.
     """
     vae = new_vae(settings)
-    clip_vae = ClipVAE(vae)
+    clip_vae = OnePassVAE(vae)
 
     def objective(clips: Tensor, noise: Tensor, videos: int) -> tuple[Tensor, Tensor, Tensor]:
         latents = clip_vae.encode(clips)[0]
@@ -168,7 +196,7 @@ def train_vae(pool: Pool, settings: MiniSettings, work: Path, compile_model: boo
 @torch.no_grad()
 def mask_carry(vae: Network, pool: Pool, count: int = 64) -> float:
     """Mean J of thresholded decode(encode(mask)) over mattes of a pool."""
-    clip_vae, scores = ClipVAE(vae), []
+    clip_vae, scores = OnePassVAE(vae), []
     for index in range(min(count, len(pool))):
         for target in pool.targets[index]:
             masks = mask_tensor(pool.matte(index, target)[None])
@@ -187,7 +215,7 @@ def standardise(vae: Network, pool: Pool, count: int = 400) -> None:
     Afterwards Wan's published latents_mean and latents_std normalise this VAE's latents: `(z - mean) / std` of videos
     has about zero mean and unit deviation in every channel. The decoder's output stays the same.
     """
-    clip_vae = ClipVAE(vae)
+    clip_vae = OnePassVAE(vae)
     latents = torch.cat([clip_vae.encode(video_tensor(pool.frames[i : i + 8]))[0] for i in range(0, count, 8)])
     mean, std = latents.mean(dim=(0, 2, 3, 4)), latents.std(dim=(0, 2, 3, 4))
     wan_mean, wan_std = (each.flatten() for each in latent_statistics(vae))

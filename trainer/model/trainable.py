@@ -16,10 +16,10 @@ from rem_engine.backbones.base import Backbone, FamilyKey, Network
 from rem_engine.backbones.folder import family_of
 from rem_engine.backbones.load import find_model_folder
 from rem_engine.backbones.modelscope import NO_NOISE, ModelScopeBackbone, load_modelscope
+from rem_engine.backbones.vae import OnePassVAE
 from rem_engine.backbones.wan import WanBackbone, load_wan
 
 from ..data.clean_text import clean_prompt
-from .clip_vae import ClipVAE, mark_per_frame
 from .decoders import new_head
 
 if TYPE_CHECKING:
@@ -214,7 +214,6 @@ class WanTrainable(Trainable):
 
     def __init__(self, backbone: WanBackbone) -> None:
         super().__init__(backbone, backbone.transformer)
-        mark_per_frame(backbone.vae)
 
     def draw_noise(self, latents: Tensor, seeds: Sequence[int]) -> Tensor | None:
         """See `Trainable.draw_noise`."""
@@ -241,7 +240,7 @@ class WanTrainable(Trainable):
 
     def decode(self, latents: Tensor) -> Tensor:
         """See `Trainable.decode`."""
-        return ClipVAE(self.backbone.vae).decode(self.backbone.denormalise(latents))
+        return OnePassVAE(self.backbone.vae).decode(self.backbone.denormalise(latents))
 
     def _blocks(self) -> nn.ModuleList:
         return self.denoiser.blocks

@@ -1,9 +1,9 @@
-"""The Wan2.1 VAE over whole clips, for training.
+"""Wan2.1's VAE over whole clips in one pass.
 
-diffusers runs `AutoencoderKLWan` four frames at a time with cached features, which suits long shots; training wants
-one differentiable pass over a short clip. The functions here compute the same latents and frames from the same module
-(the tests compare them with diffusers), with one saving: a causal convolution whose earlier temporal taps are zero is
-a 2-D convolution of each frame, and so is any causal convolution of a single frame.
+diffusers runs `AutoencoderKLWan` four frames at a time with cached features, which bounds the memory of long clips.
+Here a clip goes through at once and differentiably, by the same weights and to the same latents and frames but for
+rounding (the tests compare both), and with one saving: a causal convolution whose earlier temporal taps are zero is a
+2-D convolution of each frame, and so is any causal convolution of a single frame.
 """
 
 from __future__ import annotations
@@ -13,52 +13,41 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from rem_engine.backbones.base import Network
+from .base import Network
 
-PER_FRAME_STAGES = 2
-"""Stages at full and half resolution (of four) whose convolutions look at one frame in REM-mini's VAE."""
-
-
-def spatial_convolutions(vae: Network) -> list[Network]:
-    """The causal convolutions of the two highest resolutions, which REM-mini keeps per-frame.
-
-    Args:
-        vae: diffusers' `AutoencoderKLWan` with two residual blocks per stage.
-
-    Returns:
-        Modules with a temporal kernel of three whose first two taps REM-mini holds at zero.
-    """
-    encoder, decoder = vae.encoder, vae.decoder
-    # down_blocks: two residual blocks and a resampling per stage
-    parts = [encoder.conv_in, *encoder.down_blocks[: 3 * PER_FRAME_STAGES - 1]]
-    parts += [*decoder.up_blocks[-PER_FRAME_STAGES:], decoder.conv_out]
-    convs = [m for part in parts for m in part.modules() if isinstance(m, nn.Conv3d) and m.kernel_size[0] == 3]
-    # the resampling convolutions in time of up_blocks[-2] do not exist: it upsamples in space only
-    return [m for m in convs if m.kernel_size[1] == 3]
-
-
-def make_per_frame(vae: Network) -> None:
-    """Zero the earlier temporal taps of `spatial_convolutions` and mark them, in place."""
-    for conv in spatial_convolutions(vae):
-        with torch.no_grad():
-            conv.weight[:, :, :-1].zero_()
-        conv.per_frame = True
+_LIVE_TENSORS = 6  # at full size and width, at the peak of a pass
 
 
 def mark_per_frame(vae: Network) -> None:
-    """Mark the `spatial_convolutions` whose earlier temporal taps are zero, as REM-mini's are, in place.
+    """Mark the causal convolutions whose earlier temporal taps are all zero, as most of REM-mini's are, in place.
 
     A mark saves time and changes no value; in training it keeps those taps at zero.
     """
-    for conv in spatial_convolutions(vae):
+    convs: list[Network] = [m for m in vae.modules() if isinstance(m, nn.Conv3d) and m.kernel_size == (3, 3, 3)]
+    for conv in convs:
         conv.per_frame = not conv.weight[:, :, :-1].any()
 
 
-class ClipVAE:
+def takes_one_pass(vae: Network) -> bool:
+    """Whether a VAE has the parts that `OnePassVAE` knows: those of Wan2.1, of any width and depth."""
+    config = vae.config
+    return not config.is_residual and config.patch_size is None and not config.attn_scales
+
+
+def one_pass_bytes(vae: Network, frames: int, height: int, width: int) -> int:
+    """Bytes that a pass over a clip takes at its peak, encoding or decoding: an upper bound, as measured.
+
+    Args:
+        frames, height, width: of the clip, pixels.
+    """
+    return _LIVE_TENSORS * vae.config.base_dim * frames * height * width * 4
+
+
+class OnePassVAE:
     """Encode and decode clips [B,3,T,H,W] with T = 4k+1 in one pass.
 
     Args:
-        vae: diffusers' `AutoencoderKLWan`; its parameters are used, not copied.
+        vae: diffusers' `AutoencoderKLWan` that `takes_one_pass`; its parameters are used, not copied.
     """
 
     def __init__(self, vae: Network) -> None:

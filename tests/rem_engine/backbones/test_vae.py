@@ -6,8 +6,10 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan
 
-from trainer.mini.vae import standardise
-from trainer.model.clip_vae import ClipVAE, make_per_frame, spatial_convolutions
+from rem_engine.backbones import wan
+from rem_engine.backbones.load import load_backbone
+from rem_engine.backbones.vae import OnePassVAE, takes_one_pass
+from trainer.mini.vae import make_per_frame, spatial_convolutions, standardise
 
 
 @pytest.fixture(scope="module", params=(False, True), ids=("all_taps", "per_frame"))
@@ -23,11 +25,37 @@ def vae(request: pytest.FixtureRequest) -> AutoencoderKLWan:
 def test_latents_and_frames_are_those_of_diffusers(vae: AutoencoderKLWan, frames: int) -> None:
     clips = torch.rand(2, 3, frames, 32, 48, generator=torch.Generator().manual_seed(frames)) * 2 - 1
     expected = vae.encode(clips).latent_dist
-    mean, log_variance = ClipVAE(vae).encode(clips)
+    mean, log_variance = OnePassVAE(vae).encode(clips)
     torch.testing.assert_close(mean, expected.mean, atol=1e-5, rtol=0)
     torch.testing.assert_close(log_variance, expected.logvar, atol=1e-5, rtol=0)
-    decoded = ClipVAE(vae).decode(mean).clamp(-1, 1)
+    decoded = OnePassVAE(vae).decode(mean).clamp(-1, 1)
     torch.testing.assert_close(decoded, vae.decode(expected.mean).sample, atol=2e-5, rtol=0)
+
+
+def test_the_engine_takes_short_clips_in_one_pass_and_long_ones_as_diffusers_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backbone = load_backbone("mini", device="cpu")
+    frames = torch.rand(9, 3, 32, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    mean, std = (torch.tensor(backbone.vae.config[f"latents_{name}"]).view(1, -1, 1, 1, 1) for name in ("mean", "std"))
+    with torch.no_grad():
+        encoded = backbone.vae.encode(frames.transpose(0, 1)[None]).latent_dist.mode()
+        expected = (encoded - mean) / std, backbone.vae.decode(encoded).sample[0].transpose(0, 1)
+    calls = []
+    for name in ("encode", "decode"):
+        method = getattr(backbone.vae, name)
+        monkeypatch.setattr(backbone.vae, name, lambda *a, method=method, **k: calls.append(method) or method(*a, **k))
+    for bound, of_diffusers in ((1 << 40, 0), (1 << 10, 2)):
+        monkeypatch.setattr(wan, "_ONE_PASS_BYTES", bound)
+        latents = backbone.encode_video(frames)
+        torch.testing.assert_close(latents, expected[0], atol=2e-5, rtol=0)
+        torch.testing.assert_close(backbone.decode_masks(latents), expected[1], atol=2e-5, rtol=0)
+        assert len(calls) == of_diffusers
+
+
+def test_a_vae_of_other_parts_is_left_to_diffusers() -> None:
+    assert takes_one_pass(AutoencoderKLWan(base_dim=8))
+    assert not takes_one_pass(AutoencoderKLWan(base_dim=8, is_residual=True, patch_size=2, in_channels=12))
 
 
 def test_per_frame_convolutions_are_those_of_the_two_highest_resolutions() -> None:
