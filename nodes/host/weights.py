@@ -36,6 +36,7 @@ from ...rem_engine.checkpoints.architecture import is_for_modelscope, text_to_vi
 from ...rem_engine.checkpoints.base_signature import check_base
 from ...rem_engine.checkpoints.names import Shaped
 from ...rem_engine.checkpoints.read import open_state_dict
+from ...rem_engine.checkpoints.safetensors_file import read_index
 from ...rem_engine.checkpoints.stored import FLOAT8, StoredTensor, map_tensors
 from ...rem_engine.models import missing_base, missing_text_encoder, missing_vae
 from .backbone import Card, attach_card, card_of, check_model
@@ -118,7 +119,7 @@ def load_checkpoint(
         card = replace(card, laid_over=(*card.laid_over, (changes, strength)))
     elif model is not None:
         loaded = _lay_over(model, to_original(map_tensors(parts["transformer"])), label)
-    elif any(entry.scale for entry in stored.values()) and to_original(stored).keys() == stored.keys():
+    elif any(entry.scale for entry in stored.values()) and _is_named_as_hosts(path, parts["transformer"]):
         # The host keeps scaled fp8 as it is; multiplied out, it would take four times the memory.
         _check_transformer(parts["transformer"], label)
         loaded = comfy.sd.load_diffusion_model(path)
@@ -176,6 +177,13 @@ def _lay_changes_over(
     rows = row_of(model, card.laid_over, card.is_float8)
     check_base(signature, dict(model.model.diffusion_model.named_parameters()), rows, label, base)
     return loaded
+
+
+def _is_named_as_hosts(path: str, weights: Mapping[str, Shaped]) -> bool:
+    """Whether the host finds the weights of a file itself: under the original names, bare or with its own prefix."""
+    names = read_index(Path(path)) if path.endswith(".safetensors") else {}
+    prefix = next((prefix for prefix in ("", "model.diffusion_model.") if f"{prefix}head.modulation" in names), None)
+    return prefix is not None and all(f"{prefix}{name}" in names for name in to_original(weights))
 
 
 def _check_transformer(weights: Mapping[str, Shaped], label: str) -> None:

@@ -14,6 +14,7 @@ from ..checkpoints.adapter import apply_change, check_changes, check_strength
 from ..checkpoints.base_signature import BaseSignature, check_base, read_signature
 from ..checkpoints.check import check_finite_weight
 from ..checkpoints.names import name_to_diffusers, name_to_original
+from ..checkpoints.nested import chosen_part
 from ..checkpoints.read import open_state_dict
 from ..checkpoints.safetensors_file import read_metadata
 from ..checkpoints.stored import FLOAT8, StoredTensor, map_tensors
@@ -63,11 +64,17 @@ def checkpoint_paths(checkpoint: Paths) -> tuple[Path, ...]:
     return tuple(map(Path, (checkpoint,) if isinstance(checkpoint, str | Path) else checkpoint))
 
 
+def checkpoint_files(checkpoint: Paths) -> list[Path]:
+    """The files behind them: without the name of one of several denoisers in a file."""
+    return [chosen_part(path)[0] for path in checkpoint_paths(checkpoint)]
+
+
 def open_checkpoint(checkpoint: Paths, strength: float | Sequence[float] = 1.0) -> Checkpoint:
     """Open REM checkpoints of any form; None, or no path, is one that holds nothing.
 
     Args:
-        checkpoint: at most one file of whole weights, which comes first wherever it stands, and deltas and LoRAs.
+        checkpoint: at most one file of whole weights, which comes first wherever it stands, and deltas and LoRAs. Of
+            one that holds several denoisers, the name of one after it: "rem.pth:ema".
         strength: of all deltas and LoRAs, or one for each of them, in their order; 0..1.
 
     Raises:
@@ -141,6 +148,7 @@ def read_base(path: Path) -> tuple[BaseSignature | None, str]:
     Raises:
         ValueError: it is damaged.
     """
+    path, _ = chosen_part(path)
     if path.suffix != ".safetensors" or not path.is_file():
         return None, ""
     metadata = read_metadata(path)

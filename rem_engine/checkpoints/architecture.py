@@ -46,9 +46,6 @@ def describe(weights: Mapping[str, Shaped]) -> str:
         return "no weights at all"
     if is_adapter(weights):
         return "a LoRA or delta, not a whole model"
-    if any(name.startswith("ema_model.") for name in weights):
-        inner = {name.removeprefix("ema_model."): tensor for name, tensor in weights.items() if name[0] == "e"}
-        return f"a FlowRVS checkpoint ({describe(inner)})"
     if "patch_embedding.weight" in weights:
         return _describe_wan(weights)
     return (

@@ -23,6 +23,7 @@ from .base_signature import KEY, row_of_stored, sign_base
 from .check import are_finite, check, check_finite_weight
 from .low_rank import low_rank
 from .names import name_to_diffusers, split_components, to_original
+from .nested import chosen_part
 from .read import open_state_dict
 from .safetensors_file import Writer, read_metadata
 from .stored import FLOAT8, StoredTensor, read_into
@@ -366,6 +367,7 @@ def _finite(piece: StoredTensor, name: str) -> Tensor:
 
 def _metadata_of(source: Path) -> dict[str, str]:
     """What a source says of itself that stays true: who made it and under which licence, not how it is stored."""
+    source, _ = chosen_part(source)
     if source.suffix != ".safetensors":
         return {}
     stale = ("modelspec.hash_sha256", "modelspec.thumbnail")

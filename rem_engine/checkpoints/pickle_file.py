@@ -6,7 +6,7 @@ import pickle
 import re
 import tarfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .nested import Place, StateDicts
 from .stored import StoredTensor
 
 SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
 
-# Where trainers put the weights among other things: REM's Wan and ModelScope runs.
-_WEIGHT_ENTRIES = ("model_state", "unet")
+_DEPTH = 6  # of state dicts within what a trainer keeps
 
 # Bytes of a tensor that may see elements of its storage several times (a stride of 0, as of an expanded row of
 # positions); beyond that its values would take more memory than the file holds.
@@ -45,10 +45,13 @@ class _Inert:
         pass
 
 
-def read_index(path: Path) -> dict[str, StoredTensor]:
-    """Where the weights of a PyTorch file lie: a state dict, alone or among what a trainer keeps beside it.
+def read_index(path: Path, choose: Callable[[StateDicts], dict[str, Place]]) -> dict[str, StoredTensor]:
+    """Where the weights of a PyTorch file lie, whatever a trainer keeps beside them.
 
-    A file that holds several, and none under a name of REM's trainers, gives them all as "<entry>.<name>".
+    Args:
+        path: of the file.
+        choose: gets the names in each of its state dicts, by the entries that lead to them, and says which are wanted;
+            see `nested.select`.
 
     Raises:
         ValueError: damaged, without weights, or asking for more than weights and plain containers.
@@ -61,13 +64,14 @@ def read_index(path: Path) -> dict[str, StoredTensor]:
     _refuse_compressed(path)
     # On the device "meta" tensors have shapes and places, and cost nothing. Files of PyTorch before 1.6 have no places.
     in_place = zipfile.is_zipfile(path)
-    weights = _weights(_load(path, map_location="meta" if in_place else "cpu"))
-    if not weights:
+    found = _state_dicts(_load(path, map_location="meta" if in_place else "cpu"))
+    if not found:
         raise ValueError(f"{path.name} holds no weights by name; a state dict or REM's own .pth is expected.")
-    if in_place and not all(map(_tells_its_place, weights.values())):
+    chosen = choose(found)
+    if in_place and not all(_tells_its_place(found[entry][name]) for entry, name in chosen.values()):
         # PyTorch before 2.8 does not tell the places.
-        weights = _weights(_load(path, "cpu", mmap=True))
-    return {name: _stored(path, tensor) for name, tensor in weights.items()}
+        found = _state_dicts(_load(path, "cpu", mmap=True))
+    return {bare: _stored(path, found[entry][name].detach()) for bare, (entry, name) in chosen.items()}
 
 
 def _refuse_compressed(path: Path) -> None:
@@ -113,22 +117,23 @@ def _inert_globals_alone() -> Iterator[None]:
         torch.serialization.add_safe_globals(others)
 
 
-def _weights(content: Any) -> dict[str, Tensor]:
-    if not isinstance(content, Mapping):
-        return {}
-    for entry in _WEIGHT_ENTRIES:
-        if entry in content:
-            return _tensors(content[entry])
-    nested = {f"{entry}.{name}": t for entry, part in content.items() for name, t in _tensors(part).items()}
-    return _tensors(content) or nested
-
-
-def _tensors(weights: Any) -> dict[str, Tensor]:
-    if not isinstance(weights, Mapping):
-        return {}
-    return {
-        name: value.detach() for name, value in weights.items() if isinstance(name, str) and isinstance(value, Tensor)
-    }
+def _state_dicts(content: Any) -> dict[str, dict[str, Tensor]]:
+    """Every mapping from names to tensors in a file, by the entries that lead to it; one that is there twice, once."""
+    found: dict[str, dict[str, Tensor]] = {}
+    seen: set[int] = set()
+    level: list[tuple[str, Any]] = [("", content)]
+    for _ in range(_DEPTH):
+        deeper: list[tuple[str, Any]] = []
+        for entry, part in level:
+            if not isinstance(part, Mapping) or id(part) in seen:
+                continue
+            seen.add(id(part))
+            named = [(name, value) for name, value in part.items() if isinstance(name, str)]
+            if tensors := {name: value for name, value in named if isinstance(value, Tensor)}:
+                found[entry] = tensors
+            deeper += [(f"{entry}.{name}" if entry else name, value) for name, value in named]
+        level = deeper
+    return found
 
 
 def _tells_its_place(tensor: Tensor) -> bool:

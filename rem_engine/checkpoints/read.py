@@ -8,22 +8,11 @@ from pathlib import Path
 from torch import Tensor
 
 from . import pickle_file, safetensors_file
+from .foreign import SHARDED_PICKLES, check_folder, check_form
+from .nested import Place, StateDicts, chosen_part, select
 from .stored import StoredTensor, map_tensors, unite_scales
 
-# What training wraps around modules at any depth: DistributedDataParallel, FSDP, activation checkpointing,
-# torch.compile.
-_WRAPPER = re.compile(r"(?:^|(?<=\.))(?:module|_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
-
 _HALF = re.compile(r"[.-]fp16[.-]")  # in the names of files in half precision
-
-# Where a component's own names begin: REM's trainer; ComfyUI's whole checkpoints.
-_PREFIXES = (
-    "backbone.dit.",
-    "backbone.vae.",
-    "backbone.unet.",
-    "model.diffusion_model.",
-    "first_stage_model.",
-)
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -34,13 +23,19 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     anything else is refused and nothing in it runs. Tensors are mapped from the file where the format permits, so that
     large files cost no memory until they are used. Scaled fp8 comes multiplied out, in float32.
 
+    Args:
+        path: of the file or folder. Of a file that holds several denoisers, with the name of one after it:
+            "rem.pth:ema".
+
     Returns:
-        Tensors by name, without wrapping prefixes such as `module.` or `backbone.dit.`. A file that holds several
-        components (transformer and VAE) gives them together; `split_components` separates them.
+        Tensors by name, of the denoiser or adapter that is found in the file, however deep it lies among what a trainer
+        keeps beside it, and without prefixes such as `module.` or `model.diffusion_model.`. A VAE beside it comes with
+        it; `split_components` separates them.
 
     Raises:
         FileNotFoundError: nothing there, or a shard is missing.
-        ValueError: not a readable checkpoint, or one that holds more than weights and plain settings.
+        ValueError: not a readable checkpoint, one that holds more than weights and plain settings, or several denoisers
+            and none is named.
     """
     return map_tensors(open_state_dict(path))
 
@@ -51,28 +46,29 @@ def open_state_dict(path: str | Path) -> dict[str, StoredTensor]:
     Raises:
         as `read_state_dict`.
     """
-    path = Path(path)
+    path, part = chosen_part(Path(path))
     if path.is_dir():
         path = _component_file(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}; check the name, or download the file first.")
+
+    check_form(path)
+
+    def choose(state_dicts: StateDicts) -> dict[str, Place]:
+        return select(state_dicts, part, path.name)
+
+    if path.suffix in pickle_file.SUFFIXES:
+        return unite_scales(pickle_file.read_index(path, choose))
     if path.name.endswith(safetensors_file.INDEX_SUFFIX):
         stored = safetensors_file.read_sharded_index(path)
     elif path.suffix == ".safetensors":
         stored = safetensors_file.read_index(path)
-    elif path.suffix in pickle_file.SUFFIXES:
-        stored = pickle_file.read_index(path)
     else:
         raise ValueError(
-            f"{path.name} is not a checkpoint this reads; .safetensors, its .index.json, or .pth is expected."
+            f"{path.name} is not a checkpoint this reads; .safetensors, its .index.json, or .pth is expected: convert "
+            "what is of another form, and let names end so."
         )
-    bare: dict[str, StoredTensor] = {}
-    for name, entry in stored.items():
-        short = _bare_name(name)
-        if short in bare:
-            raise ValueError(f"{path.name} holds {short} twice, under different wrappings; one is expected.")
-        bare[short] = entry
-    return unite_scales(bare)
+    return unite_scales({bare: stored[name] for bare, (_, name) in choose({"": stored}).items()})
 
 
 def _component_file(folder: Path) -> Path:
@@ -90,15 +86,11 @@ def _component_file(folder: Path) -> Path:
         for denoiser in ("transformer", "unet"):
             if (folder / denoiser).is_dir():
                 return _component_file(folder / denoiser)
+        check_folder(folder)
         raise FileNotFoundError(f"There are no weights in {folder}; one .safetensors file is expected there.")
+    for index in folder.glob(f"*{SHARDED_PICKLES}") if len(found) > 1 else ():
+        check_form(index)
     if len(found) > 1:
         names = ", ".join(file.name for file in found)
         raise ValueError(f"{folder} holds several sets of weights ({names}); leave one there.")
     return found[0]
-
-
-def _bare_name(name: str) -> str:
-    name = _WRAPPER.sub("", name)
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
-    return name

@@ -40,6 +40,10 @@ _DTYPES: dict[str, torch.dtype] = {
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
+class _OtherType(ValueError):
+    """A type of numbers that is not read here, which is no damage."""
+
+
 def read_index(path: Path) -> dict[str, StoredTensor]:
     """Where the tensors of a safetensors file lie.
 
@@ -48,6 +52,8 @@ def read_index(path: Path) -> dict[str, StoredTensor]:
     """
     try:
         return dict(_entries(path))
+    except _OtherType:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _damaged(path, error) from error
 
@@ -150,7 +156,10 @@ def _entries(path: Path) -> list[tuple[str, StoredTensor]]:
         begin, end = entry["data_offsets"]
         shape = torch.Size(entry["shape"])
         if entry["dtype"] not in _DTYPES:
-            raise ValueError(f"{name} is of type {entry['dtype']}, which this does not read")
+            raise _OtherType(
+                f"{path.name} is not supported, its {name} is of type {entry['dtype']}: save it with weights in fp8, "
+                "float16, bfloat16 or float32."
+            )
         dtype = _DTYPES[entry["dtype"]]
         if begin != covered or any(side < 0 for side in shape) or end - begin != shape.numel() * dtype.itemsize:
             raise ValueError(f"{name} is said to lie where it cannot")

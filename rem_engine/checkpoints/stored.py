@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from io import FileIO
@@ -11,6 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+# Of NVFP4 and its like, bitsandbytes, GPTQ and AWQ, SVDQuant.
+_QUANTISED = re.compile(
+    r"\.(?:weight_scale_2|weight_zero_point|absmax|quant_map|quant_state\.bitsandbytes__\w+|SCB|qweight|qzeros|wscales)$"
+)
 
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 
@@ -151,7 +157,7 @@ def unite_scales(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
         layer, _, kind = name.rpartition(".")
         if kind in ("scale_weight", "weight_scale"):
             scales[f"{layer}.weight"] = entry
-        elif kind in ("weight_scale_2", "weight_zero_point"):
+        elif _QUANTISED.search(name):
             raise ValueError(
                 f"{entry.file.name} is quantised in a form this does not read ({name}); "
                 "plain or scaled fp8, or any wider type, is expected."

@@ -127,7 +127,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         type=Path,
         action="append",
         help="REM weights for the model: whole ones, a delta or a LoRA. Several times for several, laid over in their "
-        "order, whole ones first",
+        "order, whole ones first. Of a file with several denoisers one, as in rem.pth:ema",
     )
     add(
         "--strength",

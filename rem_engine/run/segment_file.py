@@ -119,11 +119,11 @@ def _named(paths: Sequence[Path]) -> str | list[str] | None:
 
 
 def _model_files(model: Mapping[str, Any]) -> list[Path]:
-    from ..backbones.checkpoint import checkpoint_paths
+    from ..backbones.checkpoint import checkpoint_files
     from ..backbones.load import find_model_folder
 
     weights = sorted(file for file in find_model_folder(model["model"]).rglob("*") if file.is_file())
-    return [*weights, *checkpoint_paths(model["checkpoint"])]
+    return [*weights, *checkpoint_files(model["checkpoint"])]
 
 
 def _chosen(segmenter: Segmenter, shot: Shot, frame_count: int) -> dict[str, Any]:

@@ -276,6 +276,9 @@ def quantised(bench: Bench) -> dict[str, Any]:
     save_file(scaled(bench.rem), bench.models / "rem" / "scaled.safetensors")
     alone = bench.load("scaled.safetensors", None)
     results["file"] = {"kept": is_quantised(alone), "output": relative(bench.predict(alone), bench.bare(bench.rem))}
+    wrapped = {f"ema.model.diffusion_model.{name}": value for name, value in scaled(bench.rem).items()}
+    save_file(wrapped, bench.models / "rem" / "wrapped.safetensors")
+    results["wrapped"] = relative(bench.predict(bench.load("wrapped.safetensors", None)), bench.bare(bench.rem))
     return results | {"shown": list(bench.shown)}
 
 
@@ -383,6 +386,7 @@ def sentences(bench: Bench) -> dict[str, str]:
     narrow = {"diffusion_model.text_embedding.2.diff": torch.zeros(64, 64)}
     save_file(narrow, bench.models / "rem" / "narrow.safetensors")
     write_zeros(bench.models / "rem" / "small.safetensors", new_network("meta", 1536, 8960, 30).state_dict())
+    torch.save({"model": bench.rem, "ema": bench.base}, bench.models / "rem" / "two.pth")
     compiled = bench.wan("fp8_e4m3fn").clone()
     compiled.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "torch.compile", lambda executor, *args: executor(*args))
     calls: dict[str, Callable[[], Any]] = {
@@ -394,6 +398,7 @@ def sentences(bench: Bench) -> dict[str, str]:
         "other size": lambda: bench.load("narrow.safetensors", bench.wan()),
         "1.3B over this": lambda: bench.load("small.safetensors", bench.wan()),
         "whole over delta": lambda: bench.load("rem.safetensors", bench.load("delta.safetensors", bench.wan())),
+        "two denoisers": lambda: bench.load("two.pth", None),
         "compiled fp8": lambda: bench.load("rem.safetensors", compiled),
     }
     return {name: sentence(call) for name, call in calls.items()}

@@ -128,6 +128,10 @@ def test_a_scaled_fp8_file_stays_fp8(report: dict[str, Any]) -> None:
     assert 0.02 < report["quantised"]["file"]["output"] < 0.06
 
 
+def test_a_wrapped_scaled_fp8_file_is_read(report: dict[str, Any]) -> None:
+    assert 0.02 < report["quantised"]["wrapped"] < 0.06
+
+
 def test_what_the_model_carries_is_kept(report: dict[str, Any]) -> None:
     for case, found in report["carried"].items():
         assert all(found.values()), (case, found)
@@ -148,6 +152,7 @@ def test_as_many_prompts_go_together_as_the_host_has_memory_for(report: dict[str
         ("other size", "text_embedding.2.weight is [64, 64], and the model has [128, 128]"),
         ("1.3B over this", "this is Wan2.1 1.3B"),
         ("whole over delta", "carries the delta or LoRA delta.safetensors already"),
+        ("two denoisers", "convert two.pth:model -o NAME.safetensors takes it out"),
         ("compiled fp8", "connect LoadREM directly to the model loader"),
     ],
 )

@@ -159,10 +159,12 @@ def _model_folder(run: BenchmarkRun) -> Path:
 
 def _weights(run: BenchmarkRun) -> str:
     """Changes when a file of the model or the checkpoint does."""
+    from rem_engine.backbones.checkpoint import checkpoint_files
+
     from ..data.fingerprint import files_hash
 
     files = sorted(path for path in _model_folder(run).rglob("*") if path.is_file())
-    return files_hash([*files, *([run.checkpoint.resolve()] if run.checkpoint else [])])
+    return files_hash([*files, *(file.resolve() for file in checkpoint_files(run.checkpoint))])
 
 
 def _predict_all(

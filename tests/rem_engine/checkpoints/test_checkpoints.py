@@ -204,8 +204,8 @@ def test_files_that_hold_no_weights_are_told(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "settings.pth")
     with pytest.raises(ValueError, match="holds no weights by name"):
         read_state_dict(tmp_path / "settings.pth")
-    (tmp_path / "weights.onnx").write_bytes(b"")
+    (tmp_path / "weights.txt").write_bytes(b"")
     with pytest.raises(ValueError, match="not a checkpoint this reads"):
-        read_state_dict(tmp_path / "weights.onnx")
+        read_state_dict(tmp_path / "weights.txt")
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         read_state_dict(tmp_path / "nothing.pth")
