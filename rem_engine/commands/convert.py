@@ -47,8 +47,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "source",
         metavar="IN",
         type=Path,
-        help="a .pth, .safetensors, its .index.json, or a folder that holds one; of a file with several denoisers one, as "
-        "in rem.pth:ema",
+        help="a .pth, .safetensors, its .index.json, or a folder that holds one; of a file with several denoisers one, "
+        "as in rem.pth:ema",
     )
     add("-o", "--out", metavar="OUT", type=Path, required=True, help="the .safetensors file to write")
     add("--names", choices=NAMES, default="comfyui", help="whose parameter names (comfyui)")
