@@ -49,6 +49,14 @@ def video_tags(primaries: int, transfer: int, matrix: int) -> ColourTags:
     return ColourTags(stated[0], stated[1], stated[2])
 
 
+def luminance_weights(xy: tuple[float, ...]) -> tuple[float, float, float]:
+    """Parts of red, green and blue in luminance, by their and white's x, y (SMPTE RP 177)."""
+    x, y = np.array(xy[0::2]), np.array(xy[1::2])
+    tristimulus = np.stack([x / y, np.ones(4), (1 - x - y) / y])
+    red, green, blue = np.linalg.solve(tristimulus[:, :3], tristimulus[:, 3])
+    return float(red), float(green), float(blue)
+
+
 def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
     """Scene-linear values -> display sRGB in 0..1 (IEC 61966-2-1); clipped, NaN is 0. float32, any shape."""
     clipped = np.nan_to_num(linear.astype(np.float32), nan=0.0).clip(0.0, 1.0)

@@ -1,57 +1,50 @@
-"""Still images and image sequences: PNG, JPEG, TIFF, DPX, EXR."""
+"""Still images and image sequences as shots."""
 
 from __future__ import annotations
 
 import copy
-import warnings
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from ..input_files import check_is_file, told_as_damage
-from ..memory import check_fits
-from ..pixels import check_finite_pixels
-from .colour import linear_to_srgb
-from .dpx import dpx_info, read_dpx
-from .exr import check_exr_fits, exr_info, read_exr
+from .colour import ColourTags, linear_to_srgb, luminance_weights
+from .exr_layers import Picture, choose_picture, pictures_of
+from .plate_settings import PlateSettings
 from .shot import Shot, ShotInfo, check_frame_size
+from .stills import Part, Still
+from .timecode import exact_rate, from_exr
 
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_ORIENTATION = 256, 257, 258, 274
-# Bytes of memory a pixel takes while it is read, as measured: of 8 bits a channel, through Pillow, a progressive JPEG's
-# coefficients among them; of more, through OpenCV.
-_SHALLOW, _DEEP = 20, 52
-_ADVICE = "the file is truncated or damaged, export it again."
+_FASTEST = 10_000  # frames per second: beyond that a header's number is no rate
+# OpenImageIO's names for an EXR's rate, a DPX's of its television header, and of its film header.
+_RATES = ("framesPerSecond", "FramesPerSecond", "dpx:TemporalFrameRate", "dpx:FrameRate")
+_AS_IS = PlateSettings()
 
 
 class ImageShot(Shot):
-    """Images on disk as the frames of a shot, in the order given; every header is read on opening.
+    """Images on disk as the frames of a shot, in the order given.
 
     8-bit images are read as uint8, 10-bit to 16-bit and floating-point ones as float32 0..1. Frame rate and timecode
-    are those an EXR's or a DPX's first frame states, chromaticities an EXR's.
+    are those an EXR's or a DPX's first frame states, chromaticities an EXR's. One header is read on opening, the first
+    frame's; that the others are of its size is seen when they are read.
     """
 
-    def __init__(self, name: str, files: Sequence[Path]) -> None:
-        """Raises ValueError for an unreadable file, for frames of different sizes, or under 16 pixels."""
+    def __init__(self, name: str, files: Sequence[Path], plate: PlateSettings = _AS_IS) -> None:
+        """Raises ValueError for an unreadable first frame, one under 16 pixels or one that memory does not hold."""
         super().__init__()
         self.name = name
         self.files = tuple(files)
-        stated = image_info(self.files[0])
+        self._plate = plate
+        self._scene_linear: set[int] = set()
+        with Still(self.files[0]) as still:
+            part = _shown_part(still, plate)
+            stated, self._canvas = still_info(still, part), part.display
+            still.check_fits(part, self._canvas)
         self.height, self.width, self.fps = stated.height, stated.width, stated.fps
         self.timecode, self.colour, self.pixel_aspect = stated.timecode, stated.colour, stated.pixel_aspect
         check_frame_size(self.files[0].name, self.height, self.width)
-        _check_fits(self.files[0], stated)
-        for file in self.files[1:]:
-            height, width = image_size(file)
-            if (height, width) != (self.height, self.width):
-                raise ValueError(
-                    f"The frames of {name} differ in size: {self.files[0].name} is {self.width}x{self.height}, but "
-                    f"{file.name} is {width}x{height}; bring them to one size, or keep one shot per folder."
-                )
 
     @property
     def frame_count(self) -> int:
@@ -63,25 +56,21 @@ class ImageShot(Shot):
         return again
 
     def _frame(self, index: int) -> np.ndarray:
-        pixels = read_exr(self.files[index]) if self._is_linear(index) else read_image(self.files[index])
-        if pixels.shape[:2] != (self.height, self.width):
-            raise ValueError(f"{self.files[index].name} changed while the shot was read: start again.")
-        return pixels
+        file = self.files[index]
+        with Still(file) as still:
+            picture = _picture(still, self._plate)
+            height, width = still.size(picture.part)
+            if picture.part.display.size != self._canvas.size or (height, width) != (self.height, self.width):
+                raise ValueError(
+                    f"The frames of {self.name} differ in size: {self.files[0].name} is {self.width}x{self.height}, "
+                    f"but {file.name} is {width}x{height}; bring them to one size, or keep one shot per folder."
+                )
+            if still.is_linear:
+                self._scene_linear.add(index)
+            return _rgb(still, picture)
 
     def _is_linear(self, index: int) -> bool:
-        return self.files[index].suffix.lower() == ".exr"
-
-
-def _check_fits(file: Path, info: ShotInfo) -> None:
-    """Raise ValueError for an image that cannot be read for want of memory."""
-    if file.suffix.lower() == ".exr":
-        check_exr_fits(file)
-    else:
-        _check_pixels_fit(file, info.height, info.width, _SHALLOW)
-
-
-def _check_pixels_fit(file: Path, height: int, width: int, bytes_each: int) -> None:
-    check_fits(height * width * bytes_each, f"The {width}x{height} pixels of {file.name}")
+        return index in self._scene_linear
 
 
 def image_size(file: Path) -> tuple[int, int]:
@@ -90,121 +79,114 @@ def image_size(file: Path) -> tuple[int, int]:
     Raises:
         ValueError: not an image.
     """
-    info = image_info(file)
-    return info.height, info.width
-
-
-def image_info(file: Path) -> ShotInfo:
-    """What an image's header says; only those of EXR and DPX say more here than the size as displayed.
-
-    Raises:
-        ValueError: not an image.
-    """
-    check_is_file(file)
-    suffix = file.suffix.lower()
-    if suffix == ".exr":
-        return exr_info(file)
-    if suffix == ".dpx":
-        return dpx_info(file)
-    if suffix in (".tif", ".tiff"):
-        tags = _tiff_tags(file)
-        height, width = int(tags[_TIFF_HEIGHT]), int(tags[_TIFF_WIDTH])
-        turned = _is_deep(tags) is False and tags.get(_TIFF_ORIENTATION, 1) >= 5
-    else:
-        with told_as_damage(f"{file.name} cannot be read as an image: {_ADVICE}"), _opened(file) as image:
-            width, height = image.size
-            turned = suffix != ".png" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    return ShotInfo(width, height) if turned else ShotInfo(height, width)
+    with Still(file) as still:
+        return still.size(_shown_part(still, _AS_IS))
 
 
 def read_image(file: Path) -> np.ndarray:
-    """RGB [H,W,3] of an image: uint8, or float32 0..1 where it holds more than 8 bits a channel. Alpha is dropped.
+    """RGB [H,W,3] of an image as displayed: uint8, or float32 0..1 where it holds more than 8 bits a channel.
 
-    Floating-point TIFF is taken as display-referred and clipped; EXR as scene-linear (see `read_exr`) and brought to
+    Alpha is dropped. Floating-point TIFF is taken as display-referred and clipped; EXR as scene-linear and brought to
     display sRGB; DPX as display-referred, logarithmic ones too.
 
     Raises:
-        ValueError: a damaged file.
+        ValueError: a damaged file, or one of a kind that is not supported.
     """
-    check_is_file(file)
-    suffix = file.suffix.lower()
-    if suffix == ".exr":
-        return linear_to_srgb(read_exr(file))
-    if suffix == ".dpx":
-        return read_dpx(file)
-    if suffix in (".tif", ".tiff") and _is_deep(tags := _tiff_tags(file)):
-        return _read_deep(file, int(tags[_TIFF_HEIGHT]), int(tags[_TIFF_WIDTH]))
-    with told_as_damage(f"{file.name} cannot be decoded: {_ADVICE}"), _opened(file) as image:
-        height, width = image.height, image.width
-        deep = image.format == "PNG" and (image.mode.startswith("I") or ";16" in str(getattr(image, "tile", "")))
-        if deep:
-            image.verify()  # walks the checksums: OpenCV would fill a truncated picture up in silence
-    if deep:
-        return _read_deep(file, height, width)
-    _check_pixels_fit(file, height, width, _SHALLOW)
-    with told_as_damage(f"{file.name} cannot be decoded: {_ADVICE}"), _opened(file) as image:
-        if image.format == "TIFF":
-            # Pillow asks for its bound once more, unless there is a place for the pixels already.
-            image.im = Image.new(image.mode, getattr(image, "_tile_size", image.size)).im
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    with Still(file) as still:
+        pixels = _rgb(still, _picture(still, _AS_IS))
+        return linear_to_srgb(pixels) if still.is_linear else pixels
 
 
-def _opened(file: Path) -> Image.Image:
-    """An image through Pillow, whatever its size: how much memory is free decides, not Pillow's bound on pixels."""
-    Image.preinit()
-    with open(file, "rb") as stream:
-        start = stream.read(16)
-    for name in ("PNG", "JPEG", "TIFF"):
-        factory: Any
-        factory, accept = Image.OPEN[name]
-        if accept is not None and accept(start):
-            return factory(str(file), None)  # `Image.open`, less its bound
-    return Image.open(file)
+def read_mask_channel(file: Path) -> np.ndarray:
+    """A mask of an EXR's first part over its display window, as stored: A where there is one, else Y, R, or the only
+    channel.
+
+    Returns:
+        float32 [H,W]; 0 beyond the data window.
+
+    Raises:
+        ValueError: a damaged file, deep data, or none of these channels.
+    """
+    with Still(file) as still:
+        part = still.parts[0]
+        name = next((name for name in ("A", "Y", "R") if name in part.channels), part.channels[0])
+        if name not in ("A", "Y", "R") and len(part.channels) > 1:
+            raise ValueError(
+                f"{file.name} holds no mask but the channels {', '.join(sorted(part.channels))}: save the mask as A or "
+                "Y."
+            )
+        return still.read(part, (name,))[..., 0]
 
 
-def _read_deep(file: Path, height: int, width: int) -> np.ndarray:
-    """16-bit and float PNG and TIFF through OpenCV; Pillow cuts 16-bit colour down to 8 bits."""
-    _check_pixels_fit(file, height, width, _DEEP)
-    # Read as bytes: OpenCV cannot open every path on Windows.
-    damaged = f"{file.name} cannot be decoded: {_ADVICE}"
-    with told_as_damage(damaged):
-        pixels = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ValueError(damaged)
-    if pixels.dtype == np.uint16:
-        pixels = pixels.astype(np.float32) / 65535.0
-    elif np.issubdtype(pixels.dtype, np.floating):
-        pixels = pixels.astype(np.float32)
-        check_finite_pixels(pixels, file)
-        pixels = pixels.clip(0.0, 1.0)
-    else:
-        raise ValueError(f"{file.name} holds {pixels.dtype} values: save it with 8 or 16 bits a channel, or as EXR.")
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.shape[2] >= 3:
-        return np.ascontiguousarray(pixels[..., 2::-1])  # OpenCV's order is BGR
-    return np.repeat(pixels[..., :1], 3, axis=2)
+def still_info(still: Still, part: Part) -> ShotInfo:
+    """What a picture's header says; only those of EXR and DPX say more here than the size as displayed."""
+    stated = part.attributes
+    height, width = still.size(part)
+    if still.kind not in ("openexr", "dpx"):
+        return ShotInfo(height, width)
+    rates = [_number(stated.get(name)) for name in _RATES]
+    fps = next((exact_rate(rate) for rate in rates if 0 < rate < _FASTEST), None)
+    aspect = _number(stated.get("PixelAspectRatio"))
+    xy = stated.get("chromaticities")
+    return ShotInfo(
+        height,
+        width,
+        fps,
+        _timecode(stated.get("smpte:TimeCode"), still.kind, fps),
+        ColourTags(chromaticities=None if xy is None else tuple(float(value) for value in xy)),
+        Fraction(aspect).limit_denominator(1000) if 0.01 < aspect < 100 else Fraction(1),
+    )
 
 
-def _tiff_tags(file: Path) -> ImageFileDirectory_v2:
-    """Tags of a TIFF's first picture; Pillow's own opening refuses floating-point colour."""
-    with (
-        told_as_damage(f"{file.name} cannot be read as a TIFF image: {_ADVICE}"),
-        open(file, "rb") as stream,
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")  # Pillow warns of each unusual tag
-        header = stream.read(8)
-        if header[2:3] == b"+":  # BigTIFF
-            header += stream.read(8)
-        tags = ImageFileDirectory_v2(header)
-        stream.seek(tags.next)
-        tags.load(stream)
-        if min(int(tags[_TIFF_WIDTH]), int(tags[_TIFF_HEIGHT])) < 1:
-            raise SyntaxError("no size")
-        _is_deep(tags)
-        return tags
+def _number(stated: object) -> float:
+    """A number or a ratio of two; 0 where neither is stated."""
+    if isinstance(stated, tuple):
+        return stated[0] / stated[1] if len(stated) == 2 and stated[1] else 0.0
+    return float(stated) if isinstance(stated, (int, float)) and math.isfinite(stated) else 0.0
 
 
-def _is_deep(tags: ImageFileDirectory_v2) -> bool:
-    return max(tags.get(_TIFF_BITS, (1,))) > 8
+def _timecode(stated: tuple[int, int] | None, kind: str, fps: Fraction | None) -> str | None:
+    if stated is None:
+        return None
+    if kind == "openexr":
+        return str(from_exr(stated[0], fps))
+    digits = f"{stated[0] & 0xFFFFFFFF:08x}"  # binary-coded decimals, as ST 12-1 packs them
+    return ":".join(digits[i : i + 2] for i in range(0, 8, 2)) if digits.isdecimal() else None
+
+
+def _shown_part(still: Still, plate: PlateSettings) -> Part:
+    """The part that holds the picture; the first of a file that holds masks alone."""
+    if still.kind == "openexr" and not pictures_of(still.parts):
+        return still.parts[0]
+    return _picture(still, plate).part
+
+
+def _picture(still: Still, plate: PlateSettings) -> Picture:
+    if still.kind == "openexr":
+        return choose_picture(still.file, still.parts, plate.layer, plate.view)
+    if plate.layer or plate.view:
+        raise ValueError(f"{still.file.name} is no EXR, and holds no layers or views to ask for.")
+    names = still.parts[0].channels
+    channels = names[:3] if len(names) >= 3 else names[:1]
+    return Picture(still.parts[0], "", "", channels)
+
+
+def _rgb(still: Still, picture: Picture) -> np.ndarray:
+    """[H,W,3] as stored: uint8, or float32, clipped to 0..1 where it is not scene-linear."""
+    pixels = still.read(picture.part, picture.channels)
+    if pixels.shape[2] == 1:
+        return np.repeat(pixels, 3, axis=2)
+    if picture.is_luminance:
+        return _from_luminance(pixels, picture.part)
+    if pixels.dtype != np.uint8 and not still.is_linear:
+        return pixels.clip(0.0, 1.0)
+    return pixels
+
+
+def _from_luminance(pixels: np.ndarray, part: Part) -> np.ndarray:
+    """R, G, B of Y, RY, BY, as OpenEXR's ImfRgbaYca.h has them: RY is (R - Y) / Y, BY is (B - Y) / Y."""
+    weights = luminance_weights(ColourTags(chromaticities=part.attributes.get("chromaticities")).xy())
+    luminance, red, blue = (pixels[..., place] for place in range(3))
+    red, blue = (red + 1) * luminance, (blue + 1) * luminance
+    green = (luminance - weights[0] * red - weights[2] * blue) / weights[1]
+    return np.stack([red, green, blue], axis=-1).astype(np.float32)

@@ -13,8 +13,7 @@ import numpy as np
 
 from ..input_files import check_is_file, told_as_damage
 from ..memory import check_fits
-from .exr import read_exr_mask
-from .images import ImageShot, read_image
+from .images import ImageShot, read_image, read_mask_channel
 from .reading import IMAGE_SUFFIXES, shot_files
 from .shot import Shot
 from .video import VideoShot
@@ -79,7 +78,7 @@ def open_masks(path: Path) -> Masks:
 
 def _picture(file: Path) -> np.ndarray:
     if file.suffix.lower() == ".exr":
-        return read_exr_mask(file)
+        return read_mask_channel(file)
     return _grey(read_image(file), file.name)
 
 

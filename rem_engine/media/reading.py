@@ -7,12 +7,14 @@ from os import PathLike
 from pathlib import Path
 
 from ..input_files import check_is_file
+from .plate_settings import PlateSettings
 from .shot import Shot
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dpx", ".exr")
+_AS_IS = PlateSettings()
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dpx", ".exr", ".webp", ".jxl")
 
 
-def open_shot(path: str | PathLike[str]) -> Shot:
+def open_shot(path: str | PathLike[str], plate: PlateSettings = _AS_IS) -> Shot:
     """Open a shot for reading.
 
     Args:
@@ -38,7 +40,7 @@ def open_shot(path: str | PathLike[str]) -> Shot:
         return VideoShot(path)
     from .images import ImageShot
 
-    return ImageShot(path.resolve().stem if path.is_file() else path.resolve().name, shot_files(path))
+    return ImageShot(path.resolve().stem if path.is_file() else path.resolve().name, shot_files(path), plate)
 
 
 def shot_files(path: Path) -> list[Path]:

@@ -105,9 +105,14 @@ def to_exr(timecode: Timecode, fps: Fraction) -> TimeCode:
     )  # fmt: skip
 
 
-def from_exr(code: TimeCode, fps: Fraction | None) -> Timecode:
-    """OpenEXR's attribute `timeCode`; frames are counted as at up to 30 a second where no rate is known."""
-    frames = code.frame
+def from_exr(packed: int, fps: Fraction | None) -> Timecode:
+    """OpenEXR's attribute `timeCode` as a file stores it (ImfTimeCode.h, packed as for 60-field television); frames are
+    counted as at up to 30 a second where no rate is known."""
+
+    def decimal(lowest: int, bits_of_tens: int) -> int:
+        return (packed >> lowest & 15) + 10 * (packed >> lowest + 4 & (1 << bits_of_tens) - 1)
+
+    frames = decimal(0, 2)
     if fps is not None and fps > _FASTEST_COUNT:
-        frames = 2 * frames + int(code.fieldPhase)
-    return Timecode(code.hours, code.minutes, code.seconds, frames, bool(code.dropFrame))
+        frames = 2 * frames + (packed >> 15 & 1)
+    return Timecode(decimal(24, 2), decimal(16, 3), decimal(8, 3), frames, bool(packed >> 6 & 1))

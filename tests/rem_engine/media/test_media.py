@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 from plate_files import write_exr
 
-from rem_engine.media import images as images_module
 from rem_engine.media import open_shot
 from rem_engine.media.colour import linear_to_srgb
 from rem_engine.media.reading import natural_key
+from rem_engine.media.stills import Still
 
 
 def write_video(
@@ -210,8 +210,8 @@ def test_a_frame_shared_by_two_ranges_is_decoded_once(tmp_path: Path, monkeypatc
     for number, frame in enumerate(counting_frames(8)):
         Image.fromarray(frame).save(tmp_path / f"{number}.png")
     decoded: list[str] = []
-    read_image = images_module.read_image
-    monkeypatch.setattr(images_module, "read_image", lambda file: decoded.append(file.stem) or read_image(file))
+    read = Still.read
+    monkeypatch.setattr(Still, "read", lambda still, *wanted: decoded.append(still.file.stem) or read(still, *wanted))
     shot = open_shot(tmp_path)
     for start in range(0, 5):
         shot.read(start, start + 4)
@@ -325,8 +325,10 @@ def test_a_folder_without_frames_is_refused(tmp_path: Path) -> None:
 def test_frames_of_different_sizes_are_named_with_their_sizes(tmp_path: Path) -> None:
     Image.new("RGB", (64, 48)).save(tmp_path / "1.png")
     Image.new("RGB", (64, 50)).save(tmp_path / "2.png")
-    with pytest.raises(ValueError, match=r"1\.png is 64x48, but 2\.png is 64x50"):
-        open_shot(tmp_path)
+    with open_shot(tmp_path) as shot:
+        shot.read(0, 1)
+        with pytest.raises(ValueError, match=r"1\.png is 64x48, but 2\.png is 64x50"):
+            shot.read(0, 2)
 
 
 def test_one_frame_in_two_formats_is_refused(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ import pytest
 from delivered import decoded, encoded
 from plate_files import RAMP, write_dpx, write_exr
 
-from rem_engine.media import images as images_module
 from rem_engine.media import open_shot
 from rem_engine.media.colour import ColourTags, linear_to_srgb, srgb_to_linear
+from rem_engine.media.stills import Still
 
 # ---- the sRGB curve
 
@@ -87,7 +87,7 @@ def test_a_truncated_dpx_is_refused(tmp_path: Path, share: float) -> None:
 
 def test_a_file_that_is_no_dpx_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.dpx").write_text("hello")
-    with pytest.raises(ValueError, match=r"a\.dpx cannot be read as a DPX"):
+    with pytest.raises(ValueError, match=r"a\.dpx cannot be read as an image"):
         open_shot(tmp_path / "a.dpx")
 
 
@@ -131,8 +131,8 @@ def test_light_and_display_of_an_exr_cost_one_decoding(
     for number in range(5):
         write_exr(tmp_path / f"{number}.exr", {"RGB": np.full((16, 16, 3), number / 4, np.float32)})
     seen: list[str] = []
-    read_exr = images_module.read_exr
-    monkeypatch.setattr(images_module, "read_exr", lambda file: seen.append(file.stem) or read_exr(file))
+    read = Still.read
+    monkeypatch.setattr(Still, "read", lambda still, *wanted: seen.append(still.file.stem) or read(still, *wanted))
     with open_shot(tmp_path) as shot:
         for start in range(4):
             getattr(shot, first)(start, start + 2)
@@ -169,7 +169,7 @@ def test_an_unnamed_picture_comes_before_layers(tmp_path: Path) -> None:
 def test_several_layers_without_an_unnamed_picture_are_named(tmp_path: Path) -> None:
     channels = {f"{layer}.{name}": np.zeros((16, 16), np.float16) for layer in ("diffuse", "spec") for name in "RGB"}
     write_exr(tmp_path / "a.exr", channels)
-    with pytest.raises(ValueError, match=r"a\.exr holds no unnamed R, G, B, but the layers diffuse, spec"):
+    with pytest.raises(ValueError, match=r"a\.exr holds several pictures, diffuse, spec: ask for one of them"):
         open_shot(tmp_path / "a.exr").read_linear(0, 1)
 
 

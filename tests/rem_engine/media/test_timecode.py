@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
+import numpy as np
 import OpenEXR
+import OpenImageIO as oiio
 import pytest
+from plate_files import write_exr
 
 from rem_engine.media.timecode import Timecode, exact_rate, from_exr, parse_timecode, to_exr
 
@@ -92,11 +96,15 @@ def test_a_timecode_that_is_none_is_refused(text: str, fps: Fraction, sentence: 
         (Fraction(50), Timecode(1, 2, 3, 48), (1, 2, 3, 24, False, False)),
     ],
 )
-def test_openexr_gets_and_gives_it_back(fps: Fraction, code: Timecode, stored: tuple[int | bool, ...]) -> None:
+def test_openexr_gets_and_gives_it_back(
+    tmp_path: Path, fps: Fraction, code: Timecode, stored: tuple[int | bool, ...]
+) -> None:
     exr = to_exr(code, fps)
     assert isinstance(exr, OpenEXR.TimeCode)
     assert (exr.hours, exr.minutes, exr.seconds, exr.frame, exr.dropFrame, exr.fieldPhase) == stored
-    assert from_exr(exr, fps) == code
+    write_exr(tmp_path / "a.exr", {"Y": np.zeros((16, 16), np.float16)}, timeCode=exr)
+    packed, _ = oiio.ImageInput.open(str(tmp_path / "a.exr")).spec().getattribute("smpte:TimeCode")
+    assert from_exr(packed, fps) == code
 
 
 @pytest.mark.parametrize(

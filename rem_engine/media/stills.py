@@ -1,0 +1,276 @@
+"""One picture from disk, header and pixels, through OpenImageIO: EXR, DPX, TIFF, PNG, JPEG, WebP, JPEG XL."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import OpenImageIO as oiio
+
+from ..input_files import check_is_file
+from ..memory import check_fits, free_bytes
+from ..pixels import check_finite_pixels
+from .windows import Box, placed
+
+# Bytes of memory a pixel takes while it is read, as measured: of 8 bits a channel, a progressive JPEG's coefficients
+# among them; of more; and a scene-linear one, on its way to display values.
+_SHALLOW, _DEEP, _LINEAR = 20, 52, 64
+_ADVICE = "the file is truncated or damaged, render or export it again."
+_TURNED_KINDS = ("dpx", "tiff", "jpeg", "png", "webp", "heif")
+# Photometric interpretations of TIFF 6.0 and its supplements that OpenImageIO gives as they are stored: CIE, ICC and
+# ITU L*a*b*, LogL, LogLuv.
+_TIFF_OTHER_COLOURS = (8, 9, 10, 32844, 32845)
+_RAW_SUFFIXES = (
+    *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".iiq", ".kdc", ".mrw", ".nef", ".nrw", ".orf"),
+    *(".pef", ".raf", ".raw", ".rw2", ".sr2", ".srf", ".srw", ".x3f"),
+)
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
+# OpenImageIO keeps its limits and its choice of an EXR reader for the whole process: they are changed only while a file
+# is opened, and put back.
+_OPENING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a picture: the only one, unless it is an EXR of several.
+
+    Attributes:
+        index: its place in the file.
+        name: a multi-part EXR's own, or "".
+        view: an EXR part's own ("left"), or "".
+        channels: names, as stored.
+        bits: of a channel; the largest where channels differ.
+        is_float: whether a channel is of floating-point numbers.
+        is_deep: several samples a pixel, which are not read.
+        data: what the file holds, an EXR's data window.
+        display: an EXR's display window; elsewhere as `data`.
+        attributes: everything else that the header says, by OpenImageIO's names, in Python's types.
+    """
+
+    index: int
+    name: str
+    view: str
+    channels: tuple[str, ...]
+    bits: int
+    is_float: bool
+    is_deep: bool
+    data: Box
+    display: Box
+    attributes: dict[str, Any] = field(repr=False)
+
+
+class Still:
+    """An open picture; a context manager.
+
+    Attributes:
+        file: where it is.
+        kind: OpenImageIO's name of its format ("openexr", "dpx", "tiff", "png", "jpeg", "webp", "jpegxl"), which its
+            contents decide, and not its suffix.
+        parts: one or, of an EXR, several.
+        turned: whether the picture as displayed has the stored one's rows as columns.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Raises ValueError for a file that is no picture, is damaged or is of a kind that is not supported."""
+        self.file = file
+        self._input = _opened(file)
+        self.kind: str = self._input.format_name()
+        self.parts = tuple(self._parts())
+        orientation = self.parts[0].attributes.get("Orientation", 1) if self.kind in _TURNED_KINDS else 1
+        self._orientation = int(orientation) if orientation in range(1, 9) else 1
+        self.turned = self._orientation >= 5
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether its values are scene-linear by the definition of its format."""
+        return self.kind == "openexr"
+
+    def size(self, part: Part, canvas: Box | None = None) -> tuple[int, int]:
+        """(height, width) as displayed."""
+        height, width = (canvas or part.display).size
+        return (width, height) if self.turned else (height, width)
+
+    def check_fits(self, part: Part, canvas: Box | None = None) -> None:
+        """Raises ValueError for a part that does not fit into memory."""
+        (height, width), (stored_height, stored_width) = self.size(part, canvas), part.data.size
+        each = _LINEAR if self.is_linear else _SHALLOW if part.bits <= 8 else _DEEP
+        check_fits(
+            each * max(height * width, stored_height * stored_width), f"The {width}x{height} pixels of {self.file.name}"
+        )
+
+    def read(self, part: Part, channels: Sequence[str], canvas: Box | None = None) -> np.ndarray:
+        """Channels of a part as displayed: upright, over the display window or another box.
+
+        Args:
+            part: one of `parts`.
+            channels: their names; one may be asked for several times.
+            canvas: what is seen of an EXR; None: its display window. Black (0) where the data window does not reach.
+
+        Returns:
+            [H,W,len(channels)], straight alpha where it is stored so: uint8 of up to 8 bits a channel; else float32, of
+            integers 0..1 (their values over the largest) and of floating-point numbers as stored; an EXR's integers as
+            stored.
+
+        Raises:
+            ValueError: a damaged file, values that are not finite, deep data, integers of more than 16 bits (but an
+                EXR's), or more than memory holds.
+        """
+        self.check_fits(part, canvas)
+        if part.is_deep:
+            raise ValueError(f"{self.file.name} holds deep data: flatten it before it is read.")
+        pixels = self._in_order(part, channels)
+        if part.is_float:
+            check_finite_pixels(pixels, self.file)
+        return _upright(placed(pixels, part.data, canvas or part.display), self._orientation)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._input.close()
+
+    def __enter__(self) -> Still:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _parts(self) -> list[Part]:
+        parts: list[Part] = []
+        while self._input.seek_subimage(len(parts), 0):
+            parts.append(self._part(len(parts)))
+            if self.kind != "openexr":  # further pages, thumbnails or frames, which are no parts of one picture
+                break
+        self._input.geterror()  # that there is no further part is no mistake
+        if not parts:
+            raise ValueError(f"{self.file.name} cannot be read as an image: {_ADVICE}")
+        return parts
+
+    def _part(self, index: int) -> Part:
+        spec = self._input.spec()
+        attributes = {attribute.name: attribute.value for attribute in spec.extra_attribs}
+        data = Box(spec.x, spec.y, spec.x + spec.width, spec.y + spec.height)
+        display = Box(spec.full_x, spec.full_y, spec.full_x + spec.full_width, spec.full_y + spec.full_height)
+        if self.kind != "openexr":  # offsets of pages and tiles, which no viewer shows
+            data = display = Box(0, 0, spec.width, spec.height)
+        formats = {str(kind) for kind in (spec.channelformats or (spec.format,))}
+        if spec.depth != 1 or not spec.nchannels:
+            raise ValueError(f"{self.file.name} is no flat picture, but a volume or a list: it is not supported.")
+        return Part(
+            index,
+            str(attributes.get("name", "")) if self.kind == "openexr" else "",
+            str(attributes.get("view", "")) if self.kind == "openexr" else "",
+            tuple(spec.channelnames),
+            int(attributes.get("oiio:BitsPerSample", 0)) or 8 * spec.format.size(),
+            bool(formats & {"half", "float", "double"}),
+            bool(spec.deep),
+            data,
+            display,
+            attributes,
+        )
+
+    def _in_order(self, part: Part, channels: Sequence[str]) -> np.ndarray:
+        places = [part.channels.index(name) for name in channels]
+        first, beyond = min(places), max(places) + 1
+        if beyond - first <= 4:
+            pixels = self._stored(part, first, beyond)
+            wanted = [place - first for place in places]
+        else:
+            apart = sorted(set(places))
+            pixels = np.concatenate([self._stored(part, place, place + 1) for place in apart], axis=2)
+            wanted = [apart.index(place) for place in places]
+        return pixels if wanted == list(range(pixels.shape[2])) else pixels[..., wanted]
+
+    def _stored(self, part: Part, first: int, beyond: int) -> np.ndarray:
+        """A range of channels, uint8 or float32."""
+        self._input.seek_subimage(part.index, 0)
+        spec = self._input.spec()
+        kinds = {str(spec.channelformat(channel)) for channel in range(first, beyond)}
+        name = kinds.pop() if len(kinds) == 1 else "float"
+        photometric = part.attributes.get("tiff:PhotometricInterpretation")
+        if self.kind == "tiff" and photometric in _TIFF_OTHER_COLOURS:
+            raise ValueError(f"{self.file.name} is a TIFF of L*a*b* or Luv colours, which is not supported: save RGB.")
+        if name not in ("uint8", "uint16", "half", "float", "double") and not self.is_linear:
+            raise ValueError(
+                f"{self.file.name} holds {name} values, which are not supported: save it with 8 or 16 bits a channel, "
+                "or as EXR."
+            )
+        pixels = self._input.read_image(part.index, 0, first, beyond, "float" if name == "double" else name)
+        # Where a part of the picture is missing, some formats are filled up and only this tells.
+        if self._input.geterror() or pixels is None or pixels.ndim != 3:
+            raise ValueError(f"{self.file.name} cannot be decoded: {_ADVICE}")
+        if name == "uint8":
+            return pixels
+        if name != "uint16" or self.is_linear:
+            return pixels.astype(np.float32, copy=False)
+        if 8 < part.bits < 16:  # OpenImageIO gives them stretched to 16 bits
+            return (pixels >> (16 - part.bits)).astype(np.float32) / np.float32(2**part.bits - 1)
+        return pixels.astype(np.float32) / np.float32(65535.0)
+
+
+def _opened(file: Path) -> Any:
+    check_is_file(file)
+    with open(file, "rb") as stream:  # OpenImageIO does not tell a file that may not be read from a damaged one
+        _check_is_supported(file, stream.read(12))
+    opened, error = _open(file)
+    if opened is None and "Subsampled channels" in error:
+        # Luminance and chroma, which OpenEXR's own reader turns to R, G, B.
+        opened, error = _open(file, {"openexr:core": 0})
+    if opened is not None:
+        return opened
+    bound = re.search(r"Image claimed to be (\d+)x(\d+), ", error)
+    if bound and "limits:imagesize_MB" in error:
+        width, height = int(bound[1]), int(bound[2])
+        check_fits(height * width * _SHALLOW, f"The {width}x{height} pixels of {file.name}")
+    raise ValueError(f"{file.name} cannot be read as an image: {_ADVICE}")
+
+
+def _open(file: Path, more: dict[str, int] | None = None) -> tuple[Any, str]:
+    """An open file, or None and OpenImageIO's word on it."""
+    straight = oiio.ImageSpec()
+    straight.attribute("oiio:UnassociatedAlpha", 1)  # else colours are multiplied by their alpha
+    changed = dict(more or {})
+    if (free := free_bytes()) is not None:  # JPEG XL is decoded as it is opened
+        changed["limits:imagesize_MB"] = max(1, free // 2**20)
+    with _OPENING:
+        before = {name: oiio.get_int_attribute(name) for name in changed}
+        try:
+            for name, value in changed.items():
+                oiio.attribute(name, value)
+            opened = oiio.ImageInput.open(str(file), straight)
+        finally:
+            for name, value in before.items():
+                oiio.attribute(name, value)
+    return opened, "" if opened is not None else oiio.geterror()
+
+
+def _check_is_supported(file: Path, start: bytes) -> None:
+    """Refuse what this build of OpenImageIO does not read, and would call damaged or take for something else."""
+    known = oiio.get_string_attribute("format_list").split(",")
+    if "heif" not in known and start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
+        raise ValueError(
+            f"{file.name} is a HEIF or AVIF picture, which is not supported: convert it to PNG or TIFF, with "
+            "heif-convert for example."
+        )
+    if "raw" not in known and file.suffix.lower() in _RAW_SUFFIXES:
+        raise ValueError(
+            f"{file.name} is a camera's raw file, which is not supported: develop it to 16-bit TIFF or EXR, with "
+            "darktable for example."
+        )
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels [H,W,C] turned and mirrored as EXIF's orientation says (EXIF 2.3, tag 274)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
