@@ -5,8 +5,10 @@ Both run on the CPU, through OpenCV's connected components; tensors elsewhere ar
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -20,6 +22,10 @@ _INSIDE = 0.5
 # Of the frame's shorter side: how far around a hole or an island its soft rim is looked for. Two pixels of a mask made
 # at 48 lines, the coarsest worth refining.
 _RIM = 1 / 24
+# Pixels; OpenCV's opening takes time by the square's side, which may be thousands.
+_SIDE_FOR_OPENCV = 150
+# Looks at all pixels of a region together, of which so many take as long as going from pixel to pixel.
+_STEPS = 64
 
 
 def fill_holes(mask: Tensor, area: int) -> Tensor:
@@ -97,7 +103,7 @@ def _levelled(values: np.ndarray, peaks: np.ndarray, inside: np.ndarray, area: i
     near = cv2.dilate(peaks.view(np.uint8), _square(2 * rim + 1))
     # What stays as it is: everything further away, and the other regions nearby. Between them what is too wide to be a
     # peak with its rim stays at least, so that haze is not lost where it is full of specks.
-    wide = cv2.morphologyEx(values, cv2.MORPH_OPEN, _square(2 * rim + 1 + math.isqrt(area)))
+    wide = _opened(values, 2 * rim + 1 + math.isqrt(area))
     start = np.where(near.astype(bool) & ~(inside & ~peaks), wide, values)
     result = values.copy()
     groups, _, boxes, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
@@ -107,13 +113,72 @@ def _levelled(values: np.ndarray, peaks: np.ndarray, inside: np.ndarray, area: i
     return result
 
 
+def _opened(values: np.ndarray, side: int) -> np.ndarray:
+    """Morphological opening by a square."""
+    if side <= _SIDE_FOR_OPENCV:
+        return cv2.morphologyEx(values, cv2.MORPH_OPEN, _square(side))
+    side = min(side, 2 * max(values.shape) + 1)  # a larger one holds the whole frame wherever it lies
+    return -_lowest(-_lowest(values, side), side)
+
+
+def _lowest(values: np.ndarray, side: int) -> np.ndarray:
+    """The least value within a square around each pixel, as far as that lies in the frame."""
+    before = side // 2
+    values = cv2.copyMakeBorder(values, before, side - 1 - before, 0, 0, cv2.BORDER_CONSTANT, value=np.inf)
+    for step in _doubling(side):
+        values = np.minimum(values[:-step], values[step:])
+    values = cv2.copyMakeBorder(values, 0, 0, before, side - 1 - before, cv2.BORDER_CONSTANT, value=np.inf)
+    for step in _doubling(side):
+        values = np.minimum(values[:, :-step], values[:, step:])
+    return values
+
+
+def _doubling(side: int) -> Iterator[int]:
+    """By what to move what reaches over 1, 2, 4, ... pixels, so that both together reach over `side` in the end."""
+    reached = 1
+    while reached < side:
+        step = min(reached, side - reached)
+        yield step
+        reached += step
+
+
 def _reconstructed(start: np.ndarray, under: np.ndarray) -> np.ndarray:
     """Let `start` spread as far and as high as it can without climbing over `under`."""
-    while True:
+    for _ in range(_STEPS):
         grown = np.minimum(cv2.dilate(start, _square(3)), under)
         if np.array_equal(grown, start):
             return start
         start = grown
+    # A way that winds through the whole frame would take as many steps as it has pixels.
+    _compiled_spread()(start, np.ascontiguousarray(under))
+    return start
+
+
+def _spread(level: np.ndarray, under: np.ndarray) -> None:
+    """`_reconstructed` in place, from the highest pixel down, so that each is settled once."""
+    height, width = level.shape
+    waiting = [(-level[0, 0], 0)]
+    for place in range(1, height * width):
+        waiting.append((-level[place // width, place % width], place))
+    heapq.heapify(waiting)
+    while waiting:
+        negative, place = heapq.heappop(waiting)
+        y, x = place // width, place % width
+        if -negative < level[y, x]:  # it has risen since, and waits once more
+            continue
+        for row in range(max(y - 1, 0), min(y + 2, height)):
+            for column in range(max(x - 1, 0), min(x + 2, width)):
+                risen = min(level[y, x], under[row, column])
+                if risen > level[row, column]:
+                    level[row, column] = risen
+                    heapq.heappush(waiting, (-risen, row * width + column))
+
+
+@lru_cache(maxsize=1)
+def _compiled_spread() -> Callable[[np.ndarray, np.ndarray], None]:
+    from numba import njit  # here, since it takes a second, and hardly a mask needs it
+
+    return njit(_spread)
 
 
 def _square(side: int) -> np.ndarray:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from rem_engine import matte
+from rem_engine.matte import regions
 
 HEIGHT, WIDTH = 160, 240
 
@@ -94,6 +98,46 @@ def test_layers_are_kept_apart_and_an_area_of_0_does_nothing() -> None:
     removed = matte.remove_islands(stack, 500)
     assert removed.shape == stack.shape and not removed[0, 0].any() and torch.equal(removed[0, 1], stack[0, 1])
     assert matte.remove_islands(stack, 0) is stack and matte.fill_holes(stack, 0) is stack
+
+
+@pytest.mark.parametrize("operation", [matte.fill_holes, matte.remove_islands])
+@pytest.mark.parametrize("area", [150, 40_000])
+def test_openings_of_any_side_are_opencvs_to_the_bit(operation, area: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = torch.from_numpy(np.random.default_rng(5).random((HEIGHT, WIDTH)).astype(np.float32))
+    monkeypatch.setattr(regions, "_SIDE_FOR_OPENCV", 10**6)
+    expected = operation(mask, area)
+    monkeypatch.setattr(regions, "_SIDE_FOR_OPENCV", 0)
+    assert not torch.equal(expected, mask) and torch.equal(operation(mask, area), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", [matte.fill_holes, matte.remove_islands])
+def test_pixel_by_pixel_masks_become_the_same_to_the_bit(operation, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    noise = [cv2.GaussianBlur(rng.random((HEIGHT, WIDTH)), None, sigma).astype(np.float32) for sigma in (1.0, 2.0, 6.0)]
+    mask = torch.from_numpy(np.stack([(one - one.min()) / np.ptp(one) for one in noise]))
+    monkeypatch.setattr(regions, "_STEPS", 10**6)
+    expected = operation(mask, 150)
+    assert not torch.equal(expected, mask)
+    monkeypatch.setattr(regions, "_STEPS", 1)
+    assert torch.equal(operation(mask, 150), expected)
+
+
+@pytest.mark.slow
+def test_a_speck_that_winds_through_the_whole_frame_takes_no_endless_time() -> None:
+    side = 400
+    mask = np.zeros((side, 2 * side + 10), np.float32)
+    mask[1:-1:2, 1:side] = 0.9  # one line, to and fro
+    mask[2:-2:4, side - 1] = mask[4:-2:4, 1] = 0.9
+    size = int((mask > 0.5).sum())
+    mask[:, side + 6 :] = 1.0
+    expected = np.where((mask > 0.5) & (np.arange(mask.shape[1]) < side), np.float32(0.45), mask)
+    mask[1, side : side + 6] = expected[1, side : side + 6] = 0.45  # by which its first end hangs on what stays
+    matte.remove_islands(torch.from_numpy(mask[:140, side // 2 :].copy()), 9000)  # compiles
+    start = time.process_time()
+    removed = matte.remove_islands(torch.from_numpy(mask), size + 1)
+    assert time.process_time() - start < 10.0  # looking at all pixels 80,000 times takes a minute
+    np.testing.assert_array_equal(removed.numpy(), expected)
 
 
 @pytest.mark.parametrize("operation", [matte.fill_holes, matte.remove_islands])
