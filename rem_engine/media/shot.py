@@ -7,11 +7,17 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .colour import ColourTags, linear_to_srgb, srgb_to_linear
+from .frame_times import FrameTimes
+from .hdr import HdrMetadata
 from .timecode import STILLS_FPS, is_timecode
+
+if TYPE_CHECKING:
+    from .fields import FieldOrder  # brings FFmpeg
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,10 @@ class ShotInfo:
         timecode: of the first frame, HH:MM:SS:FF, or HH:MM:SS;FF for drop frame; None where there is none.
         colour: tags of its colours.
         pixel_aspect: width of a pixel over its height, 1 unless it is anamorphic.
+        times: when each frame is shown; None where the rate is constant.
+        field_order: of interlaced frames, "top" or "bottom" field first; None for progressive ones.
+        hdr: of HDR pictures, the display they were graded on and how bright they get.
+        notes: what a run says of the shot before it begins, a sentence each.
     """
 
     height: int
@@ -32,6 +42,14 @@ class ShotInfo:
     timecode: str | None = None
     colour: ColourTags = field(default_factory=ColourTags)
     pixel_aspect: Fraction = Fraction(1)
+    times: FrameTimes | None = None
+    field_order: FieldOrder | None = None
+    hdr: HdrMetadata | None = None
+    notes: tuple[str, ...] = ()
+
+    def time_of(self, index: int) -> Fraction:
+        """When a frame is shown, in seconds from the first."""
+        return index / (self.fps or STILLS_FPS) if self.times is None else self.times[index]
 
 
 class Shot(ABC):

@@ -4,38 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ..input_files import told_as_damage
 from ..memory import check_fits
 from .colour import video_tags
-from .shot import Shot, check_frame_size
-
-# Containers whose header tells how long the shot should be, and how.
-_COUNTING_CONTAINERS = ("mov",)
-_TIMING_CONTAINERS = ("avi", "matroska")
-# Seconds; less than that missing at the end is a matter of rounding or of another stream's last packet.
-_SHORTFALL = 0.25
+from .fields import FieldOrder, order_of_frame, seen_order, stated_order
+from .hdr import HdrMetadata, hdr_metadata
+from .orientation import Orientation, from_matrix, turned_clockwise
+from .shot import Shot, ShotInfo, check_frame_size
+from .video_survey import Survey, survey
 
 # Of memory a pixel takes at least: the decoder's picture, and the frame as float32.
 _BYTES = 16
+# What stands beside a shot: covers, and pictures for finding a place in it.
+_NO_SHOT = Disposition.attached_pic | Disposition.timed_thumbnails
 _ADVICE = "the file is truncated or damaged, copy or export it again."
 
 
 class VideoShot(Shot):
     """A video file, decoded forward; its first frame is decoded on opening.
 
-    Files of up to 8 bits a channel are read as uint8, deeper ones (ProRes, DNxHR, 10-bit HEVC, ...) as float32.
-    Colours go through FFmpeg's own conversion by the file's matrix and range tags; transfer functions (log, PQ, HLG)
-    are left as they are.
+    Of several streams of pictures the one flagged default is the shot; covers and thumbnails never are. Files of up to
+    8 bits a channel are read as uint8, deeper ones (ProRes, DNxHR, 10-bit HEVC, ...) as float32. Colours go through
+    FFmpeg's own conversion by the file's matrix and range tags; transfer functions (log, PQ, HLG) are left as they are.
+    Interlaced frames are given as they are, both fields in one picture.
+
+    The rate is that of the time stamps, since headers are often wrong.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,31 +57,76 @@ class VideoShot(Shot):
         first = self._decode_next(0)
         self._first: VideoFrame | None = first
         with told_as_ffmpegs_damage(f"{path.name} cannot be read as a video: {_ADVICE}"):
-            turned = round(first.rotation / 90) % 2 == 1
+            self._orientation = self._orientation_of(first)
+            self._stored_order: FieldOrder | None = order_of_frame(first) or self._header_order
+            self._hdr = _hdr_of(first)
+        self._stored_height = first.height
+        turned = self._orientation.transposed
         self.height, self.width = (first.width, first.height) if turned else (first.height, first.width)
         self.pixel_aspect = 1 / self._stored_aspect if turned else self._stored_aspect
         check_frame_size(path.name, self.height, self.width)
 
     @cached_property
     def frame_count(self) -> int:
-        """Frames in the shot, counted on first use.
+        """Frames in the shot, counted on first use, when the file is looked through once from end to end.
 
-        Headers are not trusted: every frame is decoded once (without colour conversion), except in codecs whose every
-        frame stands alone (ProRes, DNxHR, MJPEG, ...), where packets are counted. A file that ends before its own
-        header says it should is refused.
+        Raises:
+            ValueError: a file that ends before its own header says it should.
         """
+        return self._survey.frame_count
+
+    @cached_property
+    def fps(self) -> Fraction | None:  # type: ignore[override]  # found on first use, and never set
+        return self._survey.timing.fps
+
+    @property
+    def info(self) -> ShotInfo:
+        timing = self._survey.timing
+        stored = self._stored_order or self._survey.field_order
+        order = seen_order(stored, self._orientation, self._stored_height)
+        info = super().info
+        notes = [*info.notes, *self._time_notes()]
+        if stored is not None:
+            kept = "videos keep their order" if order else "turned by 90 degrees, which no video can say"
+            notes.append(f"{self._path.name} is interlaced, {stored} field first: its fields stay as they are, {kept}.")
+        return replace(info, times=timing.times, field_order=order, hdr=self._hdr, notes=tuple(notes))
+
+    def _time_notes(self) -> Iterator[str]:
+        """What there is to say of the time stamps."""
+        timing, name = self._survey.timing, self._path.name
+        if timing.times is not None:
+            slowest, fastest = (float(rate) for rate in timing.times.rates)
+            yield (
+                f"{name} has a variable frame rate, {slowest:.4g} to {fastest:.4g} frames per second: "
+                f"videos keep the time of each frame, and image sequences state {float(timing.fps or 0):.6g}."
+            )
+        elif (
+            timing.fps and self._header_rates and all(abs(timing.fps / rate - 1) > 0.001 for rate in self._header_rates)
+        ):
+            yield (
+                f"The header of {name} states {float(self._header_rates[0]):.6g} frames per second and its time stamps "
+                f"{float(timing.fps):.6g}: the time stamps count."
+            )
+        if timing.mended:
+            yield (
+                f"{timing.mended} of the {self.frame_count} frames of {name} have no time stamp that fits: they are "
+                "set evenly between the others."
+            )
+
+    @cached_property
+    def _survey(self) -> Survey:
         container, stream = _open(self._path)
         with container:
             with told_as_ffmpegs_damage(f"{self._path.name} cannot be decoded to its end: {_ADVICE}"):
-                frames, short = _count_frames(container, stream)
-            if short:
-                raise ValueError(f"{self._path.name} ends {short} its header announces: {_ADVICE}")
-            return frames
+                found = survey(container, stream)
+            if found.shortfall:
+                raise ValueError(f"{self._path.name} ends {found.shortfall} its header announces: {_ADVICE}")
+            return found
 
     def reopen(self) -> VideoShot:
         again = VideoShot(self._path)
-        if "frame_count" in vars(self):  # counting decodes the whole file
-            again.frame_count = self.frame_count
+        if "_survey" in vars(self):  # it decodes the whole file
+            again._survey = self._survey
         return again
 
     def close(self) -> None:
@@ -101,7 +153,9 @@ class VideoShot(Shot):
         self._container, stream = _open(self._path)
         with told_as_ffmpegs_damage(f"{self._path.name} cannot be read as a video: {_ADVICE}"):
             stream.thread_type = "AUTO"
-            self.fps = stream.average_rate or stream.guessed_rate
+            self._header_rates = [rate for rate in (stream.average_rate, stream.codec_context.framerate) if rate]
+            self._header_order = stated_order(stream.codec_context.field_order)
+            self._tagged_turn = _tagged_turn(stream)
             self.timecode = _timecode(self._container)
             self._stored_aspect = stream.sample_aspect_ratio or Fraction(1)
             codec = stream.codec_context
@@ -115,11 +169,14 @@ class VideoShot(Shot):
         self._next += 1
         return frame
 
+    def _orientation_of(self, frame: VideoFrame) -> Orientation:
+        matrix = _side_data(frame, SideDataType.DISPLAYMATRIX)
+        return self._tagged_turn if matrix is None else from_matrix(np.frombuffer(matrix, np.int32).tolist())
+
     def _pixels(self, frame: VideoFrame, index: int) -> np.ndarray:
         """RGB [H,W,3] of a decoded frame, upright."""
         with told_as_ffmpegs_damage(f"{self._path.name} cannot be decoded at frame {index}: {_ADVICE}"):
-            # FFmpeg gives the angle by which the stored picture has to be turned counter-clockwise.
-            pixels = np.ascontiguousarray(np.rot90(rgb_pixels(frame), round(frame.rotation / 90)))
+            pixels = self._orientation_of(frame)(rgb_pixels(frame))
         if pixels.shape[:2] != (self.height, self.width):
             raise ValueError(
                 f"{self._path.name} changes size from {self.width}x{self.height} to {pixels.shape[1]}x"
@@ -136,7 +193,10 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
     if not container.streams.video:
         container.close()
         raise ValueError(f"{path.name} holds no pictures: it is no video, or the file is truncated.")
-    stream = container.streams.video[0]
+    stream = _shot_stream(container)
+    if stream is None:
+        container.close()
+        raise ValueError(f"{path.name} holds no moving pictures, only a cover or a thumbnail: give a video.")
     codec = stream.codec_context
     if codec is None:
         container.close()
@@ -147,6 +207,33 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
         container.close()
         raise
     return container, stream
+
+
+def _shot_stream(container: InputContainer) -> VideoStream | None:
+    """The stream that players show."""
+    pictures = [stream for stream in container.streams.video if not stream.disposition & _NO_SHOT]
+    default = (stream for stream in pictures if stream.disposition & Disposition.default)
+    return next(default, next(iter(pictures), None))
+
+
+def _tagged_turn(stream: VideoStream) -> Orientation:
+    """How the tag "rotate" of old files wants pictures turned, by degrees clockwise."""
+    degrees = next((value for name, value in stream.metadata.items() if name.lower() == "rotate"), "0")
+    try:
+        return turned_clockwise(float(degrees))
+    except (ValueError, OverflowError):  # no number, or none that is finite
+        return Orientation()
+
+
+def _hdr_of(frame: VideoFrame) -> HdrMetadata | None:
+    mastering = _side_data(frame, SideDataType.MASTERING_DISPLAY_METADATA)
+    return hdr_metadata(mastering, _side_data(frame, SideDataType.CONTENT_LIGHT_LEVEL))
+
+
+def _side_data(frame: VideoFrame, kind: SideDataType) -> bytes | None:
+    data: Any = frame.side_data  # PyAV's own types know of one kind only
+    found = data.get(kind)
+    return None if found is None else bytes(found)
 
 
 def rgb_pixels(frame: VideoFrame) -> np.ndarray:
@@ -174,31 +261,3 @@ def _timecode(container: InputContainer) -> str | None:
             if name.lower() == "timecode":
                 return value
     return None
-
-
-def _count_frames(container: InputContainer, stream: VideoStream) -> tuple[int, str]:
-    """(frames, how the file falls short of its header, for a sentence; "" where it does not)."""
-    stream.thread_type = "AUTO"
-    packets, frames, end, cut_off = 0, 0, 0.0, False
-    for packet in container.demux():
-        if packet.pts is not None and packet.time_base is not None:
-            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if packet.stream.index != stream.index:
-            continue
-        if packet.size > 0:
-            packets, cut_off = packets + 1, packet.is_corrupt
-        if not stream.codec_context.codec.intra_only:
-            frames += len(packet.decode())
-        elif packet.size > 0 and not packet.is_discard:
-            frames += 1
-    if cut_off:
-        return frames, f"within frame {packets - 1}, before the end"
-    kind = container.format.name
-    if kind.startswith(_COUNTING_CONTAINERS) and packets < stream.frames:
-        return frames, f"after {packets} of the {stream.frames} frames"
-    if kind.startswith(_TIMING_CONTAINERS):
-        rate = float(stream.average_rate or Fraction(24))
-        announced = max((container.duration or 0) / av.time_base, stream.frames / rate)
-        if announced - end > _SHORTFALL + 2 / rate:
-            return frames, f"after {end:.1f} of the {announced:.1f} seconds"
-    return frames, "" if frames else "before the first of the frames"

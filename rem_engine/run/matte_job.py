@@ -32,6 +32,7 @@ from .fingerprint import content_hash, settings_hash
 from .layout import KINDS, STORED_MASKS, check_apart
 from .output import Claim, claimed
 from .pipeline import make_mattes, needs_plate, read_plate
+from .shot_entry import shot_entry
 
 _KINDS_OF_MASKS = ("soft", "masks", "alpha")
 """Folders in a layer's, which say nothing of the layer."""
@@ -92,6 +93,8 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         with claimed(_claim(job, shot, layers, settings)) as output:
             if output.is_there:
                 return None
+            for note in shot.info.notes:
+                progress.say(note)
             delivery = Delivery(output.work, shot.name, list(layers), shot.info, job.delivery)
             masked, coverage = _MaskedFrames(shot, list(layers.values()), job), Coverage("mattes", list(layers))
             with explained_stop(
@@ -110,7 +113,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                 entries = [{"prompt": "", "name": name, "folder": name, "frames": shot.frame_count} for name in layers]
                 warnings = coverage.warnings()
                 run = {
-                    "shot": {"name": shot.name, "path": str(job.shot)},
+                    "shot": shot_entry(shot.name, str(job.shot), shot.frame_count, shot.info),
                     "settings": settings,
                     "prompts": entries,
                     "delivery": {"name": shot.name, "files": files},

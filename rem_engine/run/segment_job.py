@@ -36,6 +36,7 @@ from .folder import RunFolder
 from .layout import DELIVERIES, KINDS
 from .output import Claim, Output, claimed
 from .pipeline import make_mattes, needs_plate, read_plate
+from .shot_entry import shot_entry
 
 Viewer = Callable[[int, np.ndarray, np.ndarray], None]
 """Called as viewer(index, plate uint8 [H,W,3], soft float32 [L,H,W])."""
@@ -195,6 +196,8 @@ def segment_to_output(
     masks_coverage = Coverage("masks", names, job.masks.threshold, folder.notes.setdefault("masks", []))
     mattes_coverage = Coverage("mattes", names, ranges=folder.notes.setdefault("mattes", []))
     clock = Clock(looking, folder.seconds, job.provenance.load_seconds)
+    for note in info.notes:
+        progress.say(note)
     if folder.whole_frames:
         progress.say(f"Going on at frame {folder.whole_frames} of {folder.frame_count}.")
     stopping = partial(
@@ -234,14 +237,7 @@ def segment_to_output(
         progress.say(warning["sentence"])
     with stopping():
         run = {
-            "shot": {
-                "name": name,
-                "path": job.provenance.source,
-                "frames": shot.frame_count,
-                "height": shot.height,
-                "width": shot.width,
-                "fps": None if info.fps is None else float(info.fps),
-            },
+            "shot": shot_entry(name, job.provenance.source, shot.frame_count, info),
             "cuts": folder.notes["cuts"],
             "prompts_per_pass": folder.notes["prompts_per_pass"],
             "backbone": segmenter.backbone.name,

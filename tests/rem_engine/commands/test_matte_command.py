@@ -108,8 +108,8 @@ def test_the_frames_of_a_matte_video_are_counted_once(
     shot: Path, tmp_path: Path, truth: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = []
-    count = video._count_frames  # decodes them all, unless each stands alone
-    monkeypatch.setattr(video, "_count_frames", lambda *given: counted.append(given) or count(*given))
+    count = video.survey  # decodes them all, unless each stands alone
+    monkeypatch.setattr(video, "survey", lambda *given: counted.append(given) or count(*given))
     write_video(tmp_path / "car.mkv", truth)
     assert matte(shot, tmp_path / "car.mkv", tmp_path / "out") == 0
     assert len(counted) == 1

@@ -1,0 +1,107 @@
+"""A video looked through once from end to end: how many frames there are, and when they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from .fields import FieldOrder, order_of_frame
+from .frame_times import Timing, read_timing
+
+# Containers whose header tells how long the shot should be, and how.
+_COUNTING_CONTAINERS = ("mov",)
+_TIMING_CONTAINERS = ("avi", "matroska")
+# Seconds; less than that missing at the end is a matter of rounding or of another stream's last packet.
+_SHORTFALL = 0.25
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a video once every frame of it has been seen.
+
+    Attributes:
+        frame_count: exact.
+        timing: rate or times of the frames.
+        start: when the first frame is shown by the file's own clock, by which its sound goes too, seconds.
+        field_order: of the first frame that was decoded and is interlaced; None where none is.
+        shortfall: how the file falls short of its header, for a sentence; "" where it does not.
+    """
+
+    frame_count: int
+    timing: Timing
+    start: Fraction
+    field_order: FieldOrder | None
+    shortfall: str
+
+
+def survey(container: InputContainer, stream: VideoStream) -> Survey:
+    """Look through a video that has just been opened.
+
+    Headers are not trusted: every frame is decoded (without colour conversion), except in codecs whose every frame
+    stands alone (ProRes, DNxHR, MJPEG, ...), where packets are counted.
+    """
+    stream.thread_type = "AUTO"
+    seen, packets, end, cut_off = _Seen(), 0, 0.0, False
+    for packet in container.demux():
+        if packet.pts is not None and packet.time_base is not None:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream.index != stream.index:
+            continue
+        if packet.size > 0:
+            packets, cut_off = packets + 1, packet.is_corrupt
+        if not stream.codec_context.codec.intra_only:
+            seen.add_decoded(stream.decode(packet))
+        elif packet.size > 0 and not packet.is_discard:
+            seen.add(packet.pts, packet.duration)
+    if cut_off:
+        shortfall = f"within frame {packets - 1}, before the end"
+    else:
+        shortfall = _shortfall(container, stream, packets, end)
+    if not seen.stamps:
+        shortfall = shortfall or "before the first of the frames"
+    tick = stream.time_base or Fraction(1, av.time_base)
+    stated = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    return Survey(
+        len(seen.stamps),
+        read_timing(seen.stamps, seen.duration, tick, stated),
+        min((stamp for stamp in seen.stamps if stamp is not None), default=0) * tick,
+        seen.field_order,
+        shortfall,
+    )
+
+
+class _Seen:
+    """Time stamps of the frames so far."""
+
+    def __init__(self) -> None:
+        self.stamps: list[int | None] = []
+        self.duration = 0
+        self.field_order: FieldOrder | None = None
+
+    def add(self, stamp: int | None, duration: int | None) -> None:
+        self.stamps.append(stamp)
+        self.duration = duration or 0
+
+    def add_decoded(self, frames: Sequence[VideoFrame]) -> None:
+        for frame in frames:
+            self.add(frame.pts, frame.duration)
+            if self.field_order is None:
+                self.field_order = order_of_frame(frame)
+
+
+def _shortfall(container: InputContainer, stream: VideoStream, packets: int, end: float) -> str:
+    kind = container.format.name
+    if kind.startswith(_COUNTING_CONTAINERS) and packets < stream.frames:
+        return f"after {packets} of the {stream.frames} frames"
+    if kind.startswith(_TIMING_CONTAINERS):
+        rate = float(stream.average_rate or Fraction(24))
+        announced = max((container.duration or 0) / av.time_base, stream.frames / rate)
+        if announced - end > _SHORTFALL + 2 / rate:
+            return f"after {end:.1f} of the {announced:.1f} seconds"
+    return ""

@@ -1,0 +1,103 @@
+"""Videos as files, written by PyAV, and read back by its own decoder."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+MILLISECOND = Fraction(1, 1000)
+
+
+def scene(count: int, height: int = 48, width: int = 64) -> np.ndarray:
+    """uint8 [T,H,W,3] that no turn and no mirror leaves as it is: red to the right, green downwards, blue with time."""
+    y, x = np.mgrid[:height, :width]
+    frames = np.zeros((count, height, width, 3), np.uint8)
+    frames[..., 0], frames[..., 1] = 220 * x / width, 220 * y / height
+    frames[..., 2] = np.linspace(20, 220, count)[:, None, None]
+    return frames
+
+
+def write_video(
+    path: Path,
+    frames: np.ndarray,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    rate: Fraction | int = 24,
+    *,
+    stamps: Sequence[int | None] | None = None,
+    tick: Fraction = MILLISECOND,
+    fields: str = "",
+    aspect: Fraction = Fraction(1),
+    options: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    form: str | None = None,
+) -> Path:
+    """Frames uint8 [T,H,W,3] as a video.
+
+    Args:
+        stamps: of the frames, in ticks; None: at the rate.
+        fields: "tff" or "bff" for interlaced frames.
+        aspect: width of a pixel over its height.
+        options: of the encoder.
+        tags: of the stream.
+        form: of the container, where the name does not say it.
+    """
+    count, height, width = frames.shape[:3]
+    with av.open(path, "w", format=form) as container:
+        stream = container.add_stream(codec, rate=rate, options=dict(options or {}))
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        stream.codec_context.sample_aspect_ratio = aspect
+        stream.metadata.update(tags or {})
+        tick = tick if stamps else 1 / Fraction(rate)
+        stream.codec_context.time_base = tick
+        mark = None
+        if fields:
+            stream.codec_context.field_order = {"tff": 2, "bff": 3}[fields]
+            mark = av.filter.Graph()
+            source = mark.add_buffer(
+                width=width, height=height, format=av.VideoFormat(pix_fmt, width, height), time_base=tick
+            )
+            mark.link_nodes(source, mark.add("setfield", fields), mark.add("buffersink")).configure()
+        for index in range(count):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frames[index]), format="rgb24")
+            picture = picture.reformat(format=pix_fmt)
+            picture.pts, picture.time_base = stamps[index] if stamps else index, tick
+            if mark is not None:
+                mark.vpush(picture)
+                picture = mark.vpull()
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+def turn(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """Give an MP4 the display matrix {a b 0, c d 0, 0 0 1} (ISO/IEC 14496-12, 8.3.2)."""
+    data = bytearray(path.read_bytes())
+    header = data.find(b"tkhd")
+    assert data[header + 4] == 0  # version 0: the matrix lies 44 bytes into the box
+    one = 1 << 16
+    data[header + 44 : header + 80] = struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    return path
+
+
+def decoded(path: Path, stream: int = 0) -> list[av.VideoFrame]:
+    """The frames of a stream of pictures as PyAV gives them."""
+    with av.open(path) as container:
+        return list(container.decode(video=stream))
+
+
+def rgb(path: Path, stream: int = 0) -> np.ndarray:
+    """uint8 [T,H,W,3] as stored."""
+    return np.stack([frame.to_ndarray(format="rgb24") for frame in decoded(path, stream)])
+
+
+def shown_at(path: Path) -> list[Fraction]:
+    """When each frame is shown, in seconds from the first."""
+    stamps = [frame.pts * frame.time_base for frame in decoded(path)]
+    return [stamp - stamps[0] for stamp in stamps]
