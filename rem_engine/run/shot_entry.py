@@ -14,7 +14,7 @@ def shot_entry(name: str, path: str, frames: int, info: ShotInfo) -> dict[str, A
         name: with what the names of delivered files begin.
         path: where it lies; "" where it is no file.
         frames: how many it has.
-        info: of the shot.
+        info: of the shot; what is as with most shots (a constant rate, progressive frames) is left out.
     """
     entry: dict[str, Any] = {
         "name": name,
@@ -23,9 +23,11 @@ def shot_entry(name: str, path: str, frames: int, info: ShotInfo) -> dict[str, A
         "height": info.height,
         "width": info.width,
         "fps": None if info.fps is None else float(info.fps),
-        "variable_rate": info.times is not None,
-        "fields": "progressive" if info.field_order is None else f"{info.field_order} first",
     }
+    if info.times is not None:
+        entry["variable_rate"] = [float(rate) for rate in info.times.rates]
+    if info.field_order is not None:
+        entry["fields"] = f"{info.field_order} first"
     if info.hdr is not None:
         entry["hdr"] = info.hdr.entry()
     if info.notes:
