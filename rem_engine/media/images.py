@@ -12,6 +12,7 @@ import numpy as np
 
 from .colour import ColourTags, linear_to_srgb, luminance_weights
 from .exr_layers import Picture, choose_picture, pictures_of
+from .numbering import Numbering, counted
 from .plate_settings import PlateSettings
 from .shot import Shot, ShotInfo, check_frame_size
 from .stills import Part, Still
@@ -31,11 +32,17 @@ class ImageShot(Shot):
     frame's; that the others are of its size is seen when they are read.
     """
 
-    def __init__(self, name: str, files: Sequence[Path], plate: PlateSettings = _AS_IS) -> None:
-        """Raises ValueError for an unreadable first frame, one under 16 pixels or one that memory does not hold."""
+    def __init__(
+        self, name: str, files: Sequence[Path], plate: PlateSettings = _AS_IS, numbering: Numbering | None = None
+    ) -> None:
+        """Take the files of frames; without a numbering they count from 1001.
+
+        Raises ValueError for an unreadable first frame, one under 16 pixels or one that memory does not hold.
+        """
         super().__init__()
         self.name = name
         self.files = tuple(files)
+        self._numbering = numbering or counted(name, len(self.files))
         self._plate = plate
         self._scene_linear: set[int] = set()
         with Still(self.files[0]) as still:
@@ -49,6 +56,14 @@ class ImageShot(Shot):
     @property
     def frame_count(self) -> int:
         return len(self.files)
+
+    @property
+    def numbering(self) -> Numbering:
+        return self._numbering
+
+    def _own_timecode(self, index: int) -> str | None:
+        with Still(self.files[index]) as still:
+            return still_info(still, _shown_part(still, self._plate)).timecode
 
     def reopen(self) -> ImageShot:
         again = copy.copy(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..setting import About, check_values, setting
+from .numbering import Gaps
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,12 @@ class PlateSettings:
         layer: of an EXR that holds several pictures, the one to read: a part's or a layer's name; "" where there is no
             choice.
         view: of an EXR of several views ("left", "right"), the one to read; "": the file's first.
+        frames: numbers of the frames to read, as fileseq writes ranges ("1001-1050", "1001-1050x2", "1001,1010-1020"),
+            by the plate's own numbers; a video counts from 1001. "": all.
+        gaps: frames that a sequence lacks are refused, or filled with the frame before ("hold") or with black.
+
+    Raises:
+        ValueError: another choice.
     """
 
     layer: str = setting(
@@ -22,6 +29,22 @@ class PlateSettings:
         About("Of an EXR that holds several pictures, the one to read, as parts and layers are named.", rare=True),
     )
     view: str = setting("", About("Of an EXR of several views, the one to read: left, right, ...", rare=True))
+    frames: str = setting(
+        "",
+        About(
+            "Reads only these frames, by the plate's own numbers: 1001-1050, 1001-1050x2, or several with commas. "
+            "A video counts from 1001.",
+            rare=True,
+        ),
+    )
+    gaps: Gaps = setting(
+        "refuse",
+        About(
+            "What becomes of frames that a sequence lacks: refuse names them; hold shows the frame before again; black "
+            "delivers black with an empty matte.",
+            rare=True,
+        ),
+    )
 
     def __post_init__(self) -> None:
         check_values(PlateSettings, **vars(self))

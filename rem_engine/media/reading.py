@@ -1,25 +1,52 @@
-"""`open_shot`: a video file, a folder of frames, or one image."""
+"""`open_shot`: a video file, a folder of frames, a pattern of their names, or one image."""
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..input_files import check_is_file
+from .numbering import (
+    FIRST_FRAME,
+    FrameNames,
+    Numbering,
+    SplitName,
+    digits_of,
+    gaps_between,
+    parse_range,
+    splits,
+    told_numbers,
+    told_range,
+)
 from .plate_settings import PlateSettings
-from .shot import Shot
+
+if TYPE_CHECKING:
+    from .shot import Shot
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dpx", ".exr", ".webp", ".jxl")
 
 _AS_IS = PlateSettings()
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dpx", ".exr", ".webp", ".jxl")
+_SAME_SUFFIX = {".jpeg": ".jpg", ".tiff": ".tif"}
+_NAMED = 4  # of sequences in a sentence
+_LONGEST_FILL = 1_000_000  # frames of a shot whose gaps are filled
+# Nuke, Houdini, printf; `#` and `@` are digits each, as Nuke has them.
+_DIGITS_OF_PATTERN = re.compile(r"#+|@+|%0?[0-9]*d|\$F[0-9]*")
 
 
 def open_shot(path: str | PathLike[str], plate: PlateSettings = _AS_IS) -> Shot:
     """Open a shot for reading.
 
     Args:
-        path: a video file; a folder of PNG, JPEG, TIFF, DPX or EXR frames, taken in natural order (frame2 before
-            frame10; other files and sub-folders are left aside); or a single image, a shot of one frame.
+        path: a video file; a folder of PNG, JPEG, TIFF, DPX or EXR frames of one sequence, in the order of their
+            numbers (other files and sub-folders are left aside); a pattern of a sequence's names (shot.####.exr,
+            shot.%04d.exr, shot.@@@@.exr), which takes it out of others; or a single image, a shot of one frame.
+        plate: what is read of it, and how.
 
     Alpha is dropped. EXR is taken as scene-linear; `Shot.read` brings it to display sRGB, clipped to 0..1, and
     `Shot.read_linear` gives it as stored. Primaries are left as they are, and so are the transfer functions of videos
@@ -27,50 +54,275 @@ def open_shot(path: str | PathLike[str], plate: PlateSettings = _AS_IS) -> Shot:
 
     Raises:
         FileNotFoundError: nothing at `path`.
-        ValueError: no frames, frames of different sizes or under 16 pixels, a file that cannot be read or that memory
-            does not hold; a pipe, socket or device, which is not opened.
+        ValueError: no frames, several sequences, frames that are missing and that the settings do not fill, or that
+            they ask for and there are none of; frames of different sizes or under 16 pixels, a file that cannot be read
+            or that memory does not hold; a pipe, socket or device, which is not opened.
     """
     path = Path(path).expanduser()
     check_is_file(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: give a video file, a folder of frames, or an image.")
-    if not path.is_dir() and path.suffix.lower() not in IMAGE_SUFFIXES:
+    if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
         from .video import VideoShot
 
-        return VideoShot(path)
+        video = VideoShot(path)
+        if plate.frames:
+            numbers = _asked_for(plate.frames, range(FIRST_FRAME, FIRST_FRAME + video.frame_count), path.name)
+            video.choose([number - FIRST_FRAME for number in numbers])
+        return video
     from .images import ImageShot
 
-    return ImageShot(path.resolve().stem if path.is_file() else path.resolve().name, shot_files(path), plate)
+    sequence = find_sequence(path, "a video file, a folder of frames, a pattern such as shot.####.exr, or an image")
+    numbering = sequence.numbering(plate)
+    name = path.resolve().name if path.is_dir() else path.stem if path.exists() else numbering.names.title
+    return ImageShot(name, sequence.files_of(numbering), plate, numbering)
+
+
+@dataclass(frozen=True)
+class PictureSequence:
+    """Pictures of one name on disk.
+
+    Attributes:
+        names: what they are called.
+        files: each by its number, rising.
+        suffix: of the files, as one of them has it.
+        own: whether the numbers are the files' own; otherwise it is a single picture, counted as such.
+    """
+
+    names: FrameNames
+    files: dict[int, Path]
+    suffix: str
+    own: bool = True
+
+    @property
+    def told(self) -> str:
+        """For a sentence: `shot.####.exr (1001-1010)`, or a single picture's name."""
+        if not self.own or len(self.files) == 1:
+            return next(iter(self.files.values())).name
+        return f"{self.names.pattern}{self.suffix} ({told_numbers(self.files)})"
+
+    def numbering(self, settings: PlateSettings) -> Numbering:
+        """Names and numbers of the frames that the settings take.
+
+        Raises:
+            ValueError: frames that are missing, or that there are none of.
+        """
+        there = list(self.files)
+        if settings.frames:
+            numbers = _asked_for(settings.frames, there, f"{self.names.pattern}{self.suffix}")
+            lacking = [(number, number) for number in numbers if number not in self.files]
+            if len(lacking) == len(numbers):
+                raise ValueError(f"None of the frames {settings.frames} of {self.told} is there: ask for others.")
+        else:
+            numbers, lacking = tuple(there), gaps_between(there)
+        if lacking and settings.gaps == "refuse":
+            raise ValueError(self._told_gaps(lacking, there))
+        if lacking and not settings.frames:
+            if there[-1] - there[0] >= _LONGEST_FILL:
+                raise ValueError(
+                    f"{self.told} lacks {told_range(lacking)}, too many to be filled: say by --frames which are wanted."
+                )
+            numbers = tuple(range(there[0], there[-1] + 1))
+        missing = frozenset(number for number in numbers if number not in self.files)
+        return Numbering(self.names, numbers, missing, settings.gaps, self.own)
+
+    def files_of(self, numbering: Numbering) -> list[Path]:
+        """The file of each frame; of a missing one that of the frame before it, or else of the next."""
+        there = [number for number in numbering.numbers if number not in numbering.missing]
+        return [self.files[there[max(bisect_right(there, number) - 1, 0)]] for number in numbering.numbers]
+
+    def _told_gaps(self, lacking: Sequence[tuple[int, int]], there: Sequence[int]) -> str:
+        first, last = there[0], there[-1]
+        advice = "render or copy them again, or fill them with --gaps hold (the frame before once more) or --gaps black"
+        steps = {after - before for before, after in zip(there, there[1:])}
+        if len(steps) == 1 and len(there) > 2:  # every second one was made, say
+            advice += f"; if they are not wanted, give --frames {first}-{last}x{steps.pop()}"
+        what = f"{self.names.pattern}{self.suffix} ({first}-{last})"
+        return f"{what} lacks {told_range(lacking)}: {advice}."
+
+
+def find_sequence(
+    path: Path, expected: str = "a folder of pictures, a pattern such as m.####.png, or one"
+) -> PictureSequence:
+    """The pictures of a folder, of a pattern, or a single one.
+
+    Raises:
+        FileNotFoundError: nothing at `path`.
+        ValueError: a folder without frames, with several sequences, or with two files for one frame (shot.01.png and
+            shot.01.exr, or shot.1.png and shot.01.png).
+    """
+    path = path.expanduser()
+    if path.is_dir():
+        files = _pictures(path)
+        if not files:
+            raise ValueError(
+                f"The folder {path} holds no frames: PNG, JPEG, TIFF, DPX or EXR files are expected in it."
+            )
+        found = sequences_in(files)
+        if len(found) > 1:
+            raise _several(path, found)
+        return _named(found[0])
+    if path.exists():
+        return _still(path.resolve())
+    if _DIGITS_OF_PATTERN.search(path.name) and path.parent.is_dir():
+        return _of_pattern(path)
+    raise FileNotFoundError(f"{path} does not exist: give {expected}.")
 
 
 def shot_files(path: Path) -> list[Path]:
-    """The files a shot is made of: the file itself, or a folder's frames in natural order.
+    """The pictures of a folder, of a pattern, or a single one, in the order of their numbers; see `find_sequence`."""
+    return list(find_sequence(path).files.values())
+
+
+def sequences_in(files: Iterable[Path]) -> list[PictureSequence]:
+    """Pictures sorted into sequences by name and suffix.
+
+    The last number before the suffix is a frame's: `shot_v001.0987.exr`. Where words follow it, as in
+    `shot_0987_graded.exr`, it is the last number that differs between files of otherwise equal names. A version
+    (`_v001`) is no number.
 
     Raises:
-        ValueError: a folder without frames, or with two files for one frame (shot.01.png and shot.01.exr).
+        ValueError: two files for one frame.
     """
-    if not path.is_dir():
-        return [path]
-    files = [
-        file
-        for file in path.iterdir()
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
-    ]
-    if not files:
-        raise ValueError(f"The folder {path} holds no frames: PNG, JPEG, TIFF, DPX or EXR files are expected in it.")
-    files.sort(key=lambda file: natural_key(file.name))
-    by_stem: dict[str, Path] = {}
+    at_the_end: dict[tuple[str, str, str], list[tuple[SplitName, Path]]] = defaultdict(list)
+    inside: dict[tuple[str, str], list[tuple[list[SplitName], Path]]] = defaultdict(list)
+    stills: list[Path] = []
     for file in files:
-        other = by_stem.setdefault(file.stem, file)
-        if other is not file:
-            raise ValueError(
-                f"The folder {path} holds one frame twice, as {other.name} and {file.name}: "
-                "keep one format of each frame in it."
-            )
-    return files
+        ways = splits(file.stem)
+        suffix = _suffix(file)
+        if not ways:
+            stills.append(file)
+        elif not ways[-1].tail:
+            at_the_end[ways[-1].name, ways[-1].separator, suffix].append((ways[-1], file))
+        else:
+            inside[re.sub(r"[0-9]+", "#", file.stem), suffix].append((ways, file))
+    found: list[PictureSequence] = []
+    for members in at_the_end.values():
+        if len(members) == 1 and not members[0][0].looks_like_a_frame:
+            stills.append(members[0][1])
+        else:
+            found.append(_sequence(members))
+    for alike in inside.values():
+        differing = [place for place in range(len(alike[0][0])) if len({ways[place].number for ways, _ in alike}) > 1]
+        if not differing:
+            stills += [file for _, file in alike]
+            continue
+        groups: dict[SplitName, list[tuple[SplitName, Path]]] = defaultdict(list)
+        for ways, file in alike:
+            way = ways[differing[-1]]
+            groups[SplitName(way.name, way.separator, "", way.tail)].append((way, file))
+        found += [_sequence(members) for members in groups.values()]
+    found += [_single(file) for file in stills]
+    found.sort(key=lambda one: natural_key(next(iter(one.files.values())).name))
+    return found
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:
     """Sorting key that takes digits as numbers: frame2 before frame10."""
     parts = re.split(r"(\d+)", name.casefold())
     return [int(part) if part.isdecimal() else part for part in parts], name
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return [
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+    ]
+
+
+def _suffix(file: Path) -> str:
+    suffix = file.suffix.lower()
+    return _SAME_SUFFIX.get(suffix, suffix)
+
+
+def _still(file: Path) -> PictureSequence:
+    """A picture given by itself, which keeps its number where it has one."""
+    ways = splits(file.stem)
+    return _named(_sequence([(ways[-1], file)]) if ways and ways[-1].looks_like_a_frame else _single(file))
+
+
+def _named(sequence: PictureSequence) -> PictureSequence:
+    """What has only numbers for names (0001.png) has its folder's."""
+    if sequence.names.name:
+        return sequence
+    folder = next(iter(sequence.files.values())).resolve().parent.name
+    return replace(sequence, names=replace(sequence.names, name=folder or "shot", separator="."))
+
+
+def _single(file: Path) -> PictureSequence:
+    return PictureSequence(FrameNames(file.stem), {FIRST_FRAME: file}, file.suffix, own=False)
+
+
+def _sequence(members: Sequence[tuple[SplitName, Path]]) -> PictureSequence:
+    """Raises ValueError for two files of one frame."""
+    numbered: dict[int, Path] = {}
+    for way, file in sorted(members, key=lambda member: (int(member[0].number), member[1].name)):
+        other = numbered.setdefault(int(way.number), file)
+        if other is not file:
+            raise _twice(other, file)
+    way, file = members[0]
+    digits, signed = digits_of(member.number for member, _ in members)
+    return PictureSequence(FrameNames(way.name, way.separator, digits, signed, way.tail), numbered, file.suffix)
+
+
+def _twice(one: Path, other: Path) -> ValueError:
+    first, second = sorted((one.name, other.name))
+    kept = "format" if one.suffix != other.suffix else "file"
+    return ValueError(
+        f"The folder {one.parent} holds one frame twice, as {first} and {second}: keep one {kept} of each frame in it."
+    )
+
+
+def _several(folder: Path, found: Sequence[PictureSequence]) -> ValueError:
+    for one in found:
+        for other in found:
+            if one is not other and one.names.title == other.names.title:
+                shared = one.files.keys() & other.files.keys()
+                for number in sorted(shared):
+                    if one.files[number].stem == other.files[number].stem:
+                        return _twice(one.files[number], other.files[number])
+    named = [one.told for one in found[:_NAMED]]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    chosen = found[0]
+    example = chosen.told if len(chosen.files) == 1 else f"{chosen.names.pattern}{chosen.suffix}"
+    return ValueError(
+        f"The folder {folder} holds {len(found)} sequences or pictures, {', '.join(named)}{more}: say which, for "
+        f"example {folder / example}."
+    )
+
+
+def _of_pattern(path: Path) -> PictureSequence:
+    """The sequence whose files have a pattern's names."""
+    from fileseq import PAD_STYLE_HASH1, FileSequence
+
+    numbers = list(_DIGITS_OF_PATTERN.finditer(path.name))
+    if len(numbers) != 1:
+        raise ValueError(f"{path} says twice where numbers stand: write their digits once, as in shot.####.exr.")
+    before, after = path.name[: numbers[0].start()], path.name[numbers[0].end() :]
+    digits = FileSequence.getPaddingNum(numbers[0][0], PAD_STYLE_HASH1)
+    suffix = Path(f"a{after}").suffix
+    if suffix.lower() not in IMAGE_SUFFIXES:
+        raise ValueError(f"{path} names no pictures: a pattern ends in .exr, .dpx, .png, .tif or .jpg.")
+    form = re.compile(rf"{re.escape(before)}(-?[0-9]+){re.escape(after)}")
+    matching = [(found[1], file) for file in _pictures(path.parent) if (found := form.fullmatch(file.name))]
+    if len({int(text) for text, _ in matching}) < len(matching):  # shot.1.exr and shot.0001.exr: the pattern says which
+        plain, printf = (FrameNames("", "", digits, signed) for signed in (False, True))
+        matching = [(text, file) for text, file in matching if text in (plain.of(int(text)), printf.of(int(text)))]
+    if not matching:
+        raise FileNotFoundError(f"No file in {path.parent} is called {path.name}: check the name.")
+    separator = before[-1:] if before[-1:] in "._- " else ""
+    tail = after[: len(after) - len(suffix)]
+    name = before.removesuffix(separator)
+    return _named(_sequence([(SplitName(name, separator, text, tail), file) for text, file in matching]))
+
+
+def _asked_for(frames: str, there: Sequence[int], what: str) -> tuple[int, ...]:
+    """Numbers that were asked for.
+
+    Raises:
+        ValueError: some before the first or after the last that there is.
+    """
+    numbers = parse_range(frames)
+    beyond = [number for number in numbers if not there[0] <= number <= there[-1]]
+    if beyond:
+        raise ValueError(f"{what} has frames {told_numbers(there)}, not {told_numbers(beyond)}: ask for those it has.")
+    return numbers

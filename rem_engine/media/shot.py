@@ -14,7 +14,8 @@ import numpy as np
 from .colour import ColourTags, linear_to_srgb, srgb_to_linear
 from .frame_times import FrameTimes
 from .hdr import HdrMetadata
-from .timecode import STILLS_FPS, is_timecode
+from .numbering import Numbering
+from .timecode import STILLS_FPS, is_timecode, parse_timecode
 
 if TYPE_CHECKING:
     from .fields import FieldOrder  # brings FFmpeg
@@ -100,6 +101,27 @@ class Shot(ABC):
             timecode = None
         return ShotInfo(self.height, self.width, self.fps, timecode, self.colour, self.pixel_aspect)
 
+    @property
+    @abstractmethod
+    def numbering(self) -> Numbering:
+        """Names and numbers of its frames."""
+
+    def timecode_of(self, index: int) -> str | None:
+        """Timecode of a frame: its own, or else the shot's first and the frame's distance from it in numbers."""
+        fps, numbering = self.fps or STILLS_FPS, self.numbering
+        if not numbering.is_missing(index):
+            own = self._own_timecode(index)
+            if own is not None and is_timecode(own, fps):
+                return own
+        first = self.info.timecode
+        if first is None:
+            return None
+        return str(parse_timecode(first, fps).after(numbering.numbers[index] - numbering.numbers[0], fps))
+
+    def _own_timecode(self, index: int) -> str | None:
+        """What a frame's file says of it alone."""
+        return None
+
     @abstractmethod
     def reopen(self) -> Shot:
         """Another reader of the same shot, to be closed on its own."""
@@ -159,9 +181,13 @@ class Shot(ABC):
                 f"{self.name} has frames 0 to {self.frame_count - 1}; the range {start}..{stop} cannot be read."
             )
         held = {self._recent_start + offset: frame for offset, frame in enumerate(self._recent)}
-        self._recent = [held[index] if index in held else self._frame(index) for index in range(start, stop)]
+        self._recent = [held[index] if index in held else self._filled(index) for index in range(start, stop)]
         self._recent_start = start
         return self._recent
+
+    def _filled(self, index: int) -> np.ndarray:
+        frame = self._frame(index)
+        return np.zeros_like(frame) if self.numbering.is_black(index) else frame
 
     def close(self) -> None:
         """Let go of open files and kept frames."""

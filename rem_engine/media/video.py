@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -23,8 +23,10 @@ from ..memory import check_fits
 from .colour import video_tags
 from .fields import FieldOrder, order_of_frame, seen_order, stated_order
 from .hdr import HdrMetadata, hdr_metadata
+from .numbering import Numbering, counted
 from .orientation import Orientation, from_matrix, turned_clockwise
 from .shot import Shot, ShotInfo, check_frame_size
+from .timecode import STILLS_FPS, is_timecode, parse_timecode
 from .video_survey import Survey, survey
 
 # Of memory a pixel takes at least: the decoder's picture, and the frame as float32.
@@ -53,6 +55,7 @@ class VideoShot(Shot):
         self._container: InputContainer | None = None
         self._frames: Iterator[VideoFrame] = iter(())
         self._next = 0
+        self._chosen: tuple[int, ...] | None = None
         self._reopen()
         first = self._decode_next(0)
         self._first: VideoFrame | None = first
@@ -66,14 +69,26 @@ class VideoShot(Shot):
         self.pixel_aspect = 1 / self._stored_aspect if turned else self._stored_aspect
         check_frame_size(path.name, self.height, self.width)
 
-    @cached_property
+    @property
     def frame_count(self) -> int:
         """Frames in the shot, counted on first use, when the file is looked through once from end to end.
 
         Raises:
             ValueError: a file that ends before its own header says it should.
         """
-        return self._survey.frame_count
+        return self._survey.frame_count if self._chosen is None else len(self._chosen)
+
+    @cached_property
+    def numbering(self) -> Numbering:
+        every = counted(self.name, self._survey.frame_count)
+        if self._chosen is None:
+            return every
+        return replace(every, numbers=tuple(every.numbers[index] for index in self._chosen))
+
+    def choose(self, frames: Sequence[int]) -> None:
+        """Be a shot of some frames alone, by their places in the file, rising; before any is read."""
+        self._chosen = tuple(frames)
+        self.timecode = self._at_the_first(self.timecode)
 
     @cached_property
     def fps(self) -> Fraction | None:  # type: ignore[override]  # found on first use, and never set
@@ -89,7 +104,10 @@ class VideoShot(Shot):
         if stored is not None:
             kept = "videos keep their order" if order else "turned by 90 degrees, which no video can say"
             notes.append(f"{self._path.name} is interlaced, {stored} field first: its fields stay as they are, {kept}.")
-        return replace(info, times=timing.times, field_order=order, hdr=self._hdr, notes=tuple(notes))
+        times = timing.times
+        if times is not None and self._chosen is not None:
+            times = times.of_frames(self._chosen)
+        return replace(info, times=times, field_order=order, hdr=self._hdr, notes=tuple(notes))
 
     def _time_notes(self) -> Iterator[str]:
         """What there is to say of the time stamps."""
@@ -127,6 +145,8 @@ class VideoShot(Shot):
         again = VideoShot(self._path)
         if "_survey" in vars(self):  # it decodes the whole file
             again._survey = self._survey
+        if self._chosen is not None:
+            again.choose(self._chosen)
         return again
 
     def close(self) -> None:
@@ -138,6 +158,8 @@ class VideoShot(Shot):
             self._container = None
 
     def _frame(self, index: int) -> np.ndarray:
+        if self._chosen is not None:
+            index = self._chosen[index]
         if index == 0 and self._first is not None:
             return self._pixels(self._first, 0)
         self._first = None
@@ -156,12 +178,18 @@ class VideoShot(Shot):
             self._header_rates = [rate for rate in (stream.average_rate, stream.codec_context.framerate) if rate]
             self._header_order = stated_order(stream.codec_context.field_order)
             self._tagged_turn = _tagged_turn(stream)
-            self.timecode = _timecode(self._container)
+            self.timecode = self._at_the_first(_timecode(self._container))
             self._stored_aspect = stream.sample_aspect_ratio or Fraction(1)
             codec = stream.codec_context
             self.colour = video_tags(codec.color_primaries, codec.color_trc, codec.colorspace)
             self._frames = self._container.decode(stream)
         self._next = 0
+
+    def _at_the_first(self, timecode: str | None) -> str | None:
+        """The timecode of the shot's first frame, of the file's; one that does not exist stays as it is."""
+        if self._chosen is None or timecode is None or not is_timecode(timecode, fps := self.fps or STILLS_FPS):
+            return timecode
+        return str(parse_timecode(timecode, fps).after(self._chosen[0], fps))
 
     def _decode_next(self, wanted: int) -> VideoFrame:
         with told_as_ffmpegs_damage(f"{self._path.name} cannot be decoded at frame {wanted}: {_ADVICE}"):
