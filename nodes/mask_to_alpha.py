@@ -12,13 +12,14 @@ from comfy_api.latest import io
 from einops import rearrange
 from torch import Tensor
 
+from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.matte import Frame, MatteSettings, matte_frames, merge_alpha
-from ..rem_engine.matte.checks import check_finite
-from ..rem_engine.matte.frames import alpha_of
+from ..rem_engine.matte.frames import alpha_of, plate_of
 from ..rem_engine.matte.settings import NEUTRAL
 from ..rem_engine.segment.cuts import CutFinder
 from ..rem_engine.setting import settings_of
-from .host.layers import as_layers, rgb
+from .host.inputs import as_frames
+from .host.layers import as_layers, masks_of, picture
 from .host.previews import PreviewFrames, over_checker
 from .host.schema import NodeProgress, check_connected, node_schema, strip_preview
 from .widgets.matte import matte_inputs, matte_settings
@@ -84,17 +85,17 @@ class MaskToAlpha(io.ComfyNode):
     ) -> io.NodeOutput:
         check_connected(image=image, mask=mask)
         settings = matte_settings(NEUTRAL, matte)
-        layers = as_layers(image, mask)
-        pictures = rgb(image)
+        frames = as_frames(image)
+        layers = as_layers(frames, mask)
         progress, preview = NodeProgress(cls), PreviewFrames()
-        count = len(image)
-        alpha = torch.empty(len(layers), *image.shape[:3])
+        count = frames.frame_count
+        alpha = torch.empty(len(layers), count, frames.height, frames.width)
         rgba = torch.empty(*alpha.shape, 4)
-        cuts = _cuts(pictures) if settings.smooth else ()
+        cuts = _cuts(frames) if settings.smooth else ()
         device = comfy.model_management.get_torch_device()
         # Frame by frame: a whole shot at once would hold several copies of every mask.
-        for frame in matte_frames(_frames(pictures, layers), settings, device=device, cuts=cuts):
-            plate = pictures[frame.index]
+        for frame in matte_frames(_frames(frames, layers), settings, device=device, cuts=cuts):
+            plate = plate_of(frame)
             colours = plate.expand(len(layers), -1, -1, -1) if frame.foreground is None else frame.foreground
             finished = alpha_of(frame)
             alpha[:, frame.index] = finished
@@ -105,15 +106,14 @@ class MaskToAlpha(io.ComfyNode):
         return io.NodeOutput(rgba, alpha, ui=strip_preview(preview.frames(), cls))
 
 
-def _frames(pictures: Tensor, layers: Tensor) -> Iterator[Frame]:
-    for index, picture in enumerate(pictures):
-        check_finite(picture, f"plate of frame {index}")  # before clamping makes infinite values finite
-        yield Frame(index, layers[:, index].float(), picture.clamp(0.0, 1.0))
+def _frames(frames: ArrayFrames, layers: Tensor) -> Iterator[Frame]:
+    for index in range(frames.frame_count):
+        yield Frame(index, masks_of(layers, index), picture(frames, index)[0])
 
 
-def _cuts(pictures: Tensor) -> list[int]:
+def _cuts(frames: ArrayFrames) -> list[int]:
     finder = CutFinder()
-    for picture in pictures:
-        finder.add(picture.clamp(0.0, 1.0).numpy())
+    for index in range(frames.frame_count):
+        finder.add(frames.read(index, index + 1)[0])
     finder.finish()
     return finder.cuts

@@ -5,19 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.matte import Frame
-from ..rem_engine.matte.checks import check_finite
 from ..rem_engine.media.shot import ShotInfo
 from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.run.coverage import Coverage
 from ..rem_engine.run.delivery import Delivery
 from ..rem_engine.run.pipeline import read_plate
-from .host.layers import as_foregrounds, as_layers, layer_names
+from .host.inputs import as_frames
+from .host.layers import as_foregrounds, as_layers, foregrounds_of, layer_names, masks_of
 from .host.outputs import disk_full_sentence, new_output_folder, written_output
 from .host.previews import PreviewFrames, over_checker
 from .host.schema import NodeProgress, check_connected, node_schema
@@ -92,11 +90,13 @@ class SaveMatte(io.ComfyNode):
     ) -> io.NodeOutput:
         check_connected(image=image, mask=mask)
         settings = delivery_settings(delivery)
-        masks = [given for given in (mask, mask_2, mask_3, mask_4) if given is not None]
-        layers = [layer for given in masks for layer in as_layers(image, given)]
+        frames = as_frames(image)
+        masks = {"mask": mask, "mask_2": mask_2, "mask_3": mask_3, "mask_4": mask_4}
+        layers = [
+            layer for socket, given in masks.items() if given is not None for layer in as_layers(frames, given, socket)
+        ]
         named = layer_names(names, len(layers))
-        colours = None if foreground is None else as_foregrounds(image, foreground, len(layers))
-        frames = ArrayFrames(image)
+        colours = None if foreground is None else as_foregrounds(frames, foreground, len(layers))
         info = ShotInfo(frames.height, frames.width, exact_rate(fps))
         folder, name = new_output_folder(filename_prefix, frames.height, frames.width)
         progress, preview = NodeProgress(cls), PreviewFrames()
@@ -104,14 +104,8 @@ class SaveMatte(io.ComfyNode):
         with disk_full_sentence(folder), files:
             for index in range(frames.frame_count):
                 plate, linear = read_plate(frames, index, settings.kinds)
-                alpha = torch.stack([layer[index] for layer in layers]).float()
-                check_finite(alpha, f"mask of frame {index}")
-                alpha = alpha.clamp_(0.0, 1.0)
-                straight = None
-                if colours is not None:
-                    straight = colours[:, index].float()
-                    check_finite(straight, f"foreground of frame {index}")
-                    straight = straight.clamp(0.0, 1.0)
+                alpha = masks_of(layers, index)
+                straight = None if colours is None else foregrounds_of(colours, index, frames.frame_count)
                 files.write(Frame(index, alpha, plate, linear, alpha, straight))
                 coverage.add(alpha)
                 preview.add(index, partial(over_checker, plate, alpha))

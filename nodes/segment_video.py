@@ -13,12 +13,12 @@ from einops import rearrange, repeat
 from torch import Tensor
 
 from ..rem_engine import layers as prompts
-from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.media import draw_overlay
 from ..rem_engine.pixels import to_uint8
 from ..rem_engine.run.coverage import Coverage
 from ..rem_engine.segment.close_up import CloseUp
 from .host.conditioning import Conditioning, read_layers
+from .host.inputs import as_frames
 from .host.memory import give_back_memory
 from .host.schema import NodeProgress, check_connected, node_schema, show_text, strip_preview
 from .widgets.segment import (
@@ -98,7 +98,7 @@ class SegmentVideo(io.ComfyNode):
         asked, embeds = read_layers(conditioning, segmenter.backbone.family.text_width)
         layers = prompts.combined_layers(asked, settings.combine)
         _check_prompt(prompt, layers, len(asked))
-        frames = ArrayFrames(image)
+        frames = as_frames(image)
         labels = legend(layers)
         count = len(layers) if prompt == _EACH_LAYER else 1
         soft = torch.empty(count, frames.frame_count, frames.height, frames.width)

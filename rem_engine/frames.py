@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from .pixels import check_unit_range
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -54,10 +56,11 @@ class ArrayFrames:
 
     Args:
         frames: array or tensor [T,H,W,3], RGBA [T,H,W,4] (alpha is dropped), or grey [T,H,W] or [T,H,W,1];
-            uint8, uint16, or float in 0..1 (values a little outside are clipped).
+            uint8, uint16, or float in 0..1 (what lies outside by up to `OVERSHOOT` is clipped). A tensor may be of any
+            device, half precision or bfloat16, and may require gradients.
 
     Raises:
-        ValueError: another shape or type, or no frames.
+        ValueError: another shape or type; while reading, values that are not finite or not meant to lie in 0..1.
     """
 
     def __init__(self, frames: np.ndarray | Tensor) -> None:
@@ -83,17 +86,18 @@ class ArrayFrames:
         if frames.dtype == np.uint16:
             frames = frames.astype(np.float32) / 65535.0
         elif frames.dtype != np.uint8:
-            frames = frames.astype(np.float32)
-            low, high = frames.min(), frames.max()
+            self.check(start, stop)
+            frames = frames.astype(np.float32).clip(0.0, 1.0)
+        return np.broadcast_to(frames, (*frames.shape[:3], 3))
+
+    def check(self, start: int, stop: int) -> None:
+        """Raise ValueError where frames `start`..`stop` hold values that are not finite or not meant to lie in 0..1."""
+        frames = self._frames[start:stop, ..., :3]
+        if np.issubdtype(frames.dtype, np.floating) and frames.size:
+            low, high = float(frames.min()), float(frames.max())
             if not (np.isfinite(low) and np.isfinite(high)):
                 raise not_finite(frames, start)
-            if not (high <= 2.0 and low >= -1.0):
-                raise ValueError(
-                    f"Float frames must lie in 0..1 (display-referred), but values {low:g} to {high:g} were found: "
-                    "divide 8-bit values by 255, or bring linear light to display values first."
-                )
-            frames = frames.clip(0.0, 1.0)
-        return np.broadcast_to(frames, (*frames.shape[:3], 3))
+            check_unit_range(low, high, "Float frames")
 
     def reopen(self) -> ArrayFrames:
         return self  # any range may be read at any time

@@ -8,6 +8,27 @@ import numpy as np
 
 from .finite import all_finite
 
+OVERSHOOT = 0.25
+"""How far beyond 0..1 floating-point values may lie, and are clipped: resizing and sharpening go so far, other ranges
+farther."""
+
+
+def check_unit_range(low: float, high: float, name: str) -> None:
+    """Refuse values that are not meant to lie in 0..1, such as 0..255 and -1..1.
+
+    Args:
+        low, high: the least and the greatest of them.
+        name: begins the sentence: "The mask".
+
+    Raises:
+        ValueError: one lies outside 0..1 by more than `OVERSHOOT`.
+    """
+    if low < -OVERSHOOT or high > 1.0 + OVERSHOOT:
+        raise ValueError(
+            f"{name} must lie in 0..1, but values {low:g} to {high:g} were found: divide 8-bit values by 255, make "
+            "(x + 1) / 2 of -1..1, and bring linear light to display values first."
+        )
+
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
     """float, nominally 0..1, any shape -> uint8: round(clip(values, 0, 1) * 255), halves to even; uint8 as it is."""

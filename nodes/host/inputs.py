@@ -1,4 +1,4 @@
-"""Shots that a node can stream: those in the host's input folder, and the host's lazy VIDEO."""
+"""What comes into a node: IMAGE and MASK, shots in the host's input folder, and the host's lazy VIDEO."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import folder_paths
+import torch
 from comfy_api.latest import Input, InputImpl
+from torch import Tensor
 
 from ...rem_engine.frames import ArrayFrames, ReopenableFrames
+from ...rem_engine.matte.checks import check_finite, check_same_size
 from ...rem_engine.media import open_shot
 from ...rem_engine.media.reading import shot_files
 from ...rem_engine.media.shot import ShotInfo
+from ...rem_engine.pixels import check_unit_range
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,82 @@ def file_shot(path: Path) -> StreamedShot:
         return StreamedShot(shot.reopen, shot.info, str(path))
 
 
+def as_frames(image: Tensor, name: str = "IMAGE") -> ArrayFrames:
+    """An IMAGE as frames, of which every value has been looked at.
+
+    Args:
+        image: [T,H,W,C] or one picture [H,W,C], grey, RGB or RGBA (alpha is left aside), or grey [T,H,W]; of any
+            device: floats in 0..1 of any precision (what lies outside by up to `OVERSHOOT` is clipped), or uint8 or
+            uint16.
+        name: of the socket, for sentences.
+
+    Raises:
+        ValueError: another shape or type, no frames, values that are not finite or not meant to lie in 0..1.
+    """
+    _check_tensor(image, name)
+    if image.ndim == 3 and image.shape[-1] in (1, 3, 4):
+        image = image[None]
+    if 0 in image.shape:
+        raise ValueError(f"The {name} has no frames; at least one is needed.")
+    frames = ArrayFrames(image)
+    for index in range(frames.frame_count):  # one at a time: a shot may take much of the memory
+        frames.check(index, index + 1)
+    return frames
+
+
+def as_masks(mask: Tensor, frames: ArrayFrames, name: str = "MASK") -> Tensor:
+    """A MASK as [N,H,W] on the CPU, of which every value has been looked at; floats keep their type and are not copied.
+
+    Args:
+        mask: [N,H,W], [N,H,W,1], [N,1,H,W] or one mask [H,W]; of any device: floats in 0..1 of any precision (what lies
+            outside by up to `OVERSHOOT` is to be clipped), bool, integers of 0 and 1, or uint8 and uint16 up to their
+            type's highest value.
+        frames: of the shot, of which they are.
+        name: of the socket, for sentences.
+
+    Raises:
+        ValueError: another shape, size or type; values that are not finite or not meant to lie in 0..1.
+    """
+    _check_tensor(mask, name)
+    planes = mask[None] if mask.ndim == 2 else mask
+    if planes.ndim == 4 and 1 in (planes.shape[1], planes.shape[3]):
+        planes = planes[..., 0] if planes.shape[3] == 1 and planes.shape[1] != 1 else planes[:, 0]
+    if planes.ndim != 3:
+        raise ValueError(
+            f"A {name} of shape {list(mask.shape)} cannot be used; [T,H,W], a mask a frame, or one [H,W] is expected."
+        )
+    check_same_size("image", (frames.height, frames.width), "mask", planes.shape[1:])
+    planes = planes.detach().cpu()
+    if not planes.is_floating_point():
+        return _shades(planes, name)
+    for index, plane in enumerate(planes):
+        check_finite(plane, f"mask of frame {index % frames.frame_count}")
+        check_unit_range(plane.min().item(), plane.max().item(), f"The {name}")
+    return planes
+
+
+def _shades(planes: Tensor, name: str) -> Tensor:
+    """Integers [N,H,W] as float32 in 0..1."""
+    if planes.dtype == torch.bool or not len(planes):
+        return planes.float()
+    values = planes.int() if planes.dtype == torch.uint16 else planes  # of which torch can do little else
+    low, high = values.min().item(), values.max().item()
+    if low >= 0 and high <= 1:
+        return values.float()
+    white = {torch.uint8: 255, torch.uint16: 65535}.get(planes.dtype)
+    if white is None or high < white // 2:
+        raise ValueError(
+            f"The {name} holds integers from {low} to {high}, which are no shades: give floats in 0..1, or the mask of "
+            "one thing as 0 and 1."
+        )
+    return values.float() / white
+
+
+def _check_tensor(value: object, name: str) -> None:
+    if not isinstance(value, Tensor):
+        raise ValueError(f"The {name} is of type {type(value).__name__}, and a tensor is expected: connect another.")
+
+
 @contextmanager
 def video_shot(video: Input.Video) -> Iterator[StreamedShot]:
     """The host's VIDEO; a file is read as a stream, and frames in memory stay where they are.
@@ -76,7 +156,7 @@ def video_shot(video: Input.Video) -> Iterator[StreamedShot]:
     """
     if isinstance(video, InputImpl.VideoFromComponents):  # asked for a stream, it would compress its frames
         parts = video.get_components()
-        frames = ArrayFrames(parts.images)
+        frames = as_frames(parts.images, "VIDEO")
         yield StreamedShot(lambda: frames, ShotInfo(frames.height, frames.width, parts.frame_rate))
         return
     source = video.get_stream_source()

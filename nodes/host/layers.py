@@ -2,61 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import torch
 from einops import rearrange, repeat
 from torch import Tensor
 
+from ...rem_engine.frames import ArrayFrames
 from ...rem_engine.matte.checks import check_same_size
+from ...rem_engine.matte.frames import display_values
 from ...rem_engine.names import LONGEST_NAME, names_a_layer
+from .inputs import as_frames, as_masks
 
 _ONE_LAYER = "matte"
 
 
-def as_layers(image: Tensor, mask: Tensor) -> Tensor:
-    """Masks of a shot by layer, [L,T,H,W], without a copy.
+def as_layers(frames: ArrayFrames, mask: Tensor, name: str = "MASK") -> Tensor:
+    """Masks of a shot by layer, [L,T,H,W], of floats; see `as_masks`.
 
     Args:
-        image: the shot [T,H,W,C].
-        mask: [L*T,H,W], layer after layer; or one for all frames.
+        frames: T of the shot.
+        mask: L*T masks, layer after layer; or one for all frames.
+        name: of the socket, for sentences.
 
     Raises:
-        ValueError: no frames, another size, or another number.
+        ValueError: another size, or another number; and as `as_masks`.
     """
-    count = len(image)
-    if count == 0:
-        raise ValueError("The IMAGE has no frames; at least one is needed.")
-    check_same_size("image", image.shape[1:3], "mask", mask.shape[1:])
-    if len(mask) == 1:
-        return repeat(mask, "1 h w -> 1 t h w", t=count)
-    if len(mask) == 0 or len(mask) % count:
+    masks, count = as_masks(mask, frames, name), frames.frame_count
+    if len(masks) == 1:
+        return repeat(masks, "1 h w -> 1 t h w", t=count)
+    if len(masks) == 0 or len(masks) % count:
         raise ValueError(
-            f"There are {count} images and {len(mask)} masks; as many masks for each layer, or one, are needed."
+            f"There are {count} images and {len(masks)} masks; as many masks for each layer, or one, are needed."
         )
-    return rearrange(mask, "(l t) h w -> l t h w", t=count)
+    return rearrange(masks, "(l t) h w -> l t h w", t=count)
 
 
-def as_foregrounds(image: Tensor, foreground: Tensor, layers: int) -> Tensor:
-    """Colours of the layers of a shot, [L,T,H,W,3], without a copy.
+def masks_of(layers: Iterable[Tensor], index: int) -> Tensor:
+    """Masks of a frame out of layers [T,H,W] of any floats, float32 [L,H,W] in 0..1."""
+    return torch.stack([layer[index].float() for layer in layers]).clamp_(0.0, 1.0)
+
+
+def foregrounds_of(foreground: ArrayFrames, index: int, count: int) -> Tensor:
+    """Colours of the layers at a frame of `count`, float32 [L,H,W,3], out of L*T pictures, layer after layer."""
+    return torch.cat([picture(foreground, place) for place in range(index, foreground.frame_count, count)])
+
+
+def as_foregrounds(frames: ArrayFrames, foreground: Tensor, layers: int) -> ArrayFrames:
+    """Colours of the layers of a shot, as frames; see `as_frames`.
 
     Args:
-        image: the shot [T,H,W,C].
-        foreground: [L*T,H,W,3 or 4], layer after layer.
-        layers: L.
+        frames: T of the shot.
+        foreground: layers*T pictures, layer after layer.
+        layers: how many there are.
 
     Raises:
-        ValueError: another size or number.
+        ValueError: another size or number; and as `as_frames`.
     """
-    check_same_size("image", image.shape[1:3], "foreground", foreground.shape[1:3])
-    if len(foreground) != layers * len(image):
+    colours = as_frames(foreground, "foreground")
+    check_same_size("image", (frames.height, frames.width), "foreground", (colours.height, colours.width))
+    if colours.frame_count != layers * frames.frame_count:
         raise ValueError(
-            f"There are {layers} layers of {len(image)} images and {len(foreground)} foregrounds; a foreground for "
-            "each mask is needed."
+            f"There are {layers} layers of {frames.frame_count} images and {colours.frame_count} foregrounds; a "
+            "foreground for each mask is needed."
         )
-    return rearrange(rgb(foreground), "(l t) h w c -> l t h w c", l=layers)
+    return colours
 
 
-def rgb(image: Tensor) -> Tensor:
-    """Pictures [...,C], grey, RGB or RGBA, as RGB."""
-    return image[..., :3].expand(*image.shape[:-1], 3)
+def picture(frames: ArrayFrames, index: int) -> Tensor:
+    """A frame as RGB, float32 [1,H,W,3] in 0..1."""
+    return display_values(torch.from_numpy(frames.read(index, index + 1).copy()))
 
 
 def layer_names(text: str, count: int) -> tuple[str, ...]:
