@@ -14,8 +14,9 @@ from rem_engine.backbones.checkpoint import Checkpoint, open_checkpoint
 from rem_engine.backbones.folder import family_of
 from rem_engine.backbones.load import find_model_folder
 from rem_engine.checkpoints import LowRank, read_changes, read_state_dict, to_diffusers, to_original
-from rem_engine.checkpoints.adapter import apply_change, change_row, stored_change
+from rem_engine.checkpoints.adapter import stored_change
 from rem_engine.checkpoints.base_signature import KEY, BaseSignature, sign_base
+from rem_engine.checkpoints.change import apply_change, change_row
 from rem_engine.checkpoints.convert import DEFAULT_RANK, FORMAT_VERSION, Conversion, check_replaceable, convert
 from rem_engine.checkpoints.names import name_to_diffusers
 from rem_engine.checkpoints.read import open_state_dict
@@ -142,7 +143,7 @@ def _changes(trained: Mapping[str, Tensor], lora: LoraSettings) -> dict[str, Low
     low_rank = {name: tensor for name, tensor in trained.items() if ".lora_" in name}
     layers = {name.partition(".lora_")[0] for name in low_rank}
     alphas = {f"{layer}.alpha": torch.tensor(lora.alpha) for layer in layers}
-    changes = read_changes({**low_rank, **alphas})
+    changes = read_changes({**low_rank, **alphas}, ())
     return {name: change for name, change in changes.items() if isinstance(change, LowRank)}
 
 
@@ -173,16 +174,17 @@ def _write_lora(request: Export, changes: Mapping[str, LowRank], start: Start, p
 def _write_whole(path: Path, start: Start, part: Path, trained: Mapping[str, Tensor], settings: TrainSettings) -> None:
     """The denoiser the run has now, float32: the frozen weights are those it started from."""
     began, laid_over = _began(start, part)
-    changes = {}
+    changes = [overlay.changes(began) for overlay in laid_over.overlays]
     if settings.lora is not None:
-        changes = {name_to_diffusers(name): change for name, change in _changes(trained, settings.lora).items()}
+        trained_lora = _changes(trained, settings.lora)
+        changes.append({name_to_diffusers(name): change for name, change in trained_lora.items()})
 
     def weights() -> Iterator[tuple[str, Tensor]]:
         for name, entry in began.items():
             value = trained.get(name)
             if value is None:
                 value = entry.read().float()
-                for some in (*(overlay.changes for overlay in laid_over.overlays), changes):
+                for some in changes:
                     value = apply_change(value, some[name]) if name in some else value
             yield name, value.float()
 
@@ -197,13 +199,14 @@ def _began(start: Start, part: Path) -> tuple[dict[str, StoredTensor], Checkpoin
 
 def _signature(began: Mapping[str, StoredTensor], laid_over: Checkpoint) -> BaseSignature:
     """Of what a run began with."""
+    changes = [overlay.changes(began) for overlay in laid_over.overlays]
 
     def row(name: str, number: int) -> tuple[Tensor, torch.dtype]:
         name = name_to_diffusers(name)
         values = began[name].row(number).float()
-        for overlay in laid_over.overlays:
-            if name in overlay.changes:
-                values = values + change_row(overlay.changes[name], number)
+        for some in changes:
+            if name in some:
+                values = values + change_row(some[name], number)
         return values, began[name].stored_dtype
 
     return sign_base(to_original(began), row)

@@ -38,7 +38,7 @@ from ...rem_engine.backbones.modelscope import (
     load_vae,
     text_weights,
 )
-from ...rem_engine.checkpoints import Change, LowRank, check
+from ...rem_engine.checkpoints import Change, check
 from ...rem_engine.checkpoints.read import open_state_dict
 from ...rem_engine.checkpoints.stored import StoredTensor, map_tensors
 from ...rem_engine.models import missing_modelscope
@@ -46,7 +46,8 @@ from .backbone import Card, EncodedPrompts, attach_card, card_of, encode_once, n
 
 _LATENTS = comfy.latent_formats.SD15()  # whose factor is ModelScope's too: 0.18215
 _CLIP_NAME = "h"  # under which the host's tokenizers for ViT-H return their tokens
-_READS_TEXT = re.compile(r"\.attentions\..*\.attn2\.to_k\.weight$")  # temporal attention reads none
+_READS_TEXT = re.compile(r"[._]attentions[._].*[._]attn2[._]to_k\.weight$")  # temporal attention reads none
+_FIRST = re.compile(r"(?:lora_unet_+|lycoris_)?conv_in\.weight")
 _CPU = torch.device("cpu")
 _COMPUTES_IN = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -291,7 +292,7 @@ def _base_folder(rem: Checkpoint) -> Path:
     if not found:
         raise FileNotFoundError(missing_modelscope(rem.label, places))
     # Where no folder fits, the first one serves to say what does not.
-    changes = {name: change for overlay in rem.overlays for name, change in overlay.changes.items()}
+    changes = {name: change for overlay in rem.overlays for name, change in overlay.changes().items()}
     weights: Mapping[str, StoredTensor | Change] = {**rem.denoiser} or changes
     folder = next((folder for folder in found if _could_hold(_config(folder), weights)), found[0])
     check_parts(folder, PARTS)
@@ -305,16 +306,14 @@ def _config(folder: Path) -> dict[str, Any]:
 def _could_hold(config: dict[str, Any], weights: Mapping[str, StoredTensor | Change]) -> bool:
     """Whether a UNet's configuration has the widths of the weights, or of changes of them, as far as these tell."""
     text = {_sides(weight)[1] for name, weight in weights.items() if _READS_TEXT.search(name)}
-    first = {_sides(weight)[0] for name, weight in weights.items() if name == "conv_in.weight"}
+    first = {_sides(weight)[0] for name, weight in weights.items() if _FIRST.fullmatch(name)}
     widths = config.get("block_out_channels")
     return text <= {config.get("cross_attention_dim")} and isinstance(widths, list) and first <= set(widths[:1])
 
 
 def _sides(weight: StoredTensor | Change) -> tuple[int, int]:
     """Output and input channels of a layer's weight."""
-    if isinstance(weight, LowRank):
-        return weight.up.shape[0], weight.down.shape[1]
-    return weight.shape[0], weight.shape[1]
+    return (weight.shape[0], weight.shape[1]) if isinstance(weight, StoredTensor | Tensor) else weight.sides
 
 
 def _check_vae(vae: VAE) -> None:

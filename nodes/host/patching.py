@@ -10,12 +10,14 @@ from typing import Any, TypeAlias
 import comfy.sd
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.weight_adapter import LoRAAdapter
+from comfy.weight_adapter import LoHaAdapter, LoKrAdapter, LoRAAdapter, WeightAdapterBase
 from torch import Tensor
 from torch.nn import Module, Parameter
 
-from ...rem_engine.checkpoints.adapter import (
+from ...rem_engine.checkpoints.change import (
     Change,
+    Hadamard,
+    Kronecker,
     LowRank,
     apply_change,
     change_row,
@@ -29,7 +31,7 @@ _FULL_PRECISION = (torch.float32, torch.float16, torch.bfloat16)
 # Under this name the host's TorchCompileModel keeps its wrapper, which runs the modules it compiled.
 _COMPILED = "torch.compile"
 
-Patch: TypeAlias = tuple[Any, ...] | LoRAAdapter
+Patch: TypeAlias = tuple[Any, ...] | WeightAdapterBase
 
 
 def is_quantised(model: ModelPatcher) -> bool:
@@ -145,6 +147,12 @@ def _patch(change: Change) -> Patch:
     if isinstance(change, LowRank):
         alpha = change.scale * change.down.shape[0]
         return LoRAAdapter(set(), (change.up, change.down, alpha, None, None, None))
+    if isinstance(change, Hadamard):
+        one, other = change.one, change.other
+        alpha = one.scale * one.down.shape[0]
+        return LoHaAdapter(set(), (one.up, one.down, alpha, other.up, other.down, None, None, None))
+    if isinstance(change, Kronecker):
+        return LoKrAdapter(set(), (change.one, change.other, None, None, None, None, None, None, None))
     return ("diff", (change,))
 
 

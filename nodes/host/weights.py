@@ -31,9 +31,9 @@ from ...rem_engine.checkpoints import (
     split_components,
     to_original,
 )
-from ...rem_engine.checkpoints.adapter import Change
 from ...rem_engine.checkpoints.architecture import is_for_modelscope, text_to_video_shapes
 from ...rem_engine.checkpoints.base_signature import check_base
+from ...rem_engine.checkpoints.change import Change
 from ...rem_engine.checkpoints.names import Shaped
 from ...rem_engine.checkpoints.read import open_state_dict
 from ...rem_engine.checkpoints.safetensors_file import read_index
@@ -114,8 +114,7 @@ def load_checkpoint(
         vae = _load_vae(to_original(map_tensors(parts["vae"])), label)
     card = Card() if model is None else card_of(model)
     if difference:
-        changes = read_changes(map_tensors(stored))
-        loaded = _lay_changes_over(model, changes, Path(path), strength)
+        loaded, changes = _lay_changes_over(model, map_tensors(stored), Path(path), strength)
         card = replace(card, laid_over=(*card.laid_over, (changes, strength)))
     elif model is not None:
         loaded = _lay_over(model, to_original(map_tensors(parts["transformer"])), label)
@@ -164,19 +163,22 @@ def _lay_over(model: ModelPatcher, weights: dict[str, Tensor], label: str) -> Mo
 
 
 def _lay_changes_over(
-    model: ModelPatcher | None, changes: Mapping[str, Change], path: Path, strength: float
-) -> ModelPatcher:
-    """A MODEL like `model` with a delta or LoRA, which was made over what `model` is with REM's weights so far."""
+    model: ModelPatcher | None, tensors: Mapping[str, Tensor], path: Path, strength: float
+) -> tuple[ModelPatcher, dict[str, Change]]:
+    """A MODEL like `model` with a delta or LoRA, which was made over what `model` is with REM's weights so far, and
+    what of its weights that changes."""
     label = path.name
     if model is None:
         raise ValueError(missing_base(label, folder_paths.get_folder_paths("diffusion_models")))
     check_model(model)
+    network = dict(model.model.diffusion_model.named_parameters())
+    changes = read_changes(tensors, network)
     loaded = with_changes(model, changes, strength, label)
     signature, base = read_base(path)
     card = card_of(model)
     rows = row_of(model, card.laid_over, card.is_float8)
-    check_base(signature, dict(model.model.diffusion_model.named_parameters()), rows, label, base)
-    return loaded
+    check_base(signature, network, rows, label, base)
+    return loaded, changes
 
 
 def _is_named_as_hosts(path: str, weights: Mapping[str, Shaped]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoints import Change, describe, is_adapter, read_changes, split_components
-from ..checkpoints.adapter import apply_change, check_changes, check_strength
 from ..checkpoints.base_signature import BaseSignature, check_base, read_signature
+from ..checkpoints.change import apply_change, check_changes, check_strength
 from ..checkpoints.check import check_finite_weight
 from ..checkpoints.names import name_to_diffusers, name_to_original
 from ..checkpoints.nested import chosen_part
@@ -29,16 +29,28 @@ class Overlay:
 
     Attributes:
         label: the file's name.
-        changes: what it changes of the denoiser, by diffusers' names.
+        tensors: as the file names them.
         strength: how much of it, 0..1.
         signature, base: what it was made over, and what that is called, as far as the file says.
     """
 
     label: str
-    changes: Mapping[str, Change]
+    tensors: Mapping[str, Tensor]
     strength: float = 1.0
     signature: BaseSignature | None = None
     base: str = ""
+
+    def changes(self, weights: Collection[str] = ()) -> dict[str, Change]:
+        """What it changes of a denoiser, by diffusers' names.
+
+        Args:
+            weights: the names of the denoiser's weights; see `read_changes`.
+
+        Raises:
+            ValueError: half a change, or one of a kind that is not read.
+        """
+        changes = read_changes(self.tensors, weights)
+        return {name_to_diffusers(name): change for name, change in changes.items()}
 
 
 @dataclass(frozen=True)
@@ -134,9 +146,10 @@ def lay_over(model: nn.Module, overlays: Sequence[Overlay], stored: Mapping[str,
         return weight[number], coarse or weight.dtype
 
     for overlay in overlays:
-        check_changes(weights, overlay.changes, overlay.label)
+        changes = overlay.changes(weights)
+        check_changes(weights, changes, overlay.label)
         check_base(overlay.signature, by_original, row, overlay.label, overlay.base)
-        for name, change in overlay.changes.items():
+        for name, change in changes.items():
             changed = apply_change(weights[name], change, overlay.strength)
             check_finite_weight(changed, name_to_original(name), overlay.label, torch.float32)
             weights[name].copy_(changed)
@@ -163,5 +176,6 @@ def _whole(path: Path, stored: Mapping[str, StoredTensor]) -> Checkpoint:
 
 
 def _overlay(path: Path, stored: Mapping[str, StoredTensor], strength: float) -> Overlay:
-    changes = {name_to_diffusers(name): change for name, change in read_changes(map_tensors(stored)).items()}
-    return Overlay(path.name, changes, strength, *read_base(path))
+    overlay = Overlay(path.name, map_tensors(stored), strength, *read_base(path))
+    overlay.changes()  # of a kind that is not read it is refused before a model is loaded
+    return overlay

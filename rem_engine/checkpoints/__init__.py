@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .adapter import Change, LowRank, is_adapter, read_changes
+from .adapter import is_adapter, read_changes
 from .architecture import describe
+from .change import Change, LowRank
 from .check import check
 from .names import split_components, to_diffusers, to_original
 from .read import read_state_dict

@@ -12,18 +12,19 @@ That loader accepts the last form too, and never applies it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 
-from torch import Size, Tensor
+from torch import Tensor
 
-from .names import Shaped, name_to_original
+from .change import Change, Hadamard, Kronecker, LowRank
+from .names import name_to_diffusers, name_to_original
 
 _HOST_PREFIX = "diffusion_model."
 
-# Where trainers put the transformer in a LoRA: ComfyUI and musubi-tuner; diffusers; PEFT.
-_PREFIXES = (_HOST_PREFIX, "transformer.", "base_model.model.")
-_KOHYA_PREFIX = "lora_unet_"
+# Words that trainers put before a layer's name, with dots or underscores between: "diffusion_model.", "transformer.",
+# "base_model.model.", "pipe.dit.", "lora_unet_", "lora_unet__", "lycoris_", ...
+_PREFIX = re.compile(r"(?:lora|lycoris|unet|transformer|base|model|diffusion|module|pipe|dit|net)(?:\.|_+)")
+_DOTTED_PREFIX = re.compile(r"^(?:(?:unet|transformer|base_model|model|diffusion_model|module|pipe|dit|net)\.)+")
 
 # The field's names for the parts of a change. (.default is PEFT's name for an adapter without one.)
 _PARTS = {
@@ -33,75 +34,65 @@ _PARTS = {
     ".lora_A.weight": "down",
     ".lora_B.default.weight": "up",
     ".lora_A.default.weight": "down",
+    ".lora.up.weight": "up",
+    ".lora.down.weight": "down",
     ".alpha": "alpha",
     ".diff": "weight",
     ".diff_b": "bias",
+    ".w_norm": "weight",
+    ".b_norm": "bias",
+    **{f".{part}": part for part in ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")},
+    **{f".{part}": part for part in ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b")},
 }
-_OTHER_KINDS = re.compile(
-    r"\.(dora_scale|hada_w\d_\w|lokr_w\d\w*|lora_mid\.weight|diff_m|set_weight|oft_blocks|w_norm)$"
-)
-
-# kohya's names have underscores for dots.
-_KOHYA = (
-    (re.compile(r"^blocks_(\d+)_"), r"blocks.\1."),
-    (re.compile(r"(self_attn|cross_attn|ffn|text_embedding|time_embedding|time_projection|head)_"), r"\1."),
-)
-
-
-@dataclass(frozen=True)
-class LowRank:
-    """A change of one weight: scale * up @ down, in the weight's shape.
-
-    Attributes:
-        up: [out, r].
-        down: [r, in], where `in` is everything but the weight's first dimension, flattened.
-        scale: alpha / r.
-    """
-
-    up: Tensor
-    down: Tensor
-    scale: float
-
-    def full(self, shape: Size | tuple[int, ...]) -> Tensor:
-        """The change itself, float32, in the weight's shape.
-
-        Raises:
-            RuntimeError: the shape has another number of elements.
-        """
-        return (self.up.float() @ self.down.float()).mul_(self.scale).reshape(shape)
-
-
-Change = Tensor | LowRank
-"""A full difference, in the weight's shape, or a low-rank one."""
+# Other kinds, by what their names end in.
+_OTHER_KINDS = {
+    ".dora_scale": "DoRA",
+    ".lora_mid.weight": "LoCon with a Tucker decomposition",
+    ".hada_t1": "LoHa with a Tucker decomposition",
+    ".hada_t2": "LoHa with a Tucker decomposition",
+    ".lokr_t2": "LoKr with a Tucker decomposition",
+    ".oft_blocks": "OFT",
+    ".oft_diag": "OFT",
+    ".on_input": "IA3",
+    ".diff_m": "a difference in magnitude",
+    ".set_weight": "weights that are set",
+}
+_READ = "plain LoRA, LoCon, LoHa, LoKr and full differences (diff, diff_b)"
 
 
 def is_adapter(state_dict: Mapping[str, object]) -> bool:
     """Whether a file's names are those of a delta or a LoRA, and not of a whole model."""
-    return any(_split(name)[1] or _OTHER_KINDS.search(name) for name in state_dict)
+    return any(_split(name)[1] or name.endswith(tuple(_OTHER_KINDS)) for name in state_dict)
 
 
-def read_changes(state_dict: Mapping[str, Tensor]) -> dict[str, Change]:
-    """The changes a delta or LoRA file makes to a Wan transformer.
+def read_changes(state_dict: Mapping[str, Tensor], weights: Collection[str]) -> dict[str, Change]:
+    """The changes a delta or LoRA file makes to a model.
 
     Args:
-        state_dict: the file's tensors: the form above, or a LoRA as PEFT, diffusers, musubi-tuner or kohya's scripts
-            name it. Without an alpha the scale is 1, as in ComfyUI.
+        state_dict: the file's tensors: the form above, or a LoRA, LoHa or LoKr as PEFT, diffusers, musubi-tuner,
+            LyCORIS or kohya's scripts name it. Without an alpha the scale is 1, as in ComfyUI.
+        weights: the names of all weights of the model, diffusers' or original, by which a layer is known whatever
+            stands before it, and with underscores for its dots. What none is known by keeps its name.
 
     Returns:
         changes under the original (ComfyUI) names of the weights, such as "blocks.0.self_attn.q.weight".
 
     Raises:
-        ValueError: half a change, or one of another kind (DoRA, LoHa, LoKr).
+        ValueError: half a change, two of one weight, or one of another kind (DoRA, OFT, IA3, ...).
     """
+    layer_name = _resolver(weights)
     layers: dict[str, dict[str, Tensor]] = {}
+    sources: dict[tuple[str, str], str] = {}
     for name, tensor in state_dict.items():
         layer, part = _split(name)
         if part is None:
-            raise ValueError(
-                f"{name} is no part of a delta or LoRA this reads; plain LoRA (lora_up and lora_down, or lora_B and "
-                "lora_A) and full differences (diff, diff_b) are."
-            )
-        layers.setdefault(_layer_name(layer), {})[part] = tensor
+            kind = next((kind for end, kind in _OTHER_KINDS.items() if name.endswith(end)), "no part of one")
+            raise ValueError(f"{name} is of a kind of delta or LoRA that is not read ({kind}); {_READ} are.")
+        original = layer_name(layer)
+        if earlier := sources.get((original, part)):
+            raise ValueError(f"{earlier} and {name} are both for {original}; leave one of them in the file.")
+        sources[original, part] = name
+        layers.setdefault(original, {})[part] = tensor
     changes: dict[str, Change] = {}
     for layer, parts in layers.items():
         weight = layer if layer.endswith("modulation") else f"{layer}.weight"
@@ -109,63 +100,14 @@ def read_changes(state_dict: Mapping[str, Tensor]) -> dict[str, Change]:
             changes[weight] = parts["weight"]
         if "bias" in parts:
             changes[f"{layer}.bias"] = parts["bias"]
-        if "up" in parts or "down" in parts:
+        if factored := _factored(layer, parts):
             if weight in changes:
                 raise ValueError(f"{layer} has both a low-rank and a full difference; one of them is expected.")
-            changes[weight] = _low_rank(layer, parts)
+            changes[weight] = factored
     return changes
 
 
-def apply_change(weight: Tensor, change: Change, strength: float = 1.0) -> Tensor:
-    """One weight with its change: weight + strength * change, computed in float32, kept in the weight's own type.
-
-    A strength, 0..1, of 0 gives the weight back bit by bit. The weight given is left as it is.
-    """
-    if strength == 0.0:
-        return weight.clone()
-    full = change.full(weight.shape) if isinstance(change, LowRank) else change.float()
-    return weight.float().add(full.to(weight.device), alpha=strength).to(weight.dtype)
-
-
-def change_row(change: Change, number: int) -> Tensor:
-    """One row of a change, [everything but the first dimension], float32."""
-    if isinstance(change, LowRank):
-        return change.up[number].float() @ change.down.float() * change.scale
-    return change[number].float().reshape(-1)
-
-
-def check_changes(
-    weights: Mapping[str, Shaped], changes: Mapping[str, Change], label: str = "The delta or LoRA"
-) -> None:
-    """Make sure that every change has its weight.
-
-    Args:
-        weights, changes: under the same names.
-        label: what the changes are, for the message.
-
-    Raises:
-        ValueError: names the first that has none, or one of another shape.
-    """
-    for name, change in changes.items():
-        if name not in weights:
-            raise ValueError(f"{label} changes {name}, which the model does not have; choose one made for this model.")
-        shape = Size(weights[name].shape)
-        given = [change.up.shape[0], change.down.shape[1]] if isinstance(change, LowRank) else list(change.shape)
-        expected = [shape[0], shape[1:].numel()] if isinstance(change, LowRank) else list(shape)
-        if given != expected:
-            raise ValueError(
-                f"{label} is for another size of model: its change of {name} is {given}, and the model has "
-                f"{expected}; choose one made for this model."
-            )
-
-
-def check_strength(strength: float) -> None:
-    """Raises ValueError where a strength is outside 0..1."""
-    if not 0.0 <= strength <= 1.0:
-        raise ValueError(f"A strength of {strength} is out of range; 0 (the base alone) to 1 (REM) is expected.")
-
-
-def stored_change(name: str, change: Change) -> dict[str, Tensor]:
+def stored_change(name: str, change: Tensor | LowRank) -> dict[str, Tensor]:
     """The tensors that a file holds for the change of a weight: the inverse of `read_changes`.
 
     Args:
@@ -193,23 +135,84 @@ def _split(name: str) -> tuple[str, str | None]:
     return name, None
 
 
-def _layer_name(layer: str) -> str:
-    """The original name of a layer, whatever wrapping and manner a trainer named it in."""
-    if layer.startswith(_KOHYA_PREFIX):
-        layer = layer.removeprefix(_KOHYA_PREFIX)
-        for pattern, dotted in _KOHYA:
-            layer = pattern.sub(dotted, layer)
-    for prefix in _PREFIXES:
-        layer = layer.removeprefix(prefix)
-    # Layers are renamed as their weights are; what hangs on a name without ".weight" is a bare parameter.
-    return name_to_original(f"{layer}.weight").removesuffix(".weight")
+def _resolver(weights: Collection[str]) -> Callable[[str], str]:
+    """From a layer as a file names it to the original name of the model's."""
+    layers: dict[str, set[str]] = {}
+    for name in weights:
+        original = name_to_original(name)
+        for known in (original, name_to_diffusers(original)):
+            layers.setdefault(_underscored(_layer(known)), set()).add(_layer(original))
+
+    def resolved(layer: str) -> str:
+        rest = layer
+        while True:
+            found = layers.get(_underscored(rest), ())
+            if len(found) == 1:
+                return next(iter(found))
+            prefix = _PREFIX.match(rest)
+            if prefix is None:
+                # Layers are renamed as their weights are; what hangs on a name without ".weight" is a bare parameter.
+                return _layer(name_to_original(f"{_DOTTED_PREFIX.sub('', layer, count=1)}.weight"))
+            rest = rest[prefix.end() :]
+
+    return resolved
 
 
-def _low_rank(layer: str, parts: Mapping[str, Tensor]) -> LowRank:
-    if "up" not in parts or "down" not in parts:
-        raise ValueError(f"{layer} has half a LoRA: both lora_up and lora_down (lora_B and lora_A) are expected.")
-    up, down = parts["up"].flatten(1), parts["down"].flatten(1)
+def _layer(weight: str) -> str:
+    return weight.removesuffix(".weight").removesuffix(".bias")
+
+
+def _underscored(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _factored(layer: str, parts: Mapping[str, Tensor]) -> Change | None:
+    """A change out of its factors; None where there are none."""
+    alpha = float(parts["alpha"]) if "alpha" in parts else None
+    kinds = {kind for kind in ("hada", "lokr") if any(part.startswith(kind) for part in parts)}
+    if "up" in parts or "down" in parts:
+        kinds.add("lora")
+    if len(kinds) > 1:
+        raise ValueError(f"{layer} has changes of several kinds ({', '.join(sorted(kinds))}); one of them is expected.")
+    if "lora" in kinds:
+        if "up" not in parts or "down" not in parts:
+            raise ValueError(f"{layer} has half a LoRA: both lora_up and lora_down (lora_B and lora_A) are expected.")
+        return _low_rank(layer, parts["up"], parts["down"], alpha)
+    if "hada" in kinds:
+        names = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
+        if missing := [name for name in names if name not in parts]:
+            raise ValueError(f"{layer} has part of a LoHa: {missing[0]} is missing.")
+        one, other = (_low_rank(layer, parts[f"{half}_a"], parts[f"{half}_b"], None) for half in ("hada_w1", "hada_w2"))
+        if one.sides != other.sides:
+            raise ValueError(f"{layer} has a LoHa whose halves do not fit: {one.sides} and {other.sides}.")
+        scale = 1.0 if alpha is None else alpha / one.down.shape[0]
+        return Hadamard(LowRank(one.up, one.down, scale), other)
+    if "lokr" in kinds:
+        return _kronecker(layer, parts, alpha)
+    return None
+
+
+def _kronecker(layer: str, parts: Mapping[str, Tensor], alpha: float | None) -> Kronecker:
+    matrices, rank = [], None
+    for half in ("lokr_w1", "lokr_w2"):
+        if half in parts:
+            matrices.append(parts[half])
+        elif f"{half}_a" in parts and f"{half}_b" in parts:
+            product = _low_rank(layer, parts[f"{half}_a"], parts[f"{half}_b"], None)
+            rank = product.down.shape[0]
+            matrices.append(product.full(product.sides))
+        else:
+            raise ValueError(f"{layer} has part of a LoKr: {half}, or both {half}_a and {half}_b, is missing.")
+    one, other = matrices
+    if one.ndim != 2 or other.ndim < 2:
+        raise ValueError(f"{layer} has a LoKr of shapes {[*one.shape]} and {[*other.shape]}; matrices are expected.")
+    # Of two whole matrices there is no rank, and alpha says nothing: as in LyCORIS and ComfyUI.
+    return Kronecker(one.float() * (alpha / rank if alpha is not None and rank else 1.0), other)
+
+
+def _low_rank(layer: str, up: Tensor, down: Tensor, alpha: float | None) -> LowRank:
+    up, down = up.flatten(1), down.flatten(1)
     rank = down.shape[0]
     if up.shape[1] != rank:
         raise ValueError(f"{layer} has a LoRA whose halves do not fit: ranks {up.shape[1]} and {rank}.")
-    return LowRank(up, down, float(parts["alpha"]) / rank if "alpha" in parts else 1.0)
+    return LowRank(up, down, 1.0 if alpha is None else alpha / rank)

@@ -17,9 +17,10 @@ from torch import Tensor
 from ..progress import SILENT, Progress
 from ..sizes import gigabytes
 from ..whole_files import is_disk_full, written_whole
-from .adapter import Change, is_adapter, stored_change
+from .adapter import is_adapter, stored_change
 from .architecture import MODELSCOPE, architecture_id, describe, text_to_video_shapes
 from .base_signature import KEY, row_of_stored, sign_base
+from .change import LowRank
 from .check import are_finite, check, check_finite_weight
 from .low_rank import low_rank
 from .names import name_to_diffusers, split_components, to_original
@@ -222,7 +223,7 @@ class _ConversionWriter:
             self._summary.unchanged.append(name)
             return
         self._summary.energy[name] = float(torch.linalg.vector_norm(change)) ** 2
-        stored: Change = change
+        stored: Tensor | LowRank = change
         if self._is_worth_factorising(name, entry):
             stored, self._summary.kept[name] = low_rank(change, self._conversion.rank)
         else:

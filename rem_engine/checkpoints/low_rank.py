@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .adapter import LowRank
+from .change import LowRank
 
 # Halko, Martinsson, Tropp: "Finding structure with randomness" (2011), algorithms 4.4 and 5.1. With this much
 # oversampling and two power iterations every layer of REM-mini keeps, at ranks 4 to 64, within 0.2 % of the energy

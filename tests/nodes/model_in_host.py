@@ -41,6 +41,7 @@ def main(host: Path, base: Path, pack: Path, report: Path) -> None:
                 "cancel": cancel,
                 "quantised": quantised,
                 "bases": bases,
+                "lycoris": lycoris,
                 "carried": carried,
                 "prompts": prompts,
                 "sentences": sentences,
@@ -280,6 +281,34 @@ def quantised(bench: Bench) -> dict[str, Any]:
     save_file(wrapped, bench.models / "rem" / "wrapped.safetensors")
     results["wrapped"] = relative(bench.predict(bench.load("wrapped.safetensors", None)), bench.bare(bench.rem))
     return results | {"shown": list(bench.shown)}
+
+
+def lycoris(bench: Bench) -> dict[str, float]:
+    """A LoHa and a LoKr under LyCORIS' names: the output, against a bare forward with their products added."""
+    import torch
+    from safetensors.torch import save_file
+
+    def drawn(*shape: int) -> Any:
+        return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape))) / 4
+
+    name = f"{bench.layer}.weight"
+    rows, columns = bench.base[name].shape
+    stored = f"lycoris_{bench.layer.replace('.', '_')}"
+    halves = [drawn(rows, 3), drawn(3, columns), drawn(rows, 2), drawn(2, columns)]
+    loha = dict(zip(("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"), halves)) | {"alpha": torch.tensor(6.0)}
+    lokr = {"lokr_w1": drawn(4, 2), "lokr_w2_a": drawn(rows // 4, 2), "lokr_w2_b": drawn(2, columns // 2)}
+    products = {
+        "loha": (loha, (halves[0] @ halves[1]) * (halves[2] @ halves[3]) * 2.0),
+        "lokr": (lokr, torch.kron(lokr["lokr_w1"], lokr["lokr_w2_a"] @ lokr["lokr_w2_b"])),
+    }
+    results = {}
+    for kind, (parts, product) in products.items():
+        named = {f"{stored}.{part}": value for part, value in parts.items()}
+        save_file(named, bench.models / "rem" / f"{kind}.safetensors")
+        expected = bench.bare(bench.base | {name: bench.base[name] + 0.5 * product})
+        results[kind] = difference(bench.predict(bench.load(f"{kind}.safetensors", bench.wan(), 0.5)), expected)
+        results[f"{kind} moves"] = difference(expected, bench.bare(bench.base))
+    return results
 
 
 def bases(bench: Bench) -> dict[str, str]:

@@ -128,6 +128,12 @@ def test_a_scaled_fp8_file_stays_fp8(report: dict[str, Any]) -> None:
     assert 0.02 < report["quantised"]["file"]["output"] < 0.06
 
 
+@pytest.mark.parametrize("kind", ["loha", "lokr"])
+def test_lycoris_changes_are_laid_over(report: dict[str, Any], kind: str) -> None:
+    assert report["lycoris"][kind] < ROUNDING
+    assert report["lycoris"][f"{kind} moves"] > 1000 * ROUNDING
+
+
 def test_a_wrapped_scaled_fp8_file_is_read(report: dict[str, Any]) -> None:
     assert 0.02 < report["quantised"]["wrapped"] < 0.06
 

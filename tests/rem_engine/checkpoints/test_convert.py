@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from rem_engine.backbones.load import MINI_FOLDER
 from rem_engine.backbones.wan import load_wan
 from rem_engine.checkpoints import read_changes, read_state_dict, to_original
-from rem_engine.checkpoints.adapter import apply_change
+from rem_engine.checkpoints.change import apply_change
 from rem_engine.checkpoints.convert import Conversion, convert
 from rem_engine.checkpoints.low_rank import low_rank
 from rem_engine.commands.cli import main
@@ -158,7 +158,7 @@ def test_base_and_delta_give_rem(
     out = tmp_path / "delta.safetensors"
     assert main(["convert", str(source), "-o", str(out), "--as", "delta", "--base", str(base)]) == 0
     weights = {name: tensor.float() for name, tensor in to_original(read_state_dict(base)).items()}
-    changes = read_changes(load_file(out))
+    changes = read_changes(load_file(out), ())
     assert changes.keys() <= weights.keys()
     for name, tensor in official.items():
         changed = apply_change(weights[name], changes[name]) if name in changes else weights[name]
@@ -180,7 +180,7 @@ def test_weights_that_are_the_bases_are_left_out(base: Path, tmp_path: Path, for
     summary = convert(
         Conversion(tmp_path / "rem.safetensors", tmp_path / "out.safetensors", form=form, base=base, rank=1)
     )
-    changes = read_changes(load_file(tmp_path / "out.safetensors"))
+    changes = read_changes(load_file(tmp_path / "out.safetensors"), ())
     assert set(changes) == {"blocks.0.modulation", "blocks.1.self_attn.q.weight", "blocks.1.norm3.bias"}
     assert len(summary.unchanged) == len(weights) - 3
 
@@ -193,7 +193,7 @@ def test_a_lora_keeps_what_its_report_says(
     report = json.loads((tmp_path / "lora.report.json").read_text())
     before = to_original(read_state_dict(base))
     delta = {name: tensor.double() - before[name].double() for name, tensor in official.items()}
-    changes = read_changes(load_file(out))
+    changes = read_changes(load_file(out), ())
     assert changes.keys() == delta.keys()
     kept = 0.0
     for name, exact in delta.items():
