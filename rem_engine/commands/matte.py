@@ -13,10 +13,12 @@ from .options import (
     add_device_option,
     add_matte_options,
     add_out_options,
+    add_plate_options,
     add_segment_options,
     delivery_settings,
     kinds_among,
     matte_settings,
+    plate_settings,
 )
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     add_segment_options(matte, ("cuts",))
     add_device_option(matte)
+    add_plate_options(matte)
     add_delivery_options(matte)
     add_matte_options(matte, threshold=("--threshold", "--matte-threshold"))
 
@@ -107,6 +110,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         options.device,
         options.overwrite,
         options.again,
+        plate_settings(options),
     )
     written = matte_to_files(job, bar)
     bar.close()

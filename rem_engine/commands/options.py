@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..matte import MatteSettings
+from ..media.plate_settings import PlateSettings
 from ..run.delivery_settings import DeliverySettings
 from ..segment.settings import SegmentSettings
 from ..setting import Setting, settings_of
@@ -43,6 +44,20 @@ def add_option(parser: argparse._ActionsContainer, setting: Setting, *names: str
     else:
         made |= {"type": setting.kind, "metavar": _metavar(setting)}
     parser.add_argument(*names, **(made | options))
+
+
+def add_plate_options(parser: argparse.ArgumentParser) -> None:
+    """Add an option for every field of `PlateSettings`."""
+    group = parser.add_argument_group("plate options", "What is read of the shot, and how.")
+    for name, setting in settings_of(PlateSettings).items():
+        free = {"type": str, "metavar": "RANGE" if name == "frames" else "NAME"}
+        text = {} if setting.default else {"help": _lower(setting.help.removesuffix("."))}
+        add_option(group, setting, **({} if setting.choices else free), **text)
+
+
+def plate_settings(options: argparse.Namespace) -> PlateSettings:
+    """How the shot is to be read."""
+    return PlateSettings(**{name: getattr(options, name) for name in settings_of(PlateSettings)})
 
 
 def add_segment_options(parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:

@@ -18,10 +18,12 @@ from .options import (
     add_matte_options,
     add_option,
     add_out_options,
+    add_plate_options,
     add_segment_options,
     delivery_settings,
     kinds_among,
     matte_settings,
+    plate_settings,
 )
 
 if TYPE_CHECKING:
@@ -153,6 +155,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default=("masks", "soft", "overlay"),
         help=f"any of {','.join(WRITABLE)}, joined by commas (masks,soft,overlay)",
     )
+    add_plate_options(segment)
     add_delivery_options(segment)
     add_matte_options(segment)
 
@@ -176,6 +179,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         delivery=delivery,
         overwrite=options.overwrite,
         again=options.again,
+        plate=plate_settings(options),
     )
     names = ("model", "checkpoint", "strength", *settings_of(SegmentSettings), "device", "dtype")
     model = {name: getattr(options, name) for name in names}

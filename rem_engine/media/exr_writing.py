@@ -12,6 +12,7 @@ import OpenEXR
 from ..names import ExrCompression, ExrType
 from .colour import LARGEST_HALF
 from .shot import ShotInfo
+from .windows import Box
 
 # Names of linear spaces as the Color Interop Forum gives them, and their primaries for people.
 _PRIMARIES = {
@@ -91,7 +92,7 @@ def exr_header(info: ShotInfo, *, linear: bool, premultiplied: bool) -> dict[str
     """Attributes that say what the numbers of a frame mean.
 
     Args:
-        info: of the shot, whose primaries, rate and shape of pixels the file keeps.
+        info: of the shot, whose primaries, rate, windows and shape of pixels the file keeps.
         linear: scene-linear light, else display sRGB.
         premultiplied: colour is multiplied by its alpha, else straight.
     """
@@ -116,4 +117,12 @@ def exr_header(info: ShotInfo, *, linear: bool, premultiplied: bool) -> dict[str
         header["colorInteropID"] = space
     if info.fps:
         header["framesPerSecond"] = info.fps
+    if info.windows:
+        header["dataWindow"] = _corners(info.windows.data)
+        header["displayWindow"] = _corners(info.windows.display)
     return header
+
+
+def _corners(box: Box) -> tuple[np.ndarray, np.ndarray]:
+    """A box as OpenEXR has it, with its last pixel."""
+    return np.array([box.left, box.top], np.int32), np.array([box.right - 1, box.bottom - 1], np.int32)

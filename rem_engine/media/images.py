@@ -17,6 +17,7 @@ from .plate_settings import PlateSettings
 from .shot import Shot, ShotInfo, check_frame_size
 from .stills import Part, Still
 from .timecode import exact_rate, from_exr
+from .windows import Box, Windows
 
 _FASTEST = 10_000  # frames per second: beyond that a header's number is no rate
 # OpenImageIO's names for an EXR's rate, a DPX's of its television header, and of its film header.
@@ -30,6 +31,10 @@ class ImageShot(Shot):
     8-bit images are read as uint8, 10-bit to 16-bit and floating-point ones as float32 0..1. Frame rate and timecode
     are those an EXR's or a DPX's first frame states, chromaticities an EXR's. One header is read on opening, the first
     frame's; that the others are of its size is seen when they are read.
+
+    An EXR's overscan belongs to its picture: frames are as large as display and data window together, black where a
+    data window does not reach. Where the first frame's windows differ, all headers are read, since such data windows
+    often move: what any frame holds is in the picture. Otherwise later frames are cut to the first one's window.
     """
 
     def __init__(
@@ -47,10 +52,14 @@ class ImageShot(Shot):
         self._scene_linear: set[int] = set()
         with Still(self.files[0]) as still:
             part = _shown_part(still, plate)
-            stated, self._canvas = still_info(still, part), part.display
+            stated, self._display = still_info(still, part), part.display
+            self._canvas = self._display if part.data == part.display else self._whole_of_all()
             still.check_fits(part, self._canvas)
-        self.height, self.width, self.fps = stated.height, stated.width, stated.fps
-        self.timecode, self.colour, self.pixel_aspect = stated.timecode, stated.colour, stated.pixel_aspect
+        self.height, self.width = self._canvas.height, self._canvas.width
+        if self._canvas != Box(0, 0, self._display.width, self._display.height):
+            self.windows = Windows(self._canvas, self._display)
+        self.fps, self.timecode = stated.fps, stated.timecode
+        self.colour, self.pixel_aspect = stated.colour, stated.pixel_aspect
         check_frame_size(self.files[0].name, self.height, self.width)
 
     @property
@@ -74,15 +83,22 @@ class ImageShot(Shot):
         file = self.files[index]
         with Still(file) as still:
             picture = _picture(still, self._plate)
-            height, width = still.size(picture.part)
-            if picture.part.display.size != self._canvas.size or (height, width) != (self.height, self.width):
+            if (display := picture.part.display) != self._display:
                 raise ValueError(
-                    f"The frames of {self.name} differ in size: {self.files[0].name} is {self.width}x{self.height}, "
-                    f"but {file.name} is {width}x{height}; bring them to one size, or keep one shot per folder."
+                    f"The frames of {self.name} differ in size: {self.files[0].name} is {self._display}, but "
+                    f"{file.name} is {display}; bring them to one size, or keep one shot per folder."
                 )
             if still.is_linear:
                 self._scene_linear.add(index)
-            return _rgb(still, picture)
+            return _rgb(still, picture, self._canvas)
+
+    def _whole_of_all(self) -> Box:
+        """What the display window and all frames' data windows cover, by all headers."""
+        whole = self._display
+        for file in self.files:
+            with Still(file) as still:
+                whole = whole.union(_shown_part(still, self._plate).data)
+        return whole
 
     def _is_linear(self, index: int) -> bool:
         return index in self._scene_linear
@@ -95,7 +111,8 @@ def image_size(file: Path) -> tuple[int, int]:
         ValueError: not an image.
     """
     with Still(file) as still:
-        return still.size(_shown_part(still, _AS_IS))
+        whole = _shown_part(still, _AS_IS).whole
+        return whole.height, whole.width
 
 
 def read_image(file: Path) -> np.ndarray:
@@ -136,7 +153,7 @@ def read_mask_channel(file: Path) -> np.ndarray:
 def still_info(still: Still, part: Part) -> ShotInfo:
     """What a picture's header says; only those of EXR and DPX say more here than the size as displayed."""
     stated = part.attributes
-    height, width = still.size(part)
+    height, width = part.whole.height, part.whole.width
     if still.kind not in ("openexr", "dpx"):
         return ShotInfo(height, width)
     rates = [_number(stated.get(name)) for name in _RATES]
@@ -186,9 +203,9 @@ def _picture(still: Still, plate: PlateSettings) -> Picture:
     return Picture(still.parts[0], "", "", channels)
 
 
-def _rgb(still: Still, picture: Picture) -> np.ndarray:
+def _rgb(still: Still, picture: Picture, canvas: Box | None = None) -> np.ndarray:
     """[H,W,3] as stored: uint8, or float32, clipped to 0..1 where it is not scene-linear."""
-    pixels = still.read(picture.part, picture.channels)
+    pixels = still.read(picture.part, picture.channels, canvas)
     if pixels.shape[2] == 1:
         return np.repeat(pixels, 3, axis=2)
     if picture.is_luminance:

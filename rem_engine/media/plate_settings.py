@@ -26,9 +26,11 @@ class PlateSettings:
 
     layer: str = setting(
         "",
-        About("Of an EXR that holds several pictures, the one to read, as parts and layers are named.", rare=True),
+        About("Of an EXR that holds several pictures, the part or layer to read: beauty, for example.", rare=True),
     )
-    view: str = setting("", About("Of an EXR of several views, the one to read: left, right, ...", rare=True))
+    view: str = setting(
+        "", About("Of an EXR of several views, the one to read; its first if none is named.", rare=True)
+    )
     frames: str = setting(
         "",
         About(

@@ -16,6 +16,7 @@ from .frame_times import FrameTimes
 from .hdr import HdrMetadata
 from .numbering import Numbering
 from .timecode import STILLS_FPS, is_timecode, parse_timecode
+from .windows import Windows
 
 if TYPE_CHECKING:
     from .fields import FieldOrder  # brings FFmpeg
@@ -35,6 +36,7 @@ class ShotInfo:
         field_order: of interlaced frames, "top" or "bottom" field first; None for progressive ones.
         hdr: of HDR pictures, the display they were graded on and how bright they get.
         notes: what a run says of the shot before it begins, a sentence each.
+        windows: of an EXR shot whose frames are not just their display window from (0, 0) on; None elsewhere.
     """
 
     height: int
@@ -47,6 +49,7 @@ class ShotInfo:
     field_order: FieldOrder | None = None
     hdr: HdrMetadata | None = None
     notes: tuple[str, ...] = ()
+    windows: Windows | None = None
 
     def time_of(self, index: int) -> Fraction:
         """When a frame is shown, in seconds from the first."""
@@ -66,6 +69,7 @@ class Shot(ABC):
         timecode: of the first frame, HH:MM:SS:FF, or HH:MM:SS;FF for drop frame; None where there is none.
         colour: the file's own colour tags.
         pixel_aspect: width of a pixel over its height, as displayed.
+        windows: of an EXR shot whose frames are not just their display window from (0, 0) on; None elsewhere.
     """
 
     name: str
@@ -76,6 +80,7 @@ class Shot(ABC):
     timecode: str | None = None
     colour: ColourTags
     pixel_aspect: Fraction = Fraction(1)
+    windows: Windows | None = None
 
     def __init__(self) -> None:
         self._recent: list[np.ndarray] = []
@@ -99,7 +104,9 @@ class Shot(ABC):
         timecode = self.timecode
         if timecode is not None and not is_timecode(timecode, self.fps or STILLS_FPS):
             timecode = None
-        return ShotInfo(self.height, self.width, self.fps, timecode, self.colour, self.pixel_aspect)
+        return ShotInfo(
+            self.height, self.width, self.fps, timecode, self.colour, self.pixel_aspect, windows=self.windows
+        )
 
     @property
     @abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -48,7 +48,7 @@ class Part:
         bits: of a channel; the largest where channels differ.
         is_float: whether a channel is of floating-point numbers.
         is_deep: several samples a pixel, which are not read.
-        data: what the file holds, an EXR's data window.
+        data: what the file holds, an EXR's data window; upright, as everything that is given.
         display: an EXR's display window; elsewhere as `data`.
         attributes: everything else that the header says, by OpenImageIO's names, in Python's types.
     """
@@ -64,6 +64,11 @@ class Part:
     display: Box
     attributes: dict[str, Any] = field(repr=False)
 
+    @property
+    def whole(self) -> Box:
+        """The display window and, where an EXR holds more than that (overscan), its data window."""
+        return self.display.union(self.data)
+
 
 class Still:
     """An open picture; a context manager.
@@ -73,7 +78,6 @@ class Still:
         kind: OpenImageIO's name of its format ("openexr", "dpx", "tiff", "png", "jpeg", "webp", "jpegxl"), which its
             contents decide, and not its suffix.
         parts: one or, of an EXR, several.
-        turned: whether the picture as displayed has the stored one's rows as columns.
     """
 
     def __init__(self, file: Path) -> None:
@@ -82,35 +86,28 @@ class Still:
         self._input = _opened(file)
         self.kind: str = self._input.format_name()
         self.parts = tuple(self._parts())
-        orientation = self.parts[0].attributes.get("Orientation", 1) if self.kind in _TURNED_KINDS else 1
-        self._orientation = int(orientation) if orientation in range(1, 9) else 1
-        self.turned = self._orientation >= 5
 
     @property
     def is_linear(self) -> bool:
         """Whether its values are scene-linear by the definition of its format."""
         return self.kind == "openexr"
 
-    def size(self, part: Part, canvas: Box | None = None) -> tuple[int, int]:
-        """(height, width) as displayed."""
-        height, width = (canvas or part.display).size
-        return (width, height) if self.turned else (height, width)
-
     def check_fits(self, part: Part, canvas: Box | None = None) -> None:
         """Raises ValueError for a part that does not fit into memory."""
-        (height, width), (stored_height, stored_width) = self.size(part, canvas), part.data.size
+        shown = canvas or part.whole
         each = _LINEAR if self.is_linear else _SHALLOW if part.bits <= 8 else _DEEP
         check_fits(
-            each * max(height * width, stored_height * stored_width), f"The {width}x{height} pixels of {self.file.name}"
+            each * max(shown.width * shown.height, part.data.width * part.data.height),
+            f"The {shown.width}x{shown.height} pixels of {self.file.name}",
         )
 
     def read(self, part: Part, channels: Sequence[str], canvas: Box | None = None) -> np.ndarray:
-        """Channels of a part as displayed: upright, over the display window or another box.
+        """Channels of a part as displayed: upright, and over its display and data windows or another box.
 
         Args:
             part: one of `parts`.
             channels: their names; one may be asked for several times.
-            canvas: what is seen of an EXR; None: its display window. Black (0) where the data window does not reach.
+            canvas: what is given of an EXR; None: `part.whole`. Black (0) where the data window does not reach.
 
         Returns:
             [H,W,len(channels)], straight alpha where it is stored so: uint8 of up to 8 bits a channel; else float32, of
@@ -127,7 +124,7 @@ class Still:
         pixels = self._in_order(part, channels)
         if part.is_float:
             check_finite_pixels(pixels, self.file)
-        return _upright(placed(pixels, part.data, canvas or part.display), self._orientation)
+        return placed(_upright(pixels, self._orientation(part.attributes)), part.data, canvas or part.whole)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -158,7 +155,8 @@ class Still:
         data = Box(spec.x, spec.y, spec.x + spec.width, spec.y + spec.height)
         display = Box(spec.full_x, spec.full_y, spec.full_x + spec.full_width, spec.full_y + spec.full_height)
         if self.kind != "openexr":  # offsets of pages and tiles, which no viewer shows
-            data = display = Box(0, 0, spec.width, spec.height)
+            turned = self._orientation(attributes) >= 5
+            data = display = Box(0, 0, *((spec.height, spec.width) if turned else (spec.width, spec.height)))
         formats = {str(kind) for kind in (spec.channelformats or (spec.format,))}
         if spec.depth != 1 or not spec.nchannels:
             raise ValueError(f"{self.file.name} is no flat picture, but a volume or a list: it is not supported.")
@@ -174,6 +172,11 @@ class Still:
             display,
             attributes,
         )
+
+    def _orientation(self, attributes: Mapping[str, Any]) -> int:
+        """As EXIF numbers it: 1 is upright."""
+        stated = attributes.get("Orientation", 1) if self.kind in _TURNED_KINDS else 1
+        return int(stated) if stated in range(1, 9) else 1
 
     def _in_order(self, part: Part, channels: Sequence[str]) -> np.ndarray:
         places = [part.channels.index(name) for name in channels]

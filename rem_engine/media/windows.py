@@ -15,10 +15,17 @@ class Box(NamedTuple):
     right: int
     bottom: int
 
+    def __str__(self) -> str:
+        size = f"{self.width}x{self.height}"
+        return f"{size} from ({self.left}, {self.top}) on" if self.left or self.top else size
+
     @property
-    def size(self) -> tuple[int, int]:
-        """(height, width)."""
-        return self.bottom - self.top, self.right - self.left
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
 
     def union(self, other: Box) -> Box:
         """The smallest box that holds both."""
@@ -30,7 +37,7 @@ class Box(NamedTuple):
         )
 
     def common(self, other: Box) -> Box:
-        """What both hold; its size is not positive where that is nothing."""
+        """What both hold; its width or height is not positive where that is nothing."""
         return Box(
             max(self.left, other.left),
             max(self.top, other.top),
@@ -39,13 +46,25 @@ class Box(NamedTuple):
         )
 
 
+class Windows(NamedTuple):
+    """Where the frames of an EXR shot lie.
+
+    Attributes:
+        data: what is read of every frame, and written.
+        display: what is meant to be seen.
+    """
+
+    data: Box
+    display: Box
+
+
 def placed(pixels: np.ndarray, data: Box, canvas: Box) -> np.ndarray:
     """What a canvas shows of the pixels [H,W,C] of a box: 0 where there are none; the array itself where both agree."""
     if data == canvas:
         return pixels
-    shown = np.zeros((*canvas.size, pixels.shape[2]), pixels.dtype)
+    shown = np.zeros((canvas.height, canvas.width, pixels.shape[2]), pixels.dtype)
     common = data.common(canvas)
-    if min(common.size) > 0:
+    if common.width > 0 and common.height > 0:
         shown[
             common.top - canvas.top : common.bottom - canvas.top, common.left - canvas.left : common.right - canvas.left
         ] = pixels[common.top - data.top : common.bottom - data.top, common.left - data.left : common.right - data.left]

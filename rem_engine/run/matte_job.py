@@ -17,6 +17,7 @@ from ..matte import Frame, MatteSettings
 from ..matte.checks import check_finite
 from ..matte.frames import alpha_of, plate_of
 from ..media.masks import Masks, open_masks
+from ..media.plate_settings import PlateSettings
 from ..media.reading import open_shot
 from ..media.shot import Shot
 from ..names import RESERVED_NAMES, RUN_FILE, folder_names, names_a_layer
@@ -51,6 +52,7 @@ class MatteJob:
     device: str = "auto"
     overwrite: bool = False
     again: bool = False
+    plate: PlateSettings = field(default_factory=PlateSettings)
 
 
 def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | None:
@@ -75,7 +77,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         KeyboardInterrupt: with a sentence that says which frames are done.
     """
     check_is_folder(job.out, "name a folder to write to")
-    with open_shot(job.shot) as shot:
+    with open_shot(job.shot, job.plate) as shot:
         layers = {name: _open_fitting(path, shot) for name, path in find_masks(job.masks).items()}
         check_cuts(() if job.cuts == "auto" else job.cuts, shot.frame_count)
         inputs, device = [job.shot, *(masks.path for masks in layers.values())], find_device(job.device)
@@ -89,6 +91,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
             "device": job.device,
             "matte": asdict(job.matte),
             "delivery": asdict(job.delivery),
+            "plate": asdict(job.plate),
         }
         with claimed(_claim(job, shot, layers, settings)) as output:
             if output.is_there:

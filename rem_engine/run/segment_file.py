@@ -60,7 +60,7 @@ def segment_file(
 
     started = time.perf_counter()
     check_is_folder(job.out, "name a folder to write to")
-    with open_shot(path) as shot:
+    with open_shot(path, job.plate) as shot:
         frame_count = shot.frame_count  # also finds a truncated file
         shot.read(0, 1)
         _check_settings(model, frame_count)
@@ -73,6 +73,7 @@ def segment_file(
             "write": job.write,
             "matte": asdict(job.matte),
             "delivery": asdict(job.delivery),
+            "plate": asdict(job.plate),
         }
         fingerprint = settings_hash(settings, [*shot.files, *_model_files(model)])
         provenance = Provenance(str(path), fingerprint, content_hash(shot.files))

@@ -18,6 +18,7 @@ from ..layers import Layer, combine, combined_layers, id_map, layer_label, texts
 from ..matte import Frame, MatteSettings
 from ..matte.frames import alpha_of
 from ..media.overlay import draw_overlay
+from ..media.plate_settings import PlateSettings
 from ..media.shot import Shot, ShotInfo
 from ..media.writing import VideoWriter
 from ..memory import peak_memory_mib
@@ -79,6 +80,7 @@ class SegmentJob:
         overwrite: whether files in `out` that no run has written may be replaced.
         again: whether to begin anew where the same run is there, whole or in part.
         provenance: for run.json, and for a run that can be gone on with.
+        plate: how `segment_file` reads the shot.
     """
 
     out: Path
@@ -93,6 +95,7 @@ class SegmentJob:
     overwrite: bool = False
     again: bool = False
     provenance: Provenance = field(default_factory=Provenance)
+    plate: PlateSettings = field(default_factory=PlateSettings)
 
     @property
     def deliveries(self) -> tuple[str, ...]:

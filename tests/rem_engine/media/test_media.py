@@ -157,19 +157,6 @@ def test_a_half_float_exr_with_one_grey_channel_is_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(open_shot(tmp_path / "a.exr").read(0, 1), 0.7353569, atol=1e-6)
 
 
-def test_an_exr_is_read_over_its_display_window(tmp_path: Path) -> None:
-    # The data window starts right of and below the display window's corner and reaches beyond its right edge.
-    window = (np.array([20, 5], np.int32), np.array([49, 14], np.int32))
-    display = (np.array([0, 0], np.int32), np.array([39, 29], np.int32))
-    pixels = np.ones((10, 30, 3), np.float32)
-    write_exr(tmp_path / "a.exr", {"RGB": pixels}, dataWindow=window, displayWindow=display)
-    expected = np.zeros((30, 40, 3), np.float32)
-    expected[5:15, 20:40] = 1.0
-    shot = open_shot(tmp_path / "a.exr")
-    assert (shot.height, shot.width) == (30, 40)
-    np.testing.assert_allclose(shot.read(0, 1)[0], expected, atol=1e-6)
-
-
 def test_an_exr_without_a_picture_names_its_channels(tmp_path: Path) -> None:
     write_exr(tmp_path / "a.exr", {"depth.Z": np.zeros((16, 16), np.float32)})
     with pytest.raises(ValueError, match=r"a\.exr holds no flat RGB picture.*depth\.Z.*R, G, B"):
