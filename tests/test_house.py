@@ -27,6 +27,7 @@ FLOORS = (
         "processes",
         "progress",
         "setting",
+        "shelf",
         "sizes",
         "whole_files",
     ),

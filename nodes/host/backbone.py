@@ -62,7 +62,10 @@ def card_of(model: ModelPatcher) -> Card:
 
 
 class EncodedPrompts:
-    """What a backbone of the graph has in place of a text encoder: prompts come as CONDITIONING."""
+    """What a backbone of the graph has in place of a text encoder: prompts come as CONDITIONING; and weights that are
+    the host's to keep in memory."""
+
+    streamed = None
 
     def encode_text(self, prompt: str) -> Tensor:
         """Raises RuntimeError, whatever the prompt."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from threading import Lock
@@ -21,6 +21,9 @@ LARGEST_SIDE, LONGEST_WINDOW = 4096, 1001
 Network: TypeAlias = Any
 """A module of diffusers or transformers, or a part of one: no checker can follow what these are made of, nor the
 configurations they carry."""
+
+Memory: TypeAlias = Literal["auto", "whole", "stream"]
+"""Where weights are while a model runs: in memory, in their files, or wherever memory allows; see `load_backbone`."""
 
 FamilyKey: TypeAlias = Literal["wan", "modelscope"]
 """How settings call a family."""
@@ -119,6 +122,17 @@ FAMILIES: Mapping[FamilyKey, Family] = {family.key: family for family in (WAN, M
 """All there are."""
 
 
+class Streamed(Protocol):
+    """A denoiser whose weights stay in their files, and which makes many passes for one reading of them."""
+
+    @property
+    def steps(self) -> int:
+        """How often `predict` calls `done`."""
+
+    def predict(self, latents: Iterable[Tensor], prompt_embeds: Tensor, done: Callable[[], None]) -> Iterable[Tensor]:
+        """Latents [1,C,t,h,w] of windows, prompts [P,77,D] -> mask latents [P,C,t,h,w] of every window."""
+
+
 class Backbone(Protocol):
     """A video-diffusion model fine-tuned to predict the latents of a mask (REM, sec. 3.2).
 
@@ -144,6 +158,10 @@ class Backbone(Protocol):
     @property
     def default_overlap(self) -> int:
         """Frames shared by neighbouring windows of the `shot` protocol."""
+
+    @property
+    def streamed(self) -> Streamed | None:
+        """What predicts in place of `predict_mask_latents` where the weights are not in memory."""
 
     def encode_video(self, frames: Tensor) -> Tensor:
         """Frames [T,3,H,W] in -1..1 -> normalised latents [1,C,t,h,w], of the shape that the family says."""

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checkpoints import Change, describe, is_adapter, read_changes, split_components
 from ..checkpoints.base_signature import BaseSignature, check_base, read_signature
-from ..checkpoints.change import apply_change, check_changes, check_strength
+from ..checkpoints.change import apply_change, change_row, check_changes, check_strength
 from ..checkpoints.check import check_finite_weight
 from ..checkpoints.names import name_to_diffusers, name_to_original
 from ..checkpoints.nested import chosen_part
 from ..checkpoints.read import open_state_dict
 from ..checkpoints.safetensors_file import read_metadata
-from ..checkpoints.stored import FLOAT8, StoredTensor, map_tensors
+from ..checkpoints.stored import StoredTensor, map_tensors
 
 Paths = str | Path | Sequence[str | Path] | None
 """One checkpoint, several, or none."""
@@ -125,34 +126,64 @@ def open_checkpoint(checkpoint: Paths, strength: float | Sequence[float] = 1.0) 
     return Checkpoint(whole.label, whole.denoiser, whole.vae, overlays)
 
 
-def lay_over(model: nn.Module, overlays: Sequence[Overlay], stored: Mapping[str, StoredTensor]) -> None:
-    """Add deltas and LoRAs to a denoiser's weights, in place; whole weights are in it already.
+@dataclass(frozen=True)
+class Weights:
+    """A component's weights in their files, with what is laid over them: any one can be had without the others.
 
-    Args:
-        model: the denoiser.
-        overlays: what is laid over, in this order.
-        stored: the weights that `model` was filled with, in any names.
-
-    Raises:
-        ValueError: changes of another model, made over another base, or that give no finite numbers.
+    Attributes:
+        stored: by the names of diffusers' or transformers' module.
+        dtype: by a weight's name, the type it is kept in.
+        overlays: deltas and LoRAs, in the order in which they are added.
     """
-    weights = model.state_dict()
-    by_original = {name_to_original(name): weight for name, weight in weights.items()}
-    # What was fp8 in the file is as coarse in the model, whatever it is kept in.
-    coarse = next((entry.stored_dtype for entry in stored.values() if entry.stored_dtype in FLOAT8), None)
 
-    def row(name: str, number: int) -> tuple[Tensor, torch.dtype]:
-        weight = by_original[name]
-        return weight[number], coarse or weight.dtype
+    stored: Mapping[str, StoredTensor]
+    dtype: Callable[[str], torch.dtype]
+    overlays: tuple[Overlay, ...] = ()
 
-    for overlay in overlays:
-        changes = overlay.changes(weights)
-        check_changes(weights, changes, overlay.label)
-        check_base(overlay.signature, by_original, row, overlay.label, overlay.base)
-        for name, change in changes.items():
-            changed = apply_change(weights[name], change, overlay.strength)
-            check_finite_weight(changed, name_to_original(name), overlay.label, torch.float32)
-            weights[name].copy_(changed)
+    def __post_init__(self) -> None:
+        """Raises ValueError for changes of another model, or made over another base."""
+        for place, (overlay, changes) in enumerate(self._laid_over):
+            check_changes(self.stored, changes, overlay.label)
+            row = partial(self._row, place)
+            check_base(overlay.signature, self._by_original, row, overlay.label, overlay.base)
+
+    def read(self, name: str, device: torch.device) -> Tensor:
+        """One weight as the module takes it: changes are added in float32, before it is rounded to its type.
+
+        Raises:
+            ValueError: it, or a change of it, holds numbers that are not finite.
+        """
+        entry = self.stored[name]
+        weight = entry.read()
+        for overlay, changes in self._laid_over:
+            if name in changes and overlay.strength:
+                check_finite_weight(weight, name, entry.file.name)
+                weight = apply_change(weight.float(), changes[name], overlay.strength)
+                check_finite_weight(weight, name_to_original(name), overlay.label, torch.float32)
+        kept = weight.to(device, self.dtype(name))
+        check_finite_weight(kept, name, entry.file.name, weight.dtype)
+        return kept
+
+    def nbytes(self, name: str) -> int:
+        """What a weight takes in memory, once read."""
+        return self.stored[name].shape.numel() * self.dtype(name).itemsize
+
+    @cached_property
+    def _laid_over(self) -> list[tuple[Overlay, dict[str, Change]]]:
+        return [(overlay, overlay.changes(self.stored)) for overlay in self.overlays]
+
+    @cached_property
+    def _by_original(self) -> dict[str, StoredTensor]:
+        return {name_to_original(name): entry for name, entry in self.stored.items()}
+
+    def _row(self, overlays: int, name: str, number: int) -> tuple[Tensor, torch.dtype]:
+        """For `check_base`: a row once so many overlays are added."""
+        entry = self._by_original[name]
+        row = entry.row(number).float()
+        for overlay, changes in self._laid_over[:overlays]:
+            if (change := changes.get(name_to_diffusers(name))) is not None:
+                row = row + overlay.strength * change_row(change, number)
+        return row, entry.stored_dtype
 
 
 def read_base(path: Path) -> tuple[BaseSignature | None, str]:

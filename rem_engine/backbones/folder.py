@@ -9,11 +9,10 @@ from typing import Any
 import torch
 
 from ..checkpoints import check
-from ..checkpoints.check import check_finite_weight
 from ..checkpoints.read import open_state_dict
 from ..checkpoints.stored import StoredTensor
 from .base import FAMILIES, WAN, Family, Network
-from .checkpoint import Checkpoint, lay_over
+from .checkpoint import Checkpoint, Weights
 from .configuration import build, read_config, read_json
 
 
@@ -40,10 +39,10 @@ def load_component(
     *,
     family: str,
     rename: Callable[[Mapping[str, StoredTensor]], dict[str, StoredTensor]],
-    device: torch.device,
     dtype: Callable[[str], torch.dtype],
-) -> Network:
-    """Build the denoiser or the VAE of a model folder and give it its weights, REM's where a checkpoint holds them.
+) -> tuple[Network, Weights]:
+    """Build the denoiser or the VAE of a model folder, without memory, and find its weights, REM's where a checkpoint
+    holds them.
 
     Args:
         folder: the component's, with config.json; the VAE's is called "vae".
@@ -51,7 +50,6 @@ def load_component(
         rem: the checkpoint that is laid over.
         family: the model's, for messages.
         rename: from the names in files to diffusers' present ones.
-        device: where it runs.
         dtype: by a weight's name, the type it is kept in.
 
     Raises:
@@ -61,32 +59,30 @@ def load_component(
     whole, overlays = (rem.vae, ()) if folder.name == "vae" else (rem.denoiser, rem.overlays)
     source = rem.label if whole else folder.name
     config = read_config(folder, model_class, family)
-    weights = rename(whole or open_state_dict(folder))
-    model = build(folder / "config.json", lambda: model_class.from_config(config), weights)
-    model = fill(model, weights, f"{source} ({folder.name})", device, dtype)
-    lay_over(model, overlays, weights)
-    return model
+    stored = rename(whole or open_state_dict(folder))
+    model = build(folder / "config.json", lambda: model_class.from_config(config), stored)
+    check_weights(model, stored, f"{source} ({folder.name})")
+    return model, Weights(stored, dtype, overlays)
 
 
-def fill(
-    model: Network,
-    weights: Mapping[str, StoredTensor],
-    label: str,
-    device: torch.device,
-    dtype: Callable[[str], torch.dtype],
-) -> Network:
+def check_weights(model: Network, stored: Mapping[str, StoredTensor], label: str) -> None:
+    """Raise ValueError for weights other than a model's."""
+    check(stored, {name: value.shape for name, value in model.state_dict().items()}, label)
+
+
+def fill(model: Network, weights: Weights, device: torch.device) -> Network:
     """Give a model built without memory its weights, one at a time, in the type each is kept in.
 
     Raises:
-        ValueError: weights other than the model's, or such that are no finite numbers.
+        ValueError: weights that are no finite numbers.
     """
-    check(weights, {name: value.shape for name, value in model.state_dict().items()}, label)
-    filled = {}
-    for name, entry in weights.items():
-        filled[name] = entry.read().to(device, dtype(name))
-        check_finite_weight(filled[name], name, entry.file.name, entry.stored_dtype)
-    model.load_state_dict(filled, assign=True)
-    # Frozen, or autocast would keep a half-precision copy of every float32 weight through a pass.
+    model.load_state_dict({name: weights.read(name, device) for name in weights.stored}, assign=True)
+    return frozen(model)
+
+
+def frozen(model: Network) -> Network:
+    """The model, for inference: without gradients, or autocast would keep a half-precision copy of every float32
+    weight through a pass."""
     return model.eval().requires_grad_(False)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from ..devices import find_device
+from .base import WAN, Memory
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,7 @@ def load_backbone(
     strength: float | Sequence[float] = 1.0,
     device: str = "auto",
     dtype: str = "auto",
+    memory: Memory = "auto",
 ) -> Backbone:
     """Load a model from disk, never from the network.
 
@@ -41,6 +43,10 @@ def load_backbone(
         device: see `devices.find_device`.
         dtype: "auto", "float32", "bfloat16" or "float16"; "auto" is what the authors evaluate in: for Wan bfloat16 on a
             GPU (and float32 on the CPU), for ModelScope float32.
+        memory: "whole" keeps all weights in memory. "stream" leaves those of Wan's denoiser and text encoder in their
+            files and reads them block by block, once a shot, to the same masks bit by bit where a pass holds one
+            prompt; memory then holds two blocks of a denoiser. "auto" keeps them whole where they fit into seven tenths
+            of what is free, and else as many blocks as fit into half of it.
 
     Raises:
         FileNotFoundError: no such model or checkpoint.
@@ -55,6 +61,11 @@ def load_backbone(
     chosen = find_device(device)
     family = family_of(folder)
     loaders: Mapping[FamilyKey, Callable[..., Backbone]] = {"wan": load_wan, "modelscope": load_modelscope}
+    if memory not in get_args(Memory):
+        raise ValueError(f"There is no memory {memory!r} here; use 'auto', 'whole' or 'stream'.")
+    if memory == "stream" and family is not WAN:
+        raise ValueError(f"The weights of {family.name} are not streamed: they fit whole, leave memory at 'auto'.")
+    streaming = {"memory": memory} if family is WAN else {}
     if dtype == "auto":
         dtype = "float32" if chosen.type == "cpu" else family.gpu_dtype
     _log.debug("loading %s on %s in %s, with %s", folder, chosen, dtype, checkpoint or "its own weights")
@@ -64,6 +75,7 @@ def load_backbone(
         strength=strength,
         device=chosen,
         dtype=_dtype(dtype),
+        **streaming,
     )
 
 

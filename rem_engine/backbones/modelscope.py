@@ -17,10 +17,10 @@ from ..checkpoints.read import open_state_dict
 from ..checkpoints.stored import StoredTensor
 from ..layers import check_prompt
 from ..memory import available_bytes
-from .base import MODELSCOPE, TEXT_ROWS, Network, OneAtATime, queued, warn_cut_prompt, words_from
-from .checkpoint import Checkpoint, Paths, open_checkpoint
+from .base import MODELSCOPE, TEXT_ROWS, Network, OneAtATime, Streamed, queued, warn_cut_prompt, words_from
+from .checkpoint import Checkpoint, Paths, Weights, open_checkpoint
 from .configuration import build, of_class, of_transformers, read_defaults, read_json
-from .folder import check_parts, fill, load_component, load_tokenizer
+from .folder import check_parts, check_weights, fill, load_component, load_tokenizer
 
 _SCHEDULE = "scheduler/scheduler_config.json"
 PARTS = ("unet/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer", _SCHEDULE)
@@ -132,6 +132,7 @@ class ModelScopeBackbone(OneAtATime):
         self.denoiser, self.vae = denoiser, vae
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
         self.name = name
+        self.streamed: Streamed | None = None
         self.family = replace(MODELSCOPE, text_width=denoiser.unet.config.cross_attention_dim)
         self.default_size, self.default_window, self.default_overlap = default_size, default_window, default_overlap
 
@@ -236,14 +237,8 @@ def load_denoiser(folder: Path, rem: Checkpoint, device: torch.device, dtype: to
     """
     from diffusers import DDIMScheduler, UNet3DConditionModel
 
-    unet = load_component(
-        folder / "unet",
-        UNet3DConditionModel,
-        rem,
-        family=MODELSCOPE.name,
-        rename=dict,
-        device=device,
-        dtype=lambda name: dtype,
+    unet, weights = load_component(
+        folder / "unet", UNet3DConditionModel, rem, family=MODELSCOPE.name, rename=dict, dtype=lambda name: dtype
     )
     schedule = folder / _SCHEDULE
     config = of_class(read_json(schedule), schedule, DDIMScheduler)
@@ -251,7 +246,7 @@ def load_denoiser(folder: Path, rem: Checkpoint, device: torch.device, dtype: to
         scheduler = DDIMScheduler.from_config(config)
     except Exception as error:  # whatever a setting may lead to in the library
         raise ValueError(f"{schedule} is no noise schedule ({error}); download it again.") from error
-    return ModelScopeDenoiser(unet, scheduler)
+    return ModelScopeDenoiser(fill(unet, weights, device), scheduler)
 
 
 def load_vae(folder: Path, rem: Checkpoint, device: torch.device) -> Network:
@@ -262,15 +257,15 @@ def load_vae(folder: Path, rem: Checkpoint, device: torch.device) -> Network:
     """
     from diffusers import AutoencoderKL
 
-    return load_component(
+    vae, weights = load_component(
         folder / "vae",
         AutoencoderKL,
         rem,
         family=MODELSCOPE.name,
         rename=_present_names,
-        device=device,
         dtype=lambda name: torch.float32,
     )
+    return fill(vae, weights, device)
 
 
 def text_weights(folder: Path) -> dict[str, StoredTensor]:
@@ -289,8 +284,9 @@ def _load_text(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[
     stored = text_weights(folder)
     encoder = build(path, lambda: CLIPTextModel(CLIPTextConfig.from_dict(config)), stored)
     prefix = TEXT_PREFIX if next(iter(encoder.state_dict())).startswith(TEXT_PREFIX) else ""
-    weights = {f"{prefix}{name}": entry for name, entry in stored.items()}
-    encoder = fill(encoder, weights, f"{folder.name} (text_encoder)", device, lambda name: dtype)
+    weights = Weights({f"{prefix}{name}": entry for name, entry in stored.items()}, lambda name: dtype)
+    check_weights(encoder, weights.stored, f"{folder.name} (text_encoder)")
+    encoder = fill(encoder, weights, device)
     # Counted, not stored, so that the model built without memory has none yet.
     for module in encoder.modules():
         if getattr(module, _POSITION_IDS, None) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,29 @@ from ..checkpoints import to_diffusers
 from ..checkpoints.read import open_state_dict
 from ..layers import check_prompt
 from ..memory import available_bytes
-from .base import TEXT_ROWS, WAN, Network, OneAtATime, fit_text_rows, queued, warn_cut_prompt, words_from
-from .checkpoint import Paths, open_checkpoint
+from .base import (
+    TEXT_ROWS,
+    WAN,
+    Memory,
+    Network,
+    OneAtATime,
+    Streamed,
+    fit_text_rows,
+    queued,
+    warn_cut_prompt,
+    words_from,
+)
+from .checkpoint import Paths, Weights, open_checkpoint
 from .configuration import build, of_transformers, read_defaults
-from .folder import check_parts, fill, load_component, load_tokenizer
+from .folder import check_parts, check_weights, fill, load_component, load_tokenizer
+from .stream import BlockStream, StoredEmbedding, resident_blocks
+from .streamed_wan import StreamedWan
 from .vae import OnePassVAE, mark_per_frame, one_pass_bytes, takes_one_pass
 
-# Parts of the transformer that stay float32 beside a half-precision rest, as REM's released code loads it.
+# Parts of the transformer that stay float32 beside a half-precision rest. REM's released code keeps the attention's
+# matrices too, which autocast rounds at every use: outputs are equal bit by bit without.
 _FLOAT32_PARTS = (
-    "time_embedder.", "scale_shift_table.", "norm1.", "norm2.", "norm3.", "norm_q.", "norm_k.",
-    "to_q.", "to_k.", "to_v.", "to_out.",
+    "time_embedder.", "scale_shift_table.", "norm1.", "norm2.", "norm3.", "norm_q.", "norm_k."
 )  # fmt: skip
 _TIED_EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
 _TOKENS_READ = 512  # REM's released code tokenises with this limit
@@ -45,6 +59,7 @@ class WanBackbone(OneAtATime):
         tokenizer: its fast tokenizer.
         name, default_size, default_window, default_overlap: see `Backbone`.
         dtype: float32, bfloat16 or float16, for the transformer.
+        streamed: its passes for one reading of the weights, where these stay in their files.
     """
 
     family = WAN
@@ -61,8 +76,10 @@ class WanBackbone(OneAtATime):
         default_window: int = WAN.default_window,
         default_overlap: int = WAN.default_overlap,
         dtype: torch.dtype = torch.float32,
+        streamed: StreamedWan | None = None,
     ) -> None:
         super().__init__()
+        self.streamed: Streamed | None = streamed
         self.transformer, self.vae = transformer, vae
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
         self.name = name
@@ -184,6 +201,7 @@ def load_wan(
     device: torch.device,
     dtype: torch.dtype,
     text_dtype: torch.dtype | None = None,
+    memory: Memory = "whole",
 ) -> WanBackbone:
     """Load a Wan2.1 model folder (diffusers' layout), offline, with a REM checkpoint laid over it.
 
@@ -196,6 +214,7 @@ def load_wan(
         device: where the model runs.
         dtype: float32, bfloat16 or float16; see `WanBackbone`.
         text_dtype: of the text encoder; by default float32 beside a float32 transformer, otherwise bfloat16.
+        memory: where the weights of transformer and text encoder are; see `load.load_backbone`.
 
     Raises:
         FileNotFoundError: a part of the folder, or the checkpoint, is missing.
@@ -207,22 +226,16 @@ def load_wan(
     check_parts(folder, ("transformer/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer"))
     defaults, rem = read_defaults(folder, WAN), open_checkpoint(checkpoint, strength)
 
-    def load(part: str, model_class: type[Network], dtype_of: Callable[[str], torch.dtype]) -> Network:
-        return load_component(
-            folder / part, model_class, rem, family=WAN.name, rename=to_diffusers, device=device, dtype=dtype_of
-        )
+    def load(part: str, model_class: type[Network], dtype_of: Callable[[str], torch.dtype]) -> tuple[Network, Weights]:
+        return load_component(folder / part, model_class, rem, family=WAN.name, rename=to_diffusers, dtype=dtype_of)
 
-    transformer = load("transformer", WanTransformer3DModel, lambda name: _transformer_dtype(name, dtype))
+    transformer, weights = load("transformer", WanTransformer3DModel, lambda name: _transformer_dtype(name, dtype))
     config = transformer.config
     if config.text_dim != WAN.text_width:
         raise ValueError(
             f"{folder}/transformer takes text of width {config.text_dim}; Wan2.1's {WAN.text_width} is expected."
         )
-    # The rotary tables are computed, not stored, so the model built without memory has none yet.
-    transformer.rope = WanRotaryPosEmbed(config.attention_head_dim, config.patch_size, config.rope_max_seq_len).to(
-        device
-    )
-    vae = load("vae", AutoencoderKLWan, lambda name: torch.float32)
+    vae, vae_weights = load("vae", AutoencoderKLWan, lambda name: torch.float32)
     statistics = (vae.config.latents_mean, vae.config.latents_std)
     if any(len(values) != WAN.latent_channels for values in statistics) or 0 in vae.config.latents_std:
         raise ValueError(
@@ -231,24 +244,48 @@ def load_wan(
         )
     if text_dtype is None:
         text_dtype = torch.float32 if dtype == torch.float32 else torch.bfloat16
-    text_encoder, tokenizer = _load_text(folder, device, text_dtype)
-    return WanBackbone(transformer, vae, text_encoder, tokenizer, dtype=dtype, **defaults)
+    text_encoder, text_weights = _build_text(folder, text_dtype)
+    tokenizer = load_tokenizer(folder, text_encoder.config.vocab_size)
+
+    resident = resident_blocks(memory, "blocks.", weights, text_weights, device)
+    streamed = None
+    if resident is None:
+        fill(transformer, weights, device)
+        fill(text_encoder, text_weights, device).tie_weights()
+    else:
+        streamed = StreamedWan(
+            transformer, BlockStream(transformer, "blocks.", weights, device, resident), device, dtype
+        )
+        _stream_text(text_encoder, text_weights, device)
+    # The rotary tables are computed, not stored, so the model built without memory has none yet.
+    transformer.rope = WanRotaryPosEmbed(config.attention_head_dim, config.patch_size, config.rope_max_seq_len).to(
+        device
+    )
+    vae = fill(vae, vae_weights, device)
+    return WanBackbone(transformer, vae, text_encoder, tokenizer, dtype=dtype, streamed=streamed, **defaults)
 
 
-def _load_text(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Network, Any]:
+def _build_text(folder: Path, dtype: torch.dtype) -> tuple[Network, Weights]:
+    """The text encoder without memory, and its weights."""
     from transformers import UMT5Config, UMT5EncoderModel
 
     path = folder / "text_encoder" / "config.json"
     config = of_transformers(path, UMT5Config)
-    weights = open_state_dict(folder / "text_encoder")
+    stored = open_state_dict(folder / "text_encoder")
     # One table under two names, of which files keep either or both.
     for name, other in (_TIED_EMBEDDINGS, _TIED_EMBEDDINGS[::-1]):
-        if other in weights:
-            weights.setdefault(name, weights[other])
-    encoder = build(path, lambda: UMT5EncoderModel(UMT5Config.from_dict(config)), weights)
-    encoder = fill(encoder, weights, "text_encoder", device, lambda name: dtype)
-    encoder.tie_weights()
-    return encoder, load_tokenizer(folder, encoder.config.vocab_size)
+        if other in stored:
+            stored.setdefault(name, stored[other])
+    encoder = build(path, lambda: UMT5EncoderModel(UMT5Config.from_dict(config)), stored)
+    check_weights(encoder, stored, "text_encoder")
+    return encoder, Weights(stored, lambda name: dtype)
+
+
+def _stream_text(encoder: Network, weights: Weights, device: torch.device) -> None:
+    """Leave the text encoder's blocks and its table, of which a prompt needs a few rows, in their files."""
+    encoder.shared = encoder.encoder.embed_tokens = StoredEmbedding(weights, _TIED_EMBEDDINGS[0], device)
+    others = {name: entry for name, entry in weights.stored.items() if name not in _TIED_EMBEDDINGS}
+    BlockStream(encoder, "encoder.block.", replace(weights, stored=others), device)
 
 
 def _transformer_dtype(name: str, dtype: torch.dtype) -> torch.dtype:

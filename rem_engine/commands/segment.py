@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from ..backbones.base import Memory
 from ..input_files import check_is_file
 from ..run.layout import DELIVERIES, WRITABLE, help_lines
 from ..segment.settings import MaskSettings, SegmentSettings
@@ -149,6 +150,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="number type of the model (auto: float32; for Wan on a GPU bfloat16)",
     )
     add(
+        "--memory",
+        choices=get_args(Memory),
+        default="auto",
+        help="where Wan's weights are: whole in memory, or streamed from their files, block by block and once a shot "
+        "(auto: as much in memory as fits)",
+    )
+    add(
         "--write",
         metavar="KINDS",
         type=partial(kinds_among, WRITABLE),
@@ -181,7 +189,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         again=options.again,
         plate=plate_settings(options),
     )
-    names = ("model", "checkpoint", "strength", *settings_of(SegmentSettings), "device", "dtype")
+    names = ("model", "checkpoint", "strength", *settings_of(SegmentSettings), "device", "dtype", "memory")
     model = {name: getattr(options, name) for name in names}
     model |= {"checkpoint": _one_or_all(options.checkpoint), "strength": _one_or_all(options.strength or (1.0,))}
     result = segment_file(options.shot, prompts, job, model, progress=bar)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..backbones.base import Memory
 from ..backbones.checkpoint import Paths
 from ..backbones.load import load_backbone
 from .segmenter import Segmenter
@@ -19,12 +20,13 @@ def load_segmenter(
     strength: float | Sequence[float] = 1.0,
     device: str = "auto",
     dtype: str = "auto",
+    memory: Memory = "auto",
     **settings: Any,
 ) -> Segmenter:
     """Load a model from disk, never from the network, ready to segment shots.
 
     Args:
-        model, checkpoint, strength, device, dtype: see `backbones.load.load_backbone`.
+        model, checkpoint, strength, device, dtype, memory: see `backbones.load.load_backbone`.
         settings: those of `SegmentSettings`, by name.
 
     Raises:
@@ -34,5 +36,5 @@ def load_segmenter(
         TypeError: there is no setting of this name.
     """
     chosen = SegmentSettings(**settings)
-    backbone = load_backbone(model, checkpoint=checkpoint, strength=strength, device=device, dtype=dtype)
+    backbone = load_backbone(model, checkpoint=checkpoint, strength=strength, device=device, dtype=dtype, memory=memory)
     return Segmenter(backbone, chosen)

@@ -19,6 +19,7 @@ from ..backbones.base import Backbone
 from ..finite import all_finite
 from ..frames import ArrayFrames, FrameSource, check_source
 from ..progress import SILENT, Progress
+from ..shelf import Shelf
 from .model_frames import ModelFrames, groups
 from .resize import masks_to_shot
 from .settings import SegmentSettings
@@ -168,28 +169,19 @@ class Segmenter:
             cuts=() if end_of_take else plan.cuts,
             keep_from=first_frame + 1 - plan.window,
         )
-        windows = enumerate(plan.windows(frames.frame_count, end_of_take or pixels.end_of_take))
+        shot = _Shot(
+            pixels,
+            enumerate(plan.windows(frames.frame_count, end_of_take or pixels.end_of_take)),
+            first_frame,
+            frames.frame_count,
+        )
+        make_masks = self._window_by_window if self.backbone.streamed is None else self._stage_by_stage
         shot_size = (frames.height, frames.width)
-        steps = _Steps(2 + len(prompt_embeds), progress)
-        together = len(prompt_embeds)
         pending: Tensor | None = None  # masks [P,n,C,h,w] of the window before, of the frames now cross-faded
-        window: Window | None
-        with self._timed("read"):
-            number, window = next(item for item in windows if item[1].stop > first_frame)
-        while window is not None:
-            steps.expect(plan.windows_left(window, frames.frame_count))
-            with self._timed("read"):
-                inputs = pixels.window(window)
-            _log.debug("window %d: frames %d to %d at %dx%d", number, window.start, window.stop - 1, *inputs.shape[2:])
-            seeds = plan.noise_seeds(number, len(prompt_embeds), frames.frame_count)
-            masks, in_pass = self._segment_window(inputs, window, prompt_embeds, seeds, steps)
-            together = min(together, in_pass)
-            del inputs  # before the next window's frames are read
+        for window, following, masks, together in make_masks(shot, prompt_embeds, progress):
             masks = masks[:, window.keep - window.start : window.stop - window.start]
             if pending is not None:
                 _cross_fade(pending, masks, window)
-            with self._timed("read"):
-                number, following = next(windows, (number, None))
             cuts = pixels.cuts
             final = window.stop if following is None else following.keep
             pending = masks[:, final - window.keep :].clone() if final < window.stop else None
@@ -199,7 +191,6 @@ class Segmenter:
                     soft = masks_to_shot(masks[:, begin - window.keep : end - window.keep], shot_size).cpu()
                 self.cuts, self.prompts_per_pass = cuts, together
                 yield Chunk(begin, soft, cuts, together)
-            window = following
 
     def windows(self, frame_count: int) -> list[Window]:
         """The windows of a shot of `frame_count` frames and a single take."""
@@ -213,22 +204,58 @@ class Segmenter:
                 self._embeds[prompt] = self.backbone.encode_text(prompt)
         return self._embeds[prompt]
 
-    def _segment_window(
-        self, inputs: Tensor, window: Window, prompt_embeds: Tensor, seeds: Sequence[int], steps: _Steps
-    ) -> tuple[Tensor, int]:
-        """Frames [T,3,h,w] in -1..1 -> soft masks [P,T,C,h,w] at the model's size; C is for `masks_to_shot`.
+    def _window_by_window(self, shot: _Shot, prompt_embeds: Tensor, progress: Progress) -> Iterator[_Masked]:
+        """Every window through the whole model before the next one is read."""
+        steps = _Steps(2 + len(prompt_embeds), 0, progress)
+        together = len(prompt_embeds)
+        current = self._next_window(shot)
+        while current is not None:
+            number, window = current
+            latents = self._encode_window(shot, current, steps)
+            seeds = self.plan.noise_seeds(number, len(prompt_embeds), shot.frame_count)
+            with self._timed("predict"):
+                predicted, in_pass = self._predict(latents, prompt_embeds, self._draw_noise(latents, seeds))
+            together = min(together, in_pass)
+            steps.done()
+            masks = self._decode(predicted, window, steps)
+            current = self._next_window(shot)
+            yield window, current and current[1], masks, together
 
-        Beside them how many prompts went through the denoiser together.
-        """
-        frames = f"frames {window.start} to {window.stop - 1}"
+    def _stage_by_stage(self, shot: _Shot, prompt_embeds: Tensor, progress: Progress) -> Iterator[_Masked]:
+        """All windows encoded, then all predicted for one reading of the denoiser's weights, then decoded."""
+        streamed = self.backbone.streamed
+        assert streamed is not None
+        steps = _Steps(1 + len(prompt_embeds), streamed.steps, progress)
+        windows: list[Window] = []
+        with Shelf() as latents:
+            while (current := self._next_window(shot)) is not None:
+                latents.append(self._encode_window(shot, current, steps))
+                windows.append(current[1])
+            with self._timed("predict"):
+                predicted = streamed.predict(latents, prompt_embeds, steps.done)
+        for window, following, mask_latents in zip(windows, [*windows[1:], None], predicted):
+            yield window, following, self._decode(mask_latents, window, steps), 1
+
+    def _next_window(self, shot: _Shot) -> tuple[int, Window] | None:
+        with self._timed("read"):
+            return next((item for item in shot.windows if item[1].stop > shot.first_frame), None)
+
+    def _encode_window(self, shot: _Shot, current: tuple[int, Window], steps: _Steps) -> Tensor:
+        """Latents [1,C,t,h,w] of a window."""
+        number, window = current
+        steps.expect(self.plan.windows_left(window, shot.frame_count))
+        with self._timed("read"):
+            inputs = shot.pixels.window(window)
+        _log.debug("window %d: frames %d to %d at %dx%d", number, window.start, window.stop - 1, *inputs.shape[2:])
         with self._timed("encode_video"):
             latents = self.backbone.encode_video(inputs)
-            _check_finite(latents, f"latents of {frames}")
+            _check_finite(latents, f"latents of {_frames_of(window)}")
         steps.done()
-        with self._timed("predict"):
-            predicted, together = self._predict(latents, prompt_embeds, self._draw_noise(latents, seeds))
-            _check_finite(predicted, f"mask latents of {frames}")
-        steps.done()
+        return latents
+
+    def _decode(self, predicted: Tensor, window: Window, steps: _Steps) -> Tensor:
+        """Mask latents [P,C,t,h,w] -> soft masks [P,T,C,h,w] at the model's size; C is for `masks_to_shot`."""
+        _check_finite(predicted, f"mask latents of {_frames_of(window)}")
         masks = []
         for mask_latents in predicted.split(1):
             with self._timed("decode"):
@@ -236,9 +263,9 @@ class Segmenter:
                 # The authors take the mean over the channels after the resize to the frame's size; both are linear, so
                 # the order changes rounding only, and the other way round takes a third of the memory and of the time.
                 masks.append(decoded if self.plan.paper else decoded.mean(dim=1, keepdim=True))
-                _check_finite(masks[-1], f"masks of {frames}")
+                _check_finite(masks[-1], f"masks of {_frames_of(window)}")
             steps.done()
-        return torch.stack(masks), together
+        return torch.stack(masks)
 
     def _draw_noise(self, latents: Tensor, seeds: Sequence[int]) -> Tensor | None:
         """Noise [seeds,C,t,h,w] for latents [1,C,t,h,w]; None for a backbone that takes none."""
@@ -275,20 +302,46 @@ class Segmenter:
         self.seconds[stage] += time.perf_counter() - start
 
 
+@dataclass
+class _Shot:
+    """A shot on its way to the model.
+
+    Attributes:
+        pixels: its frames at the model's size.
+        windows: those still to come, with their numbers.
+        first_frame: windows that end before it are left out.
+        frame_count: of the shot.
+    """
+
+    pixels: ModelFrames
+    windows: Iterator[tuple[int, Window]]
+    first_frame: int
+    frame_count: int
+
+
+_Masked = tuple[Window, Window | None, Tensor, int]
+"""A window, the one after it, the first one's masks [P,T,C,h,w], and how many prompts went together."""
+
+
 class _Steps:
     """Counts finished stages."""
 
-    def __init__(self, per_window: int, progress: Progress) -> None:
-        self._per_window, self._progress = per_window, progress
-        self._count = self._total = 0
+    def __init__(self, per_window: int, beside: int, progress: Progress) -> None:
+        self._per_window, self._beside, self._progress = per_window, beside, progress
+        self._count = self._total = self._windows = 0
 
     def expect(self, windows: int) -> None:
-        """So many windows are still to come."""
-        self._total = self._count + windows * self._per_window
+        """A window begins, the first of so many that are still to come."""
+        self._total = (self._windows + windows) * self._per_window + self._beside
+        self._windows += 1
 
     def done(self) -> None:
         self._count += 1
         self._progress.update("steps", self._count, self._total)
+
+
+def _frames_of(window: Window) -> str:
+    return f"frames {window.start} to {window.stop - 1}"
 
 
 def _check_finite(values: Tensor, what: str) -> None:

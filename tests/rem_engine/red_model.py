@@ -29,6 +29,7 @@ class RedBackbone:
     default_size = (32, 48)
     default_window = 5
     default_overlap = 2
+    streamed = None
     family = replace(WAN, paper_windows=(9, 5))
 
     def encode_video(self, frames: Tensor) -> Tensor:

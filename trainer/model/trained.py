@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rem_engine import Segmenter, SegmentSettings
+from rem_engine.backbones.base import Streamed
 
 from ..run.average import trainable_parameters
 from ..run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, read_into
@@ -35,6 +36,7 @@ class TrainedBackbone:
         self._trainable, self._objective, backbone = trainable, objective, trainable.backbone
         self.name, self.family, self.default_size = backbone.name, backbone.family, backbone.default_size
         self.default_window, self.default_overlap = backbone.default_window, backbone.default_overlap
+        self.streamed: Streamed | None = None
         self.prompts_per_pass = backbone.prompts_per_pass
         self.encode_video, self.encode_text = trainable.encode_video, trainable.encode_text
 

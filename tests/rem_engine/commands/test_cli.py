@@ -92,7 +92,7 @@ def test_run_json_tells_the_whole_run(shot: Path, tmp_path: Path) -> None:
 
 def test_options_reach_the_model(shot: Path, tmp_path: Path, fake_model: list[dict[str, Any]]) -> None:
     options = ("--model", str(tmp_path), "--checkpoint", str(shot / "f0.png"), "--protocol", "paper", "--size", "48x64")
-    options = (*options, "--strength", "0.5", "--seed", "7")
+    options = (*options, "--strength", "0.5", "--seed", "7", "--memory", "stream")
     assert segment(shot, tmp_path / "out", *options, "--window", "9", "--device", "cpu", "--dtype", "bfloat16") == 0
     assert fake_model == [
         {
@@ -108,6 +108,7 @@ def test_options_reach_the_model(shot: Path, tmp_path: Path, fake_model: list[di
             "seed": 7,
             "device": "cpu",
             "dtype": "bfloat16",
+            "memory": "stream",
         }
     ]
 

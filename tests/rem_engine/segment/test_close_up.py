@@ -26,6 +26,7 @@ class ColourBackbone:
     default_size = (64, 64)
     default_window = 9
     default_overlap = 4
+    streamed = None
     family = WAN
 
     def encode_video(self, frames: Tensor) -> Tensor:

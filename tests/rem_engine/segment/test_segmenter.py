@@ -32,6 +32,7 @@ class PlainBackbone:
     default_size = (32, 32)
     default_window = 9
     default_overlap = 2
+    streamed = None
     family = WAN
 
     def __init__(self) -> None:

@@ -46,6 +46,7 @@ class Reddish:
     default_size = (32, 48)
     default_window = 9
     default_overlap = 4
+    streamed = None
     family = WAN
 
     def __init__(self) -> None:
