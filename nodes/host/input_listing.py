@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import folder_paths
 
-from ...rem_engine.media.reading import IMAGE_SUFFIXES
+from ...rem_engine.media.suffixes import IMAGE_SUFFIXES
 
 _MORE_VIDEO_SUFFIXES = (".mxf", ".mkv")  # systems may not know their type
 _KEPT_SECONDS = 3

@@ -198,6 +198,8 @@ def _picture(still: Still, plate: PlateSettings) -> Picture:
         return choose_picture(still.file, still.parts, plate.layer, plate.view)
     if plate.layer or plate.view:
         raise ValueError(f"{still.file.name} is no EXR, and holds no layers or views to ask for.")
+    if "oiio:Movie" in still.parts[0].attributes:
+        raise ValueError(f"{still.file.name} is an animation of several frames: give it alone, as a shot.")
     names = still.parts[0].channels
     channels = names[:3] if len(names) >= 3 else names[:1]
     return Picture(still.parts[0], "", "", channels)

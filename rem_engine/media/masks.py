@@ -14,8 +14,9 @@ import numpy as np
 from ..input_files import check_is_file, told_as_damage
 from ..memory import check_fits
 from .images import ImageShot, read_image, read_mask_channel
-from .reading import IMAGE_SUFFIXES, shot_files
+from .reading import shot_files
 from .shot import Shot
+from .suffixes import IMAGE_SUFFIXES
 from .video import VideoShot
 
 _GREY = 4 / 255  # channels of a grey picture differ by no more, after 8-bit colour conversion

@@ -25,11 +25,12 @@ from .numbering import (
     told_range,
 )
 from .plate_settings import PlateSettings
+from .suffixes import FOREIGN_SUFFIXES, IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
+    from .animation import AnimationShot
     from .shot import Shot
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dpx", ".exr", ".webp", ".jxl")
+    from .video import VideoShot
 
 _AS_IS = PlateSettings()
 _SAME_SUFFIX = {".jpeg": ".jpg", ".tiff": ".tif"}
@@ -60,14 +61,11 @@ def open_shot(path: str | PathLike[str], plate: PlateSettings = _AS_IS) -> Shot:
     """
     path = Path(path).expanduser()
     check_is_file(path)
-    if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
-        from .video import VideoShot
-
-        video = VideoShot(path)
+    if path.is_file() and (moving := _moving(path)):
         if plate.frames:
-            numbers = _asked_for(plate.frames, range(FIRST_FRAME, FIRST_FRAME + video.frame_count), path.name)
-            video.choose([number - FIRST_FRAME for number in numbers])
-        return video
+            numbers = _asked_for(plate.frames, range(FIRST_FRAME, FIRST_FRAME + moving.frame_count), path.name)
+            moving.choose([number - FIRST_FRAME for number in numbers])
+        return moving
     from .images import ImageShot
 
     sequence = find_sequence(path, "a video file, a folder of frames, a pattern such as shot.####.exr, or an image")
@@ -167,6 +165,17 @@ def find_sequence(
     raise FileNotFoundError(f"{path} does not exist: give {expected}.")
 
 
+def _moving(path: Path) -> VideoShot | AnimationShot | None:
+    """A file that holds a whole shot; None for a still."""
+    if path.suffix.lower() not in IMAGE_SUFFIXES + FOREIGN_SUFFIXES:
+        from .video import VideoShot
+
+        return VideoShot(path)
+    from .animation import AnimationShot, is_animation
+
+    return AnimationShot(path) if is_animation(path) else None
+
+
 def shot_files(path: Path) -> list[Path]:
     """The pictures of a folder, of a pattern, or a single one, in the order of their numbers; see `find_sequence`."""
     return list(find_sequence(path).files.values())
@@ -222,11 +231,10 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return [
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
-    ]
+    files = [file for file in folder.iterdir() if not file.name.startswith(".") and file.is_file()]
+    pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    # Beside a camera's files lie the JPEGs that it made of them.
+    return pictures or [file for file in files if file.suffix.lower() in FOREIGN_SUFFIXES]
 
 
 def _suffix(file: Path) -> str:

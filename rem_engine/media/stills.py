@@ -16,6 +16,7 @@ import OpenImageIO as oiio
 from ..input_files import check_is_file
 from ..memory import check_fits, free_bytes
 from ..pixels import check_finite_pixels
+from .suffixes import RAW_SUFFIXES
 from .windows import Box, placed
 
 # Bytes of memory a pixel takes while it is read, as measured: of 8 bits a channel, a progressive JPEG's coefficients
@@ -26,10 +27,6 @@ _TURNED_KINDS = ("dpx", "tiff", "jpeg", "png", "webp", "heif")
 # Photometric interpretations of TIFF 6.0 and its supplements that OpenImageIO gives as they are stored: CIE, ICC and
 # ITU L*a*b*, LogL, LogLuv.
 _TIFF_OTHER_COLOURS = (8, 9, 10, 32844, 32845)
-_RAW_SUFFIXES = (
-    *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".iiq", ".kdc", ".mrw", ".nef", ".nrw", ".orf"),
-    *(".pef", ".raf", ".raw", ".rw2", ".sr2", ".srf", ".srw", ".x3f"),
-)
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
 # OpenImageIO keeps its limits and its choice of an EXR reader for the whole process: they are changed only while a file
 # is opened, and put back.
@@ -155,7 +152,8 @@ class Still:
         data = Box(spec.x, spec.y, spec.x + spec.width, spec.y + spec.height)
         display = Box(spec.full_x, spec.full_y, spec.full_x + spec.full_width, spec.full_y + spec.full_height)
         if self.kind != "openexr":  # offsets of pages and tiles, which no viewer shows
-            turned = self._orientation(attributes) >= 5
+            # Of a turned DPX OpenImageIO gives the size as displayed.
+            turned = self._orientation(attributes) >= 5 and self.kind != "dpx"
             data = display = Box(0, 0, *((spec.height, spec.width) if turned else (spec.width, spec.height)))
         formats = {str(kind) for kind in (spec.channelformats or (spec.format,))}
         if spec.depth != 1 or not spec.nchannels:
@@ -201,13 +199,20 @@ class Still:
             raise ValueError(f"{self.file.name} is a TIFF of L*a*b* or Luv colours, which is not supported: save RGB.")
         if name not in ("uint8", "uint16", "half", "float", "double") and not self.is_linear:
             raise ValueError(
-                f"{self.file.name} holds {name} values, which are not supported: save it with 8 or 16 bits a channel, "
-                "or as EXR."
+                f"{self.file.name} holds {part.bits}-bit {name} values, which are not supported: save it with 8 or 16 bits a "
+                "channel, or as EXR."
             )
         pixels = self._input.read_image(part.index, 0, first, beyond, "float" if name == "double" else name)
+        turned_dpx = self.kind == "dpx" and self._orientation(part.attributes) >= 5
         # Where a part of the picture is missing, some formats are filled up and only this tells.
         if self._input.geterror() or pixels is None or pixels.ndim != 3:
+            if turned_dpx and part.bits == 12:
+                raise ValueError(
+                    f"{self.file.name} is a turned DPX of 12 bits, which is not supported: save it upright."
+                )
             raise ValueError(f"{self.file.name} cannot be decoded: {_ADVICE}")
+        if turned_dpx:  # and takes the stored lines for ones of that size
+            pixels = pixels.reshape(spec.width, spec.height, beyond - first)
         if name == "uint8":
             return pixels
         if name != "uint16" or self.is_linear:
@@ -261,7 +266,7 @@ def _check_is_supported(file: Path, start: bytes) -> None:
             f"{file.name} is a HEIF or AVIF picture, which is not supported: convert it to PNG or TIFF, with "
             "heif-convert for example."
         )
-    if "raw" not in known and file.suffix.lower() in _RAW_SUFFIXES:
+    if "raw" not in known and file.suffix.lower() in RAW_SUFFIXES:
         raise ValueError(
             f"{file.name} is a camera's raw file, which is not supported: develop it to 16-bit TIFF or EXR, with "
             "darktable for example."

@@ -1,0 +1,112 @@
+"""Animated WebP and PNG as shots, through Pillow, which lays their frames over each other as their headers ask."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..input_files import told_as_damage
+from ..memory import check_fits
+from .colour import ColourTags
+from .frame_times import Timing, read_timing
+from .numbering import Numbering, counted
+from .shot import Shot, ShotInfo, check_frame_size
+
+_ADVICE = "the file is truncated or damaged, export it again."
+_BYTES = 20  # of memory a pixel takes at most: two canvases of four channels, the frame, and what is compressed
+_MILLISECOND = Fraction(1, 1000)
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def is_animation(file: Path) -> bool:
+    """Whether a file is a WebP or a PNG of several frames, by its header (WebP's VP8X flags, PNG's chunk acTL)."""
+    with open(file, "rb") as stream:
+        start = stream.read(21)
+        if start[:4] == b"RIFF" and start[8:16] == b"WEBPVP8X":
+            return bool(start[20:] and start[20] & 2)
+        if start[:8] != _PNG:
+            return False
+        stream.seek(8)
+        while len(head := stream.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
+            if head[4:] == b"acTL":
+                return int.from_bytes(stream.read(4), "big") > 1
+            stream.seek(int.from_bytes(head[:4], "big") + 4, 1)
+    return False
+
+
+class AnimationShot(Shot):
+    """Frames of an animation, decoded forward, uint8; alpha is dropped. Opening it decodes every frame once."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ValueError for a damaged file, one that is too small, or one that memory does not hold."""
+        super().__init__()
+        self.name, self.files = path.stem, (path,)
+        self.colour = ColourTags()
+        self._path = path
+        self._chosen: tuple[int, ...] | None = None
+        self._image: Image.Image | None = None
+        opened = self._opened()
+        self.width, self.height = opened.size
+        check_frame_size(path.name, self.height, self.width)
+        check_fits(self.width * self.height * _BYTES, f"The {self.width}x{self.height} pixels of {path.name}")
+        durations = []
+        with told_as_damage(f"{path.name} cannot be decoded to its end: {_ADVICE}"):
+            for index in range(opened.n_frames):  # type: ignore[attr-defined]
+                opened.seek(index)
+                opened.load()
+                durations.append(round(opened.info.get("duration", 0)))
+        self._every = counted(self.name, len(durations))
+        stamps = list(accumulate(durations[:-1], initial=0))
+        self._timing: Timing = read_timing(stamps, durations[-1], _MILLISECOND, ())
+        self.fps = self._timing.fps
+
+    @property
+    def frame_count(self) -> int:
+        return len(self.numbering.numbers)
+
+    @cached_property
+    def numbering(self) -> Numbering:
+        if self._chosen is None:
+            return self._every
+        return replace(self._every, numbers=tuple(self._every.numbers[index] for index in self._chosen))
+
+    @property
+    def info(self) -> ShotInfo:
+        times = self._timing.times
+        if times is not None and self._chosen is not None:
+            times = times.of_frames(self._chosen)
+        return replace(super().info, times=times)
+
+    def choose(self, frames: Sequence[int]) -> None:
+        """Be a shot of some frames alone, by their places in the file, rising; before any is read."""
+        self._chosen = tuple(frames)
+        vars(self).pop("numbering", None)
+
+    def reopen(self) -> AnimationShot:
+        again = copy.copy(self)
+        again.close()
+        return again
+
+    def close(self) -> None:
+        super().close()
+        self._image = None
+
+    def _frame(self, index: int) -> np.ndarray:
+        place = index if self._chosen is None else self._chosen[index]
+        if self._image is None:
+            self._image = self._opened()
+        with told_as_damage(f"{self._path.name} cannot be decoded at frame {place}: {_ADVICE}"):
+            self._image.seek(place)
+            return np.asarray(self._image.convert("RGB"))
+
+    def _opened(self) -> Image.Image:
+        with told_as_damage(f"{self._path.name} cannot be read as an animation: {_ADVICE}"):
+            return Image.open(self._path)
