@@ -108,7 +108,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "shot",
         metavar="SHOT",
         type=Path,
-        help="a video file, a folder of PNG, JPEG, TIFF, DPX or EXR frames, or one image",
+        help="a video file, a folder of EXR, DPX, TIFF, PNG, JPEG, WebP or JPEG XL frames, or one image",
     )
     add(
         "-p",

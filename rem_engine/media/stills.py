@@ -199,8 +199,8 @@ class Still:
             raise ValueError(f"{self.file.name} is a TIFF of L*a*b* or Luv colours, which is not supported: save RGB.")
         if name not in ("uint8", "uint16", "half", "float", "double") and not self.is_linear:
             raise ValueError(
-                f"{self.file.name} holds {part.bits}-bit {name} values, which are not supported: save it with 8 or 16 bits a "
-                "channel, or as EXR."
+                f"{self.file.name} holds {part.bits}-bit {name} values, which are not supported: save it with 8 or 16 "
+                "bits a channel, or as EXR."
             )
         pixels = self._input.read_image(part.index, 0, first, beyond, "float" if name == "double" else name)
         turned_dpx = self.kind == "dpx" and self._orientation(part.attributes) >= 5

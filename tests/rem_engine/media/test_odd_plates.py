@@ -221,6 +221,22 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
+ANIMATED: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("animated.webp", {"lossless": True, "exact": True}),
+    ("opaque.webp", {"lossless": True}),
+    ("animated.png", {}),
+)
+
+
+def test_the_documents_table_lists_these_files_and_no_others() -> None:
+    page = DOCUMENT.read_text("utf-8")
+    listed = set(re.findall(r"`([\w*]+\.(?:exr|dpx|tif|png|jpg|webp|jxl|heic|avif|dng))`", page))
+    made = {*READ, *REFUSED, *(name for name, _ in ANIMATED)}
+    assert {re.sub(r"turned\*", "turned2", name) for name in listed} <= made | {"turned2.dpx"}
+    for name in made:
+        assert name in listed or re.sub(r"\d", "*", name) in listed, name
+
+
 @pytest.mark.parametrize("name", READ)
 def test_what_is_read_is_what_a_second_reader_reads(tmp_path: Path, name: str) -> None:
     write, second, largest = READ[name]
@@ -281,15 +297,7 @@ def moving(count: int = 5) -> list[Image.Image]:
     return frames
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("animated.webp", {"lossless": True, "exact": True}),
-        ("opaque.webp", {"lossless": True}),
-        ("lossy.webp", {"quality": 80}),
-        ("animated.png", {}),
-    ],
-)
+@pytest.mark.parametrize(("name", "options"), [*ANIMATED, ("lossy.webp", {"quality": 80})])
 def test_an_animation_is_a_shot_of_its_frames(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     frames = moving() if name.startswith("animated") else [frame.convert("RGB") for frame in moving()]
     frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], duration=40, **options)
