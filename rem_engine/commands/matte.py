@@ -67,8 +67,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "shot",
         metavar="SHOT",
         type=Path,
-        help="what the masks were made of: a video file, a folder of EXR, DPX, TIFF, PNG, JPEG, WebP or JPEG XL frames, "
-        "or one image",
+        help="what the masks were made of: a video file, a folder of EXR, DPX, TIFF, PNG, JPEG, WebP or JPEG XL "
+        "frames, or one image",
     )
     add(
         "--masks",
