@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from rem_engine.media.images import image_size
+
 from ..data.coco import decode_mask
-from ..data.files import field, read_json
+from ..data.files import field, quoted, read_json, texts
 from ..data.sample import BrokenSample
 from .benchmark import Benchmark
 from .video import Query, Truth, Video
@@ -68,26 +70,32 @@ class BurstBenchmark(Benchmark):
                 name = f"{dataset}/{field(listing, entry, 'seq_name', str, 'a sequence')}"
                 self._sequences[name] = _Sequence(listing, root / "frames" / listing.parent.name / name, entry)
         shown = root / "input_frame_paths.json"
-        self._shown: dict[str, list[str]] = read_json(shown) if shown.is_file() else {}
+        self._shown_file, self._shown = shown, read_json(shown) if shown.is_file() else {}
+        if not isinstance(self._shown, dict):
+            raise BrokenSample(shown, "holds no frames by sequence.")
 
     def names(self) -> Sequence[str]:
         return list(self._sequences)
 
     def video(self, name: str) -> Video:
         sequence = self._sequences[name]
-        annotated = {PurePosixPath(path).stem for path in self._field(name, "annotated_image_paths", list)}
-        frames = self._shown.get(name.replace("/", "_", 1)) or self._field(name, "all_image_paths", list)
+        annotated = {PurePosixPath(path).stem for path in self._texts(name, "annotated_image_paths")}
+        key = name.replace("/", "_", 1)
+        shown = texts(self._shown_file, self._shown, key, "the file") if key in self._shown else []
+        frames = shown or self._texts(name, "all_image_paths")
         stems = [PurePosixPath(path).stem for path in frames]
         unseen = sorted(annotated.difference(stems))
         if unseen:
             raise BrokenSample(sequence.listing, f"{name} is annotated at {unseen[0]}, which is none of its frames.")
         tracks = self._field(name, "track_category_ids", dict)
         queries = []
-        for number in dict.fromkeys(int(category) for category in tracks.values()):
+        for track in tracks:
+            field(sequence.listing, tracks, track, int, f"'track_category_ids' of {name}")
+        for number in dict.fromkeys(tracks.values()):
             if number not in self._classes:
                 raise BrokenSample(sequence.listing, f"{name} has a track of the unknown category {number}.")
             class_ = self._classes[number]
-            ids = tuple(track for track, category in tracks.items() if int(category) == number)
+            ids = tuple(track for track, category in tracks.items() if category == number)
             queries.append(Query(class_, f"the {class_}", class_, f"{name}/pred/{number}_{class_}", ids))
         return Video(
             name,
@@ -101,11 +109,17 @@ class BurstBenchmark(Benchmark):
             return None
         listing = self._sequences[video.name].listing
         size = (self._field(video.name, "height", int), self._field(video.name, "width", int))
-        stems = [PurePosixPath(path).stem for path in self._field(video.name, "annotated_image_paths", list)]
+        stems = [PurePosixPath(path).stem for path in self._texts(video.name, "annotated_image_paths")]
         segmentations = self._field(video.name, "segmentations", list)
         place = stems.index(video.frames[frame].stem)
         if place >= len(segmentations):
             raise BrokenSample(listing, f"{video.name} has {len(segmentations)} segmentations for {len(stems)} frames.")
+        if size != image_size(video.frames[frame]):
+            found = image_size(video.frames[frame])
+            raise BrokenSample(listing, f"{video.name} is said to be {size}, but {video.frames[frame]} is {found}.")
+        if not isinstance(segmentations[place], dict):
+            found = quoted(segmentations[place])
+            raise BrokenSample(listing, f"the segmentation {place} of {video.name} is {found}; tracks are expected.")
         masks = np.zeros((len(video.queries), *size), bool)
         for mask, query in zip(masks, video.queries):
             for track in query.target:
@@ -114,6 +128,10 @@ class BurstBenchmark(Benchmark):
                     runs = field(listing, segmentations[place][track], "rle", str, where)
                     mask |= decode_mask(listing, {"size": list(size), "counts": runs}, size, where)
         return Truth(masks)
+
+    def _texts(self, name: str, key: str) -> list[str]:
+        sequence = self._sequences[name]
+        return texts(sequence.listing, sequence.entry, key, f"the sequence {name}")
 
     def _field(self, name: str, key: str, kind: type) -> Any:
         sequence = self._sequences[name]

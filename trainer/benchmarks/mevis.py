@@ -13,6 +13,7 @@ from rem_engine.media.images import image_size
 from ..data.broken import refuse
 from ..data.coco import decode_mask
 from ..data.files import field, read_json
+from ..data.mevis import check_runs
 from ..data.sample import BrokenSample
 from ..data.video import read_videos
 from .benchmark import Benchmark
@@ -49,6 +50,8 @@ class MevisBenchmark(Benchmark):
             self.submission = ""
         else:
             self._masks = read_json(self._mask_file)
+            if not isinstance(self._masks, dict):
+                raise BrokenSample(self._mask_file, "holds no annotations by id.")
 
     def names(self) -> Sequence[str]:
         return sorted(self._videos)
@@ -85,6 +88,8 @@ class MevisBenchmark(Benchmark):
     def _check(self, targets: Sequence[str], frames: int, where: str) -> None:
         for number in targets:
             masks = self._masks.get(number)
+            if number in self._masks:
+                check_runs(self._mask_file, number, masks)
             if masks is None or len(masks) != frames:
                 count = "no" if masks is None else str(len(masks))
                 raise BrokenSample(

@@ -68,4 +68,4 @@ class RefYtvosBenchmark(Benchmark):
 
     def truth(self, video: Video, frame: int) -> Truth:
         ids = read_ids(self._folder / "Annotations" / video.name / str(video.masks[frame]))
-        return Truth(np.stack([ids == query.target for query in video.queries]))
+        return Truth(np.array([ids == query.target for query in video.queries], bool).reshape(-1, *ids.shape))

@@ -80,7 +80,7 @@ class VspwBenchmark(Benchmark):
     def truth(self, video: Video, frame: int) -> Truth:
         # REM's code counts pixels of no class (0 and 255) as the class 124, "others", which is not asked for.
         ids = self._ids(video.name, video.frames[frame])
-        return Truth(np.stack([ids == query.target + 1 for query in video.queries]))
+        return Truth(np.array([ids == query.target + 1 for query in video.queries], bool).reshape(-1, *ids.shape))
 
     def _ids(self, name: str, frame: Path) -> np.ndarray:
         return read_ids(self._data / name / "mask" / f"{frame.stem}.png")

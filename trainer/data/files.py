@@ -11,6 +11,10 @@ from PIL import Image
 
 from .sample import BrokenSample
 
+_PACKED = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")  # ZIP, gzip, 7z, RAR, Zstandard
+_ARCHIVES = (".zip", ".gz", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".7z", ".rar")
+_LEVELS = 3  # of folders above a file, whose archives datasets are published as
+
 
 def read_json(path: Path) -> Any:
     """What a JSON file holds.
@@ -20,7 +24,9 @@ def read_json(path: Path) -> Any:
         BrokenSample: not JSON.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; check the dataset's root and split.")
+        archive = archive_of(path)
+        advice = "check the dataset's root and split" if archive is None else f"{archive} is there, unpack it"
+        raise FileNotFoundError(f"{path} does not exist; {advice}.")
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
@@ -29,7 +35,30 @@ def read_json(path: Path) -> Any:
             path, f"line {error.lineno}, column {error.colno} is not JSON ({error.msg}); get the file again."
         ) from error
     except UnicodeDecodeError as error:
+        with open(path, "rb") as file:
+            head = file.read(8)
+        if head.startswith(_PACKED):
+            raise BrokenSample(path, "is packed, which is not supported; unpack it.") from None
         raise BrokenSample(path, f"byte {error.start} is not UTF-8; get the file again.") from error
+    except (RecursionError, ValueError) as error:  # nested without end; a number of thousands of digits
+        raise BrokenSample(path, "holds nothing that an annotation would; get the file again.") from error
+
+
+def archive_of(path: Path) -> Path | None:
+    """The archive that a file which is not there lies packed in, beside it or beside a folder above it; None where
+    there is none."""
+    for place in (path, path.with_suffix(""), *list(path.parents)[:_LEVELS]):
+        for suffix in _ARCHIVES:
+            archive = place.with_name(f"{place.name}{suffix}")
+            if archive.is_file():
+                return archive
+    return None
+
+
+def missing(path: Path) -> BrokenSample:
+    """The fault of a file that is not there."""
+    archive = archive_of(path)
+    return BrokenSample(path, "is missing." if archive is None else f"is missing; {archive} is there, unpack it.")
 
 
 def field(path: Path, entry: Any, name: str, kinds: type | tuple[type, ...], where: str) -> Any:
@@ -47,9 +76,26 @@ def field(path: Path, entry: Any, name: str, kinds: type | tuple[type, ...], whe
     """
     if not isinstance(entry, dict) or name not in entry:
         raise BrokenSample(path, f"{where} has no {name!r}.")
-    if not isinstance(entry[name], kinds):
-        raise BrokenSample(path, f"{name!r} of {where} is {json.dumps(entry[name])[:60]}, which is of the wrong kind.")
-    return entry[name]
+    value = entry[name]
+    wanted = kinds if isinstance(kinds, tuple) else (kinds,)
+    # true is an int for Python, and no number for JSON
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        raise BrokenSample(path, f"{name!r} of {where} is {quoted(value)}, which is of the wrong kind.")
+    return value
+
+
+def texts(path: Path, entry: Any, name: str, where: str) -> list[str]:
+    """A field that is a list of texts, such as the names of frames; arguments and faults are those of `field`."""
+    found = field(path, entry, name, list, where)
+    for value in found:
+        if not isinstance(value, str) or not value:
+            raise BrokenSample(path, f"{name!r} of {where} holds {quoted(value)}, where texts are expected.")
+    return found
+
+
+def quoted(value: Any) -> str:
+    """A value as JSON has it, short enough for a message."""
+    return json.dumps(value)[:60]
 
 
 def read_frame(path: Path) -> np.ndarray:
@@ -94,7 +140,7 @@ def _open(path: Path) -> Image.Image:
         image = Image.open(path)
         image.load()
     except FileNotFoundError:
-        raise BrokenSample(path, "is missing.") from None
+        raise missing(path) from None
     except (OSError, SyntaxError, EOFError) as error:  # Pillow raises SyntaxError for broken PNG chunks
         raise BrokenSample(path, "cannot be decoded; it is truncated or damaged, get it again.") from error
     return image

@@ -8,7 +8,7 @@ import numpy as np
 
 from .broken import OnBroken, refuse
 from .coco import decode_mask
-from .files import field, read_json
+from .files import field, quoted, read_json
 from .packed import PackedRecords
 from .sample import BrokenSample
 from .video import VideoExpression, VideoSource, read_videos, spoken
@@ -42,6 +42,11 @@ class Mevis(VideoSource):
         self._first: dict[str, int] = {}
         count = 0
         for number, runs in masks.items():
+            try:
+                check_runs(self._mask_file, number, runs)
+            except BrokenSample as broken:
+                on_broken(broken)
+                masks[number] = runs = []
             self._first[number] = count
             count += len(runs)
         expressions, frames = [], {}
@@ -89,6 +94,13 @@ class Mevis(VideoSource):
                 return mask
             union |= mask
         return union
+
+
+def check_runs(path: Path, number: str, runs: object) -> None:
+    """Raise BrokenSample where an annotation of mask_dict.json is no list of frames."""
+    if not isinstance(runs, list):
+        found = quoted(runs)
+        raise BrokenSample(path, f"annotation {number} is {found}; a list of run lengths, one a frame, is expected.")
 
 
 def _expression(listing: Path, video: str, number: str, entry: object) -> VideoExpression:

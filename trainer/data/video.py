@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .broken import OnBroken
-from .files import field, read_frame, read_json
+from .files import field, read_frame, read_json, texts
 from .sample import BrokenSample, Sample
 
 
@@ -177,7 +177,7 @@ def read_videos(path: Path, on_broken: OnBroken) -> list[tuple[str, tuple[str, .
     for video, entry in field(path, read_json(path), "videos", dict, "the file").items():
         try:
             where = f"the video {video}"
-            frames = tuple(str(name) for name in sorted(field(path, entry, "frames", list, where)))
+            frames = tuple(sorted(texts(path, entry, "frames", where)))
             if not frames:
                 raise BrokenSample(path, f"{where} has no frames.")
             videos.append((video, frames, field(path, entry, "expressions", dict, where)))
