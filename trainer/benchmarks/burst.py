@@ -114,9 +114,8 @@ class BurstBenchmark(Benchmark):
         place = stems.index(video.frames[frame].stem)
         if place >= len(segmentations):
             raise BrokenSample(listing, f"{video.name} has {len(segmentations)} segmentations for {len(stems)} frames.")
-        if size != image_size(video.frames[frame]):
-            found = image_size(video.frames[frame])
-            raise BrokenSample(listing, f"{video.name} is said to be {size}, but {video.frames[frame]} is {found}.")
+        if size != (shown := image_size(video.frames[frame])):
+            raise BrokenSample(listing, f"{video.name} is said to be {size}, but {video.frames[frame]} is {shown}.")
         if not isinstance(segmentations[place], dict):
             found = quoted(segmentations[place])
             raise BrokenSample(listing, f"the segmentation {place} of {video.name} is {found}; tracks are expected.")
