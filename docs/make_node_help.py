@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rem_engine.matte.settings import NEUTRAL, MatteSettings
+from rem_engine.media.plate_settings import PlateSettings
 from rem_engine.run.delivery_settings import DeliverySettings
 from rem_engine.segment.settings import MaskSettings, SegmentSettings
 from rem_engine.setting import Setting, settings_of
@@ -31,7 +32,13 @@ _TABLE = re.compile(
     r"(?P<head><!-- settings: (?P<owner>\w+)(?P<neutral> at neutral)?(?P<names>[ \w]*) -->\n).*?(?P<foot><!-- end -->)",
     re.DOTALL,
 )
-OWNERS = {"matte": MatteSettings, "segment": SegmentSettings, "masks": MaskSettings, "delivery": DeliverySettings}
+OWNERS = {
+    "matte": MatteSettings,
+    "segment": SegmentSettings,
+    "masks": MaskSettings,
+    "delivery": DeliverySettings,
+    "plate": PlateSettings,
+}
 _HEADER = ("| widget | at first | range | what it does |", "|---|---|---|---|")
 
 

@@ -17,6 +17,7 @@ from comfy_api.latest import Input, io
 from ..rem_engine.layers import combined_layers
 from ..rem_engine.matte import MatteSettings
 from ..rem_engine.media import draw_overlay
+from ..rem_engine.media.plate_settings import PlateSettings
 from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.progress import Unit
 from ..rem_engine.run.segment_job import Provenance, SegmentJob, segment_to_files
@@ -37,6 +38,7 @@ from .widgets.delivery import (
     further_format_inputs,
 )
 from .widgets.matte import matte_inputs, matte_settings
+from .widgets.plate import plate_inputs, plate_settings
 from .widgets.segment import layer_inputs, legend, make_segmenter, mask_settings, model_inputs, window_inputs
 
 CONNECTED = "connected video"
@@ -69,7 +71,7 @@ class SegmentShot(io.ComfyNode):
                     "path",
                     options=[CONNECTED, *listed.names],
                     default=CONNECTED,
-                    tooltip="A video, or a folder of frames (PNG, TIFF, EXR, DPX, ...), in ComfyUI's input folder; or "
+                    tooltip="A video, or a folder of frames (EXR, DPX, TIFF, PNG, ...), in ComfyUI's input folder; or "
                     f"the video that is connected. {listed.note}".rstrip(),
                 ),
                 filename_input(),
@@ -80,6 +82,7 @@ class SegmentShot(io.ComfyNode):
                 *layer_inputs(),
                 *further_format_inputs(),
                 *matte_inputs((*_LATER_MATTE_WIDGETS, *further), _MATTE_AT_FIRST, optional=True, rare=True),
+                *plate_inputs(),
             ],
             outputs=folder_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -121,7 +124,8 @@ class SegmentShot(io.ComfyNode):
         segmenter = make_segmenter(model, vae, decode_vae, settings)
         layers, embeds = read_layers(conditioning, segmenter.backbone.family.text_width)
         labels, preview = legend(combined_layers(layers, masks.combine)), PreviewFrames()
-        with _shot(video, path) as shot:
+        plate = plate_settings(settings)
+        with _shot(video, path, plate) as shot:
             info = replace(shot.info, fps=shot.info.fps or exact_rate(fps))
             folder, name = new_output_folder(filename_prefix, info.height, info.width)
             job = SegmentJob(
@@ -135,6 +139,7 @@ class SegmentShot(io.ComfyNode):
                 device=comfy.model_management.get_torch_device(),
                 info=info,
                 provenance=Provenance(shot.source),
+                plate=plate,
             )
 
             def show(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
@@ -149,19 +154,19 @@ class SegmentShot(io.ComfyNode):
 
 
 @contextmanager
-def _shot(video: Input.Video | None, path: str) -> Iterator[StreamedShot]:
+def _shot(video: Input.Video | None, path: str, plate: PlateSettings) -> Iterator[StreamedShot]:
     """The shot that was connected or chosen."""
     if video is not None and path != CONNECTED:
         raise ValueError(
             f"A video is connected and {path!r} is chosen at path: disconnect the one, or set path to '{CONNECTED}'."
         )
     if video is not None:
-        with video_shot(video) as shot:
+        with video_shot(video, plate) as shot:
             yield shot
     elif path == CONNECTED:
         raise ValueError("There is no shot: connect a video, or choose one of ComfyUI's input folder at path.")
     else:
-        yield file_shot(input_shot_path(path))
+        yield file_shot(input_shot_path(path), plate)
 
 
 class _ShotProgress(NodeProgress):

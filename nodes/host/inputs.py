@@ -18,6 +18,7 @@ from torch import Tensor
 from ...rem_engine.frames import ArrayFrames, ReopenableFrames
 from ...rem_engine.matte.checks import check_finite, check_same_size
 from ...rem_engine.media import open_shot
+from ...rem_engine.media.plate_settings import PlateSettings
 from ...rem_engine.media.reading import shot_files
 from ...rem_engine.media.shot import ShotInfo
 from ...rem_engine.pixels import check_unit_range
@@ -61,13 +62,13 @@ def shot_stamp(path: Path) -> list[tuple[str, float, int]]:
     return [(file.name, stat.st_mtime, stat.st_size) for file in shot_files(path) for stat in [file.stat()]]
 
 
-def file_shot(path: Path) -> StreamedShot:
-    """A video file or a folder of frames.
+def file_shot(path: Path, plate: PlateSettings) -> StreamedShot:
+    """A video file or a folder of frames, read as the settings say.
 
     Raises:
         ValueError: a file that cannot be read.
     """
-    with open_shot(path) as shot:
+    with open_shot(path, plate) as shot:
         return StreamedShot(shot.reopen, shot.info, str(path))
 
 
@@ -148,7 +149,7 @@ def _check_tensor(value: object, name: str) -> None:
 
 
 @contextmanager
-def video_shot(video: Input.Video) -> Iterator[StreamedShot]:
+def video_shot(video: Input.Video, plate: PlateSettings) -> Iterator[StreamedShot]:
     """The host's VIDEO; a file is read as a stream, and frames in memory stay where they are.
 
     Raises:
@@ -161,10 +162,10 @@ def video_shot(video: Input.Video) -> Iterator[StreamedShot]:
         return
     source = video.get_stream_source()
     if isinstance(source, str):
-        yield file_shot(Path(source))
+        yield file_shot(Path(source), plate)
         return
     with TemporaryDirectory(dir=folder_paths.get_temp_directory()) as folder:
         file = Path(folder) / "video"
         with file.open("wb") as target:
             shutil.copyfileobj(source, target)
-        yield file_shot(file)
+        yield file_shot(file, plate)

@@ -45,6 +45,8 @@ def _kind_and_form(setting: Setting) -> tuple[type[io.Input], dict[str, Any]]:
         return io.Boolean.Input, {}
     if setting.kind is str:
         return io.Combo.Input, {"options": list(setting.choices)}
+    if isinstance(setting.default, str):
+        return io.String.Input, {}
     least, largest = setting.widget_bounds
     form = {"min": least, "max": largest, "step": setting.step}
     return (io.Float.Input, form | {"round": setting.round}) if setting.kind is float else (io.Int.Input, form)

@@ -132,6 +132,7 @@ def segmented(segment: Segment, base: Path) -> dict[str, Any]:
         "bytes": {"video": InputImpl.VideoFromFile(io.BytesIO(video.read_bytes()))},
         "tensors": {"video": InputImpl.VideoFromComponents(components)},
         "plates": {"path": "plates/", "fps": 30.0, "exr_type": "float"},
+        "chosen": {"path": "plates/", "frames": " 102-103", "layer": "spec"},
         "exclusive": {"path": "shot.mov", "format": "alpha", "combine": "exclusive"},
         "close_up": {"path": "shot.mov", "format": "alpha", "close_up": True},
     }

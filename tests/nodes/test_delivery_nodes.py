@@ -36,7 +36,8 @@ def report(host: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
 
 
 def write_shots(folder: Path) -> None:
-    """The sample shot, small, as a lossless 8-bit video with a timecode; and float EXR plates with values above 1."""
+    """The sample shot, small, as a lossless 8-bit video with a timecode; and float EXR plates with values above 1 and a
+    layer of 0.25."""
     (folder / "plates").mkdir(parents=True)
     with open_shot(SAMPLE) as shot, av.open(str(folder / "shot.mov"), "w") as container:
         stream = container.add_stream("libx264rgb", rate=RATE, options={"qp": "0"})
@@ -50,7 +51,8 @@ def write_shots(folder: Path) -> None:
         plate = np.full((*SHOT_SIZE, 3), 0.18, np.float32)
         plate[10:20, 10 : number - 80] = BRIGHT
         header = {"type": OpenEXR.scanlineimage}
-        with OpenEXR.File(header, {"RGB": plate}) as file:
+        layer = {f"spec.{name}": np.full(SHOT_SIZE, 0.25, np.float32) for name in "RGB"}
+        with OpenEXR.File(header, {"RGB": plate, **layer}) as file:
             file.write(str(folder / "plates" / f"plate.{number}.exr"))
 
 
@@ -209,6 +211,13 @@ def test_values_above_white_reach_the_exr(report: dict[str, Any]) -> None:
         expected = np.full(SHOT_SIZE, 0.18, np.float32)
         expected[10:20, 10 : number - 80] = BRIGHT
         assert np.array_equal(red, expected)
+
+
+def test_a_layer_and_a_range_of_frames_can_be_chosen(report: dict[str, Any]) -> None:
+    files = sorted((Path(report["shots"]["chosen"]["folder"]) / "exr").iterdir())
+    assert len(files) == 2
+    for file in files:
+        assert np.array_equal(channels(file)["R"], np.full(SHOT_SIZE, 0.25, np.float16))
 
 
 def test_exclusive_writes_an_id_map(report: dict[str, Any]) -> None:

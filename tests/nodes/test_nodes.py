@@ -10,6 +10,7 @@ from in_comfyui import report_of
 
 from rem_engine.matte import MatteSettings
 from rem_engine.matte.settings import NEUTRAL
+from rem_engine.media.plate_settings import PlateSettings
 from rem_engine.setting import settings_of
 
 NODES = {"LoadREM", "EncodeText", "SegmentVideo", "MaskToAlpha", "SampleShot", "SaveMatte", "SegmentShot"}
@@ -75,9 +76,11 @@ def test_new_inputs_come_last_and_may_be_missing(report: dict[str, Any]) -> None
     assert alpha["optional"] == alpha["widgets"][7:]
     of_matte = [name for name in shot["widgets"] if name in settings_of(MatteSettings)]
     assert of_matte[: len(SEGMENT_SHOT_MATTE_WIDGETS)] == SEGMENT_SHOT_MATTE_WIDGETS
-    later = of_matte[of_matte.index("fill_holes") :]
+    later = [*of_matte[of_matte.index("fill_holes") :], *settings_of(PlateSettings)]
     assert shot["widgets"][-len(later) :] == later  # behind all that graphs had before them
-    assert set(later) <= set(shot["optional"]) & set(shot["advanced"])
+    assert set(later) <= set(shot["optional"])
+    common = {name for name, setting in settings_of(PlateSettings).items() if not setting.rare}
+    assert set(later) - common <= set(shot["advanced"])
 
 
 @pytest.mark.parametrize("node", ["MaskToAlpha", "SegmentShot"])
