@@ -20,7 +20,7 @@ _SIGNS = (
     (b"GGUF", "a GGUF file", "take the same model as .safetensors, or convert it with the Python package gguf"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as of Keras", "convert it with transformers or diffusers (from_tf=True)"),
     (b"\x93NUMPY", "a NumPy array", _TO_SAFETENSORS),
-    (b"\x1f\x8b", "packed with gzip", "unpack it"),
+    (b"\x1f\x8b", "a gzip archive", "unpack it"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it"),
     (b"Rar!", "a RAR archive", "unpack it"),
     (b"\x28\xb5\x2f\xfd", "packed with Zstandard", "unpack it"),
@@ -67,21 +67,21 @@ def check_form(path: Path) -> None:
         kind = _kind_of_archive(path)
     length = int.from_bytes(head[:8], "little")
     if kind is None and path.suffix in SUFFIXES and head[8:9] == _SAFETENSORS_HEADER and length < size:
-        kind = "a safetensors file by what it holds", "rename it to end in .safetensors"
+        kind = "a safetensors file under another name", "rename it to end in .safetensors"
     if kind is None and path.name.endswith(SHARDED_PICKLES):
         kind = "the index of PyTorch files", f"{_TO_SAFETENSORS}, or take the same model in .safetensors"
     kind = kind or _NAMES.get(path.suffix.lower())
     if kind is not None:
-        raise ValueError(f"{path.name} is not supported, it is {kind[0]}: {kind[1]}.")
+        raise ValueError(f"{path.name} is {kind[0]}, which is not supported: {kind[1]}.")
 
 
 def check_folder(folder: Path) -> None:
     """The same for a folder that holds no weights of a form that is read."""
     if (folder / ".metadata").is_file() or any(folder.glob("*.distcp")):
-        raise ValueError(f"{folder} is not supported, it is a distributed checkpoint: {_MERGED}.")
+        raise ValueError(f"{folder} is a distributed checkpoint, which is not supported: {_MERGED}.")
     if any(folder.rglob("*zero_pp_rank_*_optim_states.pt")):
         raise ValueError(
-            f"{folder} is not supported, it is a checkpoint of DeepSpeed's ZeRO in parts: merge it with the "
+            f"{folder} is a checkpoint of DeepSpeed's ZeRO in parts, which is not supported: merge it with the "
             "zero_to_fp32.py that lies in it."
         )
     for suffix in _NAMES:
@@ -99,7 +99,7 @@ def _kind_of_archive(path: Path) -> tuple[str, str] | None:
     if any(member.endswith("/constants.pkl") for member in members):
         return "a TorchScript program", "save its state_dict() with torch.save"
     if any(member.endswith("data.pkl") for member in members):
-        return None if path.suffix in SUFFIXES else ("a PyTorch file by what it holds", "rename it to end in .pth")
+        return None if path.suffix in SUFFIXES else ("a PyTorch file under another name", "rename it to end in .pth")
     if any(member.endswith(".npy") for member in members):
         return _NAMES[".npz"]
     if any(member.endswith(("archive_format", "serialized_exported_program.json")) for member in members):

@@ -16,7 +16,7 @@ import OpenImageIO as oiio
 from ..input_files import check_is_file
 from ..memory import check_fits, free_bytes
 from ..pixels import check_finite_pixels
-from .suffixes import RAW_SUFFIXES
+from .foreign import check_form, read_head
 from .windows import Box, placed
 
 # Bytes of memory a pixel takes while it is read, as measured: of 8 bits a channel, a progressive JPEG's coefficients
@@ -27,7 +27,6 @@ _TURNED_KINDS = ("dpx", "tiff", "jpeg", "png", "webp", "heif")
 # Photometric interpretations of TIFF 6.0 and its supplements that OpenImageIO gives as they are stored: CIE, ICC and
 # ITU L*a*b*, LogL, LogLuv.
 _TIFF_OTHER_COLOURS = (8, 9, 10, 32844, 32845)
-_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
 # OpenImageIO keeps its limits and its choice of an EXR reader for the whole process: they are changed only while a file
 # is opened, and put back.
 _OPENING = threading.Lock()
@@ -224,8 +223,9 @@ class Still:
 
 def _opened(file: Path) -> Any:
     check_is_file(file)
-    with open(file, "rb") as stream:  # OpenImageIO does not tell a file that may not be read from a damaged one
-        _check_is_supported(file, stream.read(12))
+    known = oiio.get_string_attribute("format_list").split(",")
+    # Read first, too: OpenImageIO does not tell a file that may not be read from a damaged one.
+    check_form(file, read_head(file), reads_heif="heif" in known, reads_raw="raw" in known)
     opened, error = _open(file)
     if opened is None and "Subsampled channels" in error:
         # Luminance and chroma, which OpenEXR's own reader turns to R, G, B.
@@ -256,21 +256,6 @@ def _open(file: Path, more: dict[str, int] | None = None) -> tuple[Any, str]:
             for name, value in before.items():
                 oiio.attribute(name, value)
     return opened, "" if opened is not None else oiio.geterror()
-
-
-def _check_is_supported(file: Path, start: bytes) -> None:
-    """Refuse what this build of OpenImageIO does not read, and would call damaged or take for something else."""
-    known = oiio.get_string_attribute("format_list").split(",")
-    if "heif" not in known and start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
-        raise ValueError(
-            f"{file.name} is a HEIF or AVIF picture, which is not supported: convert it to PNG or TIFF, with "
-            "heif-convert for example."
-        )
-    if "raw" not in known and file.suffix.lower() in RAW_SUFFIXES:
-        raise ValueError(
-            f"{file.name} is a camera's raw file, which is not supported: develop it to 16-bit TIFF or EXR, with "
-            "darktable for example."
-        )
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from ..input_files import told_as_damage
 from ..memory import check_fits
 from .colour import video_tags
 from .fields import FieldOrder, order_of_frame, seen_order, stated_order
+from .foreign import check_form, check_name, read_head
 from .hdr import HdrMetadata, hdr_metadata
 from .numbering import Numbering, counted
 from .orientation import Orientation, from_matrix, turned_clockwise
@@ -214,10 +215,14 @@ class VideoShot(Shot):
 
 
 def _open(path: Path) -> tuple[InputContainer, VideoStream]:
-    with open(path, "rb"):  # FFmpeg's own numbers do not tell a file that may not be read from a damaged one
-        pass
-    with told_as_ffmpegs_damage(f"{path.name} cannot be read as a video or an image: {_ADVICE}"):
-        container = av.open(path, metadata_errors="replace")
+    # Read first, too: FFmpeg's own numbers do not tell a file that may not be read from a damaged one.
+    check_form(path, read_head(path))
+    try:
+        with told_as_ffmpegs_damage(f"{path.name} cannot be read as a video or an image: {_ADVICE}"):
+            container = av.open(path, metadata_errors="replace")
+    except ValueError:
+        check_name(path)
+        raise
     if not container.streams.video:
         container.close()
         raise ValueError(f"{path.name} holds no pictures: it is no video, or the file is truncated.")
@@ -228,7 +233,11 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
     codec = stream.codec_context
     if codec is None:
         container.close()
-        raise ValueError(f"{path.name} is coded in a way that this FFmpeg does not know: export it as another kind.")
+        check_name(path)
+        raise ValueError(
+            f"{path.name} is coded in a way that this FFmpeg does not know, which is not supported: transcode it to "
+            "ProRes 4444, or to an EXR sequence."
+        )
     try:
         check_fits(codec.width * codec.height * _BYTES, f"The {codec.width}x{codec.height} pixels of {path.name}")
     except ValueError:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rem_engine.media.foreign import check_form, read_head
+
 from .sample import BrokenSample
 
 _PACKED = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")  # ZIP, gzip, 7z, RAR, Zstandard
@@ -142,5 +144,9 @@ def _open(path: Path) -> Image.Image:
     except FileNotFoundError:
         raise missing(path) from None
     except (OSError, SyntaxError, EOFError) as error:  # Pillow raises SyntaxError for broken PNG chunks
+        try:
+            check_form(path, read_head(path))
+        except ValueError as kind:
+            raise BrokenSample(path, f"cannot be used: {kind}") from None
         raise BrokenSample(path, "cannot be decoded; it is truncated or damaged, get it again.") from error
     return image

@@ -29,23 +29,23 @@ def refusal(path: Path) -> str:
 def test_gguf_is_told(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"wan{suffix}"
     path.write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 0, 0))
-    assert "not supported, it is a GGUF file: take the same model as .safetensors" in refusal(path)
+    assert "is a GGUF file, which is not supported: take the same model as .safetensors" in refusal(path)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("m.onnx", b"\x08\x07", "it is an ONNX model"),
-        ("m.msgpack", b"\x81\xa1a\x01", "it is Flax weights: convert them with diffusers"),
-        ("m.h5", b"\x89HDF\r\n\x1a\n" + bytes(64), "it is an HDF5 file"),
-        ("m.pb", b"\x08\x01", "it is a TensorFlow graph"),
-        ("m.ckpt", bytes(40) + bytes.fromhex("57fb808b247547db"), "it is a TensorFlow checkpoint"),
-        ("m.ckpt.index", bytes(40) + bytes.fromhex("57fb808b247547db"), "it is a TensorFlow checkpoint"),
-        ("m.npy", b"\x93NUMPY\x01\x00", "it is a NumPy array"),
-        ("m.pth.gz", b"\x1f\x8b\x08", "it is packed with gzip: unpack it"),
+        ("m.onnx", b"\x08\x07", "is an ONNX model, which is not supported"),
+        ("m.msgpack", b"\x81\xa1a\x01", "is Flax weights, which is not supported: convert them with diffusers"),
+        ("m.h5", b"\x89HDF\r\n\x1a\n" + bytes(64), "is an HDF5 file"),
+        ("m.pb", b"\x08\x01", "is a TensorFlow graph"),
+        ("m.ckpt", bytes(40) + bytes.fromhex("57fb808b247547db"), "is a TensorFlow checkpoint"),
+        ("m.ckpt.index", bytes(40) + bytes.fromhex("57fb808b247547db"), "is a TensorFlow checkpoint"),
+        ("m.npy", b"\x93NUMPY\x01\x00", "is a NumPy array"),
+        ("m.pth.gz", b"\x1f\x8b\x08", "is a gzip archive, which is not supported: unpack it"),
         ("m.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        ("m.pth", b"\n<!DOCTYPE HTML><html></html>", "it is a web page: download the file itself"),
-        ("pytorch_model.bin.index.json", b'{"weight_map": {}}', "it is the index of PyTorch files"),
+        ("m.pth", b"\n<!DOCTYPE HTML><html></html>", "is a web page, which is not supported: download the file itself"),
+        ("pytorch_model.bin.index.json", b'{"weight_map": {}}', "is the index of PyTorch files"),
     ],
 )
 def test_other_forms_are_told(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
@@ -56,20 +56,24 @@ def test_other_forms_are_told(tmp_path: Path, name: str, content: bytes, sentenc
 @pytest.mark.filterwarnings("ignore")
 def test_programs_and_archives_are_told(tmp_path: Path) -> None:
     torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "script.pth")
-    assert "a TorchScript program: save its state_dict() with torch.save" in refusal(tmp_path / "script.pth")
+    assert "a TorchScript program, which is not supported: save its state_dict()" in refusal(tmp_path / "script.pth")
     np.savez(tmp_path / "arrays.npz", a=np.zeros(2))
     assert "an archive of NumPy arrays" in refusal(tmp_path / "arrays.npz")
     torch.save({"a": torch.zeros(2)}, tmp_path / "rem.pth")
     with zipfile.ZipFile(tmp_path / "rem.zip", "w") as archive:
         archive.write(tmp_path / "rem.pth", "rem.pth")
-    assert "a ZIP archive: unpack it" in refusal(tmp_path / "rem.zip")
+    assert "a ZIP archive, which is not supported: unpack it" in refusal(tmp_path / "rem.zip")
 
 
 def test_a_wrong_name_is_told(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2)}, tmp_path / "rem.pth")
-    assert "a safetensors file by what it holds: rename it to end in .safetensors" in refusal(tmp_path / "rem.pth")
+    assert "under another name, which is not supported: rename it to end in .safetensors" in refusal(
+        tmp_path / "rem.pth"
+    )
     torch.save({"a": torch.zeros(2)}, tmp_path / "rem.safetensors")
-    assert "a PyTorch file by what it holds: rename it to end in .pth" in refusal(tmp_path / "rem.safetensors")
+    assert "under another name, which is not supported: rename it to end in .pth" in refusal(
+        tmp_path / "rem.safetensors"
+    )
 
 
 def test_folders_in_parts_are_told(tmp_path: Path) -> None:
