@@ -25,7 +25,7 @@ from ..rem_engine.setting import settings_of
 from .host.conditioning import Conditioning, read_layers
 from .host.input_listing import list_input_shots
 from .host.inputs import StreamedShot, file_shot, input_shot_path, shot_stamp, video_shot
-from .host.memory import give_back_memory
+from .host.memory import give_back_memory_after_run
 from .host.outputs import new_output_folder, written_output
 from .host.previews import PreviewFrames
 from .host.schema import NodeProgress, check_connected, node_schema
@@ -149,7 +149,7 @@ class SegmentShot(io.ComfyNode):
                 run = segment_to_files(
                     segmenter, frames, job, prompt_embeds=embeds, progress=_ShotProgress(cls), viewer=show
                 )
-        give_back_memory()
+        give_back_memory_after_run()
         return written_output(folder, preview, cls, run["warnings"])
 
 

@@ -19,7 +19,7 @@ from ..rem_engine.run.coverage import Coverage
 from ..rem_engine.segment.close_up import CloseUp
 from .host.conditioning import Conditioning, read_layers
 from .host.inputs import as_frames
-from .host.memory import give_back_memory
+from .host.memory import give_back_memory_after_run
 from .host.schema import NodeProgress, check_connected, node_schema, show_text, strip_preview
 from .widgets.segment import (
     layer_inputs,
@@ -117,7 +117,7 @@ class SegmentVideo(io.ComfyNode):
             pixels = to_uint8(frames.read(chunk.start, stop))
             for frame, layer_masks in enumerate(masks.numpy().swapaxes(0, 1)):
                 overlay[chunk.start + frame] = draw_overlay(pixels[frame], layer_masks, labels, threshold=threshold)
-        give_back_memory()
+        give_back_memory_after_run()
         if warnings := [warning["sentence"] for warning in coverage.warnings()]:
             show_text("\n".join(filter(None, [shown, *warnings])), cls)
         soft = rearrange(soft, "l t h w -> (l t) h w")

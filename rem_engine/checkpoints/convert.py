@@ -38,7 +38,7 @@ DEFAULT_RANK = 64
 # Small enough to stay in a processor's cache: with megabytes at a time copying takes several times as long. And below
 # the size from which PyTorch shares an operation between threads, which on a busy machine wait for one another.
 _PIECE = 30_000  # elements handled together
-_COPIED = 1 << 16  # bytes copied together
+_COPIED = 1 << 19  # bytes copied together
 
 # What fp8 files hold in fp8; everything else (norms, biases, modulation, embeddings, head) stays as it is.
 _FLOAT8_WEIGHT = re.compile(r"blocks\.\d+\.(?:(?:self|cross)_attn\.[qkvo]|ffn\.[02])\.weight")
