@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
 SMALLEST_SIDE = 16
 """Pixels; a smaller frame holds less than one patch of the denoiser."""
+
+
+View = Callable[[np.ndarray], np.ndarray]
+"""Brings float32 [...,3] in 0..1 to display values in 0..1."""
 
 
 class FrameSource(Protocol):
@@ -37,6 +42,20 @@ class FrameSource(Protocol):
 
         `start` never decreases from one call to the next.
         """
+        ...
+
+
+@runtime_checkable
+class ViewedFrames(FrameSource, Protocol):
+    """A FrameSource whose way to display values may be cut in two, so that most of it follows a resize."""
+
+    def read_unviewed(self, start: int, stop: int) -> np.ndarray:
+        """As `read`; values may be such that only `view` brings them, resized or not, to display values."""
+        ...
+
+    @property
+    def view(self) -> View | None:
+        """Brings what `read_unviewed` gave, resized, to display values; None where these are such already."""
         ...
 
 

@@ -18,7 +18,9 @@ from ..memory import check_fits
 from .colour import ColourTags
 from .frame_times import Timing, read_timing
 from .numbering import Numbering, counted
+from .plate_colour import PlateColour
 from .shot import Shot, ShotInfo, check_frame_size
+from .stated_space import Stated
 
 _ADVICE = "the file is truncated or damaged, export it again."
 _BYTES = 20  # of memory a pixel takes at most: two canvases of four channels, the frame, and what is compressed
@@ -77,6 +79,10 @@ class AnimationShot(Shot):
         if self._chosen is None:
             return self._every
         return replace(self._every, numbers=tuple(self._every.numbers[index] for index in self._chosen))
+
+    @property
+    def stated_space(self) -> Stated:
+        return Stated(PlateColour().space, "an animation's display values")
 
     @property
     def info(self) -> ShotInfo:

@@ -10,16 +10,19 @@ LARGEST_HALF = 65504.0
 """The largest finite value of a 16-bit float (IEEE 754 binary16)."""
 
 REC_709 = 1
-"""Code of Rec. 709 primaries, transfer and matrix in ITU-T H.273; 2 there says "unspecified"."""
+"""Code of Rec. 709 primaries, transfer and matrix in ITU-T H.273."""
 
-_UNSPECIFIED = 2
+UNSPECIFIED = 2
+"""Code of H.273 for what is not said."""
+
 # x, y of red, green, blue and white by H.273's code of primaries (its table 2): Rec. 709, 601 (625 and 525 lines),
-# Rec. 2020, P3 with a D65 white.
+# Rec. 2020, P3 with cinema's white and with a D65 white.
 _CHROMATICITIES = {
     REC_709: (0.64, 0.33, 0.3, 0.6, 0.15, 0.06, 0.3127, 0.329),
     5: (0.64, 0.33, 0.29, 0.6, 0.15, 0.06, 0.3127, 0.329),
     6: (0.63, 0.34, 0.31, 0.595, 0.155, 0.07, 0.3127, 0.329),
     9: (0.708, 0.292, 0.17, 0.797, 0.131, 0.046, 0.3127, 0.329),
+    11: (0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.314, 0.351),
     12: (0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.329),
 }
 
@@ -43,18 +46,70 @@ class ColourTags:
         return self.chromaticities or _CHROMATICITIES.get(self.primaries or REC_709, _CHROMATICITIES[REC_709])
 
 
+GAMUTS = {
+    "rec709": _CHROMATICITIES[REC_709],
+    "rec2020": _CHROMATICITIES[9],
+    "p3d65": _CHROMATICITIES[12],
+    "ap0": (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767),
+    "ap1": (0.713, 0.293, 0.165, 0.83, 0.128, 0.044, 0.32168, 0.33767),
+    "adobergb": (0.64, 0.33, 0.21, 0.71, 0.15, 0.06, 0.3127, 0.329),
+    "awg3": (0.684, 0.313, 0.221, 0.848, 0.0861, -0.102, 0.3127, 0.329),
+    "awg4": (0.7347, 0.2653, 0.1424, 0.8576, 0.0991, -0.0308, 0.3127, 0.329),
+    "sgamut3": (0.73, 0.28, 0.14, 0.855, 0.1, -0.05, 0.3127, 0.329),
+    "sgamut3cine": (0.766, 0.275, 0.225, 0.8, 0.089, -0.087, 0.3127, 0.329),
+}
+"""x, y of red, green, blue and white by the name that OpenColorIO's configurations give the gamut: Rec. 709, Rec. 2020,
+P3 with a D65 white, ACES AP0 and AP1 (SMPTE ST 2065-1, S-2014-004), Adobe RGB, and those of ARRI and Sony."""
+
+# Of x and y: headers are written with three decimals, and as 16-bit or 32-bit floats.
+_SAME_XY = 2e-3
+# Cones' response to X, Y, Z (Bradford; Lam 1985), in which whites are brought to one another.
+_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+
+
+def gamut_name(xy: tuple[float, ...]) -> str | None:
+    """The name of `GAMUTS` that primaries and white have within rounding, or None."""
+    return next((name for name, known in GAMUTS.items() if np.abs(np.subtract(xy, known)).max() <= _SAME_XY), None)
+
+
+def to_rec709(xy: tuple[float, ...]) -> np.ndarray:
+    """The matrix, float64 [3,3], from light of these primaries and white to that of Rec. 709 (SMPTE RP 177; white goes
+    to white, by Bradford's cones)."""
+    return np.linalg.solve(_to_xyz(GAMUTS["rec709"]), _adapted(xy, GAMUTS["rec709"]) @ _to_xyz(xy))
+
+
+def _to_xyz(xy: tuple[float, ...]) -> np.ndarray:
+    x, y = np.array(xy[0::2]), np.array(xy[1::2])
+    tristimulus = np.stack([x / y, np.ones(4), (1 - x - y) / y])
+    return tristimulus[:, :3] * np.linalg.solve(tristimulus[:, :3], tristimulus[:, 3])
+
+
+def _adapted(xy: tuple[float, ...], other: tuple[float, ...]) -> np.ndarray:
+    white, wanted = (_BRADFORD @ np.array([x / y, 1.0, (1 - x - y) / y]) for x, y in (xy[6:8], other[6:8]))
+    return np.linalg.solve(_BRADFORD, (wanted / white)[:, None] * _BRADFORD)
+
+
 def video_tags(primaries: int, transfer: int, matrix: int) -> ColourTags:
     """Tags from a video's codes of ITU-T H.273."""
-    stated = [None if code == _UNSPECIFIED else int(code) for code in (primaries, transfer, matrix)]
+    stated = [None if code == UNSPECIFIED else int(code) for code in (primaries, transfer, matrix)]
     return ColourTags(stated[0], stated[1], stated[2])
+
+
+def default_matrix(height: int, primaries: int | None = None) -> int:
+    """H.273's code of the matrix of Y'CbCr that does not say which, read or written: Rec. 709's from 720 lines on,
+    601's below; Rec. 2020's beside its primaries.
+
+    Args:
+        height: lines, as stored.
+        primaries: their code, None where they are not said.
+    """
+    return 9 if primaries == 9 else REC_709 if height >= 720 else 6
 
 
 def luminance_weights(xy: tuple[float, ...]) -> tuple[float, float, float]:
     """Parts of red, green and blue in luminance, by their and white's x, y (SMPTE RP 177)."""
-    x, y = np.array(xy[0::2]), np.array(xy[1::2])
-    tristimulus = np.stack([x / y, np.ones(4), (1 - x - y) / y])
-    red, green, blue = np.linalg.solve(tristimulus[:, :3], tristimulus[:, 3])
-    return float(red), float(green), float(blue)
+    red, green, blue = _to_xyz(xy)[1].tolist()
+    return red, green, blue
 
 
 def linear_to_srgb(linear: np.ndarray) -> np.ndarray:

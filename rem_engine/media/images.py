@@ -13,8 +13,10 @@ import numpy as np
 from .colour import ColourTags, linear_to_srgb, luminance_weights
 from .exr_layers import Picture, choose_picture, pictures_of
 from .numbering import Numbering, counted
-from .plate_settings import PlateSettings
+from .plate_colour import PlateColour
+from .plate_settings import AUTO, PlateSettings
 from .shot import Shot, ShotInfo, check_frame_size
+from .stated_space import Stated, space_of_picture
 from .stills import Part, Still
 from .timecode import exact_rate, from_exr
 from .windows import Box, Windows
@@ -49,10 +51,10 @@ class ImageShot(Shot):
         self.files = tuple(files)
         self._numbering = numbering or counted(name, len(self.files))
         self._plate = plate
-        self._scene_linear: set[int] = set()
         with Still(self.files[0]) as still:
             part = _shown_part(still, plate)
             stated, self._display = still_info(still, part), part.display
+            self._stated_space = space_of_picture(self.files[0].name, still.kind, part.attributes)
             self._canvas = self._display if part.data == part.display else self._whole_of_all()
             still.check_fits(part, self._canvas)
         self.height, self.width = self._canvas.height, self._canvas.width
@@ -69,6 +71,10 @@ class ImageShot(Shot):
     @property
     def numbering(self) -> Numbering:
         return self._numbering
+
+    @property
+    def stated_space(self) -> Stated:
+        return self._stated_space
 
     def _own_timecode(self, index: int) -> str | None:
         with Still(self.files[index]) as still:
@@ -88,9 +94,17 @@ class ImageShot(Shot):
                     f"The frames of {self.name} differ in size: {self.files[0].name} is {self._display}, but "
                     f"{file.name} is {display}; bring them to one size, or keep one shot per folder."
                 )
-            if still.is_linear:
-                self._scene_linear.add(index)
+            self._check_space(file, space_of_picture(file.name, still.kind, picture.part.attributes))
             return _rgb(still, picture, self._canvas)
+
+    def _check_space(self, file: Path, stated: Stated) -> None:
+        """Refuse a frame that says it is of another colour space than the first one, where that is gone by."""
+        if self._plate.plate_space == AUTO and stated.space != self._stated_space.space:
+            first, other = (one.space.name if one.space else "not said" for one in (self._stated_space, stated))
+            raise ValueError(
+                f"The frames of {self.name} differ in colour space: {self.files[0].name} is {first}, but {file.name} "
+                f"{other}; name one with --plate-space, or keep one shot per folder."
+            )
 
     def _whole_of_all(self) -> Box:
         """What the display window and all frames' data windows cover, by all headers."""
@@ -99,9 +113,6 @@ class ImageShot(Shot):
             with Still(file) as still:
                 whole = whole.union(_shown_part(still, self._plate).data)
         return whole
-
-    def _is_linear(self, index: int) -> bool:
-        return index in self._scene_linear
 
 
 def image_size(file: Path) -> tuple[int, int]:
@@ -126,7 +137,7 @@ def read_image(file: Path) -> np.ndarray:
     """
     with Still(file) as still:
         pixels = _rgb(still, _picture(still, _AS_IS))
-        return linear_to_srgb(pixels) if still.is_linear else pixels
+        return linear_to_srgb(pixels) if still.is_linear else PlateColour().display(pixels)
 
 
 def read_mask_channel(file: Path) -> np.ndarray:
@@ -206,14 +217,12 @@ def _picture(still: Still, plate: PlateSettings) -> Picture:
 
 
 def _rgb(still: Still, picture: Picture, canvas: Box | None = None) -> np.ndarray:
-    """[H,W,3] as stored: uint8, or float32, clipped to 0..1 where it is not scene-linear."""
+    """[H,W,3] as stored: uint8, or float32."""
     pixels = still.read(picture.part, picture.channels, canvas)
     if pixels.shape[2] == 1:
         return np.repeat(pixels, 3, axis=2)
     if picture.is_luminance:
         return _from_luminance(pixels, picture.part)
-    if pixels.dtype != np.uint8 and not still.is_linear:
-        return pixels.clip(0.0, 1.0)
     return pixels
 
 

@@ -49,29 +49,35 @@ def open_shot(path: str | PathLike[str], plate: PlateSettings = _AS_IS) -> Shot:
             shot.%04d.exr, shot.@@@@.exr), which takes it out of others; or a single image, a shot of one frame.
         plate: what is read of it, and how.
 
-    Alpha is dropped. EXR is taken as scene-linear; `Shot.read` brings it to display sRGB, clipped to 0..1, and
-    `Shot.read_linear` gives it as stored. Primaries are left as they are, and so are the transfer functions of videos
-    and DPX (log, PQ, HLG), which are taken as display-referred. Rotation asked for by a phone's metadata is applied.
+    Alpha is dropped. Colours are of the space that the settings name, or else of the one that the file states (see
+    `stated_space`): `Shot.read` brings them to display sRGB, clipped to 0..1, and `Shot.read_linear` to light of their
+    own gamut. Rotation asked for by a phone's metadata is applied.
 
     Raises:
         FileNotFoundError: nothing at `path`.
         ValueError: no frames, several sequences, frames that are missing and that the settings do not fill, or that
-            they ask for and there are none of; frames of different sizes or under 16 pixels, a file that cannot be read
+            they ask for and there are none of; colours of which the file does not say what they are (logarithmic ones),
+            or an unknown colour space; frames of different sizes or under 16 pixels, a file that cannot be read
             or that memory does not hold; a pipe, socket or device, which is not opened.
     """
+    from .plate_colour import colour_of  # here, so that a list of shots is quick
+
     path = Path(path).expanduser()
     check_is_file(path)
     if path.is_file() and (moving := _moving(path)):
         if plate.frames:
             numbers = _asked_for(plate.frames, range(FIRST_FRAME, FIRST_FRAME + moving.frame_count), path.name)
             moving.choose([number - FIRST_FRAME for number in numbers])
+        moving.plate_colour = colour_of(moving.stated_space, plate)
         return moving
     from .images import ImageShot
 
     sequence = find_sequence(path, "a video file, a folder of frames, a pattern such as shot.####.exr, or an image")
     numbering = sequence.numbering(plate)
     name = path.resolve().name if path.is_dir() else path.stem if path.exists() else numbering.names.title
-    return ImageShot(name, sequence.files_of(numbering), plate, numbering)
+    shot = ImageShot(name, sequence.files_of(numbering), plate, numbering)
+    shot.plate_colour = colour_of(shot.stated_space, plate)
+    return shot
 
 
 @dataclass(frozen=True)

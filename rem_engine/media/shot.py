@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .colour import ColourTags, linear_to_srgb, srgb_to_linear
+from .colour import ColourTags
 from .frame_times import FrameTimes
 from .hdr import HdrMetadata
 from .numbering import Numbering
+from .plate_colour import PlateColour, unit_values
+from .plate_space import PlateSpace, linear_space, tagged_space
+from .stated_space import Stated
 from .timecode import STILLS_FPS, is_timecode, parse_timecode
 from .windows import Windows
 
@@ -37,6 +41,7 @@ class ShotInfo:
         hdr: of HDR pictures, the display they were graded on and how bright they get.
         notes: what a run says of the shot before it begins, a sentence each.
         windows: of an EXR shot whose frames are not just their display window from (0, 0) on; None elsewhere.
+        plate_colour: what the plate's values are, and how they are seen; None where only the tags are known.
     """
 
     height: int
@@ -50,6 +55,17 @@ class ShotInfo:
     hdr: HdrMetadata | None = None
     notes: tuple[str, ...] = ()
     windows: Windows | None = None
+    plate_colour: PlateColour | None = None
+
+    @property
+    def space(self) -> PlateSpace:
+        """The colour space of the plate; without `plate_colour` that of the tags."""
+        if self.plate_colour is not None:
+            return self.plate_colour.space
+        tags = self.colour
+        if tags.chromaticities is not None:
+            return linear_space(tags.chromaticities)
+        return tagged_space(tags.primaries, tags.transfer, tags.matrix)
 
     def time_of(self, index: int) -> Fraction:
         """When a frame is shown, in seconds from the first."""
@@ -80,9 +96,11 @@ class Shot(ABC):
     timecode: str | None = None
     colour: ColourTags
     pixel_aspect: Fraction = Fraction(1)
+    plate_colour: PlateColour
     windows: Windows | None = None
 
     def __init__(self) -> None:
+        self.plate_colour = PlateColour()
         self._recent: list[np.ndarray] = []
         self._recent_start = 0
 
@@ -105,7 +123,14 @@ class Shot(ABC):
         if timecode is not None and not is_timecode(timecode, self.fps or STILLS_FPS):
             timecode = None
         return ShotInfo(
-            self.height, self.width, self.fps, timecode, self.colour, self.pixel_aspect, windows=self.windows
+            self.height,
+            self.width,
+            self.fps,
+            timecode,
+            self.colour,
+            self.pixel_aspect,
+            windows=self.windows,
+            plate_colour=self.plate_colour,
         )
 
     @property
@@ -129,17 +154,18 @@ class Shot(ABC):
         """What a frame's file says of it alone."""
         return None
 
+    @property
+    @abstractmethod
+    def stated_space(self) -> Stated:
+        """What its first frame, or the file, says of its colours."""
+
     @abstractmethod
     def reopen(self) -> Shot:
         """Another reader of the same shot, to be closed on its own."""
 
     @abstractmethod
     def _frame(self, index: int) -> np.ndarray:
-        """Frame `index` as [H,W,3], uint8 or float32, as `_is_linear` says; calls with rising indices are cheap."""
-
-    def _is_linear(self, index: int) -> bool:
-        """Whether `_frame` gives scene-linear float32 instead of display-referred values."""
-        return False
+        """Frame `index` as [H,W,3], uint8 or float32, as stored; calls with rising indices are cheap."""
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Frames `start`..`stop` (half-open).
@@ -154,32 +180,51 @@ class Shot(ABC):
         Raises:
             ValueError: an empty range or one outside the shot, or a frame that cannot be decoded.
         """
-        frames = [
-            linear_to_srgb(frame) if self._is_linear(index) else frame
-            for index, frame in enumerate(self._kept(start, stop), start)
-        ]
-        if any(frame.dtype != np.uint8 for frame in frames):
-            frames = [_display(frame) for frame in frames]
-        return np.stack(frames)
+        return _stacked([self.plate_colour.display(frame) for frame in self._kept(start, stop)])
 
-    def read_linear(self, start: int, stop: int) -> np.ndarray:
-        """Frames `start`..`stop` (half-open) in scene-linear light; decodes no frame that `read` has just decoded.
-
-        EXR is given as it is stored, values above 1 and below 0 with it. Everything else is taken as display sRGB,
-        whatever its transfer tag says, and its curve undone.
+    def read_unviewed(self, start: int, stop: int) -> np.ndarray:
+        """Frames `start`..`stop` (half-open) before their view, for a resize: see `ViewedFrames`.
 
         Returns:
-            float32 [stop-start,H,W,3] RGB, with the file's own primaries.
+            [stop-start,H,W,3]: what `read` gives where the plate's values are shown as they are; else float32 in 0..1.
 
         Raises:
             ValueError: as `read`.
         """
-        return np.stack(
-            [
-                frame if self._is_linear(index) else srgb_to_linear(_display(frame))
-                for index, frame in enumerate(self._kept(start, stop), start)
-            ]
-        )
+        if self.plate_colour.shows_as_is:
+            return self.read(start, stop)
+        return np.stack([self.plate_colour.roots(unit_values(frame)) for frame in self._kept(start, stop)])
+
+    @property
+    def view(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Brings what `read_unviewed` gave, resized, to display values; None where that is what they are."""
+        return None if self.plate_colour.shows_as_is else self.plate_colour.shown
+
+    def read_linear(self, start: int, stop: int) -> np.ndarray:
+        """Frames `start`..`stop` (half-open) in scene-linear light; decodes no frame that `read` has just decoded.
+
+        Scene-linear plates are given as they are stored, values above 1 and below 0 with them. The curve of others is
+        undone.
+
+        Returns:
+            float32 [stop-start,H,W,3] RGB, of the plate's own gamut.
+
+        Raises:
+            ValueError: as `read`.
+        """
+        return np.stack([self.plate_colour.light(frame) for frame in self._kept(start, stop)])
+
+    def read_picture(self, start: int, stop: int) -> np.ndarray:
+        """Frames `start`..`stop` (half-open) as PNG and videos have them: the plate's own code values where tags can
+        say what these are, else display sRGB without the exposure.
+
+        Returns:
+            [stop-start,H,W,3] RGB: uint8, or float32 0..1.
+
+        Raises:
+            ValueError: as `read`.
+        """
+        return _stacked([self.plate_colour.picture(frame) for frame in self._kept(start, stop)])
 
     def _kept(self, start: int, stop: int) -> list[np.ndarray]:
         """The frames as stored; those of the last range are at hand."""
@@ -194,7 +239,10 @@ class Shot(ABC):
 
     def _filled(self, index: int) -> np.ndarray:
         frame = self._frame(index)
-        return np.zeros_like(frame) if self.numbering.is_black(index) else frame
+        if not self.numbering.is_black(index):
+            return frame
+        black = self.plate_colour.black
+        return np.full_like(frame, round(255 * black) if frame.dtype == np.uint8 else black)
 
     def close(self) -> None:
         """Let go of open files and kept frames."""
@@ -209,8 +257,11 @@ class Shot(ABC):
         self.close()
 
 
-def _display(frame: np.ndarray) -> np.ndarray:
-    return frame.astype(np.float32) / 255.0 if frame.dtype == np.uint8 else frame
+def _stacked(frames: list[np.ndarray]) -> np.ndarray:
+    """Frames as one array: uint8, or float32 where one is."""
+    if any(frame.dtype != np.uint8 for frame in frames):
+        frames = [unit_values(frame) for frame in frames]
+    return np.stack(frames)
 
 
 def check_frame_size(name: str, height: int, width: int) -> None:

@@ -20,13 +20,14 @@ from av.video.stream import VideoStream
 
 from ..input_files import told_as_damage
 from ..memory import check_fits
-from .colour import video_tags
+from .colour import UNSPECIFIED, default_matrix, video_tags
 from .fields import FieldOrder, order_of_frame, seen_order, stated_order
 from .foreign import check_form, check_name, read_head
 from .hdr import HdrMetadata, hdr_metadata
 from .numbering import Numbering, counted
 from .orientation import Orientation, from_matrix, turned_clockwise
 from .shot import Shot, ShotInfo, check_frame_size
+from .stated_space import Stated, space_of_video
 from .timecode import STILLS_FPS, is_timecode, parse_timecode
 from .video_survey import Survey, survey
 
@@ -42,7 +43,8 @@ class VideoShot(Shot):
 
     Of several streams of pictures the one flagged default is the shot; covers and thumbnails never are. Files of up to
     8 bits a channel are read as uint8, deeper ones (ProRes, DNxHR, 10-bit HEVC, ...) as float32. Colours go through
-    FFmpeg's own conversion by the file's matrix and range tags; transfer functions (log, PQ, HLG) are left as they are.
+    FFmpeg's own conversion by the file's matrix and range tags, and `default_matrix` where it has none; transfer
+    functions (log, PQ, HLG) are left as they are.
     Interlaced frames are given as they are, both fields in one picture.
 
     The rate is that of the time stamps, since headers are often wrong.
@@ -78,6 +80,10 @@ class VideoShot(Shot):
             ValueError: a file that ends before its own header says it should.
         """
         return self._survey.frame_count if self._chosen is None else len(self._chosen)
+
+    @property
+    def stated_space(self) -> Stated:
+        return space_of_video(self._path.name, self.colour, self._metadata)
 
     @cached_property
     def numbering(self) -> Numbering:
@@ -148,6 +154,7 @@ class VideoShot(Shot):
             again._survey = self._survey
         if self._chosen is not None:
             again.choose(self._chosen)
+        again.plate_colour = self.plate_colour
         return again
 
     def close(self) -> None:
@@ -183,6 +190,7 @@ class VideoShot(Shot):
             self._stored_aspect = stream.sample_aspect_ratio or Fraction(1)
             codec = stream.codec_context
             self.colour = video_tags(codec.color_primaries, codec.color_trc, codec.colorspace)
+            self._metadata = {**self._container.metadata, **stream.metadata}
             self._frames = self._container.decode(stream)
         self._next = 0
 
@@ -275,9 +283,12 @@ def _side_data(frame: VideoFrame, kind: SideDataType) -> bytes | None:
 
 def rgb_pixels(frame: VideoFrame) -> np.ndarray:
     """RGB [H,W,3] of a decoded frame as it is stored: uint8, or float32 0..1 above 8 bits a channel."""
+    # FFmpeg would take 601's matrix for frames of any size.
+    said = frame.format.is_rgb or frame.colorspace != UNSPECIFIED
+    matrix = None if said else default_matrix(frame.height, frame.color_primaries)
     if max(component.bits for component in frame.format.components) > 8:
-        return frame.to_ndarray(format="rgb48le").astype(np.float32) / 65535.0
-    return frame.to_ndarray(format="rgb24")
+        return frame.reformat(format="rgb48le", src_colorspace=matrix).to_ndarray().astype(np.float32) / 65535.0
+    return frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..frames import View
 from ..pixels import to_uint8
 
 LOOKAHEAD = 3
@@ -57,9 +58,9 @@ class CutFinder:
         self._count = 0
         self._recent: deque[_Small] = deque(maxlen=2 * _NEIGHBOURS)
 
-    def add(self, frame: np.ndarray) -> None:
-        """Take the next frame, [H,W,3], uint8 or float in 0..1."""
-        small = _Small(frame)
+    def add(self, frame: np.ndarray, view: View | None = None) -> None:
+        """Take the next frame, [H,W,3], uint8 or float in 0..1; `view` brings it to display values where it is none."""
+        small = _Small(frame, view)
         if self._recent:
             small.compare(self._recent[-1])
         self._recent.append(small)
@@ -88,9 +89,9 @@ class _Small:
         recoloured: Hellinger distance (squared) of the colour histograms, 0..1.
     """
 
-    def __init__(self, frame: np.ndarray) -> None:
+    def __init__(self, frame: np.ndarray, view: View | None) -> None:
         small = cv2.resize(np.ascontiguousarray(frame), (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA)
-        self.colours = to_uint8(small)
+        self.colours = to_uint8(view(small) if view else small)
         self.grey = cv2.cvtColor(self.colours, cv2.COLOR_RGB2GRAY)
         self.histogram = _histogram(self.colours)
         self.plain = _blurred(self.colours.astype(np.float32))

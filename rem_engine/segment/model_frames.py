@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..finite import all_finite
-from ..frames import FrameSource, not_finite
+from ..frames import FrameSource, View, ViewedFrames, not_finite
 from .cuts import LOOKAHEAD, CutFinder
 from .resize import frames_to_model
 from .windows import Window
@@ -72,7 +72,7 @@ class ModelFrames:
 
     def _read_to(self, stop: int) -> None:
         for begin, end in groups(self._next, stop, (self._source.height, self._source.width)):
-            frames = self._source.read(begin, end)
+            frames, view = self._read(begin, end)
             if len(frames) != end - begin:
                 raise ValueError(
                     f"The shot ended after {begin + len(frames)} frames; {self._source.frame_count} were expected: "
@@ -82,14 +82,21 @@ class ModelFrames:
                 raise not_finite(frames, begin)
             if self._finder:
                 for frame in frames:
-                    self._finder.add(frame)
+                    self._finder.add(frame, view)
             unneeded = min(max(self._keep_from - begin, 0), len(frames))
             if unneeded < len(frames):
-                resized = frames_to_model(frames[unneeded:], self._size, self._eight_bit)
+                resized = frames_to_model(frames[unneeded:], self._size, self._eight_bit, view)
                 self._held.update(enumerate(resized, start=begin + unneeded))
             self._next = end
         if self._finder and self._next == self._source.frame_count:
             self._finder.finish()
+
+    def _read(self, begin: int, end: int) -> tuple[np.ndarray, View | None]:
+        """Frames, and what brings them to display values once they are smaller."""
+        # Rounding to 8 bits as the authors do is that of display values.
+        if isinstance(self._source, ViewedFrames) and not self._eight_bit:
+            return self._source.read_unviewed(begin, end), self._source.view
+        return self._source.read(begin, end), None
 
 
 def groups(start: int, stop: int, size: tuple[int, int]) -> Iterator[tuple[int, int]]:

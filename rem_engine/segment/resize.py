@@ -9,16 +9,18 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
+from ..frames import View
 from ..pixels import to_uint8
 
 
-def frames_to_model(frames: np.ndarray, size: tuple[int, int], eight_bit: bool) -> Tensor:
+def frames_to_model(frames: np.ndarray, size: tuple[int, int], eight_bit: bool, view: View | None = None) -> Tensor:
     """Resize frames to the model's size with PIL's antialiased bilinear filter; the aspect is not kept (REM's code).
 
     Args:
         frames: [n,H,W,3], uint8 or float32 in 0..1.
         size: (height, width).
         eight_bit: resize 8-bit RGB, which rounds as the authors' evaluation does; otherwise float32 throughout.
+        view: what brings the resized frames to display values, where `frames` are none.
 
     Returns:
         float32 [n,3,height,width] in -1..1.
@@ -35,6 +37,8 @@ def frames_to_model(frames: np.ndarray, size: tuple[int, int], eight_bit: bool) 
                 resized[i, ..., channel] = np.asarray(plane.resize(size[::-1], Image.Resampling.BILINEAR))
         if frames.dtype == np.uint8:
             resized /= 255.0
+    if view:
+        resized = view(resized)
     return (rearrange(torch.from_numpy(resized), "n h w c -> n c h w").contiguous() - 0.5) / 0.5
 
 

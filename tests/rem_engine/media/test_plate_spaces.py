@@ -1,0 +1,334 @@
+"""A plate's numbers become the picture that the model sees, whatever colour space they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import OpenImageIO as oiio
+import pytest
+from delivered import decoded, encoded
+from plate_files import write_dpx, write_exr
+from spaces import TO_REC709, hlg, logc3, png_with, pq, to_space
+
+from rem_engine.media import open_shot
+from rem_engine.media.plate_settings import PlateSettings
+from rem_engine.media.plate_space import SHORT_NAMES, named_space
+
+PICTURE = np.random.default_rng(5).random((20, 24, 3)).astype(np.float32)
+"""Display sRGB of all hues, black and white among them."""
+PICTURE[0, :8] = np.array(
+    [[0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [0.5, 0.5, 0.5]]
+)
+LIGHT = decoded(PICTURE)
+
+AP0 = (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767)
+AP1 = (0.713, 0.293, 0.165, 0.83, 0.128, 0.044, 0.32168, 0.33767)
+P3 = (0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.329)
+REC2020 = (0.708, 0.292, 0.17, 0.797, 0.131, 0.046, 0.3127, 0.329)
+
+
+def view(path: Path, **settings: object) -> np.ndarray:
+    with open_shot(path, PlateSettings(**settings)) as shot:  # type: ignore[arg-type]
+        return shot.read(0, 1)[0]
+
+
+# ---- what EXRs say
+
+
+@pytest.mark.parametrize(
+    ("space", "header"),
+    [
+        ("ap0", {"chromaticities": AP0}),
+        ("ap0", {"acesImageContainerFlag": 1}),
+        ("ap0", {"colorInteropID": "lin_ap0_scene"}),
+        ("ap1", {"chromaticities": tuple(round(value, 3) for value in AP1)}),
+        ("ap1", {"colorInteropID": "lin_ap1_scene", "chromaticities": REC2020}),
+        ("p3", {"chromaticities": P3}),
+        ("rec2020", {"chromaticities": tuple(float(np.float16(value)) for value in REC2020)}),
+        ("rec709", {}),
+    ],
+)
+def test_an_exr_of_a_gamut_that_it_states_is_seen_as_it_was(tmp_path: Path, space: str, header: dict) -> None:
+    light = to_space(LIGHT, space)
+    write_exr(tmp_path / "a.exr", {"RGB": light.astype(np.float32)}, **header)
+    np.testing.assert_allclose(view(tmp_path / "a.exr"), PICTURE, atol=2e-3)
+    with open_shot(tmp_path / "a.exr") as shot:
+        np.testing.assert_array_equal(shot.read_linear(0, 1)[0], light.astype(np.float32))
+
+
+def test_highlights_are_clipped_and_leave_the_rest_alone(tmp_path: Path) -> None:
+    light = LIGHT.copy()
+    light[5] = 40.0
+    write_exr(tmp_path / "a.exr", {"RGB": light.astype(np.float32)})
+    seen = view(tmp_path / "a.exr")
+    np.testing.assert_allclose(seen[5], 1.0, atol=1e-6)
+    np.testing.assert_allclose(np.delete(seen, 5, axis=0), np.delete(PICTURE, 5, axis=0), atol=1e-5)
+
+
+def test_frames_of_two_colour_spaces_are_refused(tmp_path: Path) -> None:
+    write_exr(tmp_path / "a.0001.exr", {"RGB": LIGHT.astype(np.float16)})
+    write_exr(tmp_path / "a.0002.exr", {"RGB": LIGHT.astype(np.float16)}, chromaticities=AP0)
+    with (
+        open_shot(tmp_path) as shot,
+        pytest.raises(ValueError, match=r"differ in colour space: a\.0001\.exr is .*709.* but a\.0002\.exr .*AP0"),
+    ):
+        shot.read(0, 2)
+    with open_shot(tmp_path, PlateSettings(plate_space="aces")) as shot:
+        shot.read(0, 2)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ({"chromaticities": (0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3)}, "span no colours"),
+        ({"chromaticities": (0.0,) * 8}, "span no colours"),
+        ({"colorInteropID": "ocio:mylog_mygamut_scene"}, "'ocio:mylog_mygamut_scene', which is not known"),
+    ],
+)
+def test_an_exr_whose_space_is_none_asks_for_it(tmp_path: Path, header: dict, said: str) -> None:
+    write_exr(tmp_path / "a.exr", {"RGB": LIGHT.astype(np.float16)}, **header)
+    with pytest.raises(ValueError, match=said + r".*--plate-space.*linear, .*acescg"):
+        open_shot(tmp_path / "a.exr")
+    np.testing.assert_allclose(view(tmp_path / "a.exr", plate_space="linear"), PICTURE, atol=2e-3)
+
+
+# ---- spaces by their names
+
+
+@pytest.mark.parametrize(
+    "name", [*SHORT_NAMES, "ARRI LogC4", "lin_p3d65", "Log3G10 REDWideGamutRGB", "ACEScct", "ADX10"]
+)
+def test_a_named_space_is_opencolorios(name: str) -> None:
+    codes = np.random.default_rng(1).random((200, 3), np.float32) * 0.9 + 0.05
+    ours = named_space(name)
+    known = {
+        **{"srgb": "srgb_rec709_scene", "rec709": "g24_rec709_display", "linear": "lin_rec709_scene"},
+        **{"acescg": "ACEScg", "aces": "ACES2065-1", "logc3": "arri_logc3_ei800", "logc4": "arri_logc4"},
+        **{"slog3": "slog3_sgamut3cine", "vlog": "vlog_vgamut", "redlog": "log3g10_redwidegamutrgb"},
+        **{"applelog": "apple_log", "pq": "pq_rec2020_display", "hlg": "hlg_rec2020_display"},
+    }.get(name, name)
+    if known == "cineon":
+        return
+    image = oiio.ImageBufAlgo.colorconvert(
+        oiio.ImageBuf(codes[None]), known, "lin_rec709_scene", False, "", "", "ocio://studio-config-latest"
+    )
+    expected = image.get_pixels(oiio.FLOAT)[0] * (100 / 203 if name in ("pq", "hlg") else 1.0)
+    light = ours.light(codes) @ ours.to_rec709.T
+    np.testing.assert_allclose(light, expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", [*SHORT_NAMES, "ACEScct", "Rec.2100-PQ - Display"])
+def test_codes_are_the_inverse_of_light(name: str) -> None:
+    codes = np.random.default_rng(1).random((200, 3), np.float32) * 0.7 + 0.15
+    space = named_space(name)
+    np.testing.assert_allclose(space.codes(space.light(codes)), codes, atol=3e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("logc", "logc4, logc3"), ("S-Log", "slog3"), ("acesgc", "ACEScg"), ("qqq", "srgb, rec709, linear")],
+)
+def test_an_unknown_name_is_refused_with_near_ones(tmp_path: Path, name: str, near: str) -> None:
+    write_exr(tmp_path / "a.exr", {"RGB": LIGHT.astype(np.float16)})
+    with pytest.raises(ValueError, match=f"There is no colour space '{name}': give one of .*{near}"):
+        open_shot(tmp_path / "a.exr", PlateSettings(plate_space=name))
+
+
+def test_a_configuration_of_ones_own_is_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own.ocio").write_text(
+        "ocio_profile_version: 2\nroles: {aces_interchange: ap0, default: ap0}\n"
+        "file_rules: [!<Rule> {name: Default, colorspace: default}]\n"
+        "displays: {d: [!<View> {name: v, colorspace: ap0}]}\n"
+        "colorspaces:\n  - !<ColorSpace> {name: ap0}\n"
+        "  - !<ColorSpace>\n    name: show_half\n"
+        "    from_scene_reference: !<MatrixTransform>\n"
+        "      matrix: [0.5, 0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0.5, 0, 0, 0, 0, 1]\n"
+    )
+    write_exr(tmp_path / "a.exr", {"RGB": (to_space(LIGHT, "ap0") / 2).astype(np.float32)})
+    monkeypatch.setenv("OCIO", str(tmp_path / "own.ocio"))
+    np.testing.assert_allclose(view(tmp_path / "a.exr", plate_space="show_half"), PICTURE, atol=2e-3)
+    monkeypatch.setenv("OCIO", str(tmp_path / "none.ocio"))
+    with pytest.raises(ValueError, match=r"configuration .*none\.ocio cannot be read .*set OCIO"):
+        view(tmp_path / "a.exr", plate_space="show_half")
+
+
+@pytest.mark.parametrize(("bits", "mean"), [(10, 0.005), (16, 0.003)])
+def test_camera_log_is_seen_as_the_scene_was(tmp_path: Path, bits: int, mean: float) -> None:
+    write_dpx(tmp_path / "a.dpx", bits, logc3(to_space(LIGHT, "awg3")).astype(np.float32))
+    apart = np.abs(view(tmp_path / "a.dpx", plate_space="logc3") - PICTURE)
+    # ARRI and OpenColorIO bring D65 to ACES' white by different models of the eye.
+    assert apart.max() < 0.05 and apart.mean() < mean
+    grey = PICTURE.max(axis=-1) == PICTURE.min(axis=-1)
+    assert apart[grey].max() < 0.003
+
+
+# ---- what other pictures say
+
+
+@pytest.mark.parametrize(
+    ("transfer", "values"),
+    [
+        ("Linear", LIGHT),
+        ("ITU-R 709-4", PICTURE),
+        ("User defined", PICTURE),
+        (None, PICTURE),
+        ("Printing density", (685 + 300 * np.log10(LIGHT * (1 - 10 ** (-590 / 300)) + 10 ** (-590 / 300))) / 1023),
+    ],
+)
+def test_a_dpx_is_what_its_header_says(tmp_path: Path, transfer: str | None, values: np.ndarray) -> None:
+    attributes = {} if transfer is None else {"dpx:Transfer": transfer}
+    write_dpx(tmp_path / "a.dpx", 16, values.astype(np.float32), **attributes)
+    np.testing.assert_allclose(view(tmp_path / "a.dpx"), PICTURE, atol=2e-3)
+
+
+def test_a_logarithmic_dpx_is_refused_without_a_name(tmp_path: Path) -> None:
+    write_dpx(tmp_path / "a.dpx", 10, **{"dpx:Transfer": "Logarithmic"})
+    with pytest.raises(ValueError, match=r"a\.dpx says Logarithmic.*--plate-space.*cineon, .*logc3"):
+        open_shot(tmp_path / "a.dpx")
+    with open_shot(tmp_path / "a.dpx", PlateSettings(plate_space="logc4")) as shot:
+        shot.read(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "values"),
+    [
+        ({}, PICTURE),
+        ({b"sRGB": b"\0"}, PICTURE),
+        ({b"gAMA": (45455).to_bytes(4, "big")}, PICTURE),
+        ({b"gAMA": (100000).to_bytes(4, "big")}, LIGHT),
+        ({b"cICP": bytes([9, 16, 0, 1])}, pq(to_space(LIGHT, "rec2020"))),
+        ({b"cICP": bytes([9, 18, 0, 1])}, hlg(to_space(LIGHT, "rec2020"))),
+        ({b"cICP": bytes([12, 13, 0, 1])}, encoded(to_space(LIGHT, "p3"))),
+        ({b"cICP": bytes([1, 1, 0, 1])}, PICTURE),
+    ],
+)
+def test_a_png_is_what_its_chunks_say(tmp_path: Path, chunks: dict[bytes, bytes], values: np.ndarray) -> None:
+    png_with(tmp_path / "a.png", values, chunks)
+    np.testing.assert_allclose(view(tmp_path / "a.png"), PICTURE, atol=3e-3)
+
+
+def test_a_float_tiff_of_light_keeps_its_highlights(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.tif"), (2 * LIGHT[..., ::-1]).astype(np.float32))
+    with open_shot(tmp_path / "a.tif", PlateSettings(plate_space="linear", exposure=-1.0)) as shot:
+        np.testing.assert_allclose(shot.read(0, 1)[0], PICTURE, atol=1e-5)
+        np.testing.assert_array_equal(shot.read_linear(0, 1)[0], (2 * LIGHT).astype(np.float32))
+
+
+# ---- videos
+
+
+def video(path: Path, values: np.ndarray, tags: tuple[int, int, int], **metadata: str) -> Path:
+    """Values [H,W,3] as three frames of ProRes 4444 in Matroska, R'G'B' by the matrix of the tags."""
+    with av.open(path, "w") as container:
+        container.metadata.update(metadata)
+        stream = container.add_stream("ffv1", rate=Fraction(24))
+        stream.height, stream.width, stream.pix_fmt = *values.shape[:2], "gbrp16le"
+        context = stream.codec_context
+        context.color_primaries, context.color_trc, context.colorspace = tags
+        picture = av.VideoFrame.from_ndarray(np.rint(values * 65535).astype(np.uint16), format="rgb48le")
+        picture = picture.reformat(format="gbrp16le")
+        picture.color_primaries, picture.color_trc, picture.colorspace = tags
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("tags", "values"),
+    [
+        ((2, 2, 2), PICTURE),
+        ((1, 1, 0), PICTURE),
+        ((1, 13, 0), PICTURE),
+        ((6, 6, 0), PICTURE),
+        ((1, 8, 0), LIGHT),
+        ((1, 9, 0), 1 + np.log10(LIGHT.clip(0.01)) / 2),
+        ((1, 10, 0), 1 + np.log10(LIGHT.clip(10**-2.5)) / 2.5),
+        ((9, 16, 0), pq(to_space(LIGHT, "rec2020"))),
+        ((9, 18, 0), hlg(to_space(LIGHT, "rec2020"))),
+        ((12, 16, 0), pq(to_space(LIGHT, "p3"))),
+        ((12, 13, 0), encoded(to_space(LIGHT, "p3"))),
+        ((9, 14, 0), encoded(to_space(LIGHT, "rec2020"))),
+    ],
+)
+def test_a_video_is_what_its_tags_say(tmp_path: Path, tags: tuple[int, int, int], values: np.ndarray) -> None:
+    seen = view(video(tmp_path / "a.mkv", np.asarray(values), tags))
+    expected = PICTURE.clip(encoded(np.array(0.01 if tags[1] == 9 else 10**-2.5 if tags[1] == 10 else 0.0)), 1.0)
+    np.testing.assert_allclose(seen, expected, atol=4e-3)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "near"),
+    [
+        ({"com.arri.camera.ColorGammaSxS": "LOG-C"}, "logc3"),
+        ({"COLOR_CURVE": "S-Log3"}, "slog3"),
+        ({"gamma": "V-Log"}, "vlog"),
+    ],
+)
+def test_a_video_whose_camera_says_log_asks_for_its_space(tmp_path: Path, metadata: dict[str, str], near: str) -> None:
+    path = video(tmp_path / "a.mkv", PICTURE, (2, 2, 2), **metadata)
+    with pytest.raises(ValueError, match=rf"a\.mkv says .*--plate-space.*one of {near}, "):
+        open_shot(path)
+    view(path, plate_space=near)
+
+
+def test_a_title_that_speaks_of_a_vlog_asks_nothing(tmp_path: Path) -> None:
+    view(video(tmp_path / "a.mkv", PICTURE, (2, 2, 2), title="My vlog", comment="S-Log3 to Rec. 709", encoder="V-Log"))
+
+
+@pytest.mark.parametrize(("height", "matrix"), [(720, "bt709"), (360, "smpte170m")])
+@pytest.mark.parametrize("tagged", [False, True])
+def test_green_of_untagged_video_is_read_by_one_default(tmp_path: Path, height: int, matrix: str, tagged: bool) -> None:
+    codes = {"bt709": (173, 42, 26), "smpte170m": (145, 54, 34)}[matrix]  # Y'CbCr of (0, 255, 0): H.273, 8.3
+    with av.open(tmp_path / "a.mkv", "w") as container:
+        stream = container.add_stream("ffv1", rate=24)
+        stream.height, stream.width, stream.pix_fmt = height, 64, "yuv444p"
+        picture = av.VideoFrame(64, height, "yuv444p")
+        for plane, value in zip(picture.planes, codes, strict=True):
+            np.frombuffer(plane, np.uint8)[:] = value
+        if tagged:
+            code = 1 if matrix == "bt709" else 6
+            stream.codec_context.colorspace = picture.colorspace = code
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    np.testing.assert_allclose(view(tmp_path / "a.mkv")[8, 8], [0, 255, 0], atol=2)
+
+
+# ---- exposure, and where the view comes in
+
+
+@pytest.mark.parametrize("stops", [-2.0, 1.5])
+@pytest.mark.parametrize("kind", ["png", "exr"])
+def test_exposure_brightens_the_view_and_nothing_else(tmp_path: Path, stops: float, kind: str) -> None:
+    if kind == "png":
+        path = png_with(tmp_path / "a.png", PICTURE, {})
+    else:
+        path = write_exr(tmp_path / "a.exr", {"RGB": LIGHT.astype(np.float32)})
+    with open_shot(path) as plain, open_shot(path, PlateSettings(exposure=stops)) as bright:
+        np.testing.assert_allclose(bright.read(0, 1)[0], encoded(LIGHT * 2**stops), atol=2e-3)
+        np.testing.assert_array_equal(bright.read_linear(0, 1), plain.read_linear(0, 1))
+        np.testing.assert_array_equal(bright.read_picture(0, 1), plain.read_picture(0, 1))
+
+
+@pytest.mark.parametrize("write", ["exr", "png"])
+def test_the_view_may_follow_a_resize(tmp_path: Path, write: str) -> None:
+    if write == "exr":
+        path = write_exr(tmp_path / "a.exr", {"RGB": to_space(LIGHT, "ap0").astype(np.float32)}, chromaticities=AP0)
+    else:
+        path = png_with(tmp_path / "a.png", PICTURE, {})
+    with open_shot(path) as shot:
+        unviewed, seen = shot.read_unviewed(0, 1), shot.read(0, 1)
+        view: Callable[[np.ndarray], np.ndarray] = shot.view or (lambda values: values)
+        np.testing.assert_allclose(view(unviewed), seen, atol=1e-6)
+        assert (shot.view is None) == (write == "png")
+
+
+def test_matrices_are_those_of_the_standards() -> None:
+    for name, expected in TO_REC709.items():
+        if name != "awg3":
+            gamut = {"p3": "lin_p3d65_scene"}.get(name, f"lin_{name}_scene")
+            np.testing.assert_allclose(named_space(gamut).to_rec709, expected, atol=2e-4)
