@@ -51,8 +51,8 @@ def add_plate_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("plate options", "What is read of the shot, and how.")
     for name, setting in settings_of(PlateSettings).items():
         free = {"type": str, "metavar": "RANGE" if name == "frames" else "NAME"}
-        text = {} if setting.default else {"help": _lower(setting.help.removesuffix("."))}
-        add_option(group, setting, **({} if setting.choices else free), **text)
+        text = {"help": _lower(setting.help.removesuffix("."))} if setting.default == "" else {}
+        add_option(group, setting, **(free if setting.kind is object else {}), **text)
 
 
 def plate_settings(options: argparse.Namespace) -> PlateSettings:
