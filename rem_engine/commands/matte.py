@@ -72,11 +72,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     add(
         "--masks",
-        metavar="[NAME=]MASKS",
+        metavar="[NAME=]MASKS[:CHANNEL]",
         action="append",
         required=True,
         help="a folder of grey pictures (8- or 16-bit PNG, EXR, ...), a video of them, a run's soft.npz, or the folder "
-        "of a run for all of its layers; one for each frame, of its size. Several times for several layers",
+        "of a run for all of its layers; one for each frame, of its size. Of colour and alpha the matte is the one "
+        "that varies; where both do, name its channel: A, R, luma, or one of an EXR such as smoke.A. Several times for "
+        "several layers",
     )
     add_out_options(matte)
     add(

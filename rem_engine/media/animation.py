@@ -9,6 +9,7 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -44,8 +45,13 @@ def is_animation(file: Path) -> bool:
     return False
 
 
+_Animation = TypeVar("_Animation", bound="AnimationShot")
+
+
 class AnimationShot(Shot):
     """Frames of an animation, decoded forward, uint8; alpha is dropped. Opening it decodes every frame once."""
+
+    _mode = "RGB"
 
     def __init__(self, path: Path) -> None:
         """Raises ValueError for a damaged file, one that is too small, or one that memory does not hold."""
@@ -96,7 +102,7 @@ class AnimationShot(Shot):
         self._chosen = tuple(frames)
         vars(self).pop("numbering", None)
 
-    def reopen(self) -> AnimationShot:
+    def reopen(self: _Animation) -> _Animation:
         again = copy.copy(self)
         again.close()
         return again
@@ -111,7 +117,7 @@ class AnimationShot(Shot):
             self._image = self._opened()
         with told_as_damage(f"{self._path.name} cannot be decoded at frame {place}: {_ADVICE}"):
             self._image.seek(place)
-            return np.asarray(self._image.convert("RGB"))
+            return np.asarray(self._image.convert(self._mode))
 
     def _opened(self) -> Image.Image:
         with told_as_damage(f"{self._path.name} cannot be read as an animation: {_ADVICE}"):

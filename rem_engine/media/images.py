@@ -140,27 +140,6 @@ def read_image(file: Path) -> np.ndarray:
         return linear_to_srgb(pixels) if still.is_linear else PlateColour().display(pixels)
 
 
-def read_mask_channel(file: Path) -> np.ndarray:
-    """A mask of an EXR's first part over its display window, as stored: A where there is one, else Y, R, or the only
-    channel.
-
-    Returns:
-        float32 [H,W]; 0 beyond the data window.
-
-    Raises:
-        ValueError: a damaged file, deep data, or none of these channels.
-    """
-    with Still(file) as still:
-        part = still.parts[0]
-        name = next((name for name in ("A", "Y", "R") if name in part.channels), part.channels[0])
-        if name not in ("A", "Y", "R") and len(part.channels) > 1:
-            raise ValueError(
-                f"{file.name} holds no mask but the channels {', '.join(sorted(part.channels))}: save the mask as A or "
-                "Y."
-            )
-        return still.read(part, (name,))[..., 0]
-
-
 def still_info(still: Still, part: Part) -> ShotInfo:
     """What a picture's header says; only those of EXR and DPX say more here than the size as displayed."""
     stated = part.attributes

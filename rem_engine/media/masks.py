@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -13,13 +14,16 @@ import numpy as np
 
 from ..input_files import check_is_file, told_as_damage
 from ..memory import check_fits
-from .images import ImageShot, read_image, read_mask_channel
+from .animation import is_animation
+from .mask_pictures import MaskAnimation, matte_part, stored_pictures
+from .mask_video import MaskVideo
+from .matte_values import MatteChoice, StoredPicture, choose_matte
 from .reading import shot_files
-from .shot import Shot
+from .shot import check_frame_size
+from .stills import Still
 from .suffixes import IMAGE_SUFFIXES
-from .video import VideoShot
+from .windows import Windows
 
-_GREY = 4 / 255  # channels of a grey picture differ by no more, after 8-bit colour conversion
 _ARRAY = "soft.npy"
 
 
@@ -33,6 +37,7 @@ class Masks:
         frame_count, height, width: how many, and their size in pixels.
         frames: gives them in order, one by one, float32 [H,W] in 0..1 (of soft.npz not clipped); memory does not grow
             with their number.
+        note: gives a sentence about what they were taken for, or "".
     """
 
     path: Path
@@ -41,20 +46,26 @@ class Masks:
     height: int
     width: int
     frames: Callable[[], Iterator[np.ndarray]]
+    note: Callable[[], str] = str
 
 
-def open_masks(path: Path) -> Masks:
+def open_masks(path: Path, asked: str = "", *, windows: Windows | None = None, are_ours: bool = False) -> Masks:
     """Open masks for reading.
 
+    What of pictures is the matte, `choose_matte` says of the sequence as a whole. Values are taken as they are: no
+    curve is undone.
+
     Args:
-        path: a folder of grey PNG, JPEG, TIFF, DPX or EXR pictures, in natural order; one such picture; a video of
-            them; or the soft.npz that a run writes. An EXR's A counts, else its Y or R. Values are taken as they are:
-            no curve is undone.
+        path: a folder of pictures, in natural order; one such picture; a video or an animation of them; or the soft.npz
+            that a run writes.
+        asked: name of the channel that is the matte, or "luma"; "" for what is found.
+        windows: of the shot; an EXR that is meant to be seen as the shot is read where that is.
+        are_ours: whether a run of ours wrote them, whose masks are grey and of shades.
 
     Raises:
         FileNotFoundError: nothing at `path`.
         ValueError: nothing readable, or pictures of different sizes; a pipe, socket or device, which is not opened;
-            while reading, a picture in colour, or damage.
+            while reading, what `choose_matte` refuses, or damage.
     """
     path = path.expanduser()
     check_is_file(path)
@@ -62,42 +73,52 @@ def open_masks(path: Path) -> Masks:
         raise FileNotFoundError(f"{path} does not exist: give a folder of masks, a matte video, or a run's soft.npz.")
     suffix = path.suffix.lower()
     if path.is_file() and suffix == ".npz":
+        if asked:
+            raise ValueError(f"{path} holds masks alone, and no channel {asked}: give it without.")
         return _array_masks(path)
-    if path.is_file() and suffix not in IMAGE_SUFFIXES:
-        with VideoShot(path) as video:
-            return Masks(path, video.files, video.frame_count, video.height, video.width, lambda: _video_frames(video))
-    pictures = ImageShot(path.name, shot_files(path))
-    return Masks(
-        path,
-        pictures.files,
-        pictures.frame_count,
-        pictures.height,
-        pictures.width,
-        lambda: (_picture(file) for file in pictures.files),
-    )
+    is_video = path.is_file() and suffix not in IMAGE_SUFFIXES
+    if is_video or (path.is_file() and is_animation(path)):
+        with closing(MaskVideo(path) if is_video else MaskAnimation(path)) as shot:
+            size = (shot.frame_count, shot.height, shot.width)
+            frames, note = _of_sequence(path, lambda: _moving_pictures(shot, asked), asked, are_ours)
+            return Masks(path, shot.files, *size, frames, note)
+    files = tuple(shot_files(path))
+    with Still(files[0]) as still:
+        part, canvas = matte_part(still, asked, windows)
+        still.check_fits(part, canvas)
+    check_frame_size(files[0].name, canvas.height, canvas.width)
+    frames, note = _of_sequence(path, lambda: stored_pictures(files, asked, windows), asked, are_ours)
+    return Masks(path, files, len(files), canvas.height, canvas.width, frames, note)
 
 
-def _picture(file: Path) -> np.ndarray:
-    if file.suffix.lower() == ".exr":
-        return read_mask_channel(file)
-    return _grey(read_image(file), file.name)
-
-
-def _video_frames(video: Shot) -> Iterator[np.ndarray]:
-    with video.reopen() as frames:
+def _moving_pictures(shot: MaskVideo | MaskAnimation, asked: str) -> Generator[StoredPicture]:
+    with closing(shot.reopen()) as frames:
         for index in range(frames.frame_count):
-            yield _grey(frames.read(index, index + 1)[0], f"Frame {index} of {video.files[0].name}")
+            yield frames.stored_picture(index, asked)
 
 
-def _grey(pixels: np.ndarray, name: str) -> np.ndarray:
-    """[H,W] of a grey picture [H,W,3]."""
-    if pixels.dtype == np.uint8:
-        pixels = pixels.astype(np.float32) / np.float32(255.0)
-    if np.ptp(pixels, axis=2).max() > _GREY:
-        raise ValueError(
-            f"{name} is a picture in colour and no mask: give grey ones, such as a run's soft, masks or alpha."
-        )
-    return pixels[..., 1]
+def _of_sequence(
+    path: Path, pictures: Callable[[], Generator[StoredPicture]], asked: str, are_ours: bool
+) -> tuple[Callable[[], Iterator[np.ndarray]], Callable[[], str]]:
+    """`frames` and `note` of pictures, of which the matte is found out once, when either is first asked for."""
+
+    @cache
+    def choice() -> MatteChoice:
+        if are_ours:
+            return MatteChoice()
+        with closing(pictures()) as looked_at:
+            return choose_matte(looked_at, asked)
+
+    def frames() -> Iterator[np.ndarray]:
+        found = choice()
+        for picture in pictures():
+            yield found.read(picture)
+
+    def note() -> str:
+        said = f"The masks in {path} hold only 0 and 1, which are taken for black and white."
+        return said if choice().is_unit else ""
+
+    return frames, note
 
 
 def _array_masks(path: Path) -> Masks:

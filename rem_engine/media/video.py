@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import numpy as np
@@ -36,6 +36,9 @@ _BYTES = 16
 # What stands beside a shot: covers, and pictures for finding a place in it.
 _NO_SHOT = Disposition.attached_pic | Disposition.timed_thumbnails
 _ADVICE = "the file is truncated or damaged, copy or export it again."
+
+
+_Video = TypeVar("_Video", bound="VideoShot")
 
 
 class VideoShot(Shot):
@@ -148,8 +151,8 @@ class VideoShot(Shot):
                 raise ValueError(f"{self._path.name} ends {found.shortfall} its header announces: {_ADVICE}")
             return found
 
-    def reopen(self) -> VideoShot:
-        again = VideoShot(self._path)
+    def reopen(self: _Video) -> _Video:
+        again = type(self)(self._path)
         if "_survey" in vars(self):  # it decodes the whole file
             again._survey = self._survey
         if self._chosen is not None:
@@ -191,7 +194,7 @@ class VideoShot(Shot):
             codec = stream.codec_context
             self.colour = video_tags(codec.color_primaries, codec.color_trc, codec.colorspace)
             self._metadata = {**self._container.metadata, **stream.metadata}
-            self._frames = self._container.decode(stream)
+            self._frames = self._decoded(self._container, stream)
         self._next = 0
 
     def _at_the_first(self, timecode: str | None) -> str | None:
@@ -210,10 +213,16 @@ class VideoShot(Shot):
         matrix = _side_data(frame, SideDataType.DISPLAYMATRIX)
         return self._tagged_turn if matrix is None else from_matrix(np.frombuffer(matrix, np.int32).tolist())
 
+    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        return container.decode(stream)
+
+    def _stored(self, frame: VideoFrame) -> np.ndarray:
+        return rgb_pixels(frame)
+
     def _pixels(self, frame: VideoFrame, index: int) -> np.ndarray:
         """RGB [H,W,3] of a decoded frame, upright."""
         with told_as_ffmpegs_damage(f"{self._path.name} cannot be decoded at frame {index}: {_ADVICE}"):
-            pixels = self._orientation_of(frame)(rgb_pixels(frame))
+            pixels = self._orientation_of(frame)(self._stored(frame))
         if pixels.shape[:2] != (self.height, self.width):
             raise ValueError(
                 f"{self._path.name} changes size from {self.width}x{self.height} to {pixels.shape[1]}x"
@@ -281,12 +290,17 @@ def _side_data(frame: VideoFrame, kind: SideDataType) -> bytes | None:
     return None if found is None else bytes(found)
 
 
+def is_deep(frame: VideoFrame) -> bool:
+    """Whether a frame holds more than 8 bits a channel."""
+    return max(component.bits for component in frame.format.components) > 8
+
+
 def rgb_pixels(frame: VideoFrame) -> np.ndarray:
     """RGB [H,W,3] of a decoded frame as it is stored: uint8, or float32 0..1 above 8 bits a channel."""
     # FFmpeg would take 601's matrix for frames of any size.
     said = frame.format.is_rgb or frame.colorspace != UNSPECIFIED
     matrix = None if said else default_matrix(frame.height, frame.color_primaries)
-    if max(component.bits for component in frame.format.components) > 8:
+    if is_deep(frame):
         return frame.reformat(format="rgb48le", src_colorspace=matrix).to_ndarray().astype(np.float32) / 65535.0
     return frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray()
 

@@ -17,9 +17,11 @@ from ..matte import Frame, MatteSettings
 from ..matte.checks import check_finite
 from ..matte.frames import alpha_of, plate_of
 from ..media.masks import Masks, open_masks
+from ..media.matte_values import LUMA
 from ..media.plate_settings import PlateSettings
 from ..media.reading import open_shot
 from ..media.shot import Shot
+from ..media.windows import Box, Windows
 from ..names import RESERVED_NAMES, RUN_FILE, folder_names, names_a_layer
 from ..progress import SILENT, Progress
 from ..segment.cuts import CutFinder
@@ -35,6 +37,8 @@ from .output import Claim, claimed
 from .pipeline import make_mattes, needs_plate, read_plate
 from .shot_entry import shot_entry
 
+_CHANNELS = ("r", "g", "b", "a", "y", LUMA)
+"""What is asked for as a channel wherever the masks are."""
 _KINDS_OF_MASKS = ("soft", "masks", "alpha")
 """Folders in a layer's, which say nothing of the layer."""
 
@@ -78,7 +82,8 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
     """
     check_is_folder(job.out, "name a folder to write to")
     with open_shot(job.shot, job.plate) as shot:
-        layers = {name: _open_fitting(path, shot) for name, path in find_masks(job.masks).items()}
+        given = find_masks(job.masks)
+        layers = {name: _open_fitting(masks, shot) for name, masks in given.items()}
         check_cuts(() if job.cuts == "auto" else job.cuts, shot.frame_count)
         inputs, device = [job.shot, *(masks.path for masks in layers.values())], find_device(job.device)
         check_apart(inputs, job.out, layers, shot.name, job.delivery.kinds)
@@ -86,7 +91,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         for masks in layers.values():
             next(masks.frames())
         settings = {
-            "masks": {name: str(masks.path) for name, masks in layers.items()},
+            "masks": {name: str(masks) for name, masks in given.items()},
             "cuts": job.cuts,
             "device": job.device,
             "matte": asdict(job.matte),
@@ -96,7 +101,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         with claimed(_claim(job, shot, layers, settings)) as output:
             if output.is_there:
                 return None
-            for note in shot.info.notes:
+            for note in (*shot.info.notes, *filter(None, (masks.note() for masks in layers.values()))):
                 progress.say(note)
             delivery = Delivery(output.work, shot.name, list(layers), shot.info, job.delivery)
             masked, coverage = _MaskedFrames(shot, list(layers.values()), job), Coverage("mattes", list(layers))
@@ -142,38 +147,69 @@ def _claim(job: MatteJob, shot: Shot, layers: Mapping[str, Masks], settings: Map
     )
 
 
-def find_masks(given: Sequence[str]) -> dict[str, Path]:
+@dataclass(frozen=True)
+class GivenMasks:
+    """Masks of a layer, as they were asked for.
+
+    Attributes:
+        path: where they are.
+        channel: that is the matte; "" where it is to be found out.
+        are_ours: whether they are a run's.
+    """
+
+    path: Path
+    channel: str = ""
+    are_ours: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.channel}" if self.channel else str(self.path)
+
+
+def find_masks(given: Sequence[str]) -> dict[str, GivenMasks]:
     """Where the masks of each layer are.
 
     Args:
-        given: NAME=PATH, or a path. A layer without a name is named by its file or folder, or by the folder that this
-            is in where it is one of a run's soft, masks or alpha. The folder of a finished run gives all of its layers.
+        given: NAME=PATH, or a path; with :CHANNEL behind it where that is asked for. A layer without a name is named by
+            its file or folder, or by the folder that this is in where it is one of a run's soft, masks or alpha. The
+            folder of a finished run gives all of its layers.
 
     Raises:
         ValueError: names that are none, or given twice.
     """
-    found: list[tuple[str, Path]] = []
+    found: list[tuple[str, GivenMasks]] = []
     for text in given:
         name, equals, rest = text.partition("=")
-        if equals and not Path(text).exists():
+        if equals and not _masks_at(text).path.exists():
             if not names_a_layer(name):
                 raise ValueError(
                     f"{name!r} cannot name a layer: a name is one word of letters, digits, '_', '-' and '.', and none "
                     "that other files of a run or of Windows have."
                 )
-            found.append((name, Path(rest)))
+            found.append((name, _masks_at(rest)))
         elif (Path(text) / RUN_FILE).is_file():
             found += _layers_of_run(Path(text))
         else:
-            found.append((_made_name(Path(text)), Path(text)))
+            masks = _masks_at(text)
+            found.append((_made_name(masks.path), masks))
     names = [name.casefold() for name, _ in found]
-    for (name, path), folded in zip(found, names, strict=True):
+    for (name, masks), folded in zip(found, names, strict=True):
         if names.count(folded) > 1:
-            raise ValueError(f"Two layers have the name {name!r}: name them apart, for example front={path}.")
+            raise ValueError(f"Two layers have the name {name!r}: name them apart, for example front={masks}.")
     return dict(found)
 
 
-def _layers_of_run(out: Path) -> list[tuple[str, Path]]:
+def _masks_at(text: str) -> GivenMasks:
+    """PATH or PATH:CHANNEL; what is there under the whole name is a path, and a single letter a Windows drive."""
+    path, _, channel = text.rpartition(":")
+    if not path or not channel or set("/\\") & set(channel) or Path(text).exists():
+        return GivenMasks(Path(text))
+    is_channel = len(path) > 1 and (channel.lower() in _CHANNELS or set("#@%") & set(path))
+    if is_channel or Path(path).expanduser().exists():
+        return GivenMasks(Path(path), channel)
+    return GivenMasks(Path(text))
+
+
+def _layers_of_run(out: Path) -> list[tuple[str, GivenMasks]]:
     """Masks of every layer that a run has segmented, by the last one that wrote some; its most exact ones."""
     try:
         runs = read_runs(out)
@@ -193,7 +229,7 @@ def _layers_of_run(out: Path) -> list[tuple[str, Path]]:
             raise ValueError(f"The run in {out} wrote no masks of {name}: let it write soft ones.")
     if not layers:
         raise ValueError(f"{out / RUN_FILE} lists no layers of a run: give the folder of its masks instead.")
-    return list(layers.items())
+    return [(name, GivenMasks(path, are_ours=True)) for name, path in layers.items()]
 
 
 def _made_name(path: Path) -> str:
@@ -202,8 +238,10 @@ def _made_name(path: Path) -> str:
     return name if names_a_layer(name) else folder_names([name], taken=RESERVED_NAMES)[0]
 
 
-def _open_fitting(path: Path, shot: Shot) -> Masks:
-    masks = open_masks(path)
+def _open_fitting(given: GivenMasks, shot: Shot) -> Masks:
+    path, whole = given.path, Box(0, 0, shot.width, shot.height)
+    windows = shot.windows or Windows(whole, whole)
+    masks = open_masks(path, given.channel, windows=windows, are_ours=given.are_ours)
     if (masks.height, masks.width) != (shot.height, shot.width):
         raise ValueError(
             f"The masks in {path} are {masks.width}x{masks.height} and the frames of {shot.name} {shot.width}x"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from rem_engine.media.images import read_image
+from rem_engine.media.mask_pictures import stored_pictures
+from rem_engine.media.matte_values import MatteChoice, StoredPicture, choose_matte
 from rem_engine.media.reading import shot_files
 from rem_engine.pixels import to_uint8
 
@@ -23,9 +27,9 @@ class Folder(VideoSource):
     """A folder of shots, each a folder of its own.
 
     `<shot>/frames/`: PNG, JPEG, TIFF or EXR, numbered; `<shot>/masks/<mask>/`: pictures with the numbers of the frames
-    they belong to, above one half where the thing is; `<shot>/prompts.txt`: lines `<mask>: <sentence>`, where the mask
-    `-` says that the sentence names nothing in the shot. A mask need not cover all frames: a clip of its sentences is
-    made of those it has.
+    they belong to, above one half where the thing is, in their colour or their alpha as `choose_matte` finds it;
+    `<shot>/prompts.txt`: lines `<mask>: <sentence>`, where the mask `-` says that the sentence names nothing in the
+    shot. A mask need not cover all frames: a clip of its sentences is made of those it has.
 
     Args:
         root: the folder.
@@ -44,6 +48,7 @@ class Folder(VideoSource):
         self._root = root
         self._pictures: dict[str, list[Path]] = {}
         self._masks: dict[str, list[Path]] = {}
+        self._choices: dict[str, MatteChoice] = {}
         expressions: list[VideoExpression] = []
         for shot in shots:
             try:
@@ -95,8 +100,17 @@ class Folder(VideoSource):
         return to_uint8(_read(self._frame_file(video, position)))
 
     def _mask(self, expression: VideoExpression, position: int, size: tuple[int, ...]) -> np.ndarray:
-        pixels = _read(self._mask_files(expression, position)[0])
-        return pixels.max(axis=-1) > (127 if pixels.dtype == np.uint8 else 0.5)
+        file = self._masks[expression.video][position]
+        with _as_broken(file):
+            return self._choice(expression.video).read(_stored(file)) > 0.5
+
+    def _choice(self, video: str) -> MatteChoice:
+        """What of a mask's pictures is the matte, found out when it is first read."""
+        if video not in self._choices:
+            files = self._masks[video]
+            with _as_broken(files[0]):
+                self._choices[video] = choose_matte(_stored(file) for file in files)
+        return self._choices[video]
 
 
 def _lines(path: Path) -> list[str]:
@@ -128,9 +142,23 @@ def _by_number(folder: Path) -> dict[int, Path]:
 
 
 def _read(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise BrokenSample(path, "is missing.")
-    try:
+    with _as_broken(path):
         return read_image(path)
+
+
+def _stored(path: Path) -> StoredPicture:
+    with _as_broken(path):
+        return next(stored_pictures((path,)))
+
+
+@contextmanager
+def _as_broken(path: Path) -> Iterator[None]:
+    """Names a file that is missing, or of which something is said."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise BrokenSample(path, "is missing.") from None
+    except BrokenSample:
+        raise
     except ValueError as error:
         raise BrokenSample(path, f"cannot be used: {error}") from error

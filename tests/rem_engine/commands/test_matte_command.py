@@ -115,6 +115,73 @@ def test_the_frames_of_a_matte_video_are_counted_once(
     assert len(counted) == 1
 
 
+def test_a_channel_is_asked_for_behind_a_colon(shot: Path, tmp_path: Path, truth: np.ndarray) -> None:
+    folder = tmp_path / "roto"
+    folder.mkdir()
+    noise = np.random.default_rng(2).integers(0, 65536, (FRAMES, HEIGHT, WIDTH, 3), np.uint16)
+    for number in range(FRAMES):
+        cv2.imwrite(str(folder / f"{number}.png"), np.dstack([noise[number], truth[number]]))  # B, G, R, A
+    masks = ("--masks", f"car={folder}:A", "--masks", f"red={folder}:R")
+    assert main(["matte", str(shot), *masks, "-o", str(tmp_path / "out"), *NEUTRAL]) == 0
+    np.testing.assert_array_equal(alphas(tmp_path / "out"), truth)
+    np.testing.assert_array_equal(alphas(tmp_path / "out", "red"), noise[..., 2])
+    settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
+    assert settings["masks"] == {"car": f"{folder}:A", "red": f"{folder}:R"}
+
+
+def test_masks_whose_colour_and_alpha_vary_are_refused_before_anything_is_written(
+    shot: Path, tmp_path: Path, truth: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "roto"
+    folder.mkdir()
+    for number in range(FRAMES):
+        cv2.imwrite(str(folder / f"{number}.png"), np.dstack([truth[number]] * 3 + [truth[number][:, ::-1]]))
+    arguments = ["matte", str(shot), "--masks", str(folder), "-o", str(tmp_path / "out")]
+    check_refused(arguments, "both the colour and the alpha vary, and either may be the matte", capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_masks_of_0_and_1_are_taken_and_that_is_said(
+    shot: Path, tmp_path: Path, truth: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "car"
+    folder.mkdir()
+    for number in range(FRAMES):
+        cv2.imwrite(str(folder / f"{number}.png"), (truth[number] > 0).astype(np.uint8))
+    assert matte(shot, folder, tmp_path / "out", *NEUTRAL) == 0
+    np.testing.assert_array_equal(alphas(tmp_path / "out"), (truth > 0) * np.uint16(65535))
+    assert "hold only 0 and 1, which are taken for black and white" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "channel"),
+    [
+        ("m", "m", ""),
+        ("m:A", "m", "A"),
+        ("m:luma", "m", "luma"),
+        ("m:smoke.A", "m", "smoke.A"),
+        ("gone:A", "gone", "A"),  # so that what is missing is named as it is
+        ("gone:smoke.A", "gone:smoke.A", ""),
+        ("m.####.exr:smoke.A", "m.####.exr", "smoke.A"),
+        ("with:colon", "with:colon", ""),
+        ("with:colon:A", "with:colon", "A"),
+        ("m:A/x", "m:A/x", ""),
+        (r"C:\masks", r"C:\masks", ""),
+        ("C:masks", "C:masks", ""),
+        (r"C:\masks:A", r"C:\masks", "A"),
+        ("C:A", "C:A", ""),
+    ],
+)
+def test_a_colon_may_belong_to_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, path: str, channel: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("m", "with:colon"):
+        (tmp_path / name).mkdir()
+    (masks,) = find_masks([f"car={text}"]).values()
+    assert (str(masks.path), masks.channel) == (path, channel)
+
+
 def test_a_threshold_makes_a_mask_solid(shot: Path, tmp_path: Path, masks: Path, truth: np.ndarray) -> None:
     assert matte(shot, masks, tmp_path / "out", *NEUTRAL, "--threshold", "0.5", "--knee", "0", "--invert") == 0
     np.testing.assert_array_equal(alphas(tmp_path / "out"), np.where(truth / 65535 > 0.5, 0, 65535))

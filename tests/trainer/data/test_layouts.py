@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.trainer.miniatures import (
     COLOURS,
+    HEIGHT,
+    WIDTH,
     write_folder,
     write_mevis,
     write_ref_davis17,
     write_ref_ytvos,
     write_refcoco,
 )
+from trainer.data.check import check_dataset
 from trainer.data.folder import Folder
 from trainer.data.mevis import Mevis
 from trainer.data.ref_davis17 import RefDavis17
@@ -24,6 +29,7 @@ from trainer.data.refcoco import RefCoco
 from trainer.data.sample import Sample, Source
 from trainer.data.synth import Synth
 from trainer.data.video import sample_frames
+from trainer.settings import SourceSettings
 from trainer.synth.backgrounds import procedural
 from trainer.synth.write import read_split, write_split
 
@@ -129,8 +135,6 @@ def test_refcoco_polygons_and_run_lengths(tmp_path: Path, name: str) -> None:
 
 
 def test_grey_photographs_are_read_as_rgb(tmp_path: Path) -> None:
-    from PIL import Image
-
     name = next(iter(write_refcoco(tmp_path)))
     with Image.open(tmp_path / "train2014" / name) as image:
         grey = image.convert("L")
@@ -150,6 +154,44 @@ def test_own_footage(tmp_path: Path) -> None:
     assert_masks_lie_on(blue, 2)
     assert not read(source, "the green star", 6).masks.any()
     assert any(path.name == "prompts.txt" for path in source.files(0))
+
+
+@pytest.mark.parametrize("kind", ["alpha, white", "alpha, grey", "0 and 1", "16 bits", "colour, opaque"])
+def test_masks_of_own_footage_are_read_where_their_matte_is(tmp_path: Path, kind: str) -> None:
+    truth = write_folder(tmp_path)["red"]
+    for mask, file in zip(truth, sorted((tmp_path / "sh010/masks/red").iterdir())):
+        solid = mask.astype(np.uint8) * 255
+        pictures = {
+            "alpha, white": np.dstack([solid * 0 + 255] * 3 + [solid]),
+            "alpha, grey": np.dstack([solid * 0 + 90, solid]),
+            "0 and 1": solid // 255,
+            "16 bits": mask.astype(np.uint16) * 65535,
+            "colour, opaque": np.dstack([solid] * 3 + [solid * 0 + 255]),
+        }
+        Image.fromarray(pictures[kind]).save(file)
+    for source in (Folder(tmp_path), pickle.loads(pickle.dumps(Folder(tmp_path)))):
+        np.testing.assert_array_equal(read(source, "Red square moving right", 6).masks, truth)
+        source.check(1)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda mask, noise: np.dstack([noise, mask * 255]), "both the colour and the alpha vary"),
+        (lambda mask, noise: mask * 2, "hold the values 0, 2 of 0 to 255, which are numbers of objects"),
+        (lambda mask, noise: noise, "is a picture in colour and no mask"),
+    ],
+)
+def test_pictures_that_are_no_masks_are_found_by_a_check(
+    tmp_path: Path, make: Callable[[np.ndarray, np.ndarray], np.ndarray], said: str
+) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    truth = write_folder(tmp_path)["red"].astype(np.uint8)
+    for mask, file in zip(truth, sorted((tmp_path / "sh010/masks/red").iterdir())):
+        Image.fromarray(make(mask, noise)).save(file)
+    report = check_dataset(SourceSettings(kind="folder", root=tmp_path))
+    assert report.unusable == 2
+    assert [said in broken.what for broken in report.broken] == [True]
 
 
 def test_own_footage_in_linear_exr(tmp_path: Path) -> None:
