@@ -1,11 +1,15 @@
-"""Files that others made: that they are files at all, and that a system's refusal is not taken for damage."""
+"""Files that others made: that they are files at all, that a system's refusal is not taken for damage, and JSON."""
 
 from __future__ import annotations
 
+import errno
+import json
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .memory import is_out_of_memory
 
@@ -15,6 +19,11 @@ _OTHERS = (
     (stat.S_ISCHR, "device"),
     (stat.S_ISBLK, "device"),
 )
+
+# What a system says of a place that no file has, as where a damaged length or offset leads to.
+_OF_DAMAGE = (errno.EINVAL, errno.EOVERFLOW, errno.ERANGE)
+
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # perhaps: whole ones beyond the first 65,536 are two such
 
 
 def check_is_file(path: Path) -> None:
@@ -33,20 +42,59 @@ def check_is_file(path: Path) -> None:
 
 
 @contextmanager
-def told_as_damage(sentence: str) -> Iterator[None]:
+def told_as_damage(sentence: str, but: type[Exception] | tuple[()] = ()) -> Iterator[None]:
     """Within `with`, whatever a library makes of a damaged file gets one sentence.
 
     Decoders raise whatever the damage brings about: Pillow SyntaxError for broken PNG chunks, others struct.error,
     zlib.error, KeyError, ... What the system refuses (no permission, a failing disk) and full memory are no damage, and
-    pass as they are. Work of our own, which has its own sentences, stands outside.
+    pass as they are. Work of our own, which has its own sentences, stands outside, or raises what `but` names.
 
     Raises:
         ValueError: the sentence, in place of any other exception.
     """
     try:
         yield
+    except but:
+        raise
     except Exception as error:
         # Libraries raise OSError for damage too, then without the system's number.
-        if is_out_of_memory(error) or (isinstance(error, OSError) and error.errno is not None):
+        refused = isinstance(error, OSError) and error.errno is not None and error.errno not in _OF_DAMAGE
+        if is_out_of_memory(error) or refused:
             raise
         raise ValueError(sentence) from error
+
+
+class NotJson(ValueError):
+    """A file that is no JSON; its message is the reason alone, such as "line 3, column 9 is not JSON (...)"."""
+
+
+def load_json(path: Path, limit: int | None = None) -> Any:
+    """What a JSON file holds.
+
+    Args:
+        path: of the file.
+        limit: bytes that it may have.
+
+    Raises:
+        NotJson: it holds something else.
+        OSError: it cannot be read.
+    """
+    check_is_file(path)
+    if limit is not None and path.stat().st_size > limit:
+        raise NotJson(f"it is longer than {limit / 1e6:.0f} MB")
+    try:
+        text = path.read_text("utf-8")
+        content = json.loads(text)
+        if _HALF_CHARACTER.search(text):
+            json.dumps(content, ensure_ascii=False).encode()
+        return content
+    except json.JSONDecodeError as error:
+        raise NotJson(f"line {error.lineno}, column {error.colno} is not JSON ({error.msg})") from error
+    except UnicodeDecodeError as error:
+        raise NotJson(f"byte {error.start} is not UTF-8") from error
+    except UnicodeEncodeError as error:
+        raise NotJson("a text in it holds half a character") from error
+    except RecursionError as error:
+        raise NotJson("it holds lists within lists without end") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise NotJson("it holds a number that is none") from error

@@ -289,7 +289,7 @@ def load_settings(preset_or_yaml: str | Path, overrides: Mapping[str, Any] | Non
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except _NOT_YAML as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{path} is not valid YAML ({' '.join(str(error).split())}); mend it.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no settings; names and values are expected, as in trainer/presets.")
     for name, value in (overrides or {}).items():

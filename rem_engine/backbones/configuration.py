@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from ..input_files import NotJson, load_json
 from .base import LARGEST_SIDE, LONGEST_WINDOW, Family
 
 _ADVICE = "download it again, or take the file of the model's own release"
@@ -32,11 +33,9 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: no JSON object, or one that asks for code of its own.
     """
     try:
-        if path.stat().st_size > _FILE_LIMIT:
-            raise ValueError(f"it is longer than {_FILE_LIMIT / 1e6:.0f} MB")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); {_ADVICE}.") from error
+        content = load_json(path, _FILE_LIMIT)
+    except NotJson as error:
+        raise ValueError(f"{path} cannot be read: {error}; {_ADVICE}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object, as a configuration is; {_ADVICE}.")
     if "auto_map" in content:

@@ -24,6 +24,12 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _log = logging.getLogger(__name__)
 
 
+def in_one_line(sentence: str) -> str:
+    """A sentence with everything that names out of files may bring along (ends of lines, control characters, halves of
+    characters) written as Python writes it."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in sentence)
+
+
 @dataclass(frozen=True)
 class CommandLine:
     """A command line of this project.
@@ -73,7 +79,7 @@ class CommandLine:
                 )
 
             def error(self, message: str) -> NoReturn:
-                self.exit(EXIT_ERROR, f"error: {message} (see {self.prog} --help)\n")
+                self.exit(EXIT_ERROR, f"{in_one_line(f'error: {message} (see {self.prog} --help)')}\n")
 
             def format_help(self) -> str:
                 return line.as_called(super().format_help())
@@ -113,7 +119,7 @@ class CommandLine:
             except Exception as error:
                 sentence, code = self._sentence(error, options.operation)
                 _log.debug("failed", exc_info=True)
-            end(self.as_called(sentence))
+            end(in_one_line(self.as_called(sentence)))
             return code
 
     def _sentence(self, error: Exception, operation: str) -> tuple[str, int]:

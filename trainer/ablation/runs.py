@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.process import BaseProcess
@@ -19,6 +19,7 @@ from rem_engine.backbones.load import MINI_FOLDER
 from rem_engine.progress import SILENT, Progress
 from rem_engine.whole_files import written_whole
 
+from ..run.records import read_record
 from ..run.run_folder import read_settings
 from ..run.stop_request import StopRequest
 from ..settings import load_settings
@@ -83,6 +84,18 @@ class Ablation:
 
 
 @dataclass(frozen=True)
+class _Result:
+    """What a run's result says; see `train_and_score`."""
+
+    variant: str
+    seed: int
+    steps: int | None
+    train_seconds: float
+    score_seconds: float
+    scores: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
 class AblationRun:
     """One variant with one seed."""
 
@@ -111,7 +124,7 @@ class AblationRun:
             raise ValueError(
                 f"{self.folder} holds a result of other settings than these; name another --out, or remove it."
             )
-        return json.loads(path.read_text(encoding="utf-8"))
+        return asdict(read_record(path, _Result, "remove it, and the run is scored anew"))
 
 
 def ablate(ablation: Ablation, progress: Progress = SILENT) -> list[dict[str, Any]]:
@@ -246,13 +259,14 @@ def _render(ablation: Ablation, split: str) -> None:
     Raises:
         ValueError: another number of shots stands there.
     """
+    from ..data.files import field
     from ..mini.pool import mixed_plates
     from ..synth.write import Split, write_split
 
     count = ablation.train_shots if split == "train" else ablation.scored_shots
     folder = Split(ablation.out / "data" / split)
     if folder.details.is_file():
-        found = len(json.loads(folder.details.read_text(encoding="utf-8"))["videos"])
+        found = len(field(folder.details, folder.read_details(), "videos", dict, "the file"))
         if found != count:
             raise ValueError(f"{folder.root} holds {found} shots and {count} are wanted; name another --out.")
         return

@@ -12,7 +12,7 @@ import numpy as np
 from rem_engine.media.images import image_size
 
 from ..data.coco import decode_mask
-from ..data.files import field, quoted, read_json, texts
+from ..data.files import check_place, field, quoted, read_json, texts
 from ..data.sample import BrokenSample
 from .benchmark import Benchmark
 from .video import Query, Truth, Video
@@ -64,10 +64,12 @@ class BurstBenchmark(Benchmark):
             content = read_json(listing)
             for category in field(listing, content, "categories", list, "the file"):
                 number = field(listing, category, "id", int, "a category")
-                self._classes[number] = field(listing, category, "name", str, f"category {number}")
+                named = field(listing, category, "name", str, f"category {number}")
+                self._classes[number] = check_place(listing, named, f"category {number}")
             for entry in field(listing, content, "sequences", list, "the file"):
                 dataset = field(listing, entry, "dataset", str, "a sequence")
                 name = f"{dataset}/{field(listing, entry, 'seq_name', str, 'a sequence')}"
+                check_place(listing, name, "a sequence")
                 self._sequences[name] = _Sequence(listing, root / "frames" / listing.parent.name / name, entry)
         shown = root / "input_frame_paths.json"
         self._shown_file, self._shown = shown, read_json(shown) if shown.is_file() else {}
@@ -84,6 +86,8 @@ class BurstBenchmark(Benchmark):
         shown = texts(self._shown_file, self._shown, key, "the file") if key in self._shown else []
         frames = shown or self._texts(name, "all_image_paths")
         stems = [PurePosixPath(path).stem for path in frames]
+        for path in frames:
+            check_place(sequence.listing, path, name)
         unseen = sorted(annotated.difference(stems))
         if unseen:
             raise BrokenSample(sequence.listing, f"{name} is annotated at {unseen[0]}, which is none of its frames.")

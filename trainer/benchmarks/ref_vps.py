@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rem_engine.media.reading import shot_files
 
-from ..data.files import read_ids, read_json
+from ..data.files import check_place, read_ids, read_json
 from ..data.sample import BrokenSample
 from .benchmark import Benchmark
 from .video import Query, Truth, Video
@@ -46,6 +46,7 @@ class RefVpsBenchmark(Benchmark):
         text = self._expressions[name]
         if not isinstance(text, str) or not text.strip():
             raise BrokenSample(self._listing, f"has no sentence for {name}.")
+        check_place(self._listing, name, "a clip")
         folder = self._root / "frames" / name
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} does not exist; expressions.json names the clip {name}.")

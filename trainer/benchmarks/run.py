@@ -14,6 +14,7 @@ from rem_engine.media.writing import write_bytes
 from rem_engine.progress import SILENT, Progress, counted
 from rem_engine.whole_files import written_whole
 
+from ..run.records import read_record
 from .benchmark import Benchmark
 from .names import open_benchmark
 from .video import SequenceScores
@@ -139,7 +140,7 @@ def _claim_folder(run: BenchmarkRun) -> None:
         raise ValueError(f"{run.out / PREDICTIONS} was not made by this command; name another folder as --out.")
     if not run.resume:
         raise ValueError(f"{run.out} holds predictions already; go on with them by --resume, or name another --out.")
-    earlier = json.loads(path.read_text(encoding="utf-8"))
+    earlier = read_record(path, dict[str, Any], "name another --out")
     for name, value in settings.items():
         if earlier.get(name) != value:
             raise ValueError(

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
+from rem_engine.commands.command_line import in_one_line
+
 from ..data.kinds import DatasetKind
 
 
@@ -38,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     with progress_bar() as bar:
         report = check_dataset(settings, bar)
     for broken in report.broken:
-        print(broken)
+        print(in_one_line(str(broken)))
     print(f"{report.name}: {report.sentences} sentences, {report.sentences - report.unusable} fit to train on")
     if report.broken:
         raise ValueError(

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from rem_engine.backbones.base import fit_text_rows
 from rem_engine.checkpoints.safetensors_file import read_index, read_metadata
+from rem_engine.input_files import told_as_damage
 from rem_engine.progress import SILENT, Progress, counted
 from rem_engine.whole_files import written_whole
 
@@ -95,15 +96,16 @@ class TextCache:
         """Sentences -> float32 [B,77,D].
 
         Raises:
-            KeyError: one that was not known when the cache was made.
+            ValueError: the cache is damaged, or does not know one.
         """
         return torch.stack([self._row(value_hash(text)) for text in texts])
 
     def _row(self, name: str) -> Tensor:
         path = _shard(self._folder, _place(name, self._shards))
-        if self._width is None:
-            self._width = int(read_metadata(path)["width"])
-        return fit_text_rows(read_index(path)[name].read(), self._width)
+        with told_as_damage(_damaged(path)):
+            if self._width is None:
+                self._width = int(read_metadata(path)["width"])
+            return fit_text_rows(read_index(path)[name].read(), self._width)
 
 
 class CachedSource(Wrapping):
@@ -112,26 +114,31 @@ class CachedSource(Wrapping):
     Args:
         source: what was encoded.
         folder: of the shards.
+        shape: [C,t,h,w] of its latents.
     """
 
-    def __init__(self, source: Source[Sample], folder: Path) -> None:
+    def __init__(self, source: Source[Sample], folder: Path, shape: tuple[int, ...]) -> None:
         super().__init__(source)
-        self._folder = folder
+        self._folder, self._shape = folder, shape
 
     def read(self, index: int, frames: int, rng: np.random.Generator) -> EncodedSample:
         """See `Source.read`.
 
         Raises:
             BrokenSample: it was broken when the cache was made.
+            ValueError: the cache is damaged.
         """
         number, place = divmod(index, _SAMPLES_PER_SHARD)
         path = _shard(self._folder, number)
-        entry = json.loads(read_metadata(path)["samples"])[place]
-        if "broken" in entry:
-            raise BrokenSample(Path(entry["path"]), entry["broken"])
-        stored = read_index(path)
-        video, mask, bits = (stored[entry[part]].read() for part in ("video", "mask", "bits"))
-        return EncodedSample(video, mask, _unpacked(bits, entry["shape"]), self.text(index))
+        with told_as_damage(_damaged(path), but=BrokenSample):
+            entry = json.loads(read_metadata(path)["samples"])[place]
+            if "broken" in entry:
+                raise BrokenSample(Path(entry["path"]), entry["broken"])
+            stored = read_index(path)
+            video, mask, bits = (stored[entry[part]].read() for part in ("video", "mask", "bits"))
+            if not video.shape == mask.shape == self._shape or not video.dtype == mask.dtype == torch.float32:
+                raise ValueError("no latents of this source")
+            return EncodedSample(video, mask, _unpacked(bits, entry["shape"]), self.text(index))
 
 
 def cache_texts(
@@ -156,7 +163,7 @@ def cache_texts(
     members: list[list[str]] = [[] for _ in range(shards)]
     for name in by_name:
         members[_place(name, shards)].append(name)
-    missing = [number for number in (share or Share()).of(shards) if not _shard(place, number).is_file()]
+    missing = [number for number in (share or Share()).of(shards) if _said_of(_shard(place, number)) is None]
     if missing:
         progress.say("encoding texts")
     for number in counted(missing, "shards", progress):
@@ -177,7 +184,8 @@ def cache_latents(
 ) -> ReadyToTrain:
     """Encode those parts of a source that are always the same, as far as `folder` does not hold them yet.
 
-    A shard of which a file has changed since is made anew, the others are kept, as is what an interrupted call wrote.
+    A shard that is damaged, or of which a file has changed since, is made anew, the others are kept, as is what an
+    interrupted call wrote.
 
     Args:
         folder: of the caches; each has its own folder there, named by what it was made from.
@@ -204,7 +212,8 @@ def cache_latents(
             made_from = [*encoder, settings.model_dump(mode="json", exclude={"weight"})]
             place = folder / f"latents-{value_hash(made_from)[:16]}"
             _encode_samples(place, trainable, part, data, size, share or Share(), progress)
-            parts.append(CachedSource(part, place))
+            shape = trainable.backbone.family.latent_shape(data.frames, *size)
+            parts.append(CachedSource(part, place, shape))
         else:
             parts.append(part)
     return Joined(parts, source.weights)
@@ -241,7 +250,8 @@ def _encode_samples(
     stale = []
     for number in share.of(-(-len(source) // _SAMPLES_PER_SHARD)):
         path = _shard(folder, number)
-        if not path.is_file() or read_metadata(path).get("files") != _files_of(source, number):
+        said = _said_of(path)
+        if said is None or said.get("files") != _files_of(source, number):
             stale.append(number)
     if stale:
         progress.say(f"encoding {source.name}")
@@ -286,6 +296,18 @@ def _place(name: str, shards: int) -> int:
 
 def _shard(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.safetensors"
+
+
+def _said_of(path: Path) -> dict[str, str] | None:
+    """What a shard says of itself; None where it is to be made: it is not there, or is damaged."""
+    try:
+        return read_metadata(path) if path.is_file() and read_index(path) is not None else None
+    except ValueError:
+        return None
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged: remove it, and it is made anew."
 
 
 def _stored(latents: Tensor) -> Tensor:

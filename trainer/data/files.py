@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rem_engine.input_files import NotJson, load_json
 from rem_engine.media.foreign import check_form, read_head
+from rem_engine.names import names_a_file
 
 from .sample import BrokenSample
 
@@ -30,20 +32,13 @@ def read_json(path: Path) -> Any:
         advice = "check the dataset's root and split" if archive is None else f"{archive} is there, unpack it"
         raise FileNotFoundError(f"{path} does not exist; {advice}.")
     try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except json.JSONDecodeError as error:
-        raise BrokenSample(
-            path, f"line {error.lineno}, column {error.colno} is not JSON ({error.msg}); get the file again."
-        ) from error
-    except UnicodeDecodeError as error:
+        return load_json(path)
+    except NotJson as error:
         with open(path, "rb") as file:
             head = file.read(8)
         if head.startswith(_PACKED):
             raise BrokenSample(path, "is packed, which is not supported; unpack it.") from None
-        raise BrokenSample(path, f"byte {error.start} is not UTF-8; get the file again.") from error
-    except (RecursionError, ValueError) as error:  # nested without end; a number of thousands of digits
-        raise BrokenSample(path, "holds nothing that an annotation would; get the file again.") from error
+        raise BrokenSample(path, f"{error}; get the file again.") from error
 
 
 def archive_of(path: Path) -> Path | None:
@@ -93,6 +88,17 @@ def texts(path: Path, entry: Any, name: str, where: str) -> list[str]:
         if not isinstance(value, str) or not value:
             raise BrokenSample(path, f"{name!r} of {where} holds {quoted(value)}, where texts are expected.")
     return found
+
+
+def check_place(path: Path, place: str, where: str) -> str:
+    """A name that a listing gives a file or folder, or a path below one, once it leads nowhere else.
+
+    Raises:
+        BrokenSample: it does.
+    """
+    if not all(map(names_a_file, place.split("/"))):
+        raise BrokenSample(path, f"{where} has {place[:60]!r} for a name, which no file of a dataset can have.")
+    return place
 
 
 def quoted(value: Any) -> str:

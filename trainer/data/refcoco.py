@@ -9,7 +9,7 @@ import numpy as np
 
 from .broken import OnBroken, refuse
 from .coco import decode_mask
-from .files import field, read_frame, read_json
+from .files import check_place, field, read_frame, read_json
 from .packed import PackedRecords
 from .sample import BrokenSample, Sample
 
@@ -99,7 +99,7 @@ def _records(listing: Path, on_broken: OnBroken) -> list[dict[str, Any]]:
             where = f"the image entry {number}"
             record = {"id": number, "segmentations": segmentations.get(number, [])}
             record["caption"] = field(listing, image, "caption", str, where)
-            record["file_name"] = field(listing, image, "file_name", str, where)
+            record["file_name"] = check_place(listing, field(listing, image, "file_name", str, where), where)
             record["height"] = field(listing, image, "height", int, where)
             record["width"] = field(listing, image, "width", int, where)
             if not record["caption"].strip():

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..synth.write import Split
+from ..synth.write import Split, read_expressions
 from .broken import OnBroken, refuse
-from .files import field, read_matte
+from .files import check_place, field, read_matte
 from .sample import BrokenSample
 from .video import VideoExpression, VideoSource
 
@@ -33,16 +33,12 @@ class Synth(VideoSource):
         expressions, frames = [], {}
         for video, entry in field(listing, details, "videos", dict, "the file").items():
             try:
+                check_place(listing, video, "a video")
                 frames[video] = self._names(video)
-                where = f"the video {video}"
-                for spoken in field(listing, entry, "expressions", list, where):
-                    text = field(listing, spoken, "text", str, f"an expression of {where}")
-                    target = field(listing, spoken, "target", (int, list, type(None)), f"an expression of {where}")
-                    named = [target] if isinstance(target, int) else target
-                    if named is not None and not (named and all(isinstance(each, int) for each in named)):
-                        raise BrokenSample(listing, f"'target' of {text!r} of {where} lists no things.")
-                    ids = None if named is None else tuple(each + 1 for each in named)
-                    expressions.append(VideoExpression(video, text, ids))
+                expressions += [
+                    VideoExpression(video, spoken.text, tuple(each + 1 for each in spoken.targets) or None)
+                    for spoken in read_expressions(listing, video, entry)
+                ]
             except BrokenSample as broken:
                 on_broken(broken)
         super().__init__(f"synthetic shots ({root.name})", expressions, frames, listing)

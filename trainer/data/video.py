@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .broken import OnBroken
-from .files import field, read_frame, read_json, texts
+from .files import check_place, field, read_frame, read_json, texts
 from .sample import BrokenSample, Sample
 
 
@@ -180,7 +180,10 @@ def read_videos(path: Path, on_broken: OnBroken) -> list[tuple[str, tuple[str, .
             frames = tuple(sorted(texts(path, entry, "frames", where)))
             if not frames:
                 raise BrokenSample(path, f"{where} has no frames.")
-            videos.append((video, frames, field(path, entry, "expressions", dict, where)))
+            expressions = field(path, entry, "expressions", dict, where)
+            for name in (video, *frames, *expressions):
+                check_place(path, name, where)
+            videos.append((video, frames, expressions))
         except BrokenSample as broken:
             on_broken(broken)
     return videos

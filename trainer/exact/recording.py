@@ -9,7 +9,6 @@ weights; and beside them what all steps share (`optimizer`, `prompts`, ...).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from einops import rearrange
 from torch import Tensor
 
 from rem_engine.checkpoints import read_state_dict
+from rem_engine.input_files import NotJson, load_json
 
 _FRAMES = ("pixels", "frames_u8")
 _KINDS = ("image", "video")
@@ -104,9 +104,9 @@ def read_recording(folder: Path) -> list[RecordedRun]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no expected.json; a recorded step has one beside tensors.safetensors.")
     try:
-        shared = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+        shared = load_json(path)
+    except NotJson as error:
+        raise ValueError(f"{path} cannot be read: {error}; record the steps again.") from error
     tensors = read_state_dict(folder / "tensors.safetensors")
     runs = [
         RecordedRun(name, _steps(name, entries, shared, tensors, path), shared)

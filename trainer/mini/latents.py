@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from rem_engine.backbones.base import WAN, Network
 from rem_engine.backbones.vae import OnePassVAE
+from rem_engine.input_files import told_as_damage
 from rem_engine.progress import SILENT, Progress
 from rem_engine.whole_files import written_whole
 
 from ..data.fingerprint import ENCODING_PARTS, module_hash
+from ..run.records import read_record
 from .pool import Pool
 from .vae import latent_statistics, mask_tensor, video_tensor
 
 BATCH = 8
 """Shots encoded at a time, and between two notes of how far an encoding has come."""
+
+
+@dataclass(frozen=True)
+class _Noted:
+    """How many shots were encoded, and by which VAE."""
+
+    vae: str
+    shots: Annotated[int, Field(ge=0)]
 
 
 class Latents:
@@ -35,8 +48,9 @@ class Latents:
     """
 
     def __init__(self, folder: Path, pool: Pool) -> None:
-        self.videos = np.load(folder / "videos.npy", mmap_mode="r")
-        self.masks = np.load(folder / "masks.npy", mmap_mode="r")
+        with told_as_damage(f"The latents in {folder} are damaged: remove that folder, and all is encoded anew."):
+            self.videos = np.load(folder / "videos.npy", mmap_mode="r", allow_pickle=False)
+            self.masks = np.load(folder / "masks.npy", mmap_mode="r", allow_pickle=False)
         self._first = _first_rows(pool)
 
     def row(self, index: int, target: int | None) -> int:
@@ -62,8 +76,8 @@ def encode_pool(pool: Pool, vae: Network, folder: Path, progress: Progress = SIL
     """
     folder.mkdir(parents=True, exist_ok=True)
     note, fingerprint = folder / "encoded.json", vae_fingerprint(vae)
-    noted = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
-    done = noted["shots"] if noted.get("vae") == fingerprint else 0
+    noted = read_record(note, _Noted, f"remove {folder}, and all is encoded anew") if note.exists() else _Noted("", 0)
+    done = noted.shots if noted.vae == fingerprint else 0
     count, frames, height, width = pool.frames.shape[:4]
     if done == count:
         return Latents(folder, pool)
@@ -93,6 +107,6 @@ def encode_pool(pool: Pool, vae: Network, folder: Path, progress: Progress = SIL
         videos.flush()
         masks.flush()
         with written_whole(note) as partial:
-            partial.write_text(json.dumps({"vae": fingerprint, "shots": stop}), encoding="utf-8")
+            partial.write_text(json.dumps(asdict(_Noted(fingerprint, stop))), encoding="utf-8")
         progress.update("clips", stop, count)
     return Latents(folder, pool)

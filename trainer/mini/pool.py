@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from rem_engine.input_files import load_json, told_as_damage
 from rem_engine.pixels import to_uint8
 from rem_engine.progress import SILENT, Progress
 from rem_engine.whole_files import written_whole
@@ -44,10 +45,10 @@ class Pool:
 
     def __init__(self, folder: Path, world: World) -> None:
         self.world = world
-        self.frames = np.load(folder / "frames.npy", mmap_mode="r")
-        self.mattes = np.load(folder / "mattes.npy", mmap_mode="r")
-        with open(folder / "things.json", encoding="utf-8") as file:
-            self.things = [[world.thing(entry) for entry in shot] for shot in json.load(file)]
+        with told_as_damage(f"The shots in {folder} are damaged: remove that folder, and they are rendered anew."):
+            self.frames = np.load(folder / "frames.npy", mmap_mode="r", allow_pickle=False)
+            self.mattes = np.load(folder / "mattes.npy", mmap_mode="r", allow_pickle=False)
+            self.things = [[world.thing(entry) for entry in shot] for shot in load_json(folder / "things.json")]
         self.targets = [world.targets(things) for things in self.things]
 
     def __len__(self) -> int:

@@ -6,10 +6,12 @@ import copy
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rem_engine.progress import SILENT, Progress
 from rem_engine.whole_files import written_whole
 
+from ..run.records import read_record
 from ..synth.backgrounds import RealClips
 from ..synth.worlds import PLAIN, WORLDS
 from .denoiser import Texts, fine_tune, new_transformer, pretrain
@@ -76,7 +78,9 @@ def _same_settings(work: Path, settings: MiniSettings) -> None:
     work.mkdir(parents=True, exist_ok=True)
     path = work / "settings.json"
     # a folder that names no world was begun before there were two
-    begun = {"world": PLAIN, **json.loads(path.read_text(encoding="utf-8"))} if path.exists() else asdict(settings)
+    begun = asdict(settings)
+    if path.exists():
+        begun = {"world": PLAIN, **read_record(path, dict[str, Any], "remove the folder to start anew")}
     if begun | {"rem_steps": settings.rem_steps} != asdict(settings):
         raise ValueError(
             f"{work} holds a training with other settings; use another folder, or remove it to start anew."

@@ -7,14 +7,17 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from pydantic import Field, FiniteFloat
 from safetensors.torch import save_file
 
 from rem_engine.checkpoints import check, read_state_dict
+from rem_engine.input_files import told_as_damage
 from rem_engine.whole_files import meant_for, remove_leftovers, sync_folder, sync_tree, temporary_name
 
 from .average import Average, trainable_parameters
+from .records import read_record
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -25,6 +28,11 @@ DENOISER_FILE = "denoiser.safetensors"
 AVERAGE_FILE = "average.safetensors"
 """The moving average of the trained weights, where one is kept."""
 _PROGRESS_FILE = "progress.json"
+_GO_BACK = "remove that checkpoint's folder, and the run goes on from the one before"
+
+
+class _UnfitError(ValueError):
+    """Weights that are not the run's: told as such, where the rest of a checkpoint is told as damage."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +45,9 @@ class TrainingProgress:
         seconds: trained for, without loading and evaluating.
     """
 
-    step: int
-    score: float | None = None
-    seconds: float = 0.0
+    step: Annotated[int, Field(ge=0)]
+    score: FiniteFloat | None = None
+    seconds: Annotated[FiniteFloat, Field(ge=0)] = 0.0
 
 
 class Checkpoints:
@@ -99,9 +107,10 @@ class Checkpoints:
         """Give the accelerator's model and optimizer, and the average, the state of a checkpoint; every process calls.
 
         Raises:
-            ValueError: weights other than those that are trained.
+            ValueError: weights other than those that are trained, or damage.
         """
-        accelerator.load_state(path)
+        with told_as_damage(f"{path} is damaged: {_GO_BACK}.", but=_UnfitError):
+            accelerator.load_state(path)
         if average is not None:
             read_into(average.values, path / AVERAGE_FILE)
         return read_progress(path)
@@ -123,8 +132,12 @@ class Checkpoints:
 
 
 def read_progress(path: Path) -> TrainingProgress:
-    """How far the run was when a checkpoint was written."""
-    return TrainingProgress(**json.loads((path / _PROGRESS_FILE).read_text(encoding="utf-8")))
+    """How far the run was when a checkpoint was written.
+
+    Raises:
+        ValueError: the checkpoint is damaged.
+    """
+    return read_record(path / _PROGRESS_FILE, TrainingProgress, _GO_BACK)
 
 
 def read_into(parameters: Mapping[str, Tensor], file: Path) -> None:
@@ -157,7 +170,10 @@ def save_trainable_weights_only(accelerator: Accelerator) -> None:
     def load(models: list[nn.Module], folder: str) -> None:
         if not models:
             return
-        read_into(trainable_parameters(accelerator.unwrap_model(models.pop())), Path(folder) / DENOISER_FILE)
+        try:
+            read_into(trainable_parameters(accelerator.unwrap_model(models.pop())), Path(folder) / DENOISER_FILE)
+        except ValueError as error:
+            raise _UnfitError(str(error)) from error
 
     accelerator.register_save_state_pre_hook(save)
     accelerator.register_load_state_pre_hook(load)

@@ -6,11 +6,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, Field
 
 from rem_engine.whole_files import written_whole
 
 from ..settings import TrainSettings, dump_settings, load_settings
+from .records import read_record
 
 SETTINGS_FILE = "settings.yaml"
 """The settings of a run, in the form of a preset."""
@@ -28,12 +31,13 @@ class Start:
     Attributes:
         model: folder of the base model.
         checkpoint: weights laid over it, or None.
-        world_size: processes that share a step; their batches together are the global batch.
+        world_size: processes that share a step; their batches together are the global batch. (Older runs call it
+            processes.)
     """
 
     model: str
     checkpoint: str | None
-    world_size: int
+    world_size: Annotated[int, Field(ge=1, validation_alias=AliasChoices("world_size", "processes"))]
 
 
 def claim_run_folder(folder: Path, start: Start, settings: TrainSettings, resume: bool) -> None:
@@ -71,14 +75,12 @@ def read_start(folder: Path) -> Start:
 
     Raises:
         FileNotFoundError: the folder holds no run.
+        ValueError: it is damaged.
     """
     path = folder / START_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no run of `python -m trainer train`; name the folder given as --out.")
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if "processes" in content:  # what older runs call it
-        content["world_size"] = content.pop("processes")
-    return Start(**content)
+    return read_record(path, Start, "name another folder, or move it away to begin anew")
 
 
 def read_settings(folder: Path) -> TrainSettings:

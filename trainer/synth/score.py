@@ -12,6 +12,7 @@ from rem_engine import Segmenter
 from rem_engine.media import open_shot
 from rem_engine.metrics import region_similarity
 
+from ..data.sample import BrokenSample
 from .scene import Thing
 from .write import Entry, Split, read_split
 
@@ -48,6 +49,8 @@ def score(segmenter: Segmenter, root: Path, threshold: float = 0.5) -> dict[str,
     for entry in tqdm(entries, desc="scoring"):
         with open_shot(split.frames(entry.video)) as shot:
             result = segmenter.segment(shot, [e.text for e in entry.expressions])
+        if result.soft.shape[1:] != entry.ids.shape:
+            raise BrokenSample(split.annotations(entry.video), "does not fit the frames; render the folder anew.")
         for expression, soft in zip(entry.expressions, result.soft.numpy()):
             masks, targets = soft > threshold, expression.targets
             if not targets:

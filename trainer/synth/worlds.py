@@ -38,10 +38,15 @@ class World:
     describe_absent: Callable[[np.random.Generator, list[Any]], str]
     caption: Callable[[np.random.Generator, list[Any]], str]
 
-    def thing(self, entry: dict[str, Any]) -> Thing:
-        """A thing from its fields as JSON gives them back."""
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in entry.items()}
-        return self.thing_type(**values)
+    def thing(self, entry: Any) -> Thing:
+        """A thing from its fields as JSON gives them back.
+
+        Raises:
+            ValueError: they are not a thing's.
+        """
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(self.thing_type).validate_python(entry)
 
 
 def _plain_shot(rng: np.random.Generator, plates: Plates, frames: int, height: int, width: int) -> RenderedShot:

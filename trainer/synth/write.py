@@ -15,9 +15,10 @@ from rem_engine.memory import check_fits
 from rem_engine.pixels import to_uint8
 from rem_engine.whole_files import scratch_folder
 
-from ..data.files import field, read_ids, read_json
+from ..data.files import check_place, field, read_ids, read_json
+from ..data.sample import BrokenSample
 from .scene import Expression, Plates, RenderedShot, Thing
-from .worlds import PLAIN, WORLDS
+from .worlds import PLAIN, WORLDS, World
 
 JPEG_QUALITY = 97
 
@@ -183,15 +184,43 @@ def read_split(root: Path) -> Iterator[Entry]:
     split = Split(root)
     details = split.read_details()
     videos = field(split.details, details, "videos", dict, "the file")
-    world = WORLDS[details.get("world", PLAIN)]
+    name = details.get("world", PLAIN)
+    if not isinstance(name, str) or name not in WORLDS:
+        raise BrokenSample(split.details, f"is of the world {name!r:.60}; {' or '.join(WORLDS)} is expected.")
     for video, entry in videos.items():
+        expressions = read_expressions(split.details, video, entry)
+        things = _things(split.details, video, entry, WORLDS[name])
         paths = sorted(split.annotations(video).glob("*.png"))
         if not paths:
             raise FileNotFoundError(f"{split.annotations(video)} holds no annotation; render the folder anew.")
-        ids = np.stack([read_ids(path) for path in paths])
-        things = [world.thing(thing) for thing in entry["things"]]
-        yield Entry(video, things, [_expression(**each) for each in entry["expressions"]], ids)
+        ids = [read_ids(path) for path in paths]
+        if len({id_map.shape for id_map in ids}) > 1:
+            raise BrokenSample(split.annotations(video), "holds annotations of several sizes; render the folder anew.")
+        yield Entry(video, things, expressions, np.stack(ids))
 
 
-def _expression(text: str, target: int | list[int] | None) -> Expression:
-    return Expression(text, tuple(target) if isinstance(target, list) else target)
+def read_expressions(listing: Path, video: str, entry: Any) -> list[Expression]:
+    """The sentences that synth.json has of a shot.
+
+    Raises:
+        BrokenSample: one that cannot be read.
+    """
+    check_place(listing, video, "a video")
+    where = f"an expression of the video {video}"
+    count = len(field(listing, entry, "things", list, f"the video {video}"))
+    expressions = []
+    for spoken in field(listing, entry, "expressions", list, f"the video {video}"):
+        text = field(listing, spoken, "text", str, where)
+        target = field(listing, spoken, "target", (int, list, type(None)), where)
+        named = [target] if isinstance(target, int) else target
+        if named is not None and not (named and all(type(each) is int and 0 <= each < count for each in named)):
+            raise BrokenSample(listing, f"'target' of {text!r} of the video {video} lists no things of it.")
+        expressions.append(Expression(text, tuple(target) if isinstance(target, list) else target))
+    return expressions
+
+
+def _things(listing: Path, video: str, entry: Any, world: World) -> list[Thing]:
+    try:
+        return [world.thing(thing) for thing in field(listing, entry, "things", list, f"the video {video}")]
+    except ValueError as error:
+        raise BrokenSample(listing, f"has things of the video {video} that none of its world is like.") from error

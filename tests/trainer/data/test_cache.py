@@ -217,7 +217,7 @@ def test_clips_drawn_at_random_are_not_cached(caches: Caches, settings: TrainSet
 
 def test_a_sentence_that_is_not_known_is_an_error(caches: Caches, settings: TrainSettings) -> None:
     _, text, _ = caches.fill(settings)
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="is damaged: remove it, and it is made anew"):
         text.rows(["never written"])
 
 

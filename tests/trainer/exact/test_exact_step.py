@@ -96,7 +96,7 @@ def test_recorded_parameter_that_is_frozen_here_is_named(golden, capsys, tmp_pat
     ("name", "content", "says"),
     [
         ("expected.json", None, "expected.json"),
-        ("expected.json", "{", "not valid JSON"),
+        ("expected.json", "{", "line 1, column 2 is not JSON"),
         ("expected.json", '{"optimizer": {}}', "records no step"),
         ("expected.json", '{"steps": [{"kind": "depth", "loss": 1.0}]}', "no batch"),
         ("tensors.safetensors", None, "tensors.safetensors"),
