@@ -18,7 +18,9 @@ CASES = 60
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="processes are forked, and their memory is bounded, as on Linux"),
+    pytest.mark.skipif(
+        sys.platform != "linux", reason="forks processes and bounds their memory as Linux does"
+    ),
 ]
 
 
