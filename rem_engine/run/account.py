@@ -7,7 +7,6 @@ whole. What none of them lists is somebody else's.
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..input_files import NotJson, load_json
 from ..names import RESERVED_NAMES, RUN_FILE, names_a_file
 from .layout import KINDS, MASK_DIGITS, STATE_FILE, FileKind
 
@@ -295,10 +295,10 @@ def _read(path: Path) -> dict[str, Any] | None:
     if path.exists() and not path.is_file():  # a folder, or a pipe, which would be waited for
         raise NoAccount
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = load_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, RecursionError) as error:  # no JSON, or no text
+    except NotJson as error:
         raise NoAccount from error
     if not isinstance(content, dict):
         raise NoAccount

@@ -18,9 +18,7 @@ CASES = 60
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        sys.platform != "linux", reason="forks processes and bounds their memory as Linux does"
-    ),
+    pytest.mark.skipif(sys.platform != "linux", reason="forks processes and bounds their memory as Linux does"),
 ]
 
 
