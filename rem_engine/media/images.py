@@ -24,6 +24,7 @@ from .windows import Box, Windows
 _FASTEST = 10_000  # frames per second: beyond that a header's number is no rate
 # OpenImageIO's names for an EXR's rate, a DPX's of its television header, and of its film header.
 _RATES = ("framesPerSecond", "FramesPerSecond", "dpx:TemporalFrameRate", "dpx:FrameRate")
+_TIMED_KINDS = ("openexr", "dpx")
 _AS_IS = PlateSettings()
 
 
@@ -57,6 +58,7 @@ class ImageShot(Shot):
             self._stated_space = space_of_picture(self.files[0].name, still.kind, part.attributes)
             self._canvas = self._display if part.data == part.display else self._whole_of_all()
             still.check_fits(part, self._canvas)
+            self._kind_has_timecode = still.kind in _TIMED_KINDS
         self.height, self.width = self._canvas.height, self._canvas.width
         if self._canvas != Box(0, 0, self._display.width, self._display.height):
             self.windows = Windows(self._canvas, self._display)
@@ -77,6 +79,8 @@ class ImageShot(Shot):
         return self._stated_space
 
     def _own_timecode(self, index: int) -> str | None:
+        if not self._kind_has_timecode:
+            return None
         with Still(self.files[index]) as still:
             return still_info(still, _shown_part(still, self._plate)).timecode
 
@@ -144,7 +148,7 @@ def still_info(still: Still, part: Part) -> ShotInfo:
     """What a picture's header says; only those of EXR and DPX say more here than the size as displayed."""
     stated = part.attributes
     height, width = part.whole.height, part.whole.width
-    if still.kind not in ("openexr", "dpx"):
+    if still.kind not in _TIMED_KINDS:
         return ShotInfo(height, width)
     rates = [_number(stated.get(name)) for name in _RATES]
     fps = next((exact_rate(rate) for rate in rates if 0 < rate < _FASTEST), None)

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import OpenImageIO as oiio
 
-from ..input_files import check_is_file
+from ..input_files import check_is_file, told_as_damage
 from ..memory import check_fits, free_bytes
 from ..pixels import check_finite_pixels
 from .foreign import check_form, read_head
 from .windows import Box, placed
 
-# Bytes of memory a pixel takes while it is read, as measured: of 8 bits a channel, a progressive JPEG's coefficients
-# among them; of more; and a scene-linear one, on its way to display values.
+# Bytes of memory a pixel takes at most. As measured, reading takes 12 of 8 bits a channel (a progressive JPEG), 30 of
+# more (16-bit JPEG XL) and 24 of an EXR; the rest is for its way to display values.
 _SHALLOW, _DEEP, _LINEAR = 20, 52, 64
 _ADVICE = "the file is truncated or damaged, render or export it again."
 _TURNED_KINDS = ("dpx", "tiff", "jpeg", "png", "webp", "heif")
@@ -81,7 +81,12 @@ class Still:
         self.file = file
         self._input = _opened(file)
         self.kind: str = self._input.format_name()
-        self.parts = tuple(self._parts())
+        damaged = f"{file.name} cannot be read as an image: {_ADVICE}"
+        with told_as_damage(damaged):
+            self.parts = tuple(self._parts())
+            stated = int(self.parts[0].attributes.get("oiio:subimages", 1))
+        if self.kind == "openexr" and stated > len(self.parts):
+            raise ValueError(damaged)
 
     @property
     def is_linear(self) -> bool:
@@ -141,13 +146,11 @@ class Still:
             if self.kind != "openexr":  # further pages, thumbnails or frames, which are no parts of one picture
                 break
         self._input.geterror()  # that there is no further part is no mistake
-        if not parts:
-            raise ValueError(f"{self.file.name} cannot be read as an image: {_ADVICE}")
         return parts
 
     def _part(self, index: int) -> Part:
         spec = self._input.spec()
-        attributes = {attribute.name: attribute.value for attribute in spec.extra_attribs}
+        attributes = {attribute.name: _readable(attribute.value) for attribute in spec.extra_attribs}
         data = Box(spec.x, spec.y, spec.x + spec.width, spec.y + spec.height)
         display = Box(spec.full_x, spec.full_y, spec.full_x + spec.full_width, spec.full_y + spec.full_height)
         if self.kind != "openexr":  # offsets of pages and tiles, which no viewer shows
@@ -155,8 +158,6 @@ class Still:
             turned = self._orientation(attributes) >= 5 and self.kind != "dpx"
             data = display = Box(0, 0, *((spec.height, spec.width) if turned else (spec.width, spec.height)))
         formats = {str(kind) for kind in (spec.channelformats or (spec.format,))}
-        if spec.depth != 1 or not spec.nchannels:
-            raise ValueError(f"{self.file.name} is no flat picture, but a volume or a list: it is not supported.")
         return Part(
             index,
             str(attributes.get("name", "")) if self.kind == "openexr" else "",
@@ -193,6 +194,8 @@ class Still:
         spec = self._input.spec()
         kinds = {str(spec.channelformat(channel)) for channel in range(first, beyond)}
         name = kinds.pop() if len(kinds) == 1 else "float"
+        if spec.depth != 1:
+            raise ValueError(f"{self.file.name} is a volume, which is not supported: save one slice of it.")
         photometric = part.attributes.get("tiff:PhotometricInterpretation")
         if self.kind == "tiff" and photometric in _TIFF_OTHER_COLOURS:
             raise ValueError(f"{self.file.name} is a TIFF of L*a*b* or Luv colours, which is not supported: save RGB.")
@@ -201,10 +204,12 @@ class Still:
                 f"{self.file.name} holds {part.bits}-bit {name} values, which are not supported: save it with 8 or 16 "
                 "bits a channel, or as EXR."
             )
-        pixels = self._input.read_image(part.index, 0, first, beyond, "float" if name == "double" else name)
+        with told_as_damage(f"{self.file.name} cannot be decoded: {_ADVICE}"):
+            pixels = self._input.read_image(part.index, 0, first, beyond, "float" if name == "double" else name)
+            told = self._input.geterror()
         turned_dpx = self.kind == "dpx" and self._orientation(part.attributes) >= 5
         # Where a part of the picture is missing, some formats are filled up and only this tells.
-        if self._input.geterror() or pixels is None or pixels.ndim != 3:
+        if told or pixels is None or pixels.ndim != 3:
             if turned_dpx and part.bits == 12:
                 raise ValueError(
                     f"{self.file.name} is a turned DPX of 12 bits, which is not supported: save it upright."
@@ -226,17 +231,19 @@ def _opened(file: Path) -> Any:
     known = oiio.get_string_attribute("format_list").split(",")
     # Read first, too: OpenImageIO does not tell a file that may not be read from a damaged one.
     check_form(file, read_head(file), reads_heif="heif" in known, reads_raw="raw" in known)
-    opened, error = _open(file)
-    if opened is None and "Subsampled channels" in error:
-        # Luminance and chroma, which OpenEXR's own reader turns to R, G, B.
-        opened, error = _open(file, {"openexr:core": 0})
+    damaged = f"{file.name} cannot be read as an image: {_ADVICE}"
+    with told_as_damage(damaged):  # words on a damaged file may be no text
+        opened, error = _open(file)
+        if opened is None and "Subsampled channels" in error:
+            # Luminance and chroma, which OpenEXR's own reader turns to R, G, B.
+            opened, error = _open(file, {"openexr:core": 0})
     if opened is not None:
         return opened
     bound = re.search(r"Image claimed to be (\d+)x(\d+), ", error)
     if bound and "limits:imagesize_MB" in error:
         width, height = int(bound[1]), int(bound[2])
         check_fits(height * width * _SHALLOW, f"The {width}x{height} pixels of {file.name}")
-    raise ValueError(f"{file.name} cannot be read as an image: {_ADVICE}")
+    raise ValueError(damaged)
 
 
 def _open(file: Path, more: dict[str, int] | None = None) -> tuple[Any, str]:
@@ -256,6 +263,11 @@ def _open(file: Path, more: dict[str, int] | None = None) -> tuple[Any, str]:
             for name, value in before.items():
                 oiio.attribute(name, value)
     return opened, "" if opened is not None else oiio.geterror()
+
+
+def _readable(value: Any) -> Any:
+    """A value with every byte of a text that is no UTF-8 as a question mark."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

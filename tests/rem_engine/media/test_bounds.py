@@ -17,12 +17,13 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+import OpenImageIO as oiio
 import pytest
 from PIL import Image
 from plate_files import write_dpx, write_exr
 
 from rem_engine import memory
-from rem_engine.media import open_shot
+from rem_engine.media import open_shot, stills
 from rem_engine.media.images import read_image
 from rem_engine.media.masks import open_masks
 
@@ -121,7 +122,7 @@ def test_a_png_whose_header_asks_for_more_than_there_is_is_refused(tmp_path: Pat
         open_shot(bomb)
 
 
-@pytest.mark.parametrize("kind", ["png", "png16", "jpg", "tif", "tif16", "dpx", "exr", "mp4"])
+@pytest.mark.parametrize("kind", ["png", "png16", "jpg", "tif", "tif16", "webp", "jxl", "dpx", "exr", "mp4"])
 def test_free_memory_decides_for_every_kind_of_picture(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +133,8 @@ def test_free_memory_decides_for_every_kind_of_picture(
         write_grey_exr(path)
     elif kind == "mp4":
         write_video(path, "mpeg4", "yuv420p")
+    elif kind == "jxl":
+        oiio.ImageBuf(PICTURE).write(str(path))
     else:
         cv2.imwrite(str(path), PICTURE.astype(np.uint16) if kind.endswith("16") else PICTURE)
     with open_shot(path) as shot:
@@ -139,6 +142,18 @@ def test_free_memory_decides_for_every_kind_of_picture(
     monkeypatch.setattr(memory, "free_bytes", lambda: 40_000)
     with pytest.raises(ValueError, match=rf"The 64x\d+ pixels of {path.name} take .* and 40000 bytes are free: give a"):
         open_shot(path).read(0, 1)
+
+
+def test_a_picture_that_is_decoded_as_it_is_opened_is_bounded_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oiio.ImageBuf(np.zeros((1000, 1500, 3), np.uint8)).write(str(tmp_path / "plate.jxl"))
+    limit = oiio.get_int_attribute("limits:imagesize_MB")
+    monkeypatch.setattr(memory, "free_bytes", lambda: 2 * 2**20)
+    monkeypatch.setattr(stills, "free_bytes", lambda: 2 * 2**20)
+    with pytest.raises(ValueError, match=r"The 1500x1000 pixels of plate\.jxl take 30 MB of memory, and"):
+        open_shot(tmp_path / "plate.jxl")
+    assert oiio.get_int_attribute("limits:imagesize_MB") == limit  # of the whole process
 
 
 def test_pillows_own_bound_on_pixels_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +195,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(
         open_shot(path)
 
 
-@pytest.mark.parametrize("kind", ["png", "dpx", "exr", "mp4", "mov", "soft.npz"])
+@pytest.mark.parametrize("kind", ["png", "tif", "jpg", "webp", "jxl", "dpx", "exr", "mp4", "mov", "soft.npz"])
 def test_damage_ends_in_one_sentence_that_names_the_file(kind: str, tmp_path: Path) -> None:
     """Bytes turned or cut off, always the same ones; where it can still be read, nothing is said."""
     path = tmp_path / f"m.{kind}"
@@ -191,8 +206,8 @@ def test_damage_ends_in_one_sentence_that_names_the_file(kind: str, tmp_path: Pa
         write_dpx(path, 10, rng.random((48, 64, 3), np.float32))
     elif kind == "exr":
         write_grey_exr(path)
-    elif kind == "png":
-        cv2.imwrite(str(path), PICTURE)
+    elif kind in ("png", "tif", "jpg", "webp", "jxl"):
+        oiio.ImageBuf(PICTURE).write(str(path))
     else:
         write_video(path, *(("mpeg4", "yuv420p") if kind == "mp4" else ("prores_ks", "yuva444p10le")))
     whole, refused = path.read_bytes(), 0
