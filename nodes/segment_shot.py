@@ -20,6 +20,7 @@ from ..rem_engine.media import draw_overlay
 from ..rem_engine.media.plate_settings import PlateSettings
 from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.progress import Unit
+from ..rem_engine.run.delivery_settings import DeliverySettings
 from ..rem_engine.run.segment_job import Provenance, SegmentJob, segment_to_files
 from ..rem_engine.setting import settings_of
 from .host.conditioning import Conditioning, read_layers
@@ -37,6 +38,7 @@ from .widgets.delivery import (
     fps_input,
     further_format_inputs,
 )
+from .widgets.from_settings import widget
 from .widgets.matte import matte_inputs, matte_settings
 from .widgets.plate import plate_inputs, plate_settings
 from .widgets.segment import layer_inputs, legend, make_segmenter, mask_settings, model_inputs, window_inputs
@@ -83,6 +85,7 @@ class SegmentShot(io.ComfyNode):
                 *further_format_inputs(),
                 *matte_inputs((*_LATER_MATTE_WIDGETS, *further), _MATTE_AT_FIRST, optional=True, rare=True),
                 *plate_inputs(),
+                widget(settings_of(DeliverySettings)["sound"], optional=True),
             ],
             outputs=folder_outputs(),
             hidden=[io.Hidden.unique_id],

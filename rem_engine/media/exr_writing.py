@@ -11,6 +11,7 @@ import OpenEXR
 
 from ..names import ExrCompression, ExrType
 from .colour import LARGEST_HALF
+from .hdr import exr_attributes
 from .shot import ShotInfo
 from .windows import Box
 
@@ -120,6 +121,8 @@ def exr_header(info: ShotInfo, *, linear: bool, premultiplied: bool) -> dict[str
     if info.windows:
         header["dataWindow"] = _corners(info.windows.data)
         header["displayWindow"] = _corners(info.windows.display)
+    if info.hdr:
+        header |= exr_attributes(info.hdr)
     return header
 
 

@@ -8,6 +8,15 @@ from typing import Any
 
 import numpy as np
 
+HDR_TRANSFERS = (16, 18)
+"""Transfer functions of HDR pictures by their codes in ITU-T H.273, PQ and HLG: beside others the metadata mean
+nothing."""
+
+
+HDR_TRANSFERS = (16, 18)
+"""Transfer functions of HDR pictures by their codes in ITU-T H.273, PQ and HLG: beside others the metadata mean
+nothing."""
+
 
 @dataclass(frozen=True)
 class HdrMetadata:

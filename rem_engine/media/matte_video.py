@@ -9,6 +9,9 @@ import cv2
 import numpy as np
 
 from .colour import REC_709
+from .hdr import HDR_TRANSFERS, quicktime_boxes
+from .matroska import PLACEHOLDER, describe_pictures, light_elements, shape_elements
+from .quicktime import add_to_picture_description
 from .shot import ShotInfo
 from .writing import VideoFile
 
@@ -22,7 +25,8 @@ class ProResWriter(VideoFile):
 
     Colours go from float straight to 10 bits by the matrix that the file is tagged with (Rec. 709 unless the shot has
     another), its transfer and primaries untouched. The alpha loses nothing but its rounding to 10 bits: 0.0005 at
-    most, and 0 and 1 are exact. Any size; no pixel is added.
+    most, and 0 and 1 are exact. Any size; no pixel is added. Interlaced frames are stored as such, HDR pictures with
+    their metadata, and the shot's sound without loss.
     """
 
     # A fixed quantiser: five times as quick as the search for a bit rate, and the quality is the same in every frame.
@@ -32,12 +36,20 @@ class ProResWriter(VideoFile):
     def __init__(self, path: Path, info: ShotInfo) -> None:
         """Args: where it is written; what is known of the shot, of which the timecode must exist at its rate."""
         info, self._to_yuv = _encodable(info, bits=10)
-        super().__init__(path, "mov", "prores_ks", self._OPTIONS, "yuva444p10le", (info.height, info.width), info)
+        size = (info.height, info.width)
+        super().__init__(path, "mov", "prores_ks", self._OPTIONS, "yuva444p10le", size, info, "pcm")
+        self._path = path
+        self._boxes = quicktime_boxes(info.hdr) if info.hdr and info.colour.transfer in HDR_TRANSFERS else b""
 
     def write(self, rgb: np.ndarray, alpha: np.ndarray) -> None:
         """Append a frame: float32 [H,W,3] and [H,W] in 0..1."""
         yuv = cv2.transform(_in_range(rgb), self._to_yuv).astype(np.uint16)
         self._encode_planes("yuva444p10le", [*cv2.split(yuv), _rounded(alpha, 1023, np.uint16)])
+
+    def close(self) -> None:
+        super().close()
+        if self._boxes:
+            add_to_picture_description(self._path, self._boxes)
 
 
 class WebMWriter(VideoFile):
@@ -57,6 +69,11 @@ class WebMWriter(VideoFile):
         self._padding = (0, info.height % 2, 0, info.width % 2)
         size = (info.height + info.height % 2, info.width + info.width % 2)
         super().__init__(path, "webm", "libvpx-vp9", self._OPTIONS, "yuva420p", size, info)
+        self._path = path
+        self._shape = {} if info.pixel_aspect == 1 else shape_elements(*size, info.pixel_aspect)
+        self._light = light_elements(info.hdr) if info.hdr and info.colour.transfer in HDR_TRANSFERS else {}
+        if self._shape or self._light:
+            self._stream.metadata["title"] = PLACEHOLDER
 
     def write(self, rgb: np.ndarray, alpha: np.ndarray) -> None:
         """Append a frame: float32 [H,W,3] and [H,W] in 0..1."""
@@ -66,6 +83,11 @@ class WebMWriter(VideoFile):
         luma = cv2.transform(rgb, self._to_yuv[:1]).astype(np.uint8)
         chroma = cv2.transform(half, self._to_yuv[1:]).astype(np.uint8)
         self._encode_planes("yuva420p", [luma, *cv2.split(chroma), _rounded(alpha, 255, np.uint8)])
+
+    def close(self) -> None:
+        super().close()
+        if self._shape or self._light:
+            describe_pictures(self._path, self._shape, self._light)
 
 
 def _encodable(info: ShotInfo, bits: int) -> tuple[ShotInfo, np.ndarray]:

@@ -18,6 +18,7 @@ from .hdr import HdrMetadata
 from .numbering import Numbering
 from .plate_colour import PlateColour, unit_values
 from .plate_space import PlateSpace, linear_space, tagged_space
+from .sound import Sound
 from .stated_space import Stated
 from .timecode import STILLS_FPS, is_timecode, parse_timecode
 from .windows import Windows
@@ -42,6 +43,7 @@ class ShotInfo:
         notes: what a run says of the shot before it begins, a sentence each.
         windows: of an EXR shot whose frames are not just their display window from (0, 0) on; None elsewhere.
         plate_colour: what the plate's values are, and how they are seen; None where only the tags are known.
+        sound: that of its frames; None where there is none.
     """
 
     height: int
@@ -56,6 +58,7 @@ class ShotInfo:
     notes: tuple[str, ...] = ()
     windows: Windows | None = None
     plate_colour: PlateColour | None = None
+    sound: Sound | None = None
 
     @property
     def space(self) -> PlateSpace:

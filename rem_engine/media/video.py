@@ -27,6 +27,7 @@ from .hdr import HdrMetadata, hdr_metadata
 from .numbering import Numbering, counted
 from .orientation import Orientation, from_matrix, turned_clockwise
 from .shot import Shot, ShotInfo, check_frame_size
+from .sound import Sound, sound_tracks
 from .stated_space import Stated, space_of_video
 from .timecode import STILLS_FPS, is_timecode, parse_timecode
 from .video_survey import Survey, survey
@@ -117,7 +118,19 @@ class VideoShot(Shot):
         times = timing.times
         if times is not None and self._chosen is not None:
             times = times.of_frames(self._chosen)
-        return replace(info, times=times, field_order=order, hdr=self._hdr, notes=tuple(notes))
+        return replace(
+            info, times=times, field_order=order, hdr=self._hdr, sound=self._sound(info.fps), notes=tuple(notes)
+        )
+
+    def _sound(self, fps: Fraction | None) -> Sound | None:
+        """That of the frames, where they follow one another."""
+        count, times = self._survey.frame_count, self._survey.timing.times
+        first, last = (0, count - 1) if self._chosen is None else (self._chosen[0], self._chosen[-1])
+        if not self._sound_tracks or last - first + 1 != self.frame_count:
+            return None
+        start = times[first] if times is not None else first / (fps or STILLS_FPS)
+        end = times[last] + times.duration(last) if times is not None else (last + 1) / (fps or STILLS_FPS)
+        return Sound(self._path, self._sound_tracks, self._survey.start + start, end - start)
 
     def _time_notes(self) -> Iterator[str]:
         """What there is to say of the time stamps."""
@@ -137,8 +150,8 @@ class VideoShot(Shot):
             )
         if timing.mended:
             yield (
-                f"{timing.mended} of the {self.frame_count} frames of {name} have no time stamp that fits: they are "
-                "set evenly between the others."
+                f"{timing.mended} of the {self._survey.frame_count} frames of {name} have no time stamp that fits: "
+                "they are set evenly between the others."
             )
 
     @cached_property
@@ -189,6 +202,7 @@ class VideoShot(Shot):
             self._header_rates = [rate for rate in (stream.average_rate, stream.codec_context.framerate) if rate]
             self._header_order = stated_order(stream.codec_context.field_order)
             self._tagged_turn = _tagged_turn(stream)
+            self._sound_tracks = sound_tracks(self._container)
             self.timecode = self._at_the_first(_timecode(self._container))
             self._stored_aspect = stream.sample_aspect_ratio or Fraction(1)
             codec = stream.codec_context
@@ -201,7 +215,20 @@ class VideoShot(Shot):
         """The timecode of the shot's first frame, of the file's; one that does not exist stays as it is."""
         if self._chosen is None or timecode is None or not is_timecode(timecode, fps := self.fps or STILLS_FPS):
             return timecode
-        return str(parse_timecode(timecode, fps).after(self._chosen[0], fps))
+        return str(parse_timecode(timecode, fps).after(self._counted_to(self._chosen[0]), fps))
+
+    def _own_timecode(self, index: int) -> str | None:
+        """Where the rate varies, timecode goes by the time."""
+        timecode, fps = self.info.timecode, self.fps or STILLS_FPS
+        if timecode is None or self._survey.timing.times is None:
+            return None
+        first, place = (0, index) if self._chosen is None else (self._chosen[0], self._chosen[index])
+        return str(parse_timecode(timecode, fps).after(self._counted_to(place) - self._counted_to(first), fps))
+
+    def _counted_to(self, place: int) -> int:
+        """How many frames a clock at the shot's rate has counted when a frame of the file is shown."""
+        times = self._survey.timing.times
+        return place if times is None else round(times[place] * (self.fps or STILLS_FPS))
 
     def _decode_next(self, wanted: int) -> VideoFrame:
         with told_as_ffmpegs_damage(f"{self._path.name} cannot be decoded at frame {wanted}: {_ADVICE}"):

@@ -10,14 +10,22 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.codec.context import Flags
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from ..pixels import to_uint16
 from ..whole_files import written_whole
 from .colour import REC_709
+from .fields import FieldMarker, order_code
 from .shot import ShotInfo
+from .sound import SoundForm, SoundWriter
 from .timecode import STILLS_FPS
+
+# MPEG-4 cannot hold a rate whose parts are above 65535, nor a finer tick; containers have 32 bits for either.
+_FINEST_RATE = 1001
+_FINEST_TICKS = {"mpeg4": Fraction(1, 60000)}
+_FINEST_TICK = Fraction(1, 10_000_000)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -65,6 +73,7 @@ class VideoFile:
         pix_fmt: str,
         size: tuple[int, int],
         info: ShotInfo,
+        sound: SoundForm | None = None,
     ) -> None:
         """Open a file for writing.
 
@@ -72,8 +81,10 @@ class VideoFile:
             path: where it is written.
             container, codec, options, pix_fmt: FFmpeg's names.
             size: (height, width) in pixels, as stored.
-            info: of the shot: its rate (stills: 24 frames per second), timecode, shape of pixels, and colour tags; Rec.
-                709 for what they leave open. The range is always limited.
+            info: of the shot: its rate (stills: 24 frames per second) or the time of each frame, order of fields,
+                timecode, shape of pixels, and colour tags; Rec. 709 for what they leave open. The range is always
+                limited.
+            sound: how that of the shot is stored; None for a file without.
 
         Raises:
             RuntimeError: PyAV's FFmpeg lacks the encoder.
@@ -83,8 +94,8 @@ class VideoFile:
         # Through a Python file, so that a full disk shows as the OSError it is.
         self._file = open(path, "wb")  # noqa: SIM115
         self._container = av.open(self._file, "w", format=container)
-        # MPEG-4 cannot hold a rate whose parts are above 65535.
-        stream = self._container.add_stream(codec, rate=(info.fps or STILLS_FPS).limit_denominator(1001))
+        rate = (info.fps or STILLS_FPS).limit_denominator(_FINEST_RATE)
+        stream = self._container.add_stream(codec, rate=rate)
         if not isinstance(stream, VideoStream):
             raise RuntimeError(f"{codec} is no encoder of pictures.")
         self._stream = stream
@@ -93,6 +104,17 @@ class VideoFile:
         self._stream.height, self._stream.width = size
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.sample_aspect_ratio = info.pixel_aspect
+        self._frames, self._times = 0, info.times
+        self._tick = 1 / rate
+        if info.times is not None:
+            self._tick = max(info.times.tick, _FINEST_TICKS.get(codec, _FINEST_TICK))
+            self._stream.codec_context.time_base = self._tick
+            self._stream.codec_context.flags |= Flags.frame_duration
+        self._mark: FieldMarker | None = None
+        if info.field_order is not None:
+            self._stream.codec_context.field_order = order_code(info.field_order)
+            self._stream.codec_context.flags |= Flags.interlaced_dct
+            self._mark = FieldMarker(size[1], size[0], pix_fmt, info.field_order)
         if info.timecode:
             self._stream.metadata["timecode"] = info.timecode
         colour = info.colour
@@ -104,11 +126,24 @@ class VideoFile:
         }
         for name, value in self._tags.items():
             setattr(self._stream.codec_context, name, value)
+        self._sound: SoundWriter | None = None
+        if info.sound is not None and sound is not None:
+            self._sound = SoundWriter(self._container, info.sound, sound)
 
     def _encode(self, picture: av.VideoFrame) -> None:
+        if self._mark is not None:
+            picture = self._mark(picture)
         for name, value in self._tags.items():
             setattr(picture, name, value)  # ProRes repeats the frame's own tags in each frame
+        index, self._frames = self._frames, self._frames + 1
+        picture.pts, picture.time_base, end = index, self._tick, (index + 1) * self._tick
+        if self._times is not None:
+            start, end = self._times[index], self._times[index] + self._times.duration(index)
+            picture.pts = round(start / self._tick)
+            picture.duration = round(end / self._tick) - picture.pts
         self._container.mux(self._stream.encode(picture))
+        if self._sound is not None:
+            self._sound.write_until(end)
 
     def _encode_planes(self, pix_fmt: str, planes: Sequence[np.ndarray]) -> None:
         """Append a frame whose planes [h,w] are as stored, uint8 or little-endian uint16."""
@@ -122,12 +157,16 @@ class VideoFile:
         """Write what the encoder still holds and the index."""
         try:
             self._container.mux(self._stream.encode())
+            if self._sound is not None:
+                self._sound.close()
             self._container.close()
         finally:
             self._file.close()
 
     def abandon(self) -> None:
         """Let go of the file without making it whole."""
+        if self._sound is not None:
+            self._sound.abandon()
         with suppress(OSError):  # on a full disk closing still tries to write what is buffered, which nobody wants
             self._file.close()
 
@@ -136,19 +175,21 @@ class VideoWriter(VideoFile):
     """An MP4 file of 8-bit frames, for looking at: H.264 where PyAV's FFmpeg has libx264, else MPEG-4.
 
     yuv420p, Rec. 709; a frame with an odd side is padded by repeating its last row or column, since yuv420p halves
-    both.
+    both. With the shot's sound, in mono or stereo.
     """
 
-    def __init__(self, path: Path, height: int, width: int, fps: Fraction | None) -> None:
-        """Args: frame size in pixels; fps None for stills (24 frames per second)."""
+    def __init__(self, path: Path, info: ShotInfo) -> None:
+        """Args: where it is written; what is known of the shot: its size, times, shape of pixels and sound count."""
         codec, options = "mpeg4", {"qscale": "3", "flags": "+qscale"}
         if "libx264" in av.codecs_available:
             # Without the macroblock tree, which reads memory beyond the edge of small frames: the same frames then give
             # other bytes now and then.
             codec, options = "libx264", {"crf": "18", "preset": "veryfast", "x264-params": "mbtree=0"}
+        height, width = info.height, info.width
         self._padding = ((0, height % 2), (0, width % 2), (0, 0))
         size = (height + height % 2, width + width % 2)
-        super().__init__(path, "mp4", codec, options, "yuv420p", size, ShotInfo(height, width, fps))
+        info = ShotInfo(height, width, info.fps, pixel_aspect=info.pixel_aspect, times=info.times, sound=info.sound)
+        super().__init__(path, "mp4", codec, options, "yuv420p", size, info, "aac")
 
     def write(self, frame: np.ndarray) -> None:
         """Append a frame, uint8 [H,W,3]."""

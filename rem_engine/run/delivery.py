@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -67,7 +67,7 @@ class Delivery:
         if not layers or len(set(layers)) < len(layers):
             raise ValueError(f"A delivery needs layers of different names, not {', '.join(layers) or 'none'}.")
         self._out, self._name, self._layers = out, name, tuple(layers)
-        self._info, self._settings = info, settings
+        self._info, self._settings = info if settings.sound else replace(info, sound=None), settings
         self._fps = info.fps or STILLS_FPS
         self._timecode = parse_timecode(info.timecode, self._fps) if info.timecode else None
         self._next = {kind: 0 if kind in VIDEOS else first_index for kind in settings.kinds}
@@ -199,7 +199,8 @@ class Delivery:
             colours = plate + (srgb_to_linear(colours) - srgb_to_linear(display))
         header = exr_header(self._info, linear=settings.exr_linear, premultiplied=settings.premultiplied)
         if self._timecode:
-            header["timeCode"] = to_exr(self._timecode.after(index, self._fps), self._fps)
+            counted = round(self._info.time_of(index) * self._fps)
+            header["timeCode"] = to_exr(self._timecode.after(counted, self._fps), self._fps)
         channels = exr_channels(plate, parts.alpha, self._layers, colours, settings.premultiplied)
         return exr_bytes(channels, header, settings.exr_type, settings.exr_compression)
 

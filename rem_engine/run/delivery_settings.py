@@ -28,6 +28,7 @@ class DeliverySettings:
         exr_compression: "zip" (16 lines at a time), "zips" (one line), "piz" and "none" are lossless; "dwaa" is
             lossless in the alphas only.
         exr_linear: EXR holds scene-linear light, otherwise display sRGB. Its header says which.
+        sound: "prores" has the shot's sound.
 
     Raises:
         ValueError: another kind, type, compression or number.
@@ -90,6 +91,10 @@ class DeliverySettings:
             "as they are; its header says which.",
             rare=True,
         ),
+    )
+    sound: bool = setting(
+        False,
+        About("ProRes has the shot's sound, every track of it without loss, cut to the frames.", rare=True),
     )
 
     def __post_init__(self) -> None:

@@ -35,7 +35,7 @@ from .fingerprint import content_hash, settings_hash
 from .layout import KINDS, STORED_MASKS, check_apart
 from .output import Claim, claimed
 from .pipeline import make_mattes, needs_plate, read_plate
-from .shot_entry import shot_entry
+from .shot_entry import say_notes, shot_entry
 
 _CHANNELS = ("r", "g", "b", "a", "y", LUMA)
 """What is asked for as a channel wherever the masks are."""
@@ -101,7 +101,8 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         with claimed(_claim(job, shot, layers, settings)) as output:
             if output.is_there:
                 return None
-            for note in (*shot.info.notes, *filter(None, (masks.note() for masks in layers.values()))):
+            say_notes(shot.info, job.delivery.sound, progress)
+            for note in filter(None, (masks.note() for masks in layers.values())):
                 progress.say(note)
             delivery = Delivery(output.work, shot.name, list(layers), shot.info, job.delivery)
             masked, coverage = _MaskedFrames(shot, list(layers.values()), job), Coverage("mattes", list(layers))

@@ -37,7 +37,7 @@ from .folder import RunFolder
 from .layout import DELIVERIES, KINDS
 from .output import Claim, Output, claimed
 from .pipeline import make_mattes, needs_plate, read_plate
-from .shot_entry import shot_entry
+from .shot_entry import say_notes, shot_entry
 
 Viewer = Callable[[int, np.ndarray, np.ndarray], None]
 """Called as viewer(index, plate uint8 [H,W,3], soft float32 [L,H,W])."""
@@ -199,8 +199,7 @@ def segment_to_output(
     masks_coverage = Coverage("masks", names, job.masks.threshold, folder.notes.setdefault("masks", []))
     mattes_coverage = Coverage("mattes", names, ranges=folder.notes.setdefault("mattes", []))
     clock = Clock(looking, folder.seconds, job.provenance.load_seconds)
-    for note in info.notes:
-        progress.say(note)
+    say_notes(info, job.delivery.sound, progress)
     if folder.whole_frames:
         progress.say(f"Going on at frame {folder.whole_frames} of {folder.frame_count}.")
     stopping = partial(
@@ -364,7 +363,7 @@ def _overlay(job: SegmentJob, work: Path, info: ShotInfo) -> Iterator[Viewer | N
         return
     labels = [layer_label(layer) for layer in job.written_layers]
     with written_whole(KINDS["overlay"].path(work)) as temporary:
-        video = VideoWriter(temporary, info.height, info.width, info.fps)
+        video = VideoWriter(temporary, info)
 
         def write(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
             video.write(draw_overlay(plate, soft, labels, threshold=job.masks.threshold))

@@ -1,10 +1,11 @@
-"""What run.json says of a shot."""
+"""What a run says of its shot, as it begins and in run.json."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..media.shot import ShotInfo
+from ..progress import Progress
 
 
 def shot_entry(name: str, path: str, frames: int, info: ShotInfo) -> dict[str, Any]:
@@ -33,3 +34,11 @@ def shot_entry(name: str, path: str, frames: int, info: ShotInfo) -> dict[str, A
     if info.notes:
         entry["notes"] = [*info.notes]
     return entry
+
+
+def say_notes(info: ShotInfo, sound: bool, progress: Progress) -> None:
+    """Say what there is to say of a shot; `sound` is whether it was asked for."""
+    for note in info.notes:
+        progress.say(note)
+    if sound and info.sound is None:
+        progress.say("The frames have no sound of their own: the videos are written without.")

@@ -76,7 +76,7 @@ def test_new_inputs_come_last_and_may_be_missing(report: dict[str, Any]) -> None
     assert alpha["optional"] == alpha["widgets"][7:]
     of_matte = [name for name in shot["widgets"] if name in settings_of(MatteSettings)]
     assert of_matte[: len(SEGMENT_SHOT_MATTE_WIDGETS)] == SEGMENT_SHOT_MATTE_WIDGETS
-    later = [*of_matte[of_matte.index("fill_holes") :], *settings_of(PlateSettings)]
+    later = [*of_matte[of_matte.index("fill_holes") :], *settings_of(PlateSettings), "sound"]
     assert shot["widgets"][-len(later) :] == later  # behind all that graphs had before them
     assert set(later) <= set(shot["optional"])
     common = {name for name, setting in settings_of(PlateSettings).items() if not setting.rare}
@@ -262,11 +262,11 @@ def test_every_widget_of_a_saved_graph_arrives_at_its_own_setting(report: dict[s
     }  # fmt: skip
     assert saved["SaveMatte"]["delivery_settings"] == {
         "kinds": ["webm", "png16"], "start": 55, "padding": 7, "premultiplied": True,
-        "exr_type": "float", "exr_compression": "dwaa", "exr_linear": False,
+        "exr_type": "float", "exr_compression": "dwaa", "exr_linear": False, "sound": False,
     }  # fmt: skip
     assert saved["SegmentShot"]["delivery_settings"] == {
         "kinds": ["prores", "exr"], "start": 86400, "padding": 6, "premultiplied": True,
-        "exr_type": "float", "exr_compression": "piz", "exr_linear": False,
+        "exr_type": "float", "exr_compression": "piz", "exr_linear": False, "sound": False,
     }  # fmt: skip
     assert saved["SegmentVideo"]["segment_settings"] == {
         "protocol": "shot", "size": [64, 96], "window": 9, "overlap": 3, "cuts": "auto",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.codec.context import Flags
 
 MILLISECOND = Fraction(1, 1000)
 
@@ -29,7 +30,7 @@ def write_video(
     pix_fmt: str = "yuv420p",
     rate: Fraction | int = 24,
     *,
-    stamps: Sequence[int | None] | None = None,
+    stamps: Sequence[int] | None = None,
     tick: Fraction = MILLISECOND,
     fields: str = "",
     aspect: Fraction = Fraction(1),
@@ -55,6 +56,8 @@ def write_video(
         stream.metadata.update(tags or {})
         tick = tick if stamps else 1 / Fraction(rate)
         stream.codec_context.time_base = tick
+        if stamps:
+            stream.codec_context.flags |= Flags.frame_duration
         mark = None
         if fields:
             stream.codec_context.field_order = {"tff": 2, "bff": 3}[fields]
@@ -66,7 +69,10 @@ def write_video(
         for index in range(count):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frames[index]), format="rgb24")
             picture = picture.reformat(format=pix_fmt)
-            picture.pts, picture.time_base = stamps[index] if stamps else index, tick
+            picture.pts, picture.time_base = index, tick
+            if stamps:
+                following = min(index + 1, count - 1)
+                picture.pts, picture.duration = stamps[index], stamps[following] - stamps[following - 1]
             if mark is not None:
                 mark.vpush(picture)
                 picture = mark.vpull()
@@ -101,3 +107,16 @@ def shown_at(path: Path) -> list[Fraction]:
     """When each frame is shown, in seconds from the first."""
     stamps = [frame.pts * frame.time_base for frame in decoded(path)]
     return [stamp - stamps[0] for stamp in stamps]
+
+
+def first_field(frame: av.VideoFrame) -> str:
+    """Which field of a decoded frame comes first, "" for a progressive one: by what FFmpeg's filter `fieldorder`
+    leaves as it is, since it moves rows by one where the order is another."""
+    if not frame.interlaced_frame:
+        return ""
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
+    graph.link_nodes(source, graph.add("fieldorder", "tff"), graph.add("buffersink")).configure()
+    graph.vpush(frame)
+    kept = bytes(graph.vpull().planes[0]) == bytes(frame.planes[0])
+    return "top" if kept else "bottom"

@@ -13,6 +13,7 @@ import pytest
 from stops import disk_full
 
 from rem_engine.media import open_shot
+from rem_engine.media.shot import ShotInfo
 from rem_engine.media.writing import VideoWriter, mask_png, soft_png
 from rem_engine.whole_files import written_whole
 
@@ -53,7 +54,7 @@ def test_an_overlay_of_any_size_has_every_frame_at_the_shots_rate(
     tmp_path: Path, height: int, width: int, rate: Fraction | None
 ) -> None:
     colours = [(200, 60, 30), (20, 180, 90), (128, 128, 128)]
-    writer = VideoWriter(tmp_path / "a.mp4", height, width, rate)
+    writer = VideoWriter(tmp_path / "a.mp4", ShotInfo(height, width, rate))
     for colour in colours:
         writer.write(np.full((height, width, 3), colour, np.uint8))
     writer.close()
@@ -69,7 +70,7 @@ def test_an_overlay_of_any_size_has_every_frame_at_the_shots_rate(
 
 def test_the_overlay_can_be_written_without_libx264(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
-    writer = VideoWriter(tmp_path / "a.mp4", 33, 35, Fraction(24000, 1001))
+    writer = VideoWriter(tmp_path / "a.mp4", ShotInfo(33, 35, Fraction(24000, 1001)))
     for _ in range(5):
         writer.write(np.full((33, 35, 3), 90, np.uint8))
     writer.close()
@@ -80,7 +81,7 @@ def test_the_overlay_can_be_written_without_libx264(tmp_path: Path, monkeypatch:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the Linux device that is always full")
 def test_a_full_disk_shows_as_what_it_is() -> None:
-    writer = VideoWriter(Path("/dev/full"), 64, 64, None)
+    writer = VideoWriter(Path("/dev/full"), ShotInfo(64, 64))
     noise = np.random.default_rng(0)
     with pytest.raises(OSError) as caught:
         for _ in range(50):
