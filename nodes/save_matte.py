@@ -14,7 +14,7 @@ from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.run.coverage import Coverage
 from ..rem_engine.run.delivery import Delivery
 from ..rem_engine.run.pipeline import read_plate
-from .host.inputs import as_frames
+from .host.inputs import IMAGE_COLOURS, as_frames
 from .host.layers import as_foregrounds, as_layers, foregrounds_of, layer_names, masks_of
 from .host.outputs import disk_full_sentence, new_output_folder, written_output
 from .host.previews import PreviewFrames, over_checker
@@ -97,17 +97,17 @@ class SaveMatte(io.ComfyNode):
         ]
         named = layer_names(names, len(layers))
         colours = None if foreground is None else as_foregrounds(frames, foreground, len(layers))
-        info = ShotInfo(frames.height, frames.width, exact_rate(fps))
+        info = ShotInfo(frames.height, frames.width, exact_rate(fps), colour=IMAGE_COLOURS)
         folder, name = new_output_folder(filename_prefix, frames.height, frames.width)
         progress, preview = NodeProgress(cls), PreviewFrames()
         files, coverage = Delivery(folder, name, named, info, settings), Coverage("mattes", named)
         with disk_full_sentence(folder), files:
             for index in range(frames.frame_count):
-                plate, linear = read_plate(frames, index, settings.kinds)
+                parts = read_plate(frames, index, settings.kinds)
                 alpha = masks_of(layers, index)
                 straight = None if colours is None else foregrounds_of(colours, index, frames.frame_count)
-                files.write(Frame(index, alpha, plate, linear, alpha, straight))
+                files.write(Frame(index, alpha, **parts, alpha=alpha, foreground=straight))
                 coverage.add(alpha)
-                preview.add(index, partial(over_checker, plate, alpha))
+                preview.add(index, partial(over_checker, parts["plate"], alpha))
                 progress.update("frames", index + 1, frames.frame_count)
         return written_output(folder, preview, cls, coverage.warnings())

@@ -18,10 +18,15 @@ from torch import Tensor
 from ...rem_engine.frames import ArrayFrames, ReopenableFrames
 from ...rem_engine.matte.checks import check_finite, check_same_size
 from ...rem_engine.media import open_shot
+from ...rem_engine.media.colour import REC_709, ColourTags
 from ...rem_engine.media.plate_settings import PlateSettings
+from ...rem_engine.media.plate_space import SRGB_TRANSFER
 from ...rem_engine.media.reading import shot_files
 from ...rem_engine.media.shot import ShotInfo
 from ...rem_engine.pixels import check_unit_range
+
+IMAGE_COLOURS = ColourTags(REC_709, SRGB_TRANSFER)
+"""What the host's pictures are: display sRGB."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,8 @@ def video_shot(video: Input.Video, plate: PlateSettings) -> Iterator[StreamedSho
     if isinstance(video, InputImpl.VideoFromComponents):  # asked for a stream, it would compress its frames
         parts = video.get_components()
         frames = as_frames(parts.images, "VIDEO")
-        yield StreamedShot(lambda: frames, ShotInfo(frames.height, frames.width, parts.frame_rate))
+        info = ShotInfo(frames.height, frames.width, parts.frame_rate, colour=IMAGE_COLOURS)
+        yield StreamedShot(lambda: frames, info)
         return
     source = video.get_stream_source()
     if isinstance(source, str):

@@ -21,6 +21,7 @@ class Frame:
         alpha: the matte, float32 [L,H,W] in 0..1; None before the matte stage.
         foreground: straight colour without the ground, float32 [L,H,W,3] in 0..1, display-referred; None unless colours
             are decontaminated.
+        picture: what PNG and videos show, [H,W,3]: uint8, or float in 0..1; None where that is the plate.
     """
 
     index: int
@@ -29,6 +30,7 @@ class Frame:
     linear: Tensor | None = None
     alpha: Tensor | None = None
     foreground: Tensor | None = None
+    picture: Tensor | None = None
 
 
 def plate_of(frame: Frame) -> Tensor:

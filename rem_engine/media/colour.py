@@ -26,6 +26,10 @@ _CHROMATICITIES = {
     12: (0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.329),
 }
 
+LUMA = {REC_709: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
+"""Weights of red and blue in luma by the matrix' code in H.273 (its table 4): Rec. 709, 601, SMPTE 240M, Rec. 2020 with
+non-constant luminance."""
+
 
 @dataclass(frozen=True)
 class ColourTags:

@@ -10,22 +10,19 @@ import numpy as np
 import OpenEXR
 
 from ..names import ExrCompression, ExrType
-from .colour import LARGEST_HALF
+from .colour import LARGEST_HALF, REC_709
 from .hdr import exr_attributes
+from .plate_space import SRGB_TRANSFER, told_gamut
 from .shot import ShotInfo
 from .windows import Box
 
-# Names of linear spaces as the Color Interop Forum gives them, and their primaries for people.
-_PRIMARIES = {
-    "lin_rec709_scene": "Rec. 709 primaries",
-    "lin_rec2020_scene": "Rec. 2020 primaries",
-    "lin_p3d65_scene": "P3 D65 primaries",
-    "lin_adobergb_scene": "Adobe RGB primaries",
-    "lin_ap0_scene": "ACES AP0 primaries",
-    "lin_ap1_scene": "ACES AP1 primaries (ACEScg)",
+# The Color Interop Forum's names of display spaces by their primaries and transfer in H.273.
+_DISPLAY_IDS = {
+    (9, 16): "pq_rec2020_display",
+    (12, 16): "pq_p3d65_display",
+    (9, 18): "hlg_rec2020_display",
+    (12, SRGB_TRANSFER): "srgb_p3d65_display",
 }
-# Transfer functions that are far from sRGB, by their codes in H.273: linear, logarithmic, PQ, ST 428-1, HLG.
-_OTHER_CURVES = (8, 9, 10, 16, 17, 18)
 _TYPES = {"half": np.float16, "float": np.float32}
 _COMPRESSIONS = {
     "zip": OpenEXR.ZIP_COMPRESSION,
@@ -94,26 +91,17 @@ def exr_header(info: ShotInfo, *, linear: bool, premultiplied: bool) -> dict[str
 
     Args:
         info: of the shot, whose primaries, rate, windows and shape of pixels the file keeps.
-        linear: scene-linear light, else display sRGB.
+        linear: scene-linear light, else its pictures (see `ShotInfo.picture_tags`).
         premultiplied: colour is multiplied by its alpha, else straight.
     """
-    chromaticities = info.colour.xy()
-    space = OpenEXR.chromaticitiesToColorInteropID(chromaticities)
-    primaries = _PRIMARIES.get(space, "chromaticities as stated")
-    light = f"Scene-linear, {primaries}" if linear else f"Display-referred with the sRGB curve, {primaries}"
+    xy, space, told = _light(info) if linear else _picture(info)
     alpha = "premultiplied" if premultiplied else "straight (unpremultiplied)"
     header: dict[str, Any] = {
-        "chromaticities": chromaticities,
         "pixelAspectRatio": float(info.pixel_aspect),
-        "comments": f"{light}; {alpha} alpha. A is the union of the layers' alphas.",
+        "comments": f"{told}; {alpha} alpha. A is the union of the layers' alphas.",
     }
-    if info.colour.transfer in _OTHER_CURVES:
-        header["comments"] += (
-            f" The shot's transfer function, code {info.colour.transfer} of ITU-T H.273, was taken as sRGB."
-        )
-        space = None
-    elif not linear:
-        space = "srgb_rec709_display" if space == "lin_rec709_scene" else None
+    if xy:
+        header["chromaticities"] = xy
     if space:
         header["colorInteropID"] = space
     if info.fps:
@@ -124,6 +112,20 @@ def exr_header(info: ShotInfo, *, linear: bool, premultiplied: bool) -> dict[str
     if info.hdr:
         header |= exr_attributes(info.hdr)
     return header
+
+
+def _light(info: ShotInfo) -> tuple[tuple[float, ...] | None, str | None, str]:
+    """(primaries and white, interop name, words) of the shot's scene-linear light."""
+    return info.space.xy, info.space.light_id, info.space.light_told
+
+
+def _picture(info: ShotInfo) -> tuple[tuple[float, ...], str | None, str]:
+    """The same of its pictures."""
+    tags, space = info.picture_tags, info.space
+    if space.tags is None or space.is_display:
+        name = "srgb_rec709_display" if tags.primaries == REC_709 else None
+        return tags.xy(), name, f"Display-referred with the sRGB curve, {told_gamut(tags.xy())}"
+    return tags.xy(), _DISPLAY_IDS.get((tags.primaries or 0, tags.transfer or 0)), f"Display-referred, {space.name}"
 
 
 def _corners(box: Box) -> tuple[np.ndarray, np.ndarray]:

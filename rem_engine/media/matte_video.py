@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from .colour import REC_709
+from .colour import LUMA, REC_709
 from .hdr import HDR_TRANSFERS, quicktime_boxes
 from .matroska import PLACEHOLDER, describe_pictures, light_elements, shape_elements
 from .quicktime import add_to_picture_description
 from .shot import ShotInfo
 from .writing import VideoFile
 
-# Weights of red and blue in luma by the matrix' code in ITU-T H.273 (its table 4): Rec. 709, 601, SMPTE 240M,
-# Rec. 2020 with non-constant luminance.
-_LUMA = {REC_709: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
-
 
 class ProResWriter(VideoFile):
     """ProRes 4444 in a QuickTime file: 10-bit limited-range colour in 4:4:4, alpha of 10 bits stored as 16.
 
-    Colours go from float straight to 10 bits by the matrix that the file is tagged with (Rec. 709 unless the shot has
-    another), its transfer and primaries untouched. The alpha loses nothing but its rounding to 10 bits: 0.0005 at
+    Colours go from float straight to 10 bits by the matrix that the file is tagged with (see `ShotInfo.picture_tags`),
+    its transfer and primaries untouched. The alpha loses nothing but its rounding to 10 bits: 0.0005 at
     most, and 0 and 1 are exact. Any size; no pixel is added. Interlaced frames are stored as such, HDR pictures with
     their metadata, and the shot's sound without loss.
     """
@@ -35,11 +30,11 @@ class ProResWriter(VideoFile):
 
     def __init__(self, path: Path, info: ShotInfo) -> None:
         """Args: where it is written; what is known of the shot, of which the timecode must exist at its rate."""
-        info, self._to_yuv = _encodable(info, bits=10)
+        self._to_yuv = _encoding(info, bits=10)
         size = (info.height, info.width)
         super().__init__(path, "mov", "prores_ks", self._OPTIONS, "yuva444p10le", size, info, "pcm")
         self._path = path
-        self._boxes = quicktime_boxes(info.hdr) if info.hdr and info.colour.transfer in HDR_TRANSFERS else b""
+        self._boxes = quicktime_boxes(info.hdr) if info.hdr and info.picture_tags.transfer in HDR_TRANSFERS else b""
 
     def write(self, rgb: np.ndarray, alpha: np.ndarray) -> None:
         """Append a frame: float32 [H,W,3] and [H,W] in 0..1."""
@@ -65,13 +60,13 @@ class WebMWriter(VideoFile):
 
     def __init__(self, path: Path, info: ShotInfo) -> None:
         """Args: where it is written; what is known of the shot, of which the timecode must exist at its rate."""
-        info, self._to_yuv = _encodable(info, bits=8)
+        self._to_yuv = _encoding(info, bits=8)
         self._padding = (0, info.height % 2, 0, info.width % 2)
         size = (info.height + info.height % 2, info.width + info.width % 2)
         super().__init__(path, "webm", "libvpx-vp9", self._OPTIONS, "yuva420p", size, info)
         self._path = path
         self._shape = {} if info.pixel_aspect == 1 else shape_elements(*size, info.pixel_aspect)
-        self._light = light_elements(info.hdr) if info.hdr and info.colour.transfer in HDR_TRANSFERS else {}
+        self._light = light_elements(info.hdr) if info.hdr and info.picture_tags.transfer in HDR_TRANSFERS else {}
         if self._shape or self._light:
             self._stream.metadata["title"] = PLACEHOLDER
 
@@ -90,18 +85,17 @@ class WebMWriter(VideoFile):
             describe_pictures(self._path, self._shape, self._light)
 
 
-def _encodable(info: ShotInfo, bits: int) -> tuple[ShotInfo, np.ndarray]:
-    """Tags with a matrix of ours, and that matrix: float32 [3,4] from R'G'B' in 0..1 to limited-range Y'CbCr of so
-    many bits (ITU-T H.273, 8.3), half a step higher, so that cutting off rounds."""
-    matrix = info.colour.matrix if info.colour.matrix in _LUMA else REC_709
-    red, blue = _LUMA[matrix]
+def _encoding(info: ShotInfo, bits: int) -> np.ndarray:
+    """The matrix that the shot's pictures are tagged with: float32 [3,4] from R'G'B' in 0..1 to limited-range Y'CbCr of
+    so many bits (ITU-T H.273, 8.3), half a step higher, so that cutting off rounds."""
+    red, blue = LUMA[info.picture_tags.matrix or REC_709]
     luma = np.array([red, 1.0 - red - blue, blue])
     cb = (np.array([0.0, 0.0, 1.0]) - luma) / (2.0 * (1.0 - blue))
     cr = (np.array([1.0, 0.0, 0.0]) - luma) / (2.0 * (1.0 - red))
     step = 2.0 ** (bits - 8)
     rows = [[*(219.0 * step * luma), 16.0 * step + 0.5]]
     rows += [[*(224.0 * step * chroma), 128.0 * step + 0.5] for chroma in (cb, cr)]
-    return replace(info, colour=replace(info.colour, matrix=matrix)), np.array(rows, np.float32)
+    return np.array(rows, np.float32)
 
 
 def _in_range(rgb: np.ndarray) -> np.ndarray:

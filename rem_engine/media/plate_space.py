@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -116,8 +116,10 @@ def tagged_space(primaries: int | None, transfer: int | None, matrix: int | None
     xy = ColourTags(primaries).xy()
     if name == "linear":
         return linear_space(xy)
-    shown = name == "srgb" and primaries in _SHOWN_AS_THEY_ARE
-    return _space(name, xy, ColourTags(primaries, transfer, matrix), is_display=shown)
+    space = _space(name, xy, ColourTags(primaries, transfer, matrix))
+    if name == "srgb" and primaries in _SHOWN_AS_THEY_ARE:
+        return replace(space, to_rec709=np.eye(3), is_display=True)
+    return space
 
 
 def named_space(name: str) -> PlateSpace:
@@ -148,10 +150,16 @@ def named_space(name: str) -> PlateSpace:
     found = configured_space(own, config)
     if found.cicp is not None and found.cicp[1] in (SRGB_TRANSFER, 16, 18):
         return tagged_space(*found.cicp)  # exactly, and with HDR's white
-    gamut = gamut_name(found.xy) if found.xy else None
-    told = f"Scene-linear, {_TOLD_GAMUTS[gamut]} primaries" if gamut else f"Scene-linear light of {own}"
+    known = found.xy is not None and gamut_name(found.xy) is not None
+    told = f"Scene-linear, {told_gamut(found.xy)}" if found.xy and known else f"Scene-linear light of {own}"
     tags = None if found.cicp is None or found.curve is None else ColourTags(*found.cicp)
     return PlateSpace(own, found.curve, found.to_rec709, found.xy, found.light_id, told, tags)
+
+
+def told_gamut(xy: tuple[float, ...]) -> str:
+    """Primaries and white, for people."""
+    gamut = gamut_name(xy)
+    return f"{_TOLD_GAMUTS[gamut]} primaries" if gamut else "chromaticities as stated"
 
 
 def _space(
@@ -159,10 +167,8 @@ def _space(
     xy: tuple[float, ...],
     tags: ColourTags | None = None,
     light_id: str | None = "",
-    is_display: bool = False,
 ) -> PlateSpace:
-    gamut = gamut_name(xy)
-    told = f"{_TOLD_GAMUTS[gamut]} primaries" if gamut else "chromaticities as stated"
+    gamut, told = gamut_name(xy), told_gamut(xy)
     if light_id == "" and gamut:
         light_id = f"{'ocio:' if gamut in ('awg3', 'awg4', 'sgamut3', 'sgamut3cine') else ''}lin_{gamut}_scene"
     return PlateSpace(
@@ -173,7 +179,6 @@ def _space(
         light_id or None,
         f"Scene-linear, {told}",
         tags,
-        is_display,
     )
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .colour import ColourTags
+from .colour import LUMA, REC_709, ColourTags, default_matrix
 from .frame_times import FrameTimes
 from .hdr import HdrMetadata
 from .numbering import Numbering
 from .plate_colour import PlateColour, unit_values
-from .plate_space import PlateSpace, linear_space, tagged_space
+from .plate_space import SRGB_TRANSFER, PlateSpace, linear_space, tagged_space
 from .sound import Sound
 from .stated_space import Stated
 from .timecode import STILLS_FPS, is_timecode, parse_timecode
@@ -69,6 +69,14 @@ class ShotInfo:
         if tags.chromaticities is not None:
             return linear_space(tags.chromaticities)
         return tagged_space(tags.primaries, tags.transfer, tags.matrix)
+
+    @property
+    def picture_tags(self) -> ColourTags:
+        """Codes of H.273, all of them, of the plate's pictures in PNG and videos: the plate's own code values where
+        these have codes, else sRGB."""
+        tags = self.space.tags or ColourTags(REC_709, SRGB_TRANSFER)
+        matrix = tags.matrix if tags.matrix in LUMA else default_matrix(self.height, tags.primaries)
+        return ColourTags(tags.primaries or REC_709, tags.transfer or REC_709, matrix)
 
     def time_of(self, index: int) -> Fraction:
         """When a frame is shown, in seconds from the first."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .colour import GAMUTS, ColourTags
+from .colour import GAMUTS, REC_709, ColourTags
 from .plate_space import SHORT_NAMES, SRGB_TRANSFER, PlateSpace, linear_space, named_space, tagged_space
 
 # DPX transfer characteristics (SMPTE ST 268-1, table 5A), as OpenImageIO names them.
-_DPX_LOG, _DPX_FILM, _DPX_LINEAR = "Logarithmic", "Printing density", "Linear"
+_DPX_LOG, _DPX_FILM, _DPX_LINEAR, _DPX_VIDEO = "Logarithmic", "Printing density", "Linear", "ITU-R 709-4"
 # Names of H.273's transfer codes that are no SDR video, for sentences.
 _TRANSFERS = {8: "linear light", 9: "logarithmic, 100:1", 10: "logarithmic, 316:1", 16: "PQ", 17: "ST 428-1", 18: "HLG"}
 # Cameras' logarithmic curves as makers write them, with the short name that fits.
@@ -145,6 +145,8 @@ def _space_of_dpx(name: str, transfer: str) -> Stated:
         return Stated(named_space("cineon"), "DPX transfer: printing density")
     if transfer == _DPX_LINEAR:
         return Stated(named_space("linear"), "DPX transfer: linear")
+    if transfer == _DPX_VIDEO:
+        return Stated(tagged_space(REC_709, REC_709), "DPX transfer: Rec. 709, shown as it is")
     return Stated(_srgb(), f"DPX transfer: {transfer or 'not said'}, shown as it is")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
@@ -11,13 +12,14 @@ import av
 import cv2
 import numpy as np
 from av.codec.context import Flags
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from ..pixels import to_uint16
 from ..whole_files import written_whole
-from .colour import REC_709
+from .colour import REC_709, ColourTags
 from .fields import FieldMarker, order_code
+from .plate_space import SRGB_TRANSFER
 from .shot import ShotInfo
 from .sound import SoundForm, SoundWriter
 from .timecode import STILLS_FPS
@@ -26,6 +28,9 @@ from .timecode import STILLS_FPS
 _FINEST_RATE = 1001
 _FINEST_TICKS = {"mpeg4": Fraction(1, 60000)}
 _FINEST_TICK = Fraction(1, 10_000_000)
+
+_AFTER_HEADER = 33  # bytes of a PNG's signature and of its chunk IHDR
+_RELATIVE = 1  # of rendering intents: relative colorimetric, which leaves colours as they are
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -49,9 +54,24 @@ def ids_png(ids: np.ndarray) -> bytes:
     return _png(ids)
 
 
-def rgba_png(rgb: np.ndarray, alpha: np.ndarray) -> bytes:
-    """Straight colour, float [H,W,3], and alpha, float [H,W], as a 16-bit RGBA PNG; see `to_uint16`."""
-    return _png(to_uint16(np.dstack([rgb[..., ::-1], alpha])))  # OpenCV's order is BGRA
+def rgba_png(rgb: np.ndarray, alpha: np.ndarray, tags: ColourTags | None) -> bytes:
+    """Straight colour, float [H,W,3], and alpha, float [H,W], as a 16-bit RGBA PNG; see `to_uint16`.
+
+    Codes of H.273 are stated in a chunk: sRGB, or cICP (PNG, third edition, 11.3.2.6) for all others.
+    """
+    png = _png(to_uint16(np.dstack([rgb[..., ::-1], alpha])))  # OpenCV's order is BGRA
+    if tags is None:
+        return png
+    codes = (tags.primaries or REC_709, tags.transfer or REC_709)
+    if codes == (REC_709, SRGB_TRANSFER):
+        return _with_chunk(png, b"sRGB", bytes([_RELATIVE]))
+    return _with_chunk(png, b"cICP", bytes([*codes, 0, 1]))  # R'G'B', full range
+
+
+def _with_chunk(png: bytes, name: bytes, content: bytes) -> bytes:
+    """A PNG with a chunk before its pixels."""
+    chunk = len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
+    return png[:_AFTER_HEADER] + chunk + png[_AFTER_HEADER:]
 
 
 def _png(pixels: np.ndarray) -> bytes:
@@ -82,8 +102,7 @@ class VideoFile:
             container, codec, options, pix_fmt: FFmpeg's names.
             size: (height, width) in pixels, as stored.
             info: of the shot: its rate (stills: 24 frames per second) or the time of each frame, order of fields,
-                timecode, shape of pixels, and colour tags; Rec. 709 for what they leave open. The range is always
-                limited.
+                timecode, shape of pixels, and the codes of its pictures. The range is always limited.
             sound: how that of the shot is stored; None for a file without.
 
         Raises:
@@ -117,11 +136,11 @@ class VideoFile:
             self._mark = FieldMarker(size[1], size[0], pix_fmt, info.field_order)
         if info.timecode:
             self._stream.metadata["timecode"] = info.timecode
-        colour = info.colour
+        colour = info.picture_tags
         self._tags = {
-            "color_primaries": colour.primaries or REC_709,
-            "color_trc": colour.transfer or REC_709,
-            "colorspace": colour.matrix or REC_709,
+            "color_primaries": colour.primaries,
+            "color_trc": colour.transfer,
+            "colorspace": colour.matrix,
             "color_range": ColorRange.MPEG,
         }
         for name, value in self._tags.items():
@@ -174,8 +193,8 @@ class VideoFile:
 class VideoWriter(VideoFile):
     """An MP4 file of 8-bit frames, for looking at: H.264 where PyAV's FFmpeg has libx264, else MPEG-4.
 
-    yuv420p, Rec. 709; a frame with an odd side is padded by repeating its last row or column, since yuv420p halves
-    both. With the shot's sound, in mono or stereo.
+    yuv420p, by the matrix that is the default for its size; a frame with an odd side is padded by repeating its last
+    row or column, since yuv420p halves both. With the shot's sound, in mono or stereo.
     """
 
     def __init__(self, path: Path, info: ShotInfo) -> None:
@@ -195,6 +214,5 @@ class VideoWriter(VideoFile):
         """Append a frame, uint8 [H,W,3]."""
         padded = np.pad(frame, self._padding, mode="edge")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
-        self._encode(
-            picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
-        )
+        matrix = self._tags["colorspace"]
+        self._encode(picture.reformat(format="yuv420p", dst_colorspace=matrix, dst_color_range=ColorRange.MPEG))

@@ -10,9 +10,9 @@ from types import TracebackType
 import numpy as np
 
 from ..matte.frames import Frame, alpha_of, display_values
-from ..media.colour import srgb_to_linear
 from ..media.exr_writing import exr_bytes, exr_channels, exr_header
 from ..media.matte_video import ProResWriter, WebMWriter
+from ..media.plate_colour import PlateColour
 from ..media.shot import ShotInfo
 from ..media.timecode import STILLS_FPS, parse_timecode, to_exr
 from ..media.writing import rgba_png, soft_png
@@ -68,6 +68,9 @@ class Delivery:
             raise ValueError(f"A delivery needs layers of different names, not {', '.join(layers) or 'none'}.")
         self._out, self._name, self._layers = out, name, tuple(layers)
         self._info, self._settings = info if settings.sound else replace(info, sound=None), settings
+        self._plate_colour = info.plate_colour or PlateColour()
+        said = info.space.tags is None or info.space.tags.transfer is not None
+        self._png_tags = info.picture_tags if said else None
         self._fps = info.fps or STILLS_FPS
         self._timecode = parse_timecode(info.timecode, self._fps) if info.timecode else None
         self._next = {kind: 0 if kind in VIDEOS else first_index for kind in settings.kinds}
@@ -166,6 +169,7 @@ class Delivery:
             ("alpha", parts.alpha, (layers, height, width)),
             ("scene-linear plate", parts.linear, rgb),
             ("plate", parts.display, rgb),
+            ("picture", parts.picture, rgb),
             ("foreground", parts.foreground, (layers, *rgb)),
         ):
             if pixels is not None and pixels.shape != shape:
@@ -182,7 +186,9 @@ class Delivery:
             if "alpha" in kinds:
                 images[self._path("alpha", layer, number)] = soft_png(parts.alpha[place])
             if "png16" in kinds:
-                images[self._path("png16", layer, number)] = rgba_png(parts.colour(place), parts.alpha[place])
+                images[self._path("png16", layer, number)] = rgba_png(
+                    self._colour(parts, place), parts.alpha[place], self._png_tags
+                )
         if "exr" in kinds:
             images[self._path("exr", "", number)] = self._exr(index, parts)
         return images
@@ -190,19 +196,30 @@ class Delivery:
     def _exr(self, index: int, parts: _Parts) -> bytes:
         settings = self._settings
         display, colours = parts.display, parts.foreground
-        plate = parts.linear if settings.exr_linear else display
+        plate = parts.linear if settings.exr_linear else parts.picture
         if plate is None or (colours is not None and display is None):
             raise ValueError("An EXR needs the plate: give it scene-linear, and display-referred with a foreground.")
         if colours is not None and display is not None and settings.exr_linear:
             # A foreground is display-referred, so it ends at 1. Its difference to the plate is what matters, and added
             # to the plate it leaves highlights above 1 as they are.
-            colours = plate + (srgb_to_linear(colours) - srgb_to_linear(display))
+            light = self._plate_colour.light_of_display
+            colours = plate + (light(colours) - light(display))
+        elif colours is not None:
+            colours = np.stack([self._colour(parts, place) for place in range(len(colours))])
         header = exr_header(self._info, linear=settings.exr_linear, premultiplied=settings.premultiplied)
         if self._timecode:
             counted = round(self._info.time_of(index) * self._fps)
             header["timeCode"] = to_exr(self._timecode.after(counted, self._fps), self._fps)
         channels = exr_channels(plate, parts.alpha, self._layers, colours, settings.premultiplied)
         return exr_bytes(channels, header, settings.exr_type, settings.exr_compression)
+
+    def _colour(self, parts: _Parts, place: int) -> np.ndarray:
+        """Colour [H,W,3] of a layer in PNG and videos."""
+        if parts.picture is None or parts.display is None:
+            raise ValueError("PNG, ProRes and WebM with colour need the display-referred plate: give it.")
+        if parts.foreground is None:
+            return parts.picture
+        return self._plate_colour.repainted(parts.picture, parts.display, parts.foreground[place])
 
     def _write_videos(self, parts: _Parts, kinds: Sequence[str]) -> None:
         for kind, writer in _VIDEO_WRITERS.items():
@@ -212,7 +229,7 @@ class Delivery:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     self._temporary[path] = temporary_name(path)
                     self._videos[path] = writer(self._temporary[path], self._info)
-                colour = parts.colour(place)
+                colour = self._colour(parts, place)
                 if kind == "prores" and self._settings.premultiplied:
                     colour = colour * alpha[..., None]
                 self._videos[path].write(colour, alpha)
@@ -226,17 +243,11 @@ class _Parts:
     display: np.ndarray | None
     linear: np.ndarray | None
     foreground: np.ndarray | None
+    picture: np.ndarray | None
 
     @classmethod
     def of(cls, frame: Frame) -> _Parts:
         display = None if frame.plate is None else display_values(frame.plate)
-        parts = (display, frame.linear, frame.foreground)
+        picture = display if frame.picture is None else display_values(frame.picture)
+        parts = (display, frame.linear, frame.foreground, picture)
         return cls(alpha_of(frame).numpy(), *(None if part is None else part.numpy() for part in parts))
-
-    def colour(self, place: int) -> np.ndarray:
-        """Display-referred colour [H,W,3] of a layer."""
-        if self.foreground is not None:
-            return self.foreground[place]
-        if self.display is None:
-            raise ValueError("PNG, ProRes and WebM with colour need the display-referred plate: give it.")
-        return self.display

@@ -273,11 +273,11 @@ class _MaskedFrames:
     def frames(self) -> Iterator[Frame]:
         ahead: deque[Frame] = deque()
         for index, masks in enumerate(zip(*(layer.frames() for layer in self._layers), strict=True)):
-            plates = read_plate(self._shot, index, self._kinds) if self._needs_plate else ()
+            plates = read_plate(self._shot, index, self._kinds) if self._needs_plate else {}
             soft = torch.from_numpy(np.stack(masks))
             for layer, mask in zip(self._layers, soft, strict=True):
                 check_finite(mask, f"mask of frame {index} in {layer.path}")
-            ahead.append(Frame(index, soft, *plates))
+            ahead.append(Frame(index, soft, **plates))
             if self._finder:
                 self._finder.add(plate_of(ahead[-1]).numpy())
             while ahead and (self._finder is None or ahead[0].index < self._finder.known):

@@ -22,14 +22,17 @@ def needs_plate(settings: MatteSettings, kinds: Collection[str]) -> bool:
     return any(kind != "alpha" or settings.needs_plate for kind in kinds)
 
 
-def read_plate(source: FrameSource, index: int, kinds: Collection[str]) -> tuple[Tensor, Tensor | None]:
-    """`plate` and `linear` of a `Frame`, for files of these kinds."""
-    plate = _tensor(source.read(index, index + 1)[0])
-    if "exr" not in kinds:
-        return plate, None
+def read_plate(source: FrameSource, index: int, kinds: Collection[str]) -> dict[str, Tensor]:
+    """`plate`, and what else of a `Frame` files of these kinds need: `linear`, `picture`."""
+    parts = {"plate": _tensor(source.read(index, index + 1)[0])}
     if isinstance(source, Shot):
-        return plate, _tensor(source.read_linear(index, index + 1)[0])
-    return plate, _tensor(srgb_to_linear(display_values(plate).numpy()))
+        if "exr" in kinds:
+            parts["linear"] = _tensor(source.read_linear(index, index + 1)[0])
+        if not source.plate_colour.picture_is_display and any(kind != "alpha" for kind in kinds):
+            parts["picture"] = _tensor(source.read_picture(index, index + 1)[0])
+    elif "exr" in kinds:
+        parts["linear"] = _tensor(srgb_to_linear(display_values(parts["plate"]).numpy()))
+    return parts
 
 
 def make_mattes(

@@ -338,7 +338,7 @@ class _SegmentedFrames:
         if not (self._viewers or needs_plate(self._job.matte, self._job.deliveries)):
             return Frame(index, soft)
         with self._clock.timed("read"):
-            return Frame(index, soft, *read_plate(self._plates, index, self._job.deliveries))
+            return Frame(index, soft, **read_plate(self._plates, index, self._job.deliveries))
 
     def _show(self, frame: Frame) -> None:
         if frame.plate is None or not self._viewers:

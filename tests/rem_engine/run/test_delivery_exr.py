@@ -192,13 +192,21 @@ def test_other_primaries_are_stated_as_they_are(
     assert open_shot(tmp_path / "exr").info.colour.chromaticities == pytest.approx(colour.xy())
 
 
-@pytest.mark.parametrize("linear", [True, False])
-def test_a_curve_that_was_taken_as_srgb_is_owned_to(tmp_path: Path, shot: list[Frame], linear: bool) -> None:
-    info = ShotInfo(48, 64, FPS, colour=ColourTags(9, 16, 9))  # PQ
+@pytest.mark.parametrize(
+    ("linear", "space", "sentence"),
+    [
+        (True, "lin_rec2020_scene", "Scene-linear, Rec. 2020 primaries"),
+        (False, "pq_rec2020_display", "Display-referred, PQ, Rec. 2020 primaries"),
+    ],
+)
+def test_an_hdr_plate_is_not_called_srgb(
+    tmp_path: Path, shot: list[Frame], linear: bool, space: str, sentence: str
+) -> None:
+    info = ShotInfo(48, 64, FPS, colour=ColourTags(9, 16, 9))
     deliver(tmp_path, shot[:1], kinds=("exr",), info=info, exr_linear=linear)
     header = openexr_header(first(tmp_path))
-    assert "colorInteropID" not in header
-    assert "code 16 of ITU-T H.273, was taken as sRGB" in str(header["comments"])
+    assert header["colorInteropID"] == space
+    assert str(header["comments"]).startswith(sentence)
 
 
 def test_rate_and_timecode_count_on_from_frame_to_frame(tmp_path: Path) -> None:

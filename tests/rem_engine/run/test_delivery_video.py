@@ -136,7 +136,12 @@ def test_frame_count_rate_and_timecode_survive(tmp_path: Path, kind: str, rate: 
 @pytest.mark.parametrize("kind", ["prores", "webm"])
 @pytest.mark.parametrize(
     ("tags", "stated"),
-    [(ColourTags(), (1, 1, 1)), (ColourTags(9, 16, 9), (9, 16, 9)), (ColourTags(6, 6, 6), (6, 6, 6))],
+    [
+        (ColourTags(), (1, 1, 6)),
+        (ColourTags(1, 13, 1), (1, 13, 1)),
+        (ColourTags(9, 16, 9), (9, 16, 9)),
+        (ColourTags(6, 6, 6), (6, 6, 6)),
+    ],
 )
 def test_colour_tags_survive_and_the_matrix_is_theirs(
     tmp_path: Path, kind: str, tags: ColourTags, stated: tuple[int, int, int]
@@ -157,7 +162,7 @@ def test_colour_tags_survive_and_the_matrix_is_theirs(
     assert luma * white / (white + 1) * 256 == pytest.approx(16 + 219 * wanted, abs=1.0)
     with open_shot(path) as read:
         assert read.info.colour == ColourTags(*stated)
-        pixels = read.read(0, 1)[0, 20, 20] / (255.0 if kind == "webm" else 1.0)
+        pixels = read.read_picture(0, 1)[0, 20, 20] / (255.0 if kind == "webm" else 1.0)
         np.testing.assert_allclose(pixels, [0.9, 0.2, 0.4], atol=0.012)
 
 
@@ -172,7 +177,8 @@ def test_prores_states_its_colours_in_a_quicktime_atom(delivered: Path) -> None:
     data = (delivered / "smoke" / "shot.mov").read_bytes()
     place = data.index(b"colrnclc")
     codes = [int.from_bytes(data[place + 8 + 2 * i : place + 10 + 2 * i], "big") for i in range(3)]
-    assert codes == [1, 1, 1]  # QuickTime File Format, "colr": primaries, transfer, matrix
+    # QuickTime File Format, "colr": primaries, transfer, matrix; 601's below 720 lines.
+    assert codes == [1, 1, 6]
     assert data.count(b"ap4h") >= 1  # ProRes 4444
 
 
