@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from rem_engine.backbones.checkpoint import Checkpoint, open_checkpoint
+from rem_engine.backbones.checkpoint import Checkpoint, checkpoint_paths, open_checkpoint
 from rem_engine.backbones.folder import family_of
 from rem_engine.backbones.load import find_model_folder
 from rem_engine.checkpoints import LowRank, read_changes, read_state_dict, to_diffusers, to_original
@@ -153,14 +153,14 @@ def _write_lora(request: Export, changes: Mapping[str, LowRank], start: Start, p
         raise ValueError("fp8 is too coarse for a LoRA; choose float32, bfloat16 or float16.")
     if request.names != "comfyui":
         raise ValueError("A LoRA has ComfyUI's names; --names diffusers is for full files.")
-    over = start.model if start.checkpoint is None else start.checkpoint
+    over = checkpoint_paths(start.checkpoint) or (Path(start.model),)
     rank = next(iter(changes.values())).up.shape[1]
     metadata = {
         "format": "pt",
         "rem.format": FORMAT_VERSION,
         "rem.form": "lora",
         "rem.rank": str(rank),
-        "rem.base": Path(over).name,
+        "rem.base": " + ".join(path.name for path in over),
         KEY: _signature(*_began(start, part)).to_text(),
         "modelspec.title": request.out.stem,
     }

@@ -77,6 +77,12 @@ def checkpoint_paths(checkpoint: Paths) -> tuple[Path, ...]:
     return tuple(map(Path, (checkpoint,) if isinstance(checkpoint, str | Path) else checkpoint))
 
 
+def checkpoint_entry(checkpoint: Paths) -> str | list[str] | None:
+    """Checkpoints as a run's account has them: None, a path, or a list of several."""
+    names = [str(path) for path in checkpoint_paths(checkpoint)]
+    return names if len(names) > 1 else next(iter(names), None)
+
+
 def checkpoint_files(checkpoint: Paths) -> list[Path]:
     """The files behind them: without the name of one of several denoisers in a file."""
     return [chosen_part(path)[0] for path in checkpoint_paths(checkpoint)]

@@ -56,7 +56,7 @@ def segment_file(
         RuntimeError: the disk is full, there is no such device, or another run is writing to `job.out`.
         KeyboardInterrupt: with a sentence that says which frames are done and how to go on.
     """
-    from ..backbones.checkpoint import checkpoint_paths
+    from ..backbones.checkpoint import checkpoint_entry
 
     started = time.perf_counter()
     check_is_folder(job.out, "name a folder to write to")
@@ -68,7 +68,7 @@ def segment_file(
         settings = {
             "prompts": prompts,
             **model,
-            "checkpoint": _named(checkpoint_paths(model["checkpoint"])),
+            "checkpoint": checkpoint_entry(model["checkpoint"]),
             **asdict(job.masks),
             "write": job.write,
             "matte": asdict(job.matte),
@@ -111,12 +111,6 @@ def _check_space(job: SegmentJob, shot: Shot) -> None:
             f"{job.out} needs {2 * array / 2**20:,.0f} MiB for soft.npz, and its disk has {free / 2**20:,.0f} MiB "
             "free: make room, or write soft in place of npz."
         )
-
-
-def _named(paths: Sequence[Path]) -> str | list[str] | None:
-    """Paths as run.json has them: None, one, or a list of several."""
-    names = [str(path) for path in paths]
-    return names if len(names) > 1 else next(iter(names), None)
 
 
 def _model_files(model: Mapping[str, Any]) -> list[Path]:

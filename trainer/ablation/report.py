@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rem_engine.whole_files import written_whole
 
+from ..reports import RESULTS_FILE, check_replaceable
 from .variants import VARIANTS
 
 MEASURES: Mapping[str, tuple[str, str]] = {
@@ -72,6 +73,16 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def check_reports(folder: Path) -> None:
+    """Raise ValueError where files stand in the places of reports that no ablation has written."""
+    names = (RESULTS_FILE, "results.md", "results.png")
+    check_replaceable(folder, names, _is_ours)
+
+
+def _is_ours(results: Any) -> bool:
+    return isinstance(results, list) and all(isinstance(run, dict) and "variant" in run for run in results)
+
+
 def write_report(folder: Path, results: Sequence[Mapping[str, Any]]) -> str:
     """Write results.json, results.md and results.png.
 
@@ -79,7 +90,7 @@ def write_report(folder: Path, results: Sequence[Mapping[str, Any]]) -> str:
         the table.
     """
     text = table(results)
-    with written_whole(folder / "results.json") as path:
+    with written_whole(folder / RESULTS_FILE) as path:
         path.write_text(json.dumps(list(results), indent=2) + "\n", encoding="utf-8")
     with written_whole(folder / "results.md") as path:
         path.write_text(text, encoding="utf-8")

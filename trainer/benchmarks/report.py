@@ -9,12 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rem_engine.backbones.checkpoint import checkpoint_paths
 from rem_engine.media.writing import write_bytes
 
+from ..reports import RESULTS_FILE
 from .benchmark import Benchmark
 from .contact_sheet import contact_sheet
 from .scoring import average
 from .video import SequenceScores
+
+REPORTS = (RESULTS_FILE, "results.csv", "results.md", "contact_sheet.html")
+"""Files of a report."""
 
 _PUBLISHED = Path(__file__).with_name("published.json")
 
@@ -38,7 +43,7 @@ def write_report(
     summary = {**described, "queries": len(rows), "scores": scores}
     if benchmark.groups:
         summary[f"per_{benchmark.groups}"] = groups
-    write_bytes(out / "results.json", json.dumps(summary, indent=2).encode())
+    write_bytes(out / RESULTS_FILE, json.dumps(summary, indent=2).encode())
     write_bytes(out / "results.csv", table_csv(rows).encode())
     write_bytes(out / "results.md", table_markdown(benchmark, summary).encode())
     write_bytes(out / "contact_sheet.html", contact_sheet(benchmark, rows, results, summary).encode())
@@ -90,5 +95,5 @@ def reservations(summary: dict[str, Any]) -> list[str]:
 def _name(summary: dict[str, Any]) -> str:
     if "results" in summary:
         return f"masks in {summary['results']}"
-    checkpoint = f" + {Path(summary['checkpoint']).name}" if summary["checkpoint"] else ""
+    checkpoint = "".join(f" + {path.name}" for path in checkpoint_paths(summary["checkpoint"]))
     return f"{summary['model']}{checkpoint}, {summary['protocol']}"

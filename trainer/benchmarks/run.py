@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rem_engine import __version__
+from rem_engine.backbones.checkpoint import checkpoint_entry, checkpoint_files
+from rem_engine.folder_lock import locked
 from rem_engine.media.writing import write_bytes
 from rem_engine.progress import SILENT, Progress, counted
 from rem_engine.whole_files import written_whole
 
+from ..reports import RESULTS_FILE, check_replaceable
 from ..run.records import read_record
 from .benchmark import Benchmark
 from .names import open_benchmark
@@ -52,7 +55,7 @@ class BenchmarkRun:
     limit: int | None = None
     resume: bool = False
     model: str = "mini"
-    checkpoint: Path | None = None
+    checkpoint: tuple[Path, ...] = ()
     protocol: Literal["shot", "paper"] = "paper"
     size: tuple[int, int] | None = None
     window: int | None = None
@@ -73,9 +76,14 @@ def run_benchmark(run: BenchmarkRun, progress: Progress = SILENT) -> dict[str, A
 
     Raises:
         ValueError, FileNotFoundError: a dataset, a model or a setting that cannot be used.
-        RuntimeError, OSError: the disk is full.
+        RuntimeError, OSError: the disk is full, or another benchmark writes to `run.out`.
     """
-    from .report import write_report
+    with locked(run.out, "name another --out"):
+        return _run(run, progress)
+
+
+def _run(run: BenchmarkRun, progress: Progress) -> dict[str, Any]:
+    from .report import REPORTS, write_report
 
     benchmark = open_benchmark(run.name, run.root, run.split)
     names = _chosen(benchmark, run)
@@ -84,6 +92,9 @@ def run_benchmark(run: BenchmarkRun, progress: Progress = SILENT) -> dict[str, A
             f"The truth of {benchmark.title} {benchmark.split} is on its server; it cannot be scored here."
         )
     results = run.score_only or run.out / PREDICTIONS
+    check_replaceable(
+        run.out, (*REPORTS, SUBMISSION_FILE), lambda found: isinstance(found, dict) and "videos_published" in found
+    )
     if not run.score_only:
         _claim_folder(run)
         try:
@@ -94,12 +105,11 @@ def run_benchmark(run: BenchmarkRun, progress: Progress = SILENT) -> dict[str, A
             ) from None
     elif not results.is_dir():
         raise FileNotFoundError(f"{results} is no folder; name one of results as --score-only.")
-    run.out.mkdir(parents=True, exist_ok=True)
     described = _describe(benchmark, names, run)
     if benchmark.submission is not None:
         zipped = write_submission(results, benchmark.submission, run.out / SUBMISSION_FILE, progress)
         described["submission"] = str(zipped)
-        write_bytes(run.out / "results.json", json.dumps(described, indent=2).encode())
+        write_bytes(run.out / RESULTS_FILE, json.dumps(described, indent=2).encode())
         return described
     rows = _score_all(benchmark, names, results, progress)
     return write_report(run.out, benchmark, rows, results, described)
@@ -131,25 +141,32 @@ def _claim_folder(run: BenchmarkRun) -> None:
     """Make sure that all predictions in a folder come from one model and one set of settings."""
     settings = {name: value and str(value) for name, value in asdict(run).items() if name in _OF_PREDICTIONS}
     settings |= {"model": str(_model_folder(run)), "version": __version__, "weights": _weights(run)}
+    settings["checkpoint"] = checkpoint_entry(run.checkpoint)
     path = run.out / SETTINGS_FILE
     if not (run.out / PREDICTIONS).exists():
-        run.out.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            _check_settings(settings, run.out)  # of a run that was killed before its first prediction
+            return
         write_bytes(path, json.dumps(settings, indent=2).encode())
         return
     if not path.is_file():
         raise ValueError(f"{run.out / PREDICTIONS} was not made by this command; name another folder as --out.")
     if not run.resume:
         raise ValueError(f"{run.out} holds predictions already; go on with them by --resume, or name another --out.")
-    earlier = read_record(path, dict[str, Any], "name another --out")
+    _check_settings(settings, run.out)
+
+
+def _check_settings(settings: Mapping[str, Any], out: Path) -> None:
+    earlier = read_record(out / SETTINGS_FILE, dict[str, Any], "name another --out")
     for name, value in settings.items():
         if earlier.get(name) != value:
             raise ValueError(
-                f"The predictions in {run.out} were begun with another {name} ({earlier.get(name)}, now {value}); "
+                f"The predictions in {out} were begun with another {name} ({earlier.get(name)}, now {value}); "
                 "go on with the same, or name another --out."
             )
 
 
-_OF_PREDICTIONS = ("name", "split", "checkpoint", "protocol", "size", "window", "seed", "dtype")
+_OF_PREDICTIONS = ("name", "split", "protocol", "size", "window", "seed", "dtype")
 
 
 def _model_folder(run: BenchmarkRun) -> Path:
@@ -160,8 +177,6 @@ def _model_folder(run: BenchmarkRun) -> Path:
 
 def _weights(run: BenchmarkRun) -> str:
     """Changes when a file of the model or the checkpoint does."""
-    from rem_engine.backbones.checkpoint import checkpoint_files
-
     from ..data.fingerprint import files_hash
 
     files = sorted(path for path in _model_folder(run).rglob("*") if path.is_file())
@@ -222,8 +237,6 @@ def _describe(benchmark: Benchmark, names: Sequence[str], run: BenchmarkRun) -> 
     }
     if run.score_only:
         return described | {"results": str(run.score_only)}
-    settings = ("model", "checkpoint", "protocol", "size", "window", "seed", "device", "dtype")
-    return described | {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in ((name, getattr(run, name)) for name in settings)
-    }
+    settings = ("model", "protocol", "size", "window", "seed", "device", "dtype")
+    described |= {name: getattr(run, name) for name in settings}
+    return described | {"checkpoint": checkpoint_entry(run.checkpoint)}

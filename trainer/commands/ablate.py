@@ -34,7 +34,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the ablations and print the table."""
-    from ..ablation.report import write_report
+    from rem_engine.folder_lock import locked
+
+    from ..ablation.report import check_reports, write_report
     from ..ablation.runs import Ablation, ablate
     from ..ablation.variants import VARIANTS
     from .progress import progress_bar
@@ -47,9 +49,11 @@ def run(arguments: argparse.Namespace) -> None:
         steps=arguments.steps,
         jobs=arguments.jobs,
     )
-    with progress_bar() as bar:
-        results = ablate(ablation, bar)
-    print(write_report(arguments.out, results))
+    with locked(arguments.out, "name another --out"):
+        check_reports(arguments.out)
+        with progress_bar() as bar:
+            results = ablate(ablation, bar)
+        print(write_report(arguments.out, results))
 
 
 def _names(text: str) -> tuple[str, ...]:

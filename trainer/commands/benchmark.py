@@ -45,7 +45,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("name", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
     add("--root", type=Path, required=True, metavar="DIR", help="folder of the dataset")
     add("--model", default="mini", metavar="mini|DIR", help="REM-mini, or a model folder (mini)")
-    add("--checkpoint", type=Path, metavar="FILE", help="REM weights laid over the model folder")
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="REM weights laid over the model folder: whole ones, a delta or a LoRA; several times for several",
+    )
     add("--out", type=Path, metavar="DIR", help="folder for predictions and reports (benchmark-NAME)")
     add(
         "--protocol",
@@ -80,6 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     known = {field.name for field in fields(BenchmarkRun)}
     settings = {name: value for name, value in vars(arguments).items() if name in known}
+    settings["checkpoint"] = tuple(arguments.checkpoint)
     settings["out"] = arguments.out or Path(f"benchmark-{arguments.name}")
     if arguments.videos is not None:
         if not arguments.videos.is_file():

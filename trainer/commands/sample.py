@@ -15,6 +15,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     sample.add_argument("--clip", type=Path, required=True, help="video of at least 112 frames, 16:9")
     sample.add_argument("--out", type=Path, required=True, help="file to write, such as assets/sample_shot.mp4")
+    sample.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
     sample.set_defaults(run=run, operation="making the sample shot")
 
 
@@ -22,4 +23,6 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the shot."""
     from ..synth.sample import write_sample
 
+    if arguments.out.exists() and not arguments.overwrite:
+        raise ValueError(f"{arguments.out} is there already: name another --out, or give --overwrite.")
     write_sample(arguments.clip, arguments.out)

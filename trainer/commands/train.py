@@ -37,7 +37,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add = train.add_argument
     add("settings", metavar="PRESET", help="modelscope_stage1, modelscope_stage2, wan_14b, wan_1_3b, mini, or a .yaml")
     add("--model", required=True, metavar="BASE", help="'mini' or the folder of the base model (diffusers' layout)")
-    add("--checkpoint", type=Path, metavar="FILE", help="weights laid over BASE to start from")
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="weights laid over BASE to start from: whole ones, a delta or a LoRA; several times for several",
+    )
     add("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     add(
         "--set",
@@ -70,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
         settings,
         arguments.model,
         arguments.out,
-        checkpoint=arguments.checkpoint,
+        checkpoint=tuple(arguments.checkpoint),
         resume=arguments.resume,
         cache=arguments.cache,
         cached=not arguments.no_cache,

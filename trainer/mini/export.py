@@ -11,11 +11,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rem_engine.checkpoints import to_original
+from rem_engine.input_files import NotJson, load_json
+from rem_engine.media.writing import write_bytes
 from rem_engine.whole_files import written_whole
 
 from .settings import MiniSettings
 
 OVERLAP = 4
+_NAME = "REM-mini"
 
 
 def write_weights(path: Path, state: dict[str, Tensor], title: str, description: str) -> None:
@@ -32,9 +35,21 @@ def write_weights(path: Path, state: dict[str, Tensor], title: str, description:
         save_file(tensors, temporary, metadata={**metadata, "format": "pt"})
 
 
+def check_is_ours(folder: Path) -> None:
+    """Raise ValueError where a model stands in `folder` that is no REM-mini."""
+    card = folder / "rem.json"
+    try:
+        ours = load_json(card)["name"] == _NAME
+    except (NotJson, OSError, TypeError, KeyError):
+        ours = False
+    parts = (folder / name for name in ("rem.json", "transformer", "vae", "t2v", "text_encoder", "tokenizer"))
+    if not ours and (there := next((part for part in parts if part.exists()), None)):
+        raise ValueError(f"{there} is of no REM-mini: move it away, or name another --out.")
+
+
 def _write_json(path: Path, value: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def export_mini(
@@ -52,7 +67,7 @@ def export_mini(
     size = [settings.size, settings.size]
     _write_json(
         folder / "rem.json",
-        {"name": "REM-mini", "size": size, "window": settings.frames, "overlap": min(OVERLAP, settings.frames // 2)},
+        {"name": _NAME, "size": size, "window": settings.frames, "overlap": min(OVERLAP, settings.frames // 2)},
     )
     for part, module in (("transformer", transformer), ("vae", vae)):
         config = {key: value for key, value in module.config.items() if not key.startswith("_")}

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rem_engine.folder_lock import locked
 from rem_engine.progress import SILENT, Progress
 from rem_engine.whole_files import written_whole
 
@@ -15,11 +16,11 @@ from ..run.records import read_record
 from ..synth.backgrounds import RealClips
 from ..synth.worlds import PLAIN, WORLDS
 from .denoiser import Texts, fine_tune, new_transformer, pretrain
-from .export import export_mini
+from .export import check_is_ours, export_mini
 from .latents import encode_pool
 from .pool import build_pool, mixed_plates
 from .settings import MiniSettings
-from .stage import stage_seconds
+from .stage import STAGES, stage_seconds
 from .text import new_text_encoder, train_tokenizer
 from .vae import mask_carry, round_to_half, standardise, train_vae
 
@@ -43,11 +44,21 @@ def train_mini(
         progress: told "shots" rendered and "clips" encoded.
 
     Raises:
-        ValueError: the working folder belongs to a training with other settings.
+        ValueError: the working folder belongs to a training with other settings, or there are files in the way that no
+            training has written.
+        RuntimeError: another process trains there, or writes to `output`.
     """
+    with locked(work, "name another --work"), locked(output, "name another --out"):
+        check_is_ours(output)
+        _same_settings(work, settings)
+        _train(work, output, settings, clips, compile_model, progress)
+
+
+def _train(
+    work: Path, output: Path, settings: MiniSettings, clips: Path | None, compile_model: bool, progress: Progress
+) -> None:
     from transformers import T5TokenizerFast
 
-    _same_settings(work, settings)
     real = None if clips is None else RealClips(clips)
     plates = mixed_plates(real, settings.real_backgrounds)
     world, size = WORLDS[settings.world], (settings.frames, settings.size)
@@ -74,9 +85,13 @@ def train_mini(
     print(f"written to {output}; " + ", ".join(f"{k} {v / 60:.0f} min" for k, v in stage_seconds(work).items()))
 
 
+_KEPT = ("pool", "heldout", "latents", "tokenizer", STAGES)
+
+
 def _same_settings(work: Path, settings: MiniSettings) -> None:
-    work.mkdir(parents=True, exist_ok=True)
     path = work / "settings.json"
+    if not path.exists() and (there := next((work / name for name in _KEPT if (work / name).exists()), None)):
+        raise ValueError(f"{there} is of no training: move it away, or name another --work.")
     # a folder that names no world was begun before there were two
     begun = asdict(settings)
     if path.exists():

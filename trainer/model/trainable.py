@@ -13,6 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from rem_engine.backbones.base import Backbone, FamilyKey, Network
+from rem_engine.backbones.checkpoint import Paths
 from rem_engine.backbones.folder import family_of
 from rem_engine.backbones.load import find_model_folder
 from rem_engine.backbones.modelscope import NO_NOISE, ModelScopeBackbone, load_modelscope
@@ -290,9 +291,7 @@ class ModelScopeTrainable(Trainable):
         return rearrange(output, "(b t) d h w -> b d t h w", b=len(latents))
 
 
-def load_trainable(
-    model: Path | str, checkpoint: Path | None, settings: TrainSettings, device: torch.device
-) -> Trainable:
+def load_trainable(model: Path | str, checkpoint: Paths, settings: TrainSettings, device: torch.device) -> Trainable:
     """Load a model folder for training, everything frozen until `freeze` says what is trained.
 
     The denoiser's weights are float32 whatever the files hold and whatever is computed in: a step of 1e-5 would vanish
@@ -300,7 +299,7 @@ def load_trainable(
 
     Args:
         model: "mini" or a folder in diffusers' layout; see `rem_engine.load_segmenter`.
-        checkpoint: weights to start from in place of the folder's denoiser; see there.
+        checkpoint: weights to lay over the folder's denoiser to start from; see there.
         settings: `backbone`, `precision`, `objective` and `seed` are heeded here.
         device: where everything runs.
 
@@ -317,16 +316,16 @@ def load_trainable(
     return trainable
 
 
-def _load_wan(folder: Path, checkpoint: Path | None, settings: TrainSettings, device: torch.device) -> Trainable:
+def _load_wan(folder: Path, checkpoint: Paths, settings: TrainSettings, device: torch.device) -> Trainable:
     text = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     return WanTrainable(load_wan(folder, checkpoint=checkpoint, device=device, dtype=torch.float32, text_dtype=text))
 
 
-def _load_modelscope(folder: Path, checkpoint: Path | None, settings: TrainSettings, device: torch.device) -> Trainable:
+def _load_modelscope(folder: Path, checkpoint: Paths, settings: TrainSettings, device: torch.device) -> Trainable:
     return ModelScopeTrainable(load_modelscope(folder, checkpoint=checkpoint, device=device, dtype=torch.float32))
 
 
-_LOADERS: Mapping[FamilyKey, Callable[[Path, Path | None, TrainSettings, torch.device], Trainable]] = {
+_LOADERS: Mapping[FamilyKey, Callable[[Path, Paths, TrainSettings, torch.device], Trainable]] = {
     "wan": _load_wan,
     "modelscope": _load_modelscope,
 }

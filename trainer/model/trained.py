@@ -69,8 +69,7 @@ def load_trained_segmenter(run: Path, device: torch.device) -> Segmenter:
     checkpoint = Checkpoints(run / CHECKPOINTS, settings.keep_last).latest()
     if checkpoint is None:
         raise FileNotFoundError(f"{run} holds no checkpoint yet; train it further.")
-    base = None if start.checkpoint is None else Path(start.checkpoint)
-    trainable = load_trainable(start.model, base, settings, device)
+    trainable = load_trainable(start.model, start.checkpoint, settings, device)
     freeze(trainable, settings)
     weights = checkpoint / (DENOISER_FILE if settings.ema is None else AVERAGE_FILE)
     read_into(trainable_parameters(trainable.denoiser), weights)

@@ -30,13 +30,13 @@ class Start:
 
     Attributes:
         model: folder of the base model.
-        checkpoint: weights laid over it, or None.
+        checkpoint: weights laid over it, several in their order, or None.
         world_size: processes that share a step; their batches together are the global batch. (Older runs call it
             processes.)
     """
 
     model: str
-    checkpoint: str | None
+    checkpoint: str | list[str] | None
     world_size: Annotated[int, Field(ge=1, validation_alias=AliasChoices("world_size", "processes"))]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from rem_engine.backbones.checkpoint import Paths, checkpoint_entry
 from rem_engine.folder_lock import locked
 from rem_engine.progress import SILENT, Progress
 
@@ -39,7 +40,7 @@ class TrainingRun:
     Attributes:
         settings: of the run.
         model: "mini" or the base's model folder.
-        checkpoint: weights laid over it to start from.
+        checkpoint: weights laid over it to start from; see `rem_engine.load_segmenter`.
         out: folder of the run.
         resume: go on with the run in that folder, if there is one.
         cache: folder of the caches, which runs may share; None is one in `out`.
@@ -49,7 +50,7 @@ class TrainingRun:
     settings: TrainSettings
     model: str
     out: Path
-    checkpoint: Path | None = None
+    checkpoint: Paths = None
     resume: bool = False
     cache: Path | None = None
     cached: bool = True
@@ -80,7 +81,7 @@ def train(run: TrainingRun, progress: Progress = SILENT) -> Path:
 def _train(run: TrainingRun, accelerator: Accelerator, progress: Progress) -> Path:
     settings = run.settings
     if accelerator.is_main_process:
-        start = Start(run.model, None if run.checkpoint is None else str(run.checkpoint), accelerator.num_processes)
+        start = Start(run.model, checkpoint_entry(run.checkpoint), accelerator.num_processes)
         claim_run_folder(run.out, start, settings, run.resume)
     accelerator.wait_for_everyone()
     read = settings.streams if settings.evaluation is None else (*settings.streams, settings.evaluation)
