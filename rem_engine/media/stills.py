@@ -24,9 +24,9 @@ from .windows import Box, placed
 _SHALLOW, _DEEP, _LINEAR = 20, 52, 64
 _ADVICE = "the file is truncated or damaged, render or export it again."
 _TURNED_KINDS = ("dpx", "tiff", "jpeg", "png", "webp", "heif")
-# Photometric interpretations of TIFF 6.0 and its supplements that OpenImageIO gives as they are stored: CIE, ICC and
-# ITU L*a*b*, LogL, LogLuv.
-_TIFF_OTHER_COLOURS = (8, 9, 10, 32844, 32845)
+# Photometric interpretations of TIFF 6.0 and its supplements: white is zero; Y'CbCr; CIE, ICC and ITU L*a*b*, LogL and
+# LogLuv, of which libtiff would keep 8 bits.
+_WHITE_IS_ZERO, _YCBCR, _TIFF_OTHER_COLOURS = 0, 6, (8, 9, 10, 32844, 32845)
 # OpenImageIO keeps its limits and its choice of an EXR reader for the whole process: they are changed only while a file
 # is opened, and put back.
 _OPENING = threading.Lock()
@@ -125,7 +125,7 @@ class Still:
         pixels = self._in_order(part, channels)
         if part.is_float:
             check_finite_pixels(pixels, self.file)
-        return placed(_upright(pixels, self._orientation(part.attributes)), part.data, canvas or part.whole)
+        return placed(self._upright(pixels, part), part.data, canvas or part.whole)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -176,6 +176,14 @@ class Still:
         stated = attributes.get("Orientation", 1) if self.kind in _TURNED_KINDS else 1
         return int(stated) if stated in range(1, 9) else 1
 
+    def _upright(self, pixels: np.ndarray, part: Part) -> np.ndarray:
+        orientation = self._orientation(part.attributes)
+        stated = part.attributes
+        in_jpeg = stated.get("compression") == "jpeg" and len(part.channels) != 3
+        if self.kind == "tiff" and (in_jpeg or stated.get("tiff:PhotometricInterpretation") == _YCBCR):
+            pixels = _mirrored(pixels, orientation)  # back, as libtiff has done it, which does not turn
+        return _upright(pixels, orientation)
+
     def _in_order(self, part: Part, channels: Sequence[str]) -> np.ndarray:
         places = [part.channels.index(name) for name in channels]
         first, beyond = min(places), max(places) + 1
@@ -221,6 +229,8 @@ class Still:
             return pixels
         if name != "uint16" or self.is_linear:
             return pixels.astype(np.float32, copy=False)
+        if self.kind == "tiff" and photometric == _WHITE_IS_ZERO:  # which OpenImageIO heeds in 8 bits
+            pixels = 65535 - pixels
         if 8 < part.bits < 16:  # OpenImageIO gives them stretched to 16 bits
             return (pixels >> (16 - part.bits)).astype(np.float32) / np.float32(2**part.bits - 1)
         return pixels.astype(np.float32) / np.float32(65535.0)
@@ -274,8 +284,11 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Pixels [H,W,C] turned and mirrored as EXIF's orientation says (EXIF 2.3, tag 274)."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
+    return np.ascontiguousarray(_mirrored(pixels, orientation))
+
+
+def _mirrored(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """What `_upright` does after it has turned."""
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
+    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
