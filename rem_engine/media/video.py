@@ -99,13 +99,14 @@ class VideoShot(Shot):
     def choose(self, frames: Sequence[int]) -> None:
         """Be a shot of some frames alone, by their places in the file, rising; before any is read."""
         self._chosen = tuple(frames)
+        vars(self).pop("info", None)
         self.timecode = self._at_the_first(self.timecode)
 
     @cached_property
     def fps(self) -> Fraction | None:  # type: ignore[override]  # found on first use, and never set
         return self._survey.timing.fps
 
-    @property
+    @cached_property
     def info(self) -> ShotInfo:
         timing = self._survey.timing
         stored = self._stored_order or self._survey.field_order
@@ -162,6 +163,9 @@ class VideoShot(Shot):
                 found = survey(container, stream)
             if found.shortfall:
                 raise ValueError(f"{self._path.name} ends {found.shortfall} its header announces: {_ADVICE}")
+            if found.change is not None:
+                index, width, height = found.change
+                raise self._other_size(index, *((height, width) if self._orientation.transposed else (width, height)))
             return found
 
     def reopen(self: _Video) -> _Video:
@@ -251,11 +255,14 @@ class VideoShot(Shot):
         with told_as_ffmpegs_damage(f"{self._path.name} cannot be decoded at frame {index}: {_ADVICE}"):
             pixels = self._orientation_of(frame)(self._stored(frame))
         if pixels.shape[:2] != (self.height, self.width):
-            raise ValueError(
-                f"{self._path.name} changes size from {self.width}x{self.height} to {pixels.shape[1]}x"
-                f"{pixels.shape[0]} at frame {index}: export it at one size, or cut it there."
-            )
+            raise self._other_size(index, pixels.shape[1], pixels.shape[0])
         return pixels
+
+    def _other_size(self, index: int, width: int, height: int) -> ValueError:
+        return ValueError(
+            f"{self._path.name} changes size from {self.width}x{self.height} to {width}x{height} at frame {index}: "
+            "export it at one size, or cut it there."
+        )
 
 
 def _open(path: Path) -> tuple[InputContainer, VideoStream]:

@@ -30,6 +30,8 @@ class Survey:
         timing: rate or times of the frames.
         start: when the first frame is shown by the file's own clock, by which its sound goes too, seconds.
         field_order: of the first frame that was decoded and is interlaced; None where none is.
+        change: number, width and height of the first decoded frame, as stored, that is of another size than the first;
+            None where none is.
         shortfall: how the file falls short of its header, for a sentence; "" where it does not.
     """
 
@@ -37,6 +39,7 @@ class Survey:
     timing: Timing
     start: Fraction
     field_order: FieldOrder | None
+    change: tuple[int, int, int] | None
     shortfall: str
 
 
@@ -72,6 +75,7 @@ def survey(container: InputContainer, stream: VideoStream) -> Survey:
         read_timing(seen.stamps, seen.duration, tick, stated),
         min((stamp for stamp in seen.stamps if stamp is not None), default=0) * tick,
         seen.field_order,
+        seen.change,
         shortfall,
     )
 
@@ -83,6 +87,8 @@ class _Seen:
         self.stamps: list[int | None] = []
         self.duration = 0
         self.field_order: FieldOrder | None = None
+        self.change: tuple[int, int, int] | None = None
+        self._size: tuple[int, int] | None = None
 
     def add(self, stamp: int | None, duration: int | None) -> None:
         self.stamps.append(stamp)
@@ -90,6 +96,10 @@ class _Seen:
 
     def add_decoded(self, frames: Sequence[VideoFrame]) -> None:
         for frame in frames:
+            size = (frame.width, frame.height)
+            self._size = self._size or size
+            if self.change is None and size != self._size:
+                self.change = (len(self.stamps), *size)
             self.add(frame.pts, frame.duration)
             if self.field_order is None:
                 self.field_order = order_of_frame(frame)

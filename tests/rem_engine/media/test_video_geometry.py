@@ -112,3 +112,62 @@ def test_a_cover_is_never_the_shot(tmp_path: Path) -> None:
         assert (shot.frame_count, shot.height, shot.width) == (4, 48, 64)
     with pytest.raises(ValueError, match=r"song\.mp4 holds no moving pictures, only a cover or a thumbnail"):
         open_shot(with_cover(tmp_path / "song.mp4", moving=False))
+
+
+# ---- streams that change
+
+
+def joined(path: Path, *pieces: Path) -> Path:
+    """Transport streams one after the other, as receivers record them."""
+    path.write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+    return path
+
+
+def test_a_stream_that_changes_size_is_refused_before_anything_is_made_of_it(tmp_path: Path) -> None:
+    first = write_video(tmp_path / "1.ts", scene(5), options={"bf": "0"})
+    second = write_video(tmp_path / "2.ts", scene(5, 96, 128), options={"bf": "0"})
+    path = joined(tmp_path / "a.ts", first, second)
+    sizes = [(frame.width, frame.height) for frame in decoded(path)]
+    assert sizes[0] == (64, 48) and sizes[-1] == (128, 96)
+    sentence = rf"a\.ts changes size from 64x48 to 128x96 at frame {sizes.index((128, 96))}: export it at one size"
+    with pytest.raises(ValueError, match=sentence):
+        open_shot(path).frame_count  # noqa: B018
+
+
+def test_two_recordings_in_one_stream_go_on_at_their_rate(tmp_path: Path) -> None:
+    pieces = [write_video(tmp_path / f"{number}.ts", scene(12), options={"bf": "0"}) for number in (1, 2)]
+    with open_shot(joined(tmp_path / "a.ts", *pieces)) as shot:
+        assert (shot.frame_count, shot.fps, shot.info.times) == (len(decoded(tmp_path / "a.ts")), 24, None)
+        assert any("no time stamp that fits" in note for note in shot.info.notes)
+
+
+def test_a_start_within_an_open_group_of_pictures_is_read_as_it_is_shown(tmp_path: Path) -> None:
+    options = {"bf": "2", "g": "6", "flags": "-cgop"}
+    path = write_video(tmp_path / "a.ts", scene(24), "mpeg2video", rate=25, options=options)
+    with av.open(path) as container:
+        keys = [packet.pos for packet in container.demux(video=0) if packet.size and packet.is_keyframe]
+    cut = tmp_path / "cut.ts"
+    cut.write_bytes(path.read_bytes()[keys[1] // 188 * 188 :])
+    shown = rgb(cut)
+    with open_shot(cut) as shot:
+        assert shot.frame_count == len(shown) and shot.fps == 25
+        np.testing.assert_array_equal(shot.read(0, len(shown)), shown)
+
+
+def test_data_beside_the_picture_is_left_aside(tmp_path: Path) -> None:
+    path = tmp_path / "a.mov"
+    with av.open(path, "w") as container:
+        depth = container.add_stream("libx264", rate=24)
+        stream = container.add_stream("libx264", rate=24)
+        for one, frames in ((depth, scene(4, 32, 32)), (stream, scene(4))):
+            one.height, one.width, one.pix_fmt = *frames.shape[1:3], "yuv420p"
+        depth.disposition, stream.disposition = av.stream.Disposition(0), DEFAULT
+        stream.metadata["timecode"] = "01:00:00:00"  # a track of its own in QuickTime
+        for one, frames in ((depth, scene(4, 32, 32)), (stream, scene(4))):
+            for frame in frames:
+                container.mux(one.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(one.encode())
+    with av.open(path) as container:
+        assert [one.type for one in container.streams] == ["video", "video", "data"]
+    with open_shot(path) as shot:
+        assert (shot.frame_count, shot.height, shot.width, shot.timecode) == (4, 48, 64, "01:00:00:00")
