@@ -21,7 +21,7 @@ from ..rem_engine.media.plate_settings import PlateSettings
 from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.progress import Unit
 from ..rem_engine.run.delivery_settings import DeliverySettings
-from ..rem_engine.run.segment_job import Provenance, SegmentJob, segment_to_files
+from ..rem_engine.run.segment_job import SegmentJob, segment_to_files
 from ..rem_engine.setting import settings_of
 from .host.conditioning import Conditioning, read_layers
 from .host.input_listing import list_input_shots
@@ -41,7 +41,15 @@ from .widgets.delivery import (
 from .widgets.from_settings import widget
 from .widgets.matte import matte_inputs, matte_settings
 from .widgets.plate import plate_inputs, plate_settings
-from .widgets.segment import layer_inputs, legend, make_segmenter, mask_settings, model_inputs, window_inputs
+from .widgets.segment import (
+    layer_inputs,
+    legend,
+    make_segmenter,
+    mask_settings,
+    model_inputs,
+    provenance_of,
+    window_inputs,
+)
 
 CONNECTED = "connected video"
 
@@ -141,7 +149,7 @@ class SegmentShot(io.ComfyNode):
                 delivery=delivery,
                 device=comfy.model_management.get_torch_device(),
                 info=info,
-                provenance=Provenance(shot.source),
+                provenance=provenance_of(segmenter, shot.source),
                 plate=plate,
             )
 

@@ -90,6 +90,11 @@ def layer_label(layer: Layer) -> str:
     return layer.text if re.fullmatch(rf"{re.escape(made)}(_\d+)?", layer.name) else layer.name
 
 
+def layer_prompt(layer: Layer) -> str:
+    """What is asked for, as a prompt line has it without its name: `the smoke | -the steam`."""
+    return " | ".join([layer.text, *(f"-{text}" for text in layer.without)])
+
+
 def combined_layers(layers: Sequence[Layer], mode: CombineMode) -> tuple[Layer, ...]:
     """The layers that `combine` gives: those asked for, or the one that is their union."""
     if mode != "union" or len(layers) == 1:

@@ -11,7 +11,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io
 
+from ...rem_engine.checkpoints.pickle_file import SUFFIXES
 from ...rem_engine.layers import Layer, layer_label
+from ...rem_engine.run.segment_job import Provenance
 from ...rem_engine.segment.close_up import CloseUp
 from ...rem_engine.segment.segmenter import Segmenter
 from ...rem_engine.segment.settings import MaskSettings, SegmentSettings
@@ -87,6 +89,14 @@ def make_segmenter(model: ModelPatcher, vae: VAE, decode_vae: VAE | None, values
     backbone = host_backbone(model, vae, decode_vae)
     size = (values["height"] or backbone.default_size[0], values["width"] or backbone.default_size[1])
     return Segmenter(backbone, SegmentSettings(size=size, **engine_values(SegmentSettings, values)))
+
+
+def provenance_of(segmenter: Segmenter, source: str) -> Provenance:
+    """What the files of a run say of the model, which LoadREM names by the file of its weights, where there is one."""
+    name = segmenter.backbone.name
+    if name.endswith((".safetensors", *SUFFIXES)):
+        return Provenance(source, model=segmenter.backbone.family.name, checkpoint=name)
+    return Provenance(source, model=name)
 
 
 def legend(layers: tuple[Layer, ...]) -> list[str]:

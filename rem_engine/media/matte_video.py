@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -28,11 +29,11 @@ class ProResWriter(VideoFile):
     # Of FFmpeg's two encoders, prores_aw stores an opaque alpha as 0.9990.
     _OPTIONS = {"profile": "4444", "alpha_bits": "16", "flags": "+qscale", "global_quality": str(2 * 118)}
 
-    def __init__(self, path: Path, info: ShotInfo) -> None:
-        """Args: where it is written; what is known of the shot, of which the timecode must exist at its rate."""
+    def __init__(self, path: Path, info: ShotInfo, texts: Mapping[str, str]) -> None:
+        """Args: where it is written; what is known of the shot, of which the timecode must exist at its rate; tags."""
         self._to_yuv = _encoding(info, bits=10)
         size = (info.height, info.width)
-        super().__init__(path, "mov", "prores_ks", self._OPTIONS, "yuva444p10le", size, info, "pcm")
+        super().__init__(path, "mov", "prores_ks", self._OPTIONS, "yuva444p10le", size, info, "pcm", texts)
         self._path = path
         self._boxes = quicktime_boxes(info.hdr) if info.hdr and info.picture_tags.transfer in HDR_TRANSFERS else b""
 
@@ -58,12 +59,12 @@ class WebMWriter(VideoFile):
     # Without alternate references, since FFmpeg refuses them beside an alpha. "realtime" is the quick search.
     _OPTIONS = {"lossless": "1", "auto-alt-ref": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"}
 
-    def __init__(self, path: Path, info: ShotInfo) -> None:
-        """Args: where it is written; what is known of the shot, of which the timecode must exist at its rate."""
+    def __init__(self, path: Path, info: ShotInfo, texts: Mapping[str, str]) -> None:
+        """Args: where it is written; what is known of the shot, of which the timecode must exist at its rate; tags."""
         self._to_yuv = _encoding(info, bits=8)
         self._padding = (0, info.height % 2, 0, info.width % 2)
         size = (info.height + info.height % 2, info.width + info.width % 2)
-        super().__init__(path, "webm", "libvpx-vp9", self._OPTIONS, "yuva420p", size, info)
+        super().__init__(path, "webm", "libvpx-vp9", self._OPTIONS, "yuva420p", size, info, texts=texts)
         self._path = path
         self._shape = {} if info.pixel_aspect == 1 else shape_elements(*size, info.pixel_aspect)
         self._light = light_elements(info.hdr) if info.hdr and info.picture_tags.transfer in HDR_TRANSFERS else {}

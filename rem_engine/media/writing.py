@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 
 import av
 import cv2
@@ -19,6 +20,7 @@ from ..pixels import to_uint16
 from ..whole_files import written_whole
 from .colour import REC_709, ColourTags
 from .fields import FieldMarker, order_code
+from .made_by import png_texts
 from .plate_space import SRGB_TRANSFER
 from .shot import ShotInfo
 from .sound import SoundForm, SoundWriter
@@ -31,6 +33,7 @@ _FINEST_TICK = Fraction(1, 10_000_000)
 
 _AFTER_HEADER = 33  # bytes of a PNG's signature and of its chunk IHDR
 _RELATIVE = 1  # of rendering intents: relative colorimetric, which leaves colours as they are
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -39,27 +42,27 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def mask_png(mask: np.ndarray) -> bytes:
-    """A binary mask, bool [H,W], as an 8-bit grey PNG of 0 and 255."""
-    return _png(mask.astype(np.uint8) * 255)
+def mask_png(mask: np.ndarray, texts: Mapping[str, str] = _NONE) -> bytes:
+    """A binary mask, bool [H,W], as an 8-bit grey PNG of 0 and 255 with named texts."""
+    return _png(mask.astype(np.uint8) * 255, texts)
 
 
-def soft_png(soft: np.ndarray) -> bytes:
-    """A soft mask, float [H,W], as a 16-bit grey PNG; see `to_uint16`."""
-    return _png(to_uint16(soft))
+def soft_png(soft: np.ndarray, texts: Mapping[str, str] = _NONE) -> bytes:
+    """A soft mask, float [H,W], as a 16-bit grey PNG with named texts; see `to_uint16`."""
+    return _png(to_uint16(soft), texts)
 
 
-def ids_png(ids: np.ndarray) -> bytes:
-    """An id map, uint8 [H,W], as an 8-bit grey PNG of its numbers."""
-    return _png(ids)
+def ids_png(ids: np.ndarray, texts: Mapping[str, str] = _NONE) -> bytes:
+    """An id map, uint8 [H,W], as an 8-bit grey PNG of its numbers with named texts."""
+    return _png(ids, texts)
 
 
-def rgba_png(rgb: np.ndarray, alpha: np.ndarray, tags: ColourTags | None) -> bytes:
+def rgba_png(rgb: np.ndarray, alpha: np.ndarray, tags: ColourTags | None, texts: Mapping[str, str] = _NONE) -> bytes:
     """Straight colour, float [H,W,3], and alpha, float [H,W], as a 16-bit RGBA PNG; see `to_uint16`.
 
     Codes of H.273 are stated in a chunk: sRGB, or cICP (PNG, third edition, 11.3.2.6) for all others.
     """
-    png = _png(to_uint16(np.dstack([rgb[..., ::-1], alpha])))  # OpenCV's order is BGRA
+    png = _png(to_uint16(np.dstack([rgb[..., ::-1], alpha])), texts)  # OpenCV's order is BGRA
     if tags is None:
         return png
     codes = (tags.primaries or REC_709, tags.transfer or REC_709)
@@ -74,11 +77,14 @@ def _with_chunk(png: bytes, name: bytes, content: bytes) -> bytes:
     return png[:_AFTER_HEADER] + chunk + png[_AFTER_HEADER:]
 
 
-def _png(pixels: np.ndarray) -> bytes:
+def _png(pixels: np.ndarray, texts: Mapping[str, str]) -> bytes:
     done, data = cv2.imencode(".png", pixels)
     if not done:
         raise RuntimeError(f"A picture of shape {list(pixels.shape)} could not be written as PNG.")
-    return data.tobytes()
+    png = data.tobytes()
+    for name, content in reversed(png_texts(texts)):
+        png = _with_chunk(png, name, content)
+    return png
 
 
 class VideoFile:
@@ -94,6 +100,7 @@ class VideoFile:
         size: tuple[int, int],
         info: ShotInfo,
         sound: SoundForm | None = None,
+        texts: Mapping[str, str] = _NONE,
     ) -> None:
         """Open a file for writing.
 
@@ -104,6 +111,7 @@ class VideoFile:
             info: of the shot: its rate (stills: 24 frames per second) or the time of each frame, order of fields,
                 timecode, shape of pixels, and the codes of its pictures. The range is always limited.
             sound: how that of the shot is stored; None for a file without.
+            texts: tags of the file.
 
         Raises:
             RuntimeError: PyAV's FFmpeg lacks the encoder.
@@ -112,7 +120,10 @@ class VideoFile:
             raise RuntimeError(f"This PyAV has no encoder {codec}: install the one from PyPI (pip install av).")
         # Through a Python file, so that a full disk shows as the OSError it is.
         self._file = open(path, "wb")  # noqa: SIM115
-        self._container = av.open(self._file, "w", format=container)
+        # QuickTime and MPEG-4 have places for a few names; the others go where all are kept.
+        kept = {"movflags": "use_metadata_tags"} if container in ("mov", "mp4") else {}
+        self._container = av.open(self._file, "w", format=container, options=kept)
+        self._container.metadata.update(texts)
         rate = (info.fps or STILLS_FPS).limit_denominator(_FINEST_RATE)
         stream = self._container.add_stream(codec, rate=rate)
         if not isinstance(stream, VideoStream):
@@ -197,8 +208,8 @@ class VideoWriter(VideoFile):
     row or column, since yuv420p halves both. With the shot's sound, in mono or stereo.
     """
 
-    def __init__(self, path: Path, info: ShotInfo) -> None:
-        """Args: where it is written; what is known of the shot: its size, times, shape of pixels and sound count."""
+    def __init__(self, path: Path, info: ShotInfo, texts: Mapping[str, str] = _NONE) -> None:
+        """Args: where it is written; what is known of the shot: its size, times, shape of pixels and sound; tags."""
         codec, options = "mpeg4", {"qscale": "3", "flags": "+qscale"}
         if "libx264" in av.codecs_available:
             # Without the macroblock tree, which reads memory beyond the edge of small frames: the same frames then give
@@ -208,7 +219,7 @@ class VideoWriter(VideoFile):
         self._padding = ((0, height % 2), (0, width % 2), (0, 0))
         size = (height + height % 2, width + width % 2)
         info = ShotInfo(height, width, info.fps, pixel_aspect=info.pixel_aspect, times=info.times, sound=info.sound)
-        super().__init__(path, "mp4", codec, options, "yuv420p", size, info, "aac")
+        super().__init__(path, "mp4", codec, options, "yuv420p", size, info, "aac", texts)
 
     def write(self, frame: np.ndarray) -> None:
         """Append a frame, uint8 [H,W,3]."""

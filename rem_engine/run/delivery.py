@@ -11,6 +11,7 @@ import numpy as np
 
 from ..matte.frames import Frame, alpha_of, display_values
 from ..media.exr_writing import exr_bytes, exr_channels, exr_header
+from ..media.made_by import MadeBy
 from ..media.matte_video import ProResWriter, WebMWriter
 from ..media.plate_colour import PlateColour
 from ..media.shot import ShotInfo
@@ -22,6 +23,7 @@ from .delivery_settings import DeliverySettings
 from .layout import KINDS, SEQUENCES, VIDEOS
 
 _VIDEO_WRITERS: dict[str, type[ProResWriter] | type[WebMWriter]] = {"prores": ProResWriter, "webm": WebMWriter}
+_UNKNOWN = MadeBy()
 
 
 class Delivery:
@@ -46,6 +48,7 @@ class Delivery:
         info: ShotInfo,
         settings: DeliverySettings,
         first_index: int = 0,
+        made_by: MadeBy = _UNKNOWN,
     ) -> None:
         """Nothing is written before the first frame.
 
@@ -56,6 +59,7 @@ class Delivery:
             info: of the shot.
             settings: what is written.
             first_index: the first frame that image sequences lack, where an earlier run has written those before it.
+            made_by: what the files say of how they were made.
 
         Raises:
             ValueError: no layers, one name twice, a name that is no folder's, or a timecode that the rate does not
@@ -72,6 +76,8 @@ class Delivery:
         said = info.space.tags is None or info.space.tags.transfer is not None
         self._png_tags = info.picture_tags if said else None
         self._fps = info.fps or STILLS_FPS
+        self._texts = {layer: made_by.texts([layer]) for layer in layers}
+        self._all_texts = made_by.texts(layers)
         self._timecode = parse_timecode(info.timecode, self._fps) if info.timecode else None
         self._next = {kind: 0 if kind in VIDEOS else first_index for kind in settings.kinds}
         self._expected: int | None = None
@@ -184,10 +190,10 @@ class Delivery:
         number = self._number(index)
         for place, layer in enumerate(self._layers):
             if "alpha" in kinds:
-                images[self._path("alpha", layer, number)] = soft_png(parts.alpha[place])
+                images[self._path("alpha", layer, number)] = soft_png(parts.alpha[place], self._texts[layer])
             if "png16" in kinds:
                 images[self._path("png16", layer, number)] = rgba_png(
-                    self._colour(parts, place), parts.alpha[place], self._png_tags
+                    self._colour(parts, place), parts.alpha[place], self._png_tags, self._texts[layer]
                 )
         if "exr" in kinds:
             images[self._path("exr", "", number)] = self._exr(index, parts)
@@ -211,6 +217,7 @@ class Delivery:
             counted = round(self._info.time_of(index) * self._fps)
             header["timeCode"] = to_exr(self._timecode.after(counted, self._fps), self._fps)
         channels = exr_channels(plate, parts.alpha, self._layers, colours, settings.premultiplied)
+        header |= self._all_texts
         return exr_bytes(channels, header, settings.exr_type, settings.exr_compression)
 
     def _colour(self, parts: _Parts, place: int) -> np.ndarray:
@@ -228,7 +235,7 @@ class Delivery:
                 if path not in self._videos:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     self._temporary[path] = temporary_name(path)
-                    self._videos[path] = writer(self._temporary[path], self._info)
+                    self._videos[path] = writer(self._temporary[path], self._info, self._texts[layer])
                 colour = self._colour(parts, place)
                 if kind == "prores" and self._settings.premultiplied:
                     colour = colour * alpha[..., None]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from ..media.made_by import MadeBy
 from ..media.writing import ids_png, mask_png, soft_png
 from ..pixels import to_uint16
 from ..whole_files import written_together, written_whole
@@ -20,6 +21,8 @@ from .output import Output
 
 if TYPE_CHECKING:
     from ..layers import Layer
+
+_UNKNOWN = MadeBy()
 
 
 class RunFolder:
@@ -41,6 +44,7 @@ class RunFolder:
         shape: tuple[int, int, int],
         write: Sequence[str],
         threshold: float,
+        made_by: MadeBy = _UNKNOWN,
     ) -> None:
         """Take over what the same run left in OUT when it was stopped. Nothing is written before `begin`.
 
@@ -50,12 +54,15 @@ class RunFolder:
             shape: (T, H, W) of the shot.
             write: what is wanted of masks, soft, npz and ids, of the overlay and of deliveries.
             threshold: a pixel is in a mask where soft > threshold.
+            made_by: what the files say of how they were made.
         """
         self.frames_done = self.delivered = 0
         self.seconds: dict[str, float] = {}
         self.notes: dict[str, Any] = {}
         self._output, self._layers, self._shape = output, tuple(layers), shape
         self._write, self._threshold = frozenset(write), threshold
+        self._texts = {layer.name: made_by.texts([layer.name], matted=False) for layer in layers}
+        self._all_texts = made_by.texts([layer.name for layer in layers], matted=False)
         self._pixels = [0] * len(self._layers)
         self._array_header = _npy_header(shape)
         self._taken_over = self._take_over()
@@ -137,11 +144,11 @@ class RunFolder:
             if "npz" in self._write:
                 self._write_array(layer, index, one_soft)
             if "masks" in self._write:
-                files[self._file("masks", index, layer)] = mask_png(mask)
+                files[self._file("masks", index, layer)] = mask_png(mask, self._texts[layer])
             if "soft" in self._write:
-                files[self._file("soft", index, layer)] = soft_png(one_soft)
+                files[self._file("soft", index, layer)] = soft_png(one_soft, self._texts[layer])
         if ids is not None:
-            files[self._file("ids", index)] = ids_png(ids)
+            files[self._file("ids", index)] = ids_png(ids, self._all_texts)
         with written_together(files):
             pass
         pixels = [count + int(mask.sum()) for count, mask in zip(self._pixels, masks, strict=True)]

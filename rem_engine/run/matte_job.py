@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,11 +12,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from .. import __version__
 from ..devices import find_device
 from ..folder_lock import check_is_folder
 from ..matte import Frame, MatteSettings
 from ..matte.checks import check_finite
 from ..matte.frames import alpha_of, plate_of
+from ..media.made_by import MadeBy, read_made_by, settings_text
 from ..media.masks import Masks, open_masks
 from ..media.matte_values import LUMA
 from ..media.plate_settings import PlateSettings
@@ -104,7 +107,8 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
             say_notes(shot.info, job.delivery.sound, progress)
             for note in filter(None, (masks.note() for masks in layers.values())):
                 progress.say(note)
-            delivery = Delivery(output.work, shot.name, list(layers), shot.info, job.delivery)
+            made_by = _made_by(layers, job.matte)
+            delivery = Delivery(output.work, shot.name, list(layers), shot.info, job.delivery, made_by=made_by)
             masked, coverage = _MaskedFrames(shot, list(layers.values()), job), Coverage("mattes", list(layers))
             with explained_stop(
                 job.out,
@@ -119,19 +123,35 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                         coverage.add(alpha_of(frame))
                         progress.update("mattes", frame.index + 1, shot.frame_count)
                 files = delivery.listing()
-                entries = [{"prompt": "", "name": name, "folder": name, "frames": shot.frame_count} for name in layers]
+                entries = [
+                    {"prompt": made_by.prompts[name], "name": name, "folder": name, "frames": shot.frame_count}
+                    for name in layers
+                ]
                 warnings = coverage.warnings()
                 run = {
                     "shot": shot_entry(shot.name, str(job.shot), shot.frame_count, shot.info),
                     "settings": settings,
                     "prompts": entries,
                     "delivery": {"name": shot.name, "files": files},
+                    "versions": {"rem_engine": __version__, "python": platform.python_version()},
                     "warnings": warnings,
                 }
                 output.finish(run)
         for warning in warnings:
             progress.say(warning["sentence"])
         return files
+
+
+def _made_by(layers: Mapping[str, Masks], matte: MatteSettings) -> MadeBy:
+    """What the masks say of how they were made, as far as a run of ours wrote them."""
+    said = {}
+    for name, masks in layers.items():
+        first = masks.files[0]
+        said[name] = read_made_by(first) if first.suffix.lower() == ".png" else ("", "", "")
+    models, checkpoints = (
+        ", ".join(dict.fromkeys(one[place] for one in said.values() if one[place])) for place in (0, 1)
+    )
+    return MadeBy(models, checkpoints, {name: prompt for name, (_, _, prompt) in said.items()}, settings_text(matte))
 
 
 def _claim(job: MatteJob, shot: Shot, layers: Mapping[str, Masks], settings: Mapping[str, Any]) -> Claim:

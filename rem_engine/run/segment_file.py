@@ -85,11 +85,18 @@ def segment_file(
             if output.is_there:
                 return None
             _check_space(job, shot)
+            from ..backbones.load import find_model_folder
             from ..segment.load import load_segmenter
 
             segmenter = load_segmenter(**model)
             entries = {"settings": settings | _chosen(segmenter, shot, frame_count), "versions": _versions()}
-            provenance = replace(provenance, entries=entries, load_seconds=time.perf_counter() - started)
+            provenance = replace(
+                provenance,
+                entries=entries,
+                load_seconds=time.perf_counter() - started,
+                model=find_model_folder(model["model"]).name if model["model"] != "mini" else "",
+                checkpoint=", ".join(path.name for path in checkpoint_paths(model["checkpoint"])),
+            )
             return segment_to_output(segmenter, shot, replace(job, provenance=provenance), output, progress=progress)
 
 

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from ..frames import ReopenableFrames
-from ..layers import Layer, combine, combined_layers, id_map, layer_label, texts_of
+from ..layers import Layer, combine, combined_layers, id_map, layer_label, layer_prompt, texts_of
 from ..matte import Frame, MatteSettings
 from ..matte.frames import alpha_of
+from ..media.made_by import MadeBy, settings_text
 from ..media.overlay import draw_overlay
 from ..media.plate_settings import PlateSettings
 from ..media.shot import Shot, ShotInfo
@@ -53,6 +54,7 @@ class Provenance:
         plate: hash of what the shot's files hold, where `fingerprint` goes by their sizes and times.
         entries: further entries of run.json.
         load_seconds: what loading the model took.
+        model, checkpoint: their names, for what delivered files say; "" for the model's is that of the backbone.
     """
 
     source: str = ""
@@ -60,6 +62,8 @@ class Provenance:
     plate: str = ""
     entries: Mapping[str, Any] = field(default_factory=dict)
     load_seconds: float = 0.0
+    model: str = ""
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,15 @@ class SegmentJob:
     def shot_name(self, shot: ReopenableFrames) -> str:
         """With what the names of delivered files begin."""
         return self.name or (shot.name if isinstance(shot, Shot) else "shot")
+
+    def made_by(self, model: str) -> MadeBy:
+        """What its files say of how they were made, by a model of such a name."""
+        return MadeBy(
+            self.provenance.model or model,
+            self.provenance.checkpoint,
+            {layer.name: layer_prompt(layer) for layer in self.written_layers},
+            settings_text(self.matte),
+        )
 
     def claim(self, shot: ReopenableFrames) -> Claim:
         """What it asks of its folder."""
@@ -194,7 +207,8 @@ def segment_to_output(
         prompt_embeds = segmenter.encode_prompts(texts_of(job.layers))
     info, name = job.info or _info(shot), job.shot_name(shot)
     size = (shot.frame_count, shot.height, shot.width)
-    folder = RunFolder(output, job.written_layers, size, job.kinds, job.masks.threshold)
+    made_by = job.made_by(segmenter.backbone.name)
+    folder = RunFolder(output, job.written_layers, size, job.kinds, job.masks.threshold, made_by)
     names = [layer.name for layer in job.written_layers]
     masks_coverage = Coverage("masks", names, job.masks.threshold, folder.notes.setdefault("masks", []))
     mattes_coverage = Coverage("mattes", names, ranges=folder.notes.setdefault("mattes", []))
@@ -214,11 +228,12 @@ def segment_to_output(
             info,
             replace(job.delivery, kinds=job.deliveries),
             folder.delivered,
+            made_by,
         )
         with (
             closing(shot.reopen()) as model_shot,
             closing(shot.reopen()) as plates,
-            _overlay(job, folder.work, info) as overlay,
+            _overlay(job, folder.work, info, made_by) as overlay,
             delivery,
         ):
             model = _Model(looking, model_shot, prompt_embeds, progress)
@@ -356,14 +371,15 @@ def _say_passes(progress: Progress, together: int, count: int) -> None:
 
 
 @contextmanager
-def _overlay(job: SegmentJob, work: Path, info: ShotInfo) -> Iterator[Viewer | None]:
+def _overlay(job: SegmentJob, work: Path, info: ShotInfo, made_by: MadeBy) -> Iterator[Viewer | None]:
     """Writes the overlay video of the frames that it is shown."""
     if "overlay" not in job.write:
         yield None
         return
     labels = [layer_label(layer) for layer in job.written_layers]
     with written_whole(KINDS["overlay"].path(work)) as temporary:
-        video = VideoWriter(temporary, info)
+        texts = made_by.texts([layer.name for layer in job.written_layers], matted=False)
+        video = VideoWriter(temporary, info, texts)
 
         def write(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
             video.write(draw_overlay(plate, soft, labels, threshold=job.masks.threshold))

@@ -1,0 +1,101 @@
+"""What delivered files say of how they were made: software, model, prompt and settings, as named texts."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+
+_PREFIX = "rem/"
+_LONGEST = 4000  # characters of a text
+_MOST_CHUNKS = 64  # that are looked at before the pixels
+
+
+@dataclass(frozen=True)
+class MadeBy:
+    """Where the masks and mattes of a run come from; what is not known is "".
+
+    Attributes:
+        model: name of the model.
+        checkpoint: name of the file of its weights, or of several, in their order.
+        prompts: what was asked for, by layer.
+        matte: settings of the matte stage.
+    """
+
+    model: str = ""
+    checkpoint: str = ""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    matte: str = ""
+
+    def texts(self, layers: Sequence[str], matted: bool = True) -> dict[str, str]:
+        """Named texts for a file, `rem/software`, `rem/prompt`, ...: never dates, so that a run made anew gives the
+        same file.
+
+        Args:
+            layers: those that it holds; prompts of several have their layer's name before them.
+            matted: whether it holds mattes, and not masks as the model gives them.
+        """
+        prompts = [(layer, self.prompts.get(layer, "")) for layer in layers]
+        told = [text if len(layers) == 1 else f"{layer}: {text}" for layer, text in prompts if text]
+        found = {
+            "software": "ReferEverything",
+            "version": __version__,
+            "model": self.model,
+            "checkpoint": self.checkpoint,
+            "layer": ", ".join(layers),
+            "prompt": "; ".join(told),
+            "matte": self.matte if matted else "",
+        }
+        return {f"{_PREFIX}{name}": safe_text(text) for name, text in found.items() if text}
+
+
+def settings_text(settings: Any) -> str:
+    """A dataclass of settings as one line of JSON."""
+    return json.dumps(asdict(settings), ensure_ascii=False)
+
+
+def safe_text(text: str) -> str:
+    """A text as any reader of file headers takes it: without control characters and halves of characters, and not
+    longer than 4000 characters, after which it ends in an ellipsis."""
+    kept = "".join(" " if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter for letter in text)
+    kept = kept.strip()
+    return kept if len(kept) <= _LONGEST else f"{kept[: _LONGEST - 1]}…"
+
+
+def png_texts(texts: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Named texts as chunks of a PNG, kind and content: tEXt, and iTXt in UTF-8 where a text is not ASCII (PNG, third
+    edition, 11.3.3)."""
+    return [
+        (b"tEXt", f"{name}\0{text}".encode())
+        if text.isascii()
+        else (b"iTXt", f"{name}\0\0\0\0\0{text}".encode())  # uncompressed, and no language
+        for name, text in texts.items()
+    ]
+
+
+def read_made_by(png: Path) -> tuple[str, str, str]:
+    """Model, checkpoint and prompt that a PNG of a run says it was made by; "" for what it does not say."""
+    texts = {}
+    with open(png, "rb") as file:
+        file.seek(8)
+        for _ in range(_MOST_CHUNKS):
+            head = file.read(8)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            if len(head) < 8 or kind == b"IDAT":
+                break
+            if kind in (b"tEXt", b"iTXt") and length < 8 * _LONGEST:
+                name, _, text = file.read(length).partition(b"\0")
+                texts[name] = text.removeprefix(b"\0\0\0\0" if kind == b"iTXt" else b"")
+            else:
+                file.seek(length, 1)
+            file.seek(4, 1)
+    model, checkpoint, prompt = (
+        safe_text(texts.get(f"{_PREFIX}{name}".encode(), b"").decode("utf-8", "replace"))
+        for name in ("model", "checkpoint", "prompt")
+    )
+    return model, checkpoint, prompt
