@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from .. import __version__
 
 _PREFIX = "rem/"
 _LONGEST = 4000  # characters of a text
+_LONGEST_COMMENT = 65_535  # bytes of a ZIP archive's
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MOST_CHUNKS = 64  # that are looked at before the pixels
 
 
@@ -78,11 +81,36 @@ def png_texts(texts: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def read_made_by(png: Path) -> tuple[str, str, str]:
-    """Model, checkpoint and prompt that a PNG of a run says it was made by; "" for what it does not say."""
+def zip_comment(texts: Mapping[str, str]) -> bytes:
+    """Named texts as the comment of a ZIP archive, such as soft.npz."""
+    told = json.dumps(texts).encode()
+    return told if len(told) <= _LONGEST_COMMENT else b"{}"
+
+
+def read_made_by(masks: Path) -> tuple[str, str, str]:
+    """Model, checkpoint and prompt that masks of a run, a PNG or soft.npz, say they were made by; "" for what they do
+    not say."""
+    texts = _texts_of_zip(masks) if masks.suffix.lower() == ".npz" else _texts_of_png(masks)
+    model, checkpoint, prompt = (
+        safe_text(str(texts.get(f"{_PREFIX}{name}", ""))) for name in ("model", "checkpoint", "prompt")
+    )
+    return model, checkpoint, prompt
+
+
+def _texts_of_zip(archive: Path) -> dict[str, str]:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            texts = json.loads(opened.comment or b"{}")
+    except (zipfile.BadZipFile, ValueError, RecursionError):  # another's, which has no texts of ours
+        return {}
+    return texts if isinstance(texts, dict) else {}
+
+
+def _texts_of_png(png: Path) -> dict[str, str]:
     texts = {}
     with open(png, "rb") as file:
-        file.seek(8)
+        if file.read(8) != _PNG_SIGNATURE:
+            return {}
         for _ in range(_MOST_CHUNKS):
             head = file.read(8)
             length, kind = int.from_bytes(head[:4], "big"), head[4:]
@@ -90,12 +118,9 @@ def read_made_by(png: Path) -> tuple[str, str, str]:
                 break
             if kind in (b"tEXt", b"iTXt") and length < 8 * _LONGEST:
                 name, _, text = file.read(length).partition(b"\0")
-                texts[name] = text.removeprefix(b"\0\0\0\0" if kind == b"iTXt" else b"")
+                text = text.removeprefix(b"\0\0\0\0" if kind == b"iTXt" else b"")
+                texts[name.decode("latin-1")] = text.decode("utf-8", "replace")
             else:
                 file.seek(length, 1)
             file.seek(4, 1)
-    model, checkpoint, prompt = (
-        safe_text(texts.get(f"{_PREFIX}{name}".encode(), b"").decode("utf-8", "replace"))
-        for name in ("model", "checkpoint", "prompt")
-    )
-    return model, checkpoint, prompt
+    return texts

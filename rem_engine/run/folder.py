@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ..media.made_by import MadeBy
+from ..media.made_by import MadeBy, zip_comment
 from ..media.writing import ids_png, mask_png, soft_png
 from ..pixels import to_uint16
 from ..whole_files import written_together, written_whole
@@ -181,6 +181,7 @@ class RunFolder:
                 whole = KINDS["npz"].path(self.work, layer=layer)
                 with written_whole(whole) as temporary, zipfile.ZipFile(temporary, "w") as archive:
                     archive.write(array_file(self.work, layer), "soft.npy")
+                    archive.comment = zip_comment(self._texts[layer])
             for layer in self._names:  # only now: until all are whole, the run may have to go on from the arrays
                 array_file(self.work, layer).unlink()
         frames, height, width = self._shape

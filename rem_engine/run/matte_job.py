@@ -144,10 +144,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
 
 def _made_by(layers: Mapping[str, Masks], matte: MatteSettings) -> MadeBy:
     """What the masks say of how they were made, as far as a run of ours wrote them."""
-    said = {}
-    for name, masks in layers.items():
-        first = masks.files[0]
-        said[name] = read_made_by(first) if first.suffix.lower() == ".png" else ("", "", "")
+    said = {name: read_made_by(masks.files[0]) for name, masks in layers.items()}
     models, checkpoints = (
         ", ".join(dict.fromkeys(one[place] for one in said.values() if one[place])) for place in (0, 1)
     )

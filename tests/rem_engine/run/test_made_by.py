@@ -128,6 +128,10 @@ def test_masks_of_others_say_nothing(tmp_path: Path) -> None:
     assert read_made_by(tmp_path / "ours.png") == ("model", "a.safetensors", "the prompt é")
     cv2.imwrite(str(tmp_path / "theirs.png"), np.zeros((4, 4), np.uint8))
     assert read_made_by(tmp_path / "theirs.png") == ("", "", "")
+    (tmp_path / "ours.mov").write_bytes(bytes(100))
+    assert read_made_by(tmp_path / "ours.mov") == ("", "", "")
+    np.savez(tmp_path / "theirs.npz", soft=np.zeros((1, 4, 4), np.float32))
+    assert read_made_by(tmp_path / "theirs.npz") == ("", "", "")
     (tmp_path / "cut.png").write_bytes((tmp_path / "ours.png").read_bytes()[:50])
     assert read_made_by(tmp_path / "cut.png") == ("", "", "")
 
