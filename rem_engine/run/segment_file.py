@@ -85,6 +85,7 @@ def segment_file(
             if output.is_there:
                 return None
             _check_space(job, shot)
+            from ..backbones.checkpoint import checkpoint_paths
             from ..backbones.load import find_model_folder
             from ..segment.load import load_segmenter
 
