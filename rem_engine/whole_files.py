@@ -17,6 +17,13 @@ from .processes import host_name, is_running
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<host>[\w-]*)\.(?P<process>\d+)-[0-9a-f]{8}\.tmp")
 _LONGEST = 200  # bytes of a name within a temporary one: of 255, which all systems take
 _DAY = 24 * 3600.0
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# The same from libraries that raise errors of their own: safetensors with the system's number, PyTorch's writer of
+# archives by what it finds when less was written than it gave.
+_FULL_TOLD = re.compile(
+    rf"\(os error ({'|'.join(map(str, _FULL))})\)"
+    r"|inline_container\.cc:\d+\] \. (unexpected pos|PytorchStreamWriter failed writing)"
+)
 
 
 def temporary_name(path: Path) -> Path:
@@ -104,7 +111,28 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error says that no room is left: on the disk, or of what a user may have of it."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return _FULL_TOLD.search(str(error)) is not None
+
+
+@contextmanager
+def told_when_full(path: Path, advice: str) -> Iterator[None]:
+    """Within `with`, a disk without room gets one sentence.
+
+    Args:
+        path: what is written.
+        advice: what to do.
+
+    Raises:
+        RuntimeError: instead of what the system or a library says.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        raise RuntimeError(f"No space is left on the disk for {path}: {advice}.") from error
 
 
 def sync_file(path: Path) -> None:

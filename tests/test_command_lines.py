@@ -129,6 +129,21 @@ def test_more_frames_than_fit_into_memory_are_refused_before_any_is_rendered(
     assert said.count("\n") == 1 and not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("package", MAIN)
+@pytest.mark.parametrize(
+    ("brought", "shown"), [("a\nb", "a\\nb"), ("\x1b[31mred", "\\x1b[31mred"), ("\udcff\0", "\\udcff\\x00")]
+)
+def test_what_names_bring_along_does_not_break_a_sentence(
+    package: str, brought: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ends of lines, a terminal's commands, halves of characters; an accent and a picture stay as they are."""
+    command = next(iter(COMMANDS[package]))
+    sentence = f"There is no file {brought} \N{LATIN SMALL LETTER E WITH ACUTE}\N{FIRE} here."
+    own_error = own(f"raise ValueError({sentence!r})")
+    assert MAIN[package](work_in(package, command, monkeypatch, own_error)) == 2
+    assert capsys.readouterr().err == f"error: {sentence.replace(brought, shown)}\n"
+
+
 @EVERY_COMMAND
 def test_debug_shows_where_an_error_came_from(
     package: str, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -13,7 +13,7 @@ from torch import Tensor
 from rem_engine.backbones.checkpoint import Checkpoint, checkpoint_paths, open_checkpoint
 from rem_engine.backbones.folder import family_of
 from rem_engine.backbones.load import find_model_folder
-from rem_engine.checkpoints import LowRank, read_changes, read_state_dict, to_diffusers, to_original
+from rem_engine.checkpoints import LowRank, read_changes, to_diffusers, to_original
 from rem_engine.checkpoints.adapter import stored_change
 from rem_engine.checkpoints.base_signature import KEY, BaseSignature, sign_base
 from rem_engine.checkpoints.change import apply_change, change_row
@@ -23,9 +23,9 @@ from rem_engine.checkpoints.read import open_state_dict
 from rem_engine.checkpoints.safetensors_file import Writer
 from rem_engine.checkpoints.stored import StoredTensor
 from rem_engine.progress import SILENT, Progress
-from rem_engine.whole_files import scratch_folder, written_whole
+from rem_engine.whole_files import scratch_folder, told_when_full, written_whole
 
-from .run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints
+from .run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, read_weights
 from .run.run_folder import CHECKPOINTS, Start, read_settings, read_start
 
 if TYPE_CHECKING:
@@ -93,13 +93,26 @@ def export(request: Export, progress: Progress = SILENT) -> Path:
     if not request.overwrite:
         check_replaceable(request.out)
     trained = _trained(checkpoint)
+    with told_when_full(request.out, "make room; nothing was written"):
+        _write_export(request, checkpoint, trained, start, settings, progress)
+    return checkpoint
+
+
+def _write_export(
+    request: Export,
+    checkpoint: Path,
+    trained: Mapping[str, Tensor],
+    start: Start,
+    settings: TrainSettings,
+    progress: Progress,
+) -> None:
     folder = find_model_folder(start.model)
     part = folder / family_of(folder).denoiser
     if settings.lora is not None and request.form == "lora":
         if request.rank not in (None, settings.lora.rank):
             raise ValueError(f"The run trained a LoRA of rank {settings.lora.rank}; leave out --rank.")
         _write_lora(request, _changes(trained, settings.lora), start, part)
-        return checkpoint
+        return
     request.out.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(request.out) as temporary:
         # its name is what the file written will say it is from
@@ -111,14 +124,13 @@ def export(request: Export, progress: Progress = SILENT) -> Path:
             whole, request.out, request.names, request.dtype, request.form, base, rank, request.overwrite
         )
         convert(conversion, progress)
-    return checkpoint
 
 
 def _trained(checkpoint: Path) -> Mapping[str, Tensor]:
     """What a checkpoint holds of the denoiser, by diffusers' names (and peft's, of a LoRA)."""
     for name in (AVERAGE_FILE, DENOISER_FILE, _FSDP_WHOLE):
         if (checkpoint / name).is_file():
-            return read_state_dict(checkpoint / name)
+            return read_weights(checkpoint / name)
     if (checkpoint / _FSDP_SHARDS).is_dir():
         return _unsharded(checkpoint / _FSDP_SHARDS)
     if (checkpoint / _DEEPSPEED).is_dir():

@@ -47,7 +47,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_config(folder: Path, model_class: type, family: str) -> dict[str, Any]:
-    """config.json of a component of diffusers.
+    """The settings in config.json of a component of diffusers.
 
     Args:
         folder: the component's.
@@ -65,7 +65,7 @@ def read_config(folder: Path, model_class: type, family: str) -> dict[str, Any]:
 
 
 def of_class(config: dict[str, Any], path: Path, model_class: type) -> dict[str, Any]:
-    """A configuration of a class of diffusers, once its settings are of the class's types.
+    """The settings of a class of diffusers in a configuration, once they are of the class's types.
 
     Raises:
         ValueError: one is not, or is larger than any table is.
@@ -73,7 +73,7 @@ def of_class(config: dict[str, Any], path: Path, model_class: type) -> dict[str,
     parameters = inspect.signature(model_class).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     _check_types(config, path, defaults)
-    return config
+    return {name: value for name, value in config.items() if name in parameters}
 
 
 def of_transformers(path: Path, config_class: type) -> dict[str, Any]:

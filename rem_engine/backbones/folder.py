@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +103,12 @@ def load_tokenizer(folder: Path, rows: int) -> Any:
     place = folder / "tokenizer"
     check_no_code(place)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
+        with _in_silence("transformers"):
+            tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # damaged files can fail in any way
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if "pip install" in reason:  # a spiece.model that cannot be read is taken for another library's
+            reason = "it is of no form that is known"
         raise ValueError(
             f"The tokenizer in {place} cannot be read ({reason.rstrip('.')}); download its files again."
         ) from error
@@ -113,6 +118,18 @@ def load_tokenizer(folder: Path, rows: int) -> Any:
             "parts of one model are expected: download both again."
         )
     return tokenizer
+
+
+@contextmanager
+def _in_silence(library: str) -> Iterator[None]:
+    """Within `with`, what a library tries before it raises is not logged."""
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def check_no_code(place: Path) -> None:

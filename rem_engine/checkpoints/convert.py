@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..progress import SILENT, Progress
 from ..sizes import gigabytes
-from ..whole_files import is_disk_full, written_whole
+from ..whole_files import told_when_full, written_whole
 from .adapter import is_adapter, stored_change
 from .architecture import MODELSCOPE, architecture_id, describe, text_to_video_shapes
 from .base_signature import KEY, row_of_stored, sign_base
@@ -117,7 +117,7 @@ def convert(conversion: Conversion, progress: Progress = SILENT) -> Summary:
     if base is None:
         _check_space(conversion, weights)
     try:
-        with ExitStack() as files:
+        with told_when_full(conversion.out, "make room; nothing was written"), ExitStack() as files:
             # Both are written before either takes its name; the report, which is entered first, does so last.
             is_lora = conversion.form == "lora"
             report = files.enter_context(written_whole(report_path(conversion.out))) if is_lora else None
@@ -133,12 +133,6 @@ def convert(conversion: Conversion, progress: Progress = SILENT) -> Summary:
         raise KeyboardInterrupt(
             f"Interrupted: nothing was written to {conversion.out}; run the same command again."
         ) from None
-    except OSError as error:
-        if is_disk_full(error):
-            raise RuntimeError(
-                f"No space is left on the disk for {conversion.out}, and nothing was written: make room."
-            ) from error
-        raise
     return summary
 
 

@@ -27,7 +27,7 @@ from rem_engine.backbones.base import fit_text_rows
 from rem_engine.checkpoints.safetensors_file import read_index, read_metadata
 from rem_engine.input_files import told_as_damage
 from rem_engine.progress import SILENT, Progress, counted
-from rem_engine.whole_files import written_whole
+from rem_engine.whole_files import told_when_full, written_whole
 
 from ..model.objective import model_clip
 from .broken import broken_policy
@@ -330,6 +330,7 @@ def _trimmed(rows: Tensor) -> Tensor:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as temporary:
-        save_file(tensors, temporary, metadata)
+    with told_when_full(path, "make room, and run the same command again"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as temporary:
+            save_file(tensors, temporary, metadata)

@@ -14,7 +14,14 @@ from safetensors.torch import save_file
 
 from rem_engine.checkpoints import check, read_state_dict
 from rem_engine.input_files import told_as_damage
-from rem_engine.whole_files import meant_for, remove_leftovers, sync_folder, sync_tree, temporary_name
+from rem_engine.whole_files import (
+    meant_for,
+    remove_leftovers,
+    sync_folder,
+    sync_tree,
+    temporary_name,
+    told_when_full,
+)
 
 from .average import Average, trainable_parameters
 from .records import read_record
@@ -74,6 +81,9 @@ class Checkpoints:
         """Write a checkpoint under a temporary name, give it its own, and remove those no longer kept.
 
         Every process calls this. The accelerator's models must have been given to `save_trainable_weights_only`.
+
+        Raises:
+            RuntimeError: the disk is full; what was half-written is removed.
         """
         from accelerate.utils import broadcast_object_list
 
@@ -84,11 +94,12 @@ class Checkpoints:
             temporary.mkdir(parents=True)
         accelerator.wait_for_everyone()
         try:
-            accelerator.save_state(temporary)
-            if accelerator.is_main_process:
-                if average is not None:
-                    save_file(average.values, temporary / AVERAGE_FILE)
-                (temporary / _PROGRESS_FILE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
+            with told_when_full(path, "make room; the training goes on from the checkpoint before"):
+                accelerator.save_state(temporary)
+                if accelerator.is_main_process:
+                    if average is not None:
+                        save_file(average.values, temporary / AVERAGE_FILE)
+                    (temporary / _PROGRESS_FILE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
             accelerator.wait_for_everyone()
         except BaseException:  # Ctrl-C too, and a full disk: what is half-written takes room
             shutil.rmtree(temporary, ignore_errors=True)
@@ -144,12 +155,22 @@ def read_into(parameters: Mapping[str, Tensor], file: Path) -> None:
     """Give parameters, by name, the values that a file of a checkpoint has for them.
 
     Raises:
-        ValueError: the file holds other weights.
+        ValueError: the file is damaged or missing, or holds other weights.
     """
-    saved = read_state_dict(file)
+    saved = read_weights(file)
     check(saved, {name: value.shape for name, value in parameters.items()}, str(file))
     for name, value in parameters.items():
         value.copy_(saved[name])
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The weights in a file of a checkpoint.
+
+    Raises:
+        ValueError: it is damaged or missing.
+    """
+    with told_as_damage(f"{file} is damaged or missing: {_GO_BACK}."):
+        return read_state_dict(file)
 
 
 def save_trainable_weights_only(accelerator: Accelerator) -> None:
