@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +24,7 @@ from ...rem_engine.media.plate_settings import PlateSettings
 from ...rem_engine.media.plate_space import SRGB_TRANSFER
 from ...rem_engine.media.reading import shot_files
 from ...rem_engine.media.shot import ShotInfo
+from ...rem_engine.media.timecode import exact_rate
 from ...rem_engine.pixels import check_unit_range
 
 IMAGE_COLOURS = ColourTags(REC_709, SRGB_TRANSFER)
@@ -67,13 +69,13 @@ def shot_stamp(path: Path) -> list[tuple[str, float, int]]:
     return [(file.name, stat.st_mtime, stat.st_size) for file in shot_files(path) for stat in [file.stat()]]
 
 
-def file_shot(path: Path, plate: PlateSettings) -> StreamedShot:
-    """A video file or a folder of frames, read as the settings say.
+def file_shot(path: Path, plate: PlateSettings, span: tuple[float, float] | None = None) -> StreamedShot:
+    """A video file, or a part of it, or a folder of frames, read as the settings say; see `open_shot`.
 
     Raises:
         ValueError: a file that cannot be read.
     """
-    with open_shot(path, plate) as shot:
+    with open_shot(path, plate, span=span) as shot:
         return StreamedShot(shot.reopen, shot.info, str(path))
 
 
@@ -155,23 +157,38 @@ def _check_tensor(value: object, name: str) -> None:
 
 @contextmanager
 def video_shot(video: Input.Video, plate: PlateSettings) -> Iterator[StreamedShot]:
-    """The host's VIDEO; a file is read as a stream, and frames in memory stay where they are.
+    """The host's VIDEO: the frames that its `get_components` gives.
+
+    A file is read as a stream, the part to which the host trims it alone; frames in memory stay where they are. What a
+    class of another pack makes of its frames is not known, so that it is asked for them.
 
     Raises:
-        ValueError: a file that cannot be read.
+        ValueError: a file that cannot be read, a part without frames, or what is no VIDEO.
     """
-    if isinstance(video, InputImpl.VideoFromComponents):  # asked for a stream, it would compress its frames
+    if not hasattr(video, "get_components"):
+        raise ValueError(f"The video is of type {type(video).__name__}, which is no VIDEO: connect Load Video.")
+    if not _reads_as_hosts_file(video):  # asked for a stream, frames in memory would be compressed
         parts = video.get_components()
         frames = as_frames(parts.images, "VIDEO")
-        info = ShotInfo(frames.height, frames.width, parts.frame_rate, colour=IMAGE_COLOURS)
+        rate = parts.frame_rate if isinstance(parts.frame_rate, Fraction) else exact_rate(parts.frame_rate)
+        info = ShotInfo(frames.height, frames.width, rate, colour=IMAGE_COLOURS)
         yield StreamedShot(lambda: frames, info)
         return
-    source = video.get_stream_source()
-    if isinstance(source, str):
-        yield file_shot(Path(source), plate)
+    # Before the source, in which it reads; ComfyUI 0.8.0 cannot trim.
+    window = getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))()
+    source, span = video.get_stream_source(), window if any(window) else None
+    if isinstance(source, (str, os.PathLike)):
+        yield file_shot(Path(source), plate, span)
         return
     with TemporaryDirectory(dir=folder_paths.get_temp_directory()) as folder:
         file = Path(folder) / "video"
         with file.open("wb") as target:
             shutil.copyfileobj(source, target)
-        yield file_shot(file, plate)
+        yield file_shot(file, plate, span)
+
+
+def _reads_as_hosts_file(video: Input.Video) -> bool:
+    """Whether frames of a VIDEO are those of its file, within the time to which the host trims it."""
+    kind, hosts = type(video), InputImpl.VideoFromFile
+    readers = ("get_components", "get_components_internal", "get_stream_source", "get_active_trim_window")
+    return issubclass(kind, hosts) and all(getattr(kind, name, None) is getattr(hosts, name, None) for name in readers)

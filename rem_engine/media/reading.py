@@ -40,7 +40,9 @@ _LONGEST_FILL = 1_000_000  # frames of a shot whose gaps are filled
 _DIGITS_OF_PATTERN = re.compile(r"#+|@+|%0?[0-9]*d|\$F[0-9]*")
 
 
-def open_shot(path: str | PathLike[str], plate: PlateSettings = _AS_IS) -> Shot:
+def open_shot(
+    path: str | PathLike[str], plate: PlateSettings = _AS_IS, *, span: tuple[float, float] | None = None
+) -> Shot:
     """Open a shot for reading.
 
     Args:
@@ -48,6 +50,8 @@ def open_shot(path: str | PathLike[str], plate: PlateSettings = _AS_IS) -> Shot:
             numbers (other files and sub-folders are left aside); a pattern of a sequence's names (shot.####.exr,
             shot.%04d.exr, shot.@@@@.exr), which takes it out of others; or a single image, a shot of one frame.
         plate: what is read of it, and how.
+        span: (start, duration) of the part of a video that is the shot, seconds by its own clock; a duration of 0
+            reaches to its end. Its frames count from 1001.
 
     Alpha is dropped. Colours are of the space that the settings name, or else of the one that the file states (see
     `stated_space`): `Shot.read` brings them to display sRGB, clipped to 0..1, and `Shot.read_linear` to light of their
@@ -58,13 +62,21 @@ def open_shot(path: str | PathLike[str], plate: PlateSettings = _AS_IS) -> Shot:
         ValueError: no frames, several sequences, frames that are missing and that the settings do not fill, or that
             they ask for and there are none of; colours of which the file does not say what they are (logarithmic ones),
             or an unknown colour space; frames of different sizes or under 16 pixels, a file that cannot be read
-            or that memory does not hold; a pipe, socket or device, which is not opened.
+            or that memory does not hold; a pipe, socket or device, which is not opened; a span without frames, or of
+            what is no video.
     """
     from .plate_colour import colour_of  # here, so that a list of shots is quick
 
     path = Path(path).expanduser()
     check_is_file(path)
-    if path.is_file() and (moving := _moving(path)):
+    moving = _moving(path) if path.is_file() else None
+    if span is not None:
+        from .animation import AnimationShot
+
+        if moving is None or isinstance(moving, AnimationShot):
+            raise ValueError(f"{path.name} is no video, of which a part could be taken: give it whole.")
+        moving.trim(*span)
+    if moving is not None:
         if plate.frames:
             numbers = _asked_for(plate.frames, range(FIRST_FRAME, FIRST_FRAME + moving.frame_count), path.name)
             moving.choose([number - FIRST_FRAME for number in numbers])

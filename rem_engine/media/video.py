@@ -63,6 +63,7 @@ class VideoShot(Shot):
         self._frames: Iterator[VideoFrame] = iter(())
         self._next = 0
         self._chosen: tuple[int, ...] | None = None
+        self._counted_from = 0  # place of the frame that is the first by its number
         self._reopen()
         first = self._decode_next(0)
         self._first: VideoFrame | None = first
@@ -94,13 +95,28 @@ class VideoShot(Shot):
         every = counted(self.name, self._survey.frame_count)
         if self._chosen is None:
             return every
-        return replace(every, numbers=tuple(every.numbers[index] for index in self._chosen))
+        return replace(every, numbers=tuple(every.numbers[index - self._counted_from] for index in self._chosen))
 
     def choose(self, frames: Sequence[int]) -> None:
-        """Be a shot of some frames alone, by their places in the file, rising; before any is read."""
-        self._chosen = tuple(frames)
-        vars(self).pop("info", None)
-        self.timecode = self._at_the_first(self.timecode)
+        """Be a shot of some frames alone, by their places in what it was, rising; before any is read."""
+        self._chosen = tuple(frames if self._chosen is None else (self._chosen[index] for index in frames))
+        for kept in ("info", "numbering"):
+            vars(self).pop(kept, None)
+        self.timecode = self._at_the_first(self._file_timecode)
+
+    def trim(self, start: float, duration: float) -> None:
+        """Be what is shown from `start` on, seconds of the file's own clock, for `duration` (0: to the end); before any
+        is read. Numbers count from its first frame.
+
+        Raises:
+            ValueError: nothing is.
+        """
+        frames = self._survey.shown_between(start, duration)
+        if not frames:
+            span = f"from {start:g} to {start + duration:g} seconds" if duration else f"from {start:g} seconds on"
+            raise ValueError(f"{self._path.name} shows no frame {span}: trim it otherwise.")
+        self._counted_from = frames[0]
+        self.choose(frames)
 
     @cached_property
     def fps(self) -> Fraction | None:  # type: ignore[override]  # found on first use, and never set
@@ -174,6 +190,7 @@ class VideoShot(Shot):
             again._survey = self._survey
         if self._chosen is not None:
             again.choose(self._chosen)
+            again._counted_from = self._counted_from
         again.plate_colour = self.plate_colour
         return again
 
@@ -207,7 +224,8 @@ class VideoShot(Shot):
             self._header_order = stated_order(stream.codec_context.field_order)
             self._tagged_turn = _tagged_turn(stream)
             self._sound_tracks = sound_tracks(self._container)
-            self.timecode = self._at_the_first(_timecode(self._container))
+            self._file_timecode = _timecode(self._container)
+            self.timecode = self._at_the_first(self._file_timecode)
             self._stored_aspect = stream.sample_aspect_ratio or Fraction(1)
             codec = stream.codec_context
             self.colour = video_tags(codec.color_primaries, codec.color_trc, codec.colorspace)

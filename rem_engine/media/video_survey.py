@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -33,6 +34,8 @@ class Survey:
         change: number, width and height of the first decoded frame, as stored, that is of another size than the first;
             None where none is.
         shortfall: how the file falls short of its header, for a sentence; "" where it does not.
+        stamps: of each frame by the file's own clock, in ticks; that of the frame before it where there is none.
+        tick: seconds of a tick.
     """
 
     frame_count: int
@@ -41,6 +44,16 @@ class Survey:
     field_order: FieldOrder | None
     change: tuple[int, int, int] | None
     shortfall: str
+    stamps: array[int]
+    tick: Fraction
+
+    def shown_between(self, start: float, duration: float) -> list[int]:
+        """Frames that are shown from `start` on, seconds of the file's own clock, for `duration` (0: to the end).
+
+        As ComfyUI chooses those of a VIDEO that is trimmed, to the frame: both ends are cut down to a tick.
+        """
+        first, beyond = int(start / self.tick), int((start + duration) / self.tick)
+        return [index for index, stamp in enumerate(self.stamps) if stamp >= first and (not duration or stamp < beyond)]
 
 
 def survey(container: InputContainer, stream: VideoStream) -> Survey:
@@ -77,7 +90,16 @@ def survey(container: InputContainer, stream: VideoStream) -> Survey:
         seen.field_order,
         seen.change,
         shortfall,
+        array("q", _carried(seen.stamps)),
+        tick,
     )
+
+
+def _carried(stamps: Iterable[int | None]) -> Iterator[int]:
+    last = 0
+    for stamp in stamps:
+        last = last if stamp is None else stamp
+        yield last
 
 
 class _Seen:
