@@ -117,6 +117,22 @@ def test_segment_shot_streams_a_loaded_video(comfy: ComfyServer, video: str, fro
         assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
+def test_segment_shot_follows_trim_video(comfy: ComfyServer, video: str, from_path: Path) -> None:
+    """Frames 3 to 6 of the shot, and no others: each EXR holds the picture of its own."""
+    if "Video Slice" not in comfy.get("/object_info"):
+        pytest.skip("this ComfyUI cannot trim a VIDEO")
+    graph = shot_graph("trimmed", also="none")
+    graph["1"] = {"class_type": "LoadVideo", "inputs": {"file": video}}
+    span = {"start_time": 3 / 24, "duration": 4 / 24, "strict_duration": False}
+    graph["9"] = {"class_type": "Video Slice", "inputs": {"video": ["1", 0]} | span}
+    graph["4"]["inputs"]["video"] = ["9", 0]
+    files = sorted((folder_of(ended_well(comfy, graph), "4") / "exr").iterdir())
+    assert len(files) == 4
+    whole = exr_channels(sorted((from_path / "exr").iterdir()))
+    for found, expected in zip(exr_channels(files), whole[3:7], strict=True):
+        assert all(np.array_equal(found[name], expected[name]) for name in "RGB")
+
+
 def test_a_shot_outside_the_input_folder_is_refused(comfy: ComfyServer) -> None:
     graph = shot_graph("outside", path="../models")
     with pytest.raises(Refused) as refused:

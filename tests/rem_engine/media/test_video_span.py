@@ -49,9 +49,7 @@ def test_a_span_is_what_is_shown_in_it(tmp_path: Path, suffix: str, span: tuple[
     path = write(tmp_path / f"shot{suffix}", rate=rate)
     expected = shown(path, *span)
     if not expected:
-        with pytest.raises(
-            ValueError, match=r"shot\.\w+ shows no frame from [0-9.]+ (seconds on|to [0-9.]+ seconds): "
-        ):
+        with pytest.raises(ValueError, match=r"shows no frame from [0-9.]+ (seconds on|to [0-9.]+ seconds): "):
             open_shot(path, span=span)
         return
     with open_shot(path, span=span) as shot:
