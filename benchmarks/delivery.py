@@ -22,6 +22,7 @@ import torch
 
 from rem_engine.matte import Frame
 from rem_engine.media.colour import linear_to_srgb
+from rem_engine.media.numbering import counted
 from rem_engine.media.shot import ShotInfo
 from rem_engine.memory import peak_memory_mib
 from rem_engine.run.delivery import Delivery
@@ -58,7 +59,7 @@ def render(count: int, height: int, width: int) -> list[Frame]:
 def write(out: Path, frames: list[Frame], count: int, settings: DeliverySettings) -> list[float | None]:
     """Write `count` frames, those given over and over; peak memory so far, MiB, after each."""
     height, width = frames[0].alpha.shape[1:]
-    delivery = Delivery(out, "shot", ["matte"], ShotInfo(height, width, RATE), settings)
+    delivery = Delivery(out, counted("shot", count), ["matte"], ShotInfo(height, width, RATE), settings)
     peaks = []
     for index in range(count):
         frame = frames[index % len(frames)]

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..rem_engine.matte import Frame
+from ..rem_engine.media.numbering import counted
 from ..rem_engine.media.shot import ShotInfo
 from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.run.coverage import Coverage
@@ -100,7 +101,8 @@ class SaveMatte(io.ComfyNode):
         info = ShotInfo(frames.height, frames.width, exact_rate(fps), colour=IMAGE_COLOURS)
         folder, name = new_output_folder(filename_prefix, frames.height, frames.width)
         progress, preview = NodeProgress(cls), PreviewFrames()
-        files, coverage = Delivery(folder, name, named, info, settings), Coverage("mattes", named)
+        numbering = counted(name, frames.frame_count).delivered(start=settings.start, digits=settings.padding)
+        files, coverage = Delivery(folder, numbering, named, info, settings), Coverage("mattes", named)
         with disk_full_sentence(folder), files:
             for index in range(frames.frame_count):
                 parts = read_plate(frames, index, settings.kinds)

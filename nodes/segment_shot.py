@@ -14,6 +14,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import Input, io
 
+from ..rem_engine.frames import ReopenableFrames
 from ..rem_engine.layers import combined_layers
 from ..rem_engine.matte import MatteSettings
 from ..rem_engine.media import draw_overlay
@@ -21,6 +22,7 @@ from ..rem_engine.media.plate_settings import PlateSettings
 from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.progress import Unit
 from ..rem_engine.run.delivery_settings import DeliverySettings
+from ..rem_engine.run.pipeline import numbering_of
 from ..rem_engine.run.segment_job import SegmentJob, segment_to_files
 from ..rem_engine.setting import settings_of
 from .host.conditioning import Conditioning, read_layers
@@ -31,12 +33,14 @@ from .host.outputs import new_output_folder, written_output
 from .host.previews import PreviewFrames
 from .host.schema import NodeProgress, check_connected, node_schema
 from .widgets.delivery import (
+    DEFAULT_PREFIX,
     delivery_settings,
     filename_input,
     folder_outputs,
     format_inputs,
     fps_input,
     further_format_inputs,
+    renumber_input,
 )
 from .widgets.from_settings import widget
 from .widgets.matte import matte_inputs, matte_settings
@@ -84,7 +88,9 @@ class SegmentShot(io.ComfyNode):
                     tooltip="A video, or a folder of frames (EXR, DPX, TIFF, PNG, ...), in ComfyUI's input folder; or "
                     f"the video that is connected. {listed.note}".rstrip(),
                 ),
-                filename_input(),
+                filename_input(
+                    " Where it is left as it is, a sequence of frames keeps its own name: AGM_104_v001.0987.exr."
+                ),
                 *format_inputs(),
                 fps_input("Frames per second of a folder of frames; a video keeps its own."),
                 *matte_inputs(_MATTE_WIDGETS, _MATTE_AT_FIRST),
@@ -94,6 +100,7 @@ class SegmentShot(io.ComfyNode):
                 *matte_inputs((*_LATER_MATTE_WIDGETS, *further), _MATTE_AT_FIRST, optional=True, rare=True),
                 *plate_inputs(),
                 widget(settings_of(DeliverySettings)["sound"], optional=True),
+                renumber_input(),
             ],
             outputs=folder_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -139,29 +146,34 @@ class SegmentShot(io.ComfyNode):
         with _shot(video, path, plate) as shot:
             info = replace(shot.info, fps=shot.info.fps or exact_rate(fps))
             folder, name = new_output_folder(filename_prefix, info.height, info.width)
-            job = SegmentJob(
-                folder,
-                layers,
-                name,
-                delivery.kinds,
-                masks,
-                matte=matte,
-                delivery=delivery,
-                device=comfy.model_management.get_torch_device(),
-                info=info,
-                provenance=provenance_of(segmenter, shot.source),
-                plate=plate,
-            )
 
             def show(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
                 preview.add(index, partial(draw_overlay, plate, soft, labels))
 
             with closing(shot.open()) as frames:
+                job = SegmentJob(
+                    folder,
+                    layers,
+                    _name_of_files(name, filename_prefix, frames),
+                    delivery.kinds,
+                    masks,
+                    matte=matte,
+                    delivery=delivery,
+                    device=comfy.model_management.get_torch_device(),
+                    info=info,
+                    provenance=provenance_of(segmenter, shot.source),
+                    plate=plate,
+                )
                 run = segment_to_files(
                     segmenter, frames, job, prompt_embeds=embeds, progress=_ShotProgress(cls), viewer=show
                 )
         give_back_memory_after_run()
         return written_output(folder, preview, cls, run["warnings"])
+
+
+def _name_of_files(name: str, prefix: str, frames: ReopenableFrames) -> str:
+    """With what the names of files begin, for a job; "" keeps a sequence's own where nobody has chosen another."""
+    return "" if prefix == DEFAULT_PREFIX and numbering_of(frames).own else name
 
 
 @contextmanager

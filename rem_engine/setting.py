@@ -42,6 +42,7 @@ class About:
         step: of a slider.
         round: to what a slider rounds.
         none: what it means that the value is None.
+        none_widget: what stands for None in a widget, whose value it never is.
         rare: few need it, so that it may be folded away.
     """
 
@@ -56,6 +57,7 @@ class About:
     step: float | None = None
     round: float | None = None
     none: str = ""
+    none_widget: float = 0
     rare: bool = False
 
 
@@ -102,18 +104,20 @@ class Setting(About):
             given = _with_unit(f"{value:g}" if self.kind is float else str(value), self.unit)
             raise ValueError(f"A {self.noun} of {given} is not possible; give {self.range}.")
 
-    # A widget's value is never None: in one of a field that may be None, 0 stands for it.
+    # A widget's value is never None: in one of a field that may be None, `none_widget` stands for it.
 
     @property
     def widget_default(self) -> Any:
         """The default as a widget has it."""
-        return self.kind(0) if self.default is None else self.default
+        return self.kind(self.none_widget) if self.default is None else self.default
 
     @property
     def widget_bounds(self) -> tuple[float | None, float | None]:
         """(least, largest) value of a widget."""
         low, high = self.soft or (self.minimum, self.maximum)
-        return (self.kind(0) if self.default is None else low), high
+        if self.default is None:
+            low = self.kind(self.none_widget if low is None else min(self.none_widget, low))
+        return low, high
 
     @property
     def widget_range(self) -> str:
@@ -122,12 +126,12 @@ class Setting(About):
 
     @property
     def widget_help(self) -> str:
-        """What it does, and what 0 means where it stands for None."""
-        return f"{self.help} 0: {self.none}." if self.default is None else self.help
+        """What it does, and what the value means that stands for None."""
+        return f"{self.help} {_text(self.none_widget)}: {self.none}." if self.default is None else self.help
 
     def of_widget(self, value: Any) -> Any:
         """The field's value for a widget's."""
-        return None if self.default is None and value == 0 else value
+        return None if self.default is None and value == self.none_widget else value
 
 
 def setting(default: T, about: About) -> T:

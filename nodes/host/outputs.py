@@ -12,7 +12,9 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ...rem_engine.media.reading import natural_key
+from ...rem_engine.media.numbering import frame_range
+from ...rem_engine.media.reading import natural_key, sequences_in
+from ...rem_engine.media.suffixes import IMAGE_SUFFIXES
 from ...rem_engine.whole_files import is_disk_full
 from .previews import PreviewFrames
 from .schema import show_text, strip_preview
@@ -20,7 +22,6 @@ from .schema import show_text, strip_preview
 # Bytes in a name: systems take 255, of which numbers, a suffix and temporary names take some.
 _LONGEST_NAME = 180
 _SHOWN_CHARACTERS = 60  # of a prefix that is no name
-_NUMBERED = re.compile(r"(.*\.)(\d+)(\.\w+)")
 
 
 def new_output_folder(prefix: str, height: int, width: int) -> tuple[Path, str]:
@@ -66,17 +67,21 @@ def new_output_folder(prefix: str, height: int, width: int) -> tuple[Path, str]:
 
 
 def describe_files(folder: Path) -> list[str]:
-    """What lies in a folder, in few lines: numbered files as one, `exr/shot.####.exr 1001-1240`."""
-    lines: dict[str, list[str]] = {}
-    for file in sorted(folder.rglob("*"), key=lambda path: natural_key(path.as_posix())):
+    """What lies in a folder, in few lines: a sequence as one, `exr/shot.####.exr 1001-1240`."""
+    pictures: dict[Path, list[Path]] = {}
+    lines = []
+    for file in folder.rglob("*"):
         if not file.is_file() or file.name.startswith("."):
             continue
-        found = _NUMBERED.fullmatch(file.name)
-        name = f"{found[1]}{'#' * len(found[2])}{found[3]}" if found else file.name
-        numbers = lines.setdefault(file.with_name(name).relative_to(folder).as_posix(), [])
-        if found:
-            numbers.append(found[2])
-    return [f"{name} {numbers[0]}-{numbers[-1]}" if numbers else name for name, numbers in lines.items()]
+        if file.suffix in IMAGE_SUFFIXES:
+            pictures.setdefault(file.parent, []).append(file)
+        else:
+            lines.append(file.relative_to(folder).as_posix())
+    for below, files in pictures.items():
+        for one in sequences_in(files):
+            name = (below / f"{one.names.pattern}{one.suffix}").relative_to(folder).as_posix()
+            lines.append(f"{name} {frame_range([*one.files], one.names.digits)}")
+    return sorted(lines, key=natural_key)
 
 
 def written_output(

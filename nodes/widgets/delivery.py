@@ -9,19 +9,21 @@ from comfy_api.latest import io
 
 from ...rem_engine.run.delivery_settings import DeliverySettings
 from ...rem_engine.setting import settings_of
+from ..host.schema import advanced
 from .from_settings import engine_values, widget
 
+DEFAULT_PREFIX = "ReferEverything/shot"
 _NOTHING = "none"
 _PREMULTIPLIED = "premultiplied"
 _FORMATS = ("exr", "prores", "webm", "png16", "alpha")  # in the order in which people want them
 
 
-def filename_input() -> io.Input:
+def filename_input(further: str = "") -> io.Input:
     return io.String.Input(
         "filename_prefix",
-        default="ReferEverything/shot",
+        default=DEFAULT_PREFIX,
         tooltip="Folders and a name below ComfyUI's output folder. %date:yyyy-MM-dd%, %width% and the like are filled "
-        "in as by Save Image. Each run gets a numbered folder of its own: nothing is overwritten.",
+        f"in as by Save Image. Each run gets a numbered folder of its own: nothing is overwritten.{further}",
     )
 
 
@@ -55,6 +57,19 @@ def further_format_inputs() -> list[io.Input]:
     ]
 
 
+def renumber_input() -> io.Input:
+    """Of a node that may be given a sequence; a graph may leave it out."""
+    return advanced(
+        io.Boolean.Input(
+            "renumber",
+            default=False,
+            optional=True,
+            tooltip="Whether start and padding count for a sequence of frames even where they are 1001 and 4; "
+            "otherwise it then keeps its own numbers.",
+        )
+    )
+
+
 def folder_outputs() -> list[io.Output]:
     """What a node that writes files hands on."""
     return [
@@ -74,8 +89,11 @@ def delivery_settings(values: Mapping[str, Any]) -> DeliverySettings:
         ValueError: values the engine does not take.
     """
     formats = (values["format"], values.get("also", _NOTHING))
+    given = engine_values(DeliverySettings, values)
+    if values.get("renumber", False):
+        given |= {name: values[name] for name in ("start", "padding") if name in values}
     return DeliverySettings(
         kinds=tuple(dict.fromkeys(kind for kind in formats if kind != _NOTHING)),
         premultiplied=values["colour"] == _PREMULTIPLIED,
-        **engine_values(DeliverySettings, values),
+        **given,
     )

@@ -30,7 +30,7 @@ Make mattes for compositing from masks that are there already: levels, edges, re
 
 _EXAMPLES = f"""\
 examples:
-  all layers of an earlier run, as multilayer EXR from frame 1001 on
+  all layers of an earlier run, as multilayer EXR
     python -m rem_engine matte shot.mov --masks out -o mattes --write exr
 
   one layer, solid, its specks removed, its edge softened, as ProRes 4444
@@ -76,9 +76,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         action="append",
         required=True,
         help="a folder of grey pictures (8- or 16-bit PNG, EXR, ...), a video of them, a run's soft.npz, or the folder "
-        "of a run for all of its layers; one for each frame, of its size. Of colour and alpha the matte is the one "
-        "that varies; where both do, name its channel: A, R, luma, or one of an EXR such as smoke.A. Several times for "
-        "several layers",
+        "of a run for all of its layers; of the frames' size, each for the frame of its number. Of colour and alpha "
+        "the matte is the one that varies; where both do, name its channel: A, R, luma, or one of an EXR such as "
+        "smoke.A. Several times for several layers",
     )
     add_out_options(matte)
     add(
@@ -114,6 +114,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         options.overwrite,
         options.again,
         plate_settings(options),
+        options.name,
     )
     written = matte_to_files(job, bar)
     bar.close()

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..matte import MatteSettings
 from ..media.plate_settings import PlateSettings
+from ..names import names_a_file
 from ..run.delivery_settings import DeliverySettings
 from ..segment.settings import SegmentSettings
 from ..setting import Setting, settings_of
@@ -110,7 +111,10 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
 
 def add_delivery_options(parser: argparse.ArgumentParser) -> None:
     """Add the form of deliveries; their kinds are a command's own option."""
-    group = parser.add_argument_group("delivery options", "The form of alpha, exr, prores, webm and png16.")
+    group = parser.add_argument_group("delivery options", "Names and numbers of files, and the form of mattes.")
+    group.add_argument(
+        "--name", type=_file_name, default="", help="with what the names of files begin (the plate's own)"
+    )
     for name, setting in settings_of(DeliverySettings).items():
         if name == "exr_linear":
             text = "exr holds display sRGB values, otherwise scene-linear light; its header says which"
@@ -149,6 +153,12 @@ def _cut_list(text: str) -> str | tuple[int, ...]:
     if not all(frame.strip().isdecimal() for frame in frames):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of cuts: give auto, none, or frames such as 120,305")
     return tuple(int(frame) for frame in frames)
+
+
+def _file_name(text: str) -> str:
+    if text and not names_a_file(text):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot begin the name of a file: give a name such as shot_010")
+    return text
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -46,8 +46,11 @@ examples:
     python -m rem_engine segment shot.mov -p "smoke: the smoke | -the steam from the kettle" -p "car: the red car" \\
         --combine exclusive -o masks
 
-  for compositing: multilayer EXR from frame 1001 on, and ProRes 4444, with the edge of the shot itself
-    python -m rem_engine segment plate/ -p "smoke: the smoke" -o out --write exr,prores --start 1001 --smooth 2
+  for compositing: multilayer EXR under the plate's own numbers, and ProRes 4444, with the edge of the shot itself
+    python -m rem_engine segment plate/ -p "smoke: the smoke" -o out --write exr,prores --smooth 2
+
+  one of a folder's sequences, a part of it, its missing frames held
+    python -m rem_engine segment plates/sh010.####.exr -p "the smoke" -o out --frames 1001-1050 --gaps hold
 
   unclipped float32 masks for further work, and no pictures
     python -m rem_engine segment shot.mov -p "the fire" -o masks --write npz
@@ -80,7 +83,8 @@ what OUT holds:
 {help_lines(("masks", "soft", "npz", "overlay", "ids"))}
   mattes, shaped by the matte options:
 {help_lines(DELIVERIES)}
-  <layer> is the name given, or made from the prompt: "the smoke" gives the_smoke.
+  <layer> is the name given, or made from the prompt: "the smoke" gives the_smoke. <shot> and the number are the
+  plate's own, as in AGM_104_PL01_v001.0987; a video counts from 1001.
 
 What other runs wrote to OUT stays: other layers, other kinds of files. Where a run replaces files of an earlier
 one, its own wait in a hidden folder until all are whole, so that whatever stops it leaves the earlier ones as they
@@ -181,6 +185,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     job = SegmentJob(
         options.out,
         parse_layers(prompts),
+        name=options.name,
         write=options.write,
         masks=MaskSettings(**{name: getattr(options, name) for name in settings_of(MaskSettings)}),
         matte=matte,

@@ -18,7 +18,7 @@ from .animation import is_animation
 from .mask_pictures import MaskAnimation, matte_part, stored_pictures
 from .mask_video import MaskVideo
 from .matte_values import MatteChoice, StoredPicture, choose_matte
-from .reading import shot_files
+from .reading import find_sequence
 from .shot import check_frame_size
 from .stills import Still
 from .suffixes import IMAGE_SUFFIXES
@@ -38,6 +38,7 @@ class Masks:
         frames: gives them in order, one by one, float32 [H,W] in 0..1 (of soft.npz not clipped); memory does not grow
             with their number.
         note: gives a sentence about what they were taken for, or "".
+        numbers: of each, as their files are numbered; None for those of a video or an array, which are not.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Masks:
     width: int
     frames: Callable[[], Iterator[np.ndarray]]
     note: Callable[[], str] = str
+    numbers: tuple[int, ...] | None = None
 
 
 def open_masks(path: Path, asked: str = "", *, windows: Windows | None = None, are_ours: bool = False) -> Masks:
@@ -56,8 +58,8 @@ def open_masks(path: Path, asked: str = "", *, windows: Windows | None = None, a
     curve is undone.
 
     Args:
-        path: a folder of pictures, in natural order; one such picture; a video or an animation of them; or the soft.npz
-            that a run writes.
+        path: a folder of pictures of one sequence, or a pattern of their names (m.####.png); one such picture; a video
+            or an animation of them; or the soft.npz that a run writes.
         asked: name of the channel that is the matte, or "luma"; "" for what is found.
         windows: of the shot; an EXR that is meant to be seen as the shot is read where that is.
         are_ours: whether a run of ours wrote them, whose masks are grey and of shades.
@@ -69,8 +71,6 @@ def open_masks(path: Path, asked: str = "", *, windows: Windows | None = None, a
     """
     path = path.expanduser()
     check_is_file(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: give a folder of masks, a matte video, or a run's soft.npz.")
     suffix = path.suffix.lower()
     if path.is_file() and suffix == ".npz":
         if asked:
@@ -82,13 +82,15 @@ def open_masks(path: Path, asked: str = "", *, windows: Windows | None = None, a
             size = (shot.frame_count, shot.height, shot.width)
             frames, note = _of_sequence(path, lambda: _moving_pictures(shot, asked), asked, are_ours)
             return Masks(path, shot.files, *size, frames, note)
-    files = tuple(shot_files(path))
+    found = find_sequence(path, "a folder of masks, a matte video, or a run's soft.npz")
+    files = tuple(found.files.values())
     with Still(files[0]) as still:
         part, canvas = matte_part(still, asked, windows)
         still.check_fits(part, canvas)
     check_frame_size(files[0].name, canvas.height, canvas.width)
     frames, note = _of_sequence(path, lambda: stored_pictures(files, asked, windows), asked, are_ours)
-    return Masks(path, files, len(files), canvas.height, canvas.width, frames, note)
+    numbers = tuple(found.files) if found.own else None
+    return Masks(path, files, len(files), canvas.height, canvas.width, frames, note, numbers)
 
 
 def _moving_pictures(shot: MaskVideo | MaskAnimation, asked: str) -> Generator[StoredPicture]:

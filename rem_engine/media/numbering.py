@@ -19,7 +19,11 @@ DIGITS = 4
 Gaps = Literal["refuse", "hold", "black"]
 """What becomes of frames that a sequence lacks."""
 
-_SEPARATORS = "._- "
+SEPARATORS = "._- "
+"""What may stand between a name and a number; or nothing does."""
+
+_SPAN = re.compile(r"(-?[0-9]{1,255})(?:-(-?[0-9]{1,255})(?:x([0-9]{1,9}))?)?")
+_MOST_FRAMES = 2**48  # more than any shot has
 _LONGEST_LIST = 120  # characters of a range in a sentence
 _MOST_LISTED = 10_000  # frames whose range is brought to its shortest form
 
@@ -50,14 +54,18 @@ class FrameNames:
     @property
     def pattern(self) -> str:
         """As people write it: `shot.####`."""
-        return f"{self.name}{self.separator}{'#' * self.digits}{self.tail}"
+        return self.around("#" * self.digits)
 
     def of(self, number: int) -> str:
         """The name of the frame with a number."""
         text = f"{number:0{self.digits}d}"
         if number < 0 and not self.signed:
             text = f"-{-number:0{self.digits}d}"
-        return f"{self.name}{self.separator}{text}{self.tail}"
+        return self.around(text)
+
+    def around(self, numbers: str) -> str:
+        """The name with some text where numbers stand."""
+        return f"{self.name}{self.separator}{numbers}{self.tail}"
 
     def number_in(self, stem: str) -> int | None:
         """The number of a frame with this name, however many digits it is written with; None for another name."""
@@ -96,6 +104,14 @@ class Numbering:
         """The numbers, as fileseq writes them."""
         return frame_range(self.numbers)
 
+    @property
+    def told_missing(self) -> str:
+        """A sentence on frames that are missing; "" where none is."""
+        if not self.missing:
+            return ""
+        filled = "black, with empty mattes" if self.gaps == "black" else "the frame before once more"
+        return f"{self.names.pattern} lacks {told_numbers(self.missing)}: in their place stands {filled}."
+
     @cached_property
     def present(self) -> tuple[int, ...]:
         """Places, from 0, of frames that are there."""
@@ -131,8 +147,9 @@ class Numbering:
         return self.gaps == "black" and self.is_missing(index)
 
     def last_present(self, index: int) -> int:
-        """The nearest frame from `index` backwards that is there; 0 where there is none."""
-        while index > 0 and self.is_missing(index):
+        """The nearest frame from `index` backwards that is there; 0 where there is none. Beyond the last one nothing is
+        missing."""
+        while 0 < index < len(self.numbers) and self.is_missing(index):
             index -= 1
         return index
 
@@ -187,9 +204,9 @@ def splits(stem: str) -> list[SplitName]:
         if re.search(r"(?:^|[\W_])v$", before, re.IGNORECASE):
             continue
         # A sign stands behind a separator, or at the beginning; elsewhere it is a separator itself.
-        if before.endswith("-") and (len(before) == 1 or before[-2] in _SEPARATORS):
+        if before.endswith("-") and (len(before) == 1 or before[-2] in SEPARATORS):
             before, number = before[:-1], f"-{number}"
-        separator = before[-1:] if before[-1:] in _SEPARATORS else ""
+        separator = before[-1:] if before[-1:] in SEPARATORS else ""
         found.append(SplitName(before.removesuffix(separator), separator, number, tail))
     return found
 
@@ -210,13 +227,31 @@ def _width(numbers: Collection[str]) -> int:
     return max(padded) if padded else min(map(len, numbers))
 
 
-def frame_range(numbers: Sequence[int]) -> str:
-    """Rising numbers as fileseq writes them: `987-990,992`."""
-    if numbers and numbers[-1] - numbers[0] == len(numbers) - 1 and len(numbers) > 1:
-        return f"{numbers[0]}-{numbers[-1]}"
+def frame_range(numbers: Sequence[int], digits: int = 0) -> str:
+    """Rising numbers as fileseq writes them, of so many digits at least: `987-990,992`."""
+    if len(numbers) > 1 and numbers[0] >= 0 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{numbers[0]:0{digits}d}-{numbers[-1]:0{digits}d}"
     from fileseq import FrameSet
 
-    return FrameSet.framesToFrameRange(numbers) if numbers else ""
+    return FrameSet.framesToFrameRange(numbers, zfill=digits) if numbers else ""
+
+
+def spans_of(text: str) -> tuple[range, ...]:
+    """Numbers that `frame_range` has written, however many, without memory for each.
+
+    Raises:
+        ValueError: another text.
+    """
+    found = [_SPAN.fullmatch(part) for part in text.split(",")] if text else []
+    spans = []
+    for part in found:
+        if part is None:
+            raise _no_range(text)
+        first, last, step = int(part[1]), int(part[2] or part[1]), int(part[3] or 1)
+        if step < 1 or last - first > _MOST_FRAMES:
+            raise _no_range(text)
+        spans.append(range(first, last + 1, step))
+    return tuple(spans)
 
 
 def parse_range(text: str) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..input_files import check_is_file
 from .numbering import (
     FIRST_FRAME,
+    SEPARATORS,
     FrameNames,
     Numbering,
     SplitName,
@@ -178,8 +179,9 @@ def find_sequence(
         return _named(found[0])
     if path.exists():
         return _still(path.resolve())
-    if _DIGITS_OF_PATTERN.search(path.name) and path.parent.is_dir():
-        return _of_pattern(path)
+    numbers = _digits_of(path)
+    if numbers and path.parent.is_dir():
+        return _of_pattern(path, numbers)
     raise FileNotFoundError(f"{path} does not exist: give {expected}.")
 
 
@@ -316,15 +318,23 @@ def _several(folder: Path, found: Sequence[PictureSequence]) -> ValueError:
     )
 
 
-def _of_pattern(path: Path) -> PictureSequence:
+def title_of_pattern(path: Path) -> str | None:
+    """With what the names of a pattern begin; None where the path is none."""
+    found = _digits_of(path)
+    return path.name[: found.start()].rstrip(SEPARATORS) if found else None
+
+
+def _digits_of(path: Path) -> re.Match[str] | None:
+    """Where a pattern has the digits of numbers; a name may hold such characters before."""
+    return next(reversed(list(_DIGITS_OF_PATTERN.finditer(path.name))), None)
+
+
+def _of_pattern(path: Path, numbers: re.Match[str]) -> PictureSequence:
     """The sequence whose files have a pattern's names."""
     from fileseq import PAD_STYLE_HASH1, FileSequence
 
-    numbers = list(_DIGITS_OF_PATTERN.finditer(path.name))
-    if len(numbers) != 1:
-        raise ValueError(f"{path} says twice where numbers stand: write their digits once, as in shot.####.exr.")
-    before, after = path.name[: numbers[0].start()], path.name[numbers[0].end() :]
-    digits = FileSequence.getPaddingNum(numbers[0][0], PAD_STYLE_HASH1)
+    before, after = path.name[: numbers.start()], path.name[numbers.end() :]
+    digits = FileSequence.getPaddingNum(numbers[0], PAD_STYLE_HASH1)
     suffix = Path(f"a{after}").suffix
     if suffix.lower() not in IMAGE_SUFFIXES:
         raise ValueError(f"{path} names no pictures: a pattern ends in .exr, .dpx, .png, .tif or .jpg.")
@@ -335,7 +345,7 @@ def _of_pattern(path: Path) -> PictureSequence:
         matching = [(text, file) for text, file in matching if text in (plain.of(int(text)), printf.of(int(text)))]
     if not matching:
         raise FileNotFoundError(f"No file in {path.parent} is called {path.name}: check the name.")
-    separator = before[-1:] if before[-1:] in "._- " else ""
+    separator = before[-1:] if before[-1:] in SEPARATORS else ""
     tail = after[: len(after) - len(suffix)]
     name = before.removesuffix(separator)
     return _named(_sequence([(SplitName(name, separator, text, tail), file) for text, file in matching]))

@@ -140,6 +140,7 @@ class Shot(ABC):
             timecode,
             self.colour,
             self.pixel_aspect,
+            notes=(told,) if (told := self.numbering.told_missing) else (),
             windows=self.windows,
             plate_colour=self.plate_colour,
         )
@@ -149,17 +150,22 @@ class Shot(ABC):
     def numbering(self) -> Numbering:
         """Names and numbers of its frames."""
 
-    def timecode_of(self, index: int) -> str | None:
-        """Timecode of a frame: its own, or else the shot's first and the frame's distance from it in numbers."""
-        fps, numbering = self.fps or STILLS_FPS, self.numbering
+    def timecode_of(self, index: int, fps: Fraction | None = None) -> str | None:
+        """Timecode of a frame: its own, or else the shot's first and the frame's distance from it.
+
+        Args:
+            index: of the frame.
+            fps: frames per second; None for the shot's own, 24 for stills.
+        """
+        fps, numbering = fps or self.fps or STILLS_FPS, self.numbering
         if not numbering.is_missing(index):
             own = self._own_timecode(index)
             if own is not None and is_timecode(own, fps):
                 return own
-        first = self.info.timecode
-        if first is None:
+        info = self.info
+        if info.timecode is None or not is_timecode(info.timecode, fps):
             return None
-        return str(parse_timecode(first, fps).after(numbering.numbers[index] - numbering.numbers[0], fps))
+        return str(parse_timecode(info.timecode, fps).after(frames_from_first(info, numbering, index, fps), fps))
 
     def _own_timecode(self, index: int) -> str | None:
         """What a frame's file says of it alone."""
@@ -273,6 +279,13 @@ def _stacked(frames: list[np.ndarray]) -> np.ndarray:
     if any(frame.dtype != np.uint8 for frame in frames):
         frames = [unit_values(frame) for frame in frames]
     return np.stack(frames)
+
+
+def frames_from_first(info: ShotInfo, numbering: Numbering, index: int, fps: Fraction) -> int:
+    """How many frames of timecode a frame is behind the first: by its number, at a variable rate by its time."""
+    if info.times is not None:
+        return round(info.times[index] * fps)
+    return numbering.numbers[index] - numbering.numbers[0]
 
 
 def check_frame_size(name: str, height: int, width: int) -> None:

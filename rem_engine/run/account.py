@@ -11,14 +11,18 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..input_files import NotJson, load_json
+from ..media.numbering import SEPARATORS, FrameNames, Numbering, spans_of
 from ..names import RESERVED_NAMES, RUN_FILE, names_a_file
-from .layout import KINDS, MASK_DIGITS, STATE_FILE, FileKind
+from .layout import KINDS, STATE_FILE, FileKind
 
-_MOST_DIGITS = 20
+_MOST_DIGITS = 255  # of a name
+_MASK_DIGITS_OF_0_1 = 5
+_NO_NAMES = FrameNames("")
 _STAGING_NAME = re.compile(r"(?:\.unfinished-[0-9a-f]{8})?")
 
 
@@ -38,22 +42,28 @@ class FileSet:
     Attributes:
         kind: one of `layout.FILES`.
         layer: "" where a file holds all of them.
-        shot: with what the names of deliveries begin, "" for masks.
-        first, count: numbers of a sequence's frames.
-        digits: of a number at least.
+        names: of a sequence's frames; of one file the title counts.
+        frames: numbers of a sequence's frames, as `frame_range` writes them.
     """
 
     kind: str
     layer: str = ""
-    shot: str = ""
-    first: int = 0
-    count: int = 1
-    digits: int = MASK_DIGITS
+    names: FrameNames = _NO_NAMES
+    frames: str = ""
 
     @property
     def target(self) -> tuple[str, str, str]:
-        """What a later run of the same replaces; case aside, as on systems where that makes no other file."""
-        return self.kind, self.layer.casefold(), self.shot.casefold()
+        """What a later run of the same replaces; case aside, as on systems where that makes no other file.
+
+        A layer has deliveries of several shots beside each other, and masks of one.
+        """
+        shot = self.names.title.casefold() if KINDS[self.kind].is_delivery else ""
+        return self.kind, self.layer.casefold(), shot
+
+    @cached_property
+    def count(self) -> int:
+        """How many files they are."""
+        return sum(map(len, self._spans)) if KINDS[self.kind].is_sequence else 1
 
     def present(self, root: Path) -> list[Path]:
         """Those of the files that there are below `root`."""
@@ -64,11 +74,15 @@ class FileSet:
         kind = KINDS[self.kind]
         if not kind.is_sequence:
             return name == self._path(Path(), "").name
-        found = kind.frame_names(self.shot).fullmatch(name)
-        if found is None:
+        number = self.number_in(name)
+        if number is None or name != self._path(Path(), self.names.of(number)).name:
             return False
-        number = int(found[1])
-        return self.first <= number < self.first + self.count and found[1] == f"{number:0{self.digits}d}"
+        return any(number in span for span in self._spans)
+
+    def number_in(self, name: str) -> int | None:
+        """The number of a frame in a file's name, whether it is one of these or not; None for another name."""
+        suffix = Path(KINDS[self.kind].file).suffix
+        return self.names.number_in(name.removesuffix(suffix)) if name.endswith(suffix) else None
 
     def place(self, root: Path) -> Path:
         """The folder of its frames, or else the file."""
@@ -76,14 +90,25 @@ class FileSet:
         return path.parent if KINDS[self.kind].is_sequence else path
 
     def _path(self, root: Path, frame: str) -> Path:
-        return KINDS[self.kind].path(root, layer=self.layer, shot=self.shot, frame=frame)
+        return KINDS[self.kind].path(root, layer=self.layer, shot=self.names.title, frame=frame)
+
+    @cached_property
+    def _spans(self) -> tuple[range, ...]:
+        return spans_of(self.frames)
 
     def to_json(self) -> dict[str, Any]:
         """Its entry in run.json; `file_set` reads it back."""
+        kind, names = KINDS[self.kind], self.names
         described: dict[str, Any] = {"kind": self.kind}
-        described |= {name: value for name, value in (("layer", self.layer), ("shot", self.shot)) if value}
-        if KINDS[self.kind].is_sequence:
-            described |= {"first": self.first, "count": self.count, "digits": self.digits}
+        if self.layer:
+            described["layer"] = self.layer
+        if kind.is_sequence:
+            described |= {"shot": names.name, "separator": names.separator, "digits": names.digits}
+            described |= {"signed": True} if names.signed else {}
+            described |= {"tail": names.tail} if names.tail else {}
+            described["frames"] = self.frames
+        elif kind.is_delivery:
+            described["shot"] = names.title
         return described
 
 
@@ -92,8 +117,9 @@ def in_the_place_of(files: FileSet, root: Path) -> list[Path]:
     place = files.place(root)
     if not KINDS[files.kind].is_sequence:
         return [place] if place.is_file() or place.is_symlink() else []
-    names = KINDS[files.kind].frame_names(files.shot)
-    return sorted(path for path in place.iterdir() if names.fullmatch(path.name)) if place.is_dir() else []
+    if not place.is_dir():
+        return []
+    return sorted(path for path in place.iterdir() if files.number_in(path.name) is not None)
 
 
 def file_set(entry: Any) -> FileSet:
@@ -104,17 +130,44 @@ def file_set(entry: Any) -> FileSet:
     """
     if not isinstance(entry, dict) or not isinstance(kind := KINDS.get(str(entry.get("kind"))), FileKind):
         raise NoAccount
-    layer, shot = entry.get("layer", ""), entry.get("shot", "")
-    numbers = {name: entry.get(name, 0) for name in ("first", "count", "digits")} if kind.is_sequence else {}
-    if (
-        not (isinstance(layer, str) and isinstance(shot, str))
-        or not (_is_layer(layer) if "{layer}" in kind.file else layer == "")
-        or not (names_a_file(shot) if kind.is_delivery else shot == "")
-        or not all(type(number) is int and number >= 0 for number in numbers.values())
-        or numbers.get("digits", 0) > _MOST_DIGITS
-    ):
+    layer = entry.get("layer", "")
+    if not isinstance(layer, str) or not (_is_layer(layer) if "{layer}" in kind.file else layer == ""):
         raise NoAccount
-    return FileSet(kind.name, layer, shot, **numbers)
+    if not kind.is_sequence:
+        shot = entry.get("shot", "")
+        if not isinstance(shot, str) or not (names_a_file(shot) if kind.is_delivery else shot == ""):
+            raise NoAccount
+        return FileSet(kind.name, layer, FrameNames(shot) if kind.is_delivery else _NO_NAMES)
+    names, frames = _numbered(entry) if "frames" in entry else _counted(entry)
+    if not names_a_file(names.of(0)):
+        raise NoAccount
+    return FileSet(kind.name, layer, names, frames)
+
+
+def _numbered(entry: dict[str, Any]) -> tuple[FrameNames, str]:
+    """Names and numbers of a sequence's frames."""
+    texts = [entry.get(name, "") for name in ("shot", "separator", "tail", "frames")]
+    digits, signed = entry.get("digits"), entry.get("signed", False)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(signed, bool):
+        raise NoAccount
+    if type(digits) is not int or not 1 <= digits <= _MOST_DIGITS or texts[1] not in ("", *SEPARATORS):
+        raise NoAccount
+    try:
+        spans_of(texts[3])
+    except ValueError as error:
+        raise NoAccount from error
+    return FrameNames(texts[0], texts[1], digits, signed, texts[2]), texts[3]
+
+
+def _counted(entry: dict[str, Any]) -> tuple[FrameNames, str]:
+    """The same of versions up to 0.1, which counted frames, and masks without a name."""
+    shot = entry.get("shot", "")
+    first, count, digits = (entry.get(name, 0) for name in ("first", "count", "digits"))
+    if not isinstance(shot, str) or not all(type(number) is int and number >= 0 for number in (first, count, digits)):
+        raise NoAccount
+    if digits > _MOST_DIGITS or (shot == "") is KINDS[entry["kind"]].is_delivery:
+        raise NoAccount
+    return FrameNames(shot, "." if shot else "", digits), f"{first}-{first + count - 1}" if count else ""
 
 
 @dataclass(frozen=True)
@@ -139,6 +192,16 @@ class Record:
     def prompts(self) -> list[dict[str, Any]]:
         return self.run.get("prompts", [])
 
+    @property
+    def numbers(self) -> tuple[range, ...]:
+        """Of the run's frames; () where it says none, as up to version 0.1."""
+        shot = self.run.get("shot")
+        told = shot.get("numbers") if isinstance(shot, dict) else None
+        try:
+            return spans_of(told) if isinstance(told, str) else ()
+        except ValueError:
+            return ()
+
     def without(self, files: Iterable[FileSet]) -> Record:
         """What is left of it once a run has replaced these."""
         replaced = {entry.target for entry in files}
@@ -149,9 +212,7 @@ class Record:
 
     def is_in(self, out: Path) -> bool:
         """Whether all of its files are there."""
-        return all(
-            len(entry.present(out)) == (entry.count if KINDS[entry.kind].is_sequence else 1) for entry in self.files
-        )
+        return all(len(entry.present(out)) == entry.count for entry in self.files)
 
     def to_json(self) -> dict[str, Any]:
         return {**self.run, "files": [entry.to_json() for entry in self.files]}
@@ -266,29 +327,32 @@ def _files_of_0_1(run: dict[str, Any]) -> Iterator[FileSet]:
     write = settings.get("write")
     if not counts or not isinstance(write, list) or not all(isinstance(kind, str) and kind in KINDS for kind in write):
         return
-    kinds = [*write, *(["ids"] if settings.get("combine") == "exclusive" else [])]
-    numbers: Any = (delivery.get("name"), form.get("start"), form.get("padding"))
-    for files in file_sets(kinds, layers, counts[0], *numbers):
-        yield file_set(files.to_json())  # which refuses what no run can have written
+    for kind in (KINDS[name] for name in [*write, *(["ids"] if settings.get("combine") == "exclusive" else [])]):
+        described: dict[str, Any] = {"kind": kind.name}
+        if kind.is_delivery:
+            described["shot"] = delivery.get("name")
+        if kind.is_sequence:
+            numbers = (form.get("start"), form.get("padding")) if kind.is_delivery else (0, _MASK_DIGITS_OF_0_1)
+            described |= {"first": numbers[0], "count": counts[0], "digits": numbers[1]}
+        for layer in layers if "{layer}" in kind.file else ("",):
+            yield file_set(described | ({"layer": layer} if layer else {}))  # which refuses what no run has written
 
 
-def file_sets(
-    kinds: Iterable[str], layers: Sequence[str], count: int, shot: str, start: int, padding: int
-) -> Iterator[FileSet]:
+def file_sets(kinds: Iterable[str], layers: Sequence[str], numbering: Numbering) -> Iterator[FileSet]:
     """What a run writes.
 
     Args:
         kinds: some of `layout.FILES`.
         layers: names of layers.
-        count: frames of the shot.
-        shot: with what the names of deliveries begin.
-        start, padding: of the numbers of deliveries' frames.
+        numbering: names and numbers of its frames, as they are delivered.
     """
+    frames = numbering.range
     for kind in (KINDS[name] for name in kinds):
-        named, first, digits = (shot, start, padding) if kind.is_delivery else ("", 0, MASK_DIGITS)
-        numbers = (first, count, digits) if kind.is_sequence else ()
         for layer in layers if "{layer}" in kind.file else ("",):
-            yield FileSet(kind.name, layer, named, *numbers)
+            if kind.is_sequence:
+                yield FileSet(kind.name, layer, numbering.names, frames)
+            else:
+                yield FileSet(kind.name, layer, FrameNames(numbering.names.title) if kind.is_delivery else _NO_NAMES)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

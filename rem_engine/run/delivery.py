@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -13,9 +13,10 @@ from ..matte.frames import Frame, alpha_of, display_values
 from ..media.exr_writing import exr_bytes, exr_channels, exr_header
 from ..media.made_by import MadeBy
 from ..media.matte_video import ProResWriter, WebMWriter
+from ..media.numbering import Numbering, frame_range
 from ..media.plate_colour import PlateColour
-from ..media.shot import ShotInfo
-from ..media.timecode import STILLS_FPS, parse_timecode, to_exr
+from ..media.shot import ShotInfo, frames_from_first
+from ..media.timecode import STILLS_FPS, Timecode, parse_timecode, to_exr
 from ..media.writing import rgba_png, soft_png
 from ..names import names_a_file
 from ..whole_files import sync_file, sync_folder, temporary_name, written_together
@@ -43,23 +44,25 @@ class Delivery:
     def __init__(
         self,
         out: Path,
-        name: str,
+        numbering: Numbering,
         layers: Sequence[str],
         info: ShotInfo,
         settings: DeliverySettings,
         first_index: int = 0,
         made_by: MadeBy = _UNKNOWN,
+        timecode_of: Callable[[int], str | None] | None = None,
     ) -> None:
         """Nothing is written before the first frame.
 
         Args:
             out: the folder; made where it does not exist.
-            name: with what the files' names begin.
+            numbering: names and numbers of the frames, as they are delivered.
             layers: names of the layers, safe as folders.
             info: of the shot.
             settings: what is written.
             first_index: the first frame that image sequences lack, where an earlier run has written those before it.
             made_by: what the files say of how they were made.
+            timecode_of: gives each frame's timecode; None counts on from that of `info`.
 
         Raises:
             ValueError: no layers, one name twice, a name that is no folder's, or a timecode that the rate does not
@@ -70,7 +73,7 @@ class Delivery:
                 raise ValueError(f"The layer name {layer!r} cannot name a folder: use letters, digits, _, - and dots.")
         if not layers or len(set(layers)) < len(layers):
             raise ValueError(f"A delivery needs layers of different names, not {', '.join(layers) or 'none'}.")
-        self._out, self._name, self._layers = out, name, tuple(layers)
+        self._out, self._numbering, self._layers = out, numbering, tuple(layers)
         self._info, self._settings = info if settings.sound else replace(info, sound=None), settings
         self._plate_colour = info.plate_colour or PlateColour()
         said = info.space.tags is None or info.space.tags.transfer is not None
@@ -78,7 +81,8 @@ class Delivery:
         self._fps = info.fps or STILLS_FPS
         self._texts = {layer: made_by.texts([layer]) for layer in layers}
         self._all_texts = made_by.texts(layers)
-        self._timecode = parse_timecode(info.timecode, self._fps) if info.timecode else None
+        self._first_timecode = parse_timecode(info.timecode, self._fps) if info.timecode else None
+        self._timecode_of = timecode_of
         self._next = {kind: 0 if kind in VIDEOS else first_index for kind in settings.kinds}
         self._expected: int | None = None
         self._videos: dict[Path, ProResWriter | WebMWriter] = {}
@@ -155,18 +159,22 @@ class Delivery:
     def listing(self) -> list[str]:
         """What stands, frames of earlier runs included, as paths below OUT; a sequence as one entry with its first and
         last number."""
-        found = list(self._finished)
+        found, names = list(self._finished), self._numbering.names
         for kind, count in self._next.items():
             if kind in SEQUENCES and count:
-                numbers = f"{self._number(0)}-{self._number(count - 1)}"
-                found += [self._path(kind, layer, numbers) for layer in self._layers]
+                numbers = frame_range(self._numbering.numbers[:count], names.digits)
+                found += [self._path(kind, layer, names.around(numbers)) for layer in self._layers]
         return sorted({path.relative_to(self._out).as_posix() for path in found})
 
-    def _number(self, index: int) -> str:
-        return f"{self._settings.start + index:0{self._settings.padding}d}"
-
     def _path(self, kind: str, layer: str, frame: str = "") -> Path:
-        return KINDS[kind].path(self._out, layer=layer, shot=self._name, frame=frame)
+        return KINDS[kind].path(self._out, layer=layer, shot=self._numbering.names.title, frame=frame)
+
+    def _timecode(self, index: int) -> Timecode | None:
+        if self._timecode_of is not None:
+            timecode = self._timecode_of(index)
+            return parse_timecode(timecode, self._fps) if timecode else None
+        counted = frames_from_first(self._info, self._numbering, index, self._fps)
+        return self._first_timecode and self._first_timecode.after(counted, self._fps)
 
     def _check(self, parts: _Parts) -> None:
         height, width = self._info.height, self._info.width
@@ -180,23 +188,23 @@ class Delivery:
         ):
             if pixels is not None and pixels.shape != shape:
                 raise ValueError(
-                    f"The {what} of {self._name} must be {list(shape)} for {layers} layers of a shot of "
-                    f"{width}x{height} pixels, not {list(pixels.shape)}: bring both to one size."
+                    f"The {what} of {self._numbering.names.title} must be {list(shape)} for {layers} layers of a shot "
+                    f"of {width}x{height} pixels, not {list(pixels.shape)}: bring both to one size."
                 )
 
     def _images(self, index: int, parts: _Parts, kinds: Sequence[str]) -> dict[Path, bytes]:
         """What a frame's image files hold."""
         images = {}
-        number = self._number(index)
+        name = self._numbering.name_of(index)
         for place, layer in enumerate(self._layers):
             if "alpha" in kinds:
-                images[self._path("alpha", layer, number)] = soft_png(parts.alpha[place], self._texts[layer])
+                images[self._path("alpha", layer, name)] = soft_png(parts.alpha[place], self._texts[layer])
             if "png16" in kinds:
-                images[self._path("png16", layer, number)] = rgba_png(
+                images[self._path("png16", layer, name)] = rgba_png(
                     self._colour(parts, place), parts.alpha[place], self._png_tags, self._texts[layer]
                 )
         if "exr" in kinds:
-            images[self._path("exr", "", number)] = self._exr(index, parts)
+            images[self._path("exr", "", name)] = self._exr(index, parts)
         return images
 
     def _exr(self, index: int, parts: _Parts) -> bytes:
@@ -213,9 +221,8 @@ class Delivery:
         elif colours is not None:
             colours = np.stack([self._colour(parts, place) for place in range(len(colours))])
         header = exr_header(self._info, linear=settings.exr_linear, premultiplied=settings.premultiplied)
-        if self._timecode:
-            counted = round(self._info.time_of(index) * self._fps)
-            header["timeCode"] = to_exr(self._timecode.after(counted, self._fps), self._fps)
+        if timecode := self._timecode(index):
+            header["timeCode"] = to_exr(timecode, self._fps)
         channels = exr_channels(plate, parts.alpha, self._layers, colours, settings.premultiplied)
         header |= self._all_texts
         return exr_bytes(channels, header, settings.exr_type, settings.exr_compression)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..media.numbering import DIGITS, FIRST_FRAME
 from ..names import ExrCompression, ExrType
 from ..setting import About, check_values, setting
 from .layout import DELIVERIES
@@ -20,8 +21,9 @@ class DeliverySettings:
             "exr", one multilayer OpenEXR a frame;
             "prores", a ProRes 4444 .mov of each layer;
             "webm", VP9 with alpha of each layer, always straight, as players take it.
-        start: number of the first frame in names of image sequences.
-        padding: digits of a frame's number at least.
+        start: number of the first frame, with the others at their distance from it; None keeps the plate's own numbers,
+            and counts what has none (a video) from 1001.
+        padding: digits of a frame's number at least; None keeps the plate's own, 4 where it has none.
         premultiplied: colour in "exr" and "prores" is multiplied by the alpha (in scene-linear light, and as display
             values, respectively); otherwise it is straight.
         exr_type: "half", 16-bit floats, or "float", 32-bit.
@@ -43,22 +45,26 @@ class DeliverySettings:
             choices=DELIVERIES,
         ),
     )
-    start: int = setting(
-        1001,
+    start: int | None = setting(
+        None,
         About(
-            "Number of the first frame of an image sequence.",
+            "Renumbers frames: number of the first one, the others at their distance from it.",
             noun="first frame number",
             minimum=0,
             maximum=999_999_999,
+            none="a sequence's own numbers; all else counts from 1001",
+            none_widget=FIRST_FRAME,  # as saved graphs have it
         ),
     )
-    padding: int = setting(
-        4,
+    padding: int | None = setting(
+        None,
         About(
             "Digits of a frame's number at least: 4 writes shot.1001.",
             unit="digits",
             minimum=1,
             maximum=10,
+            none="a sequence's own; 4 for all else",
+            none_widget=DIGITS,
             rare=True,
         ),
     )

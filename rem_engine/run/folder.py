@@ -12,11 +12,12 @@ import numpy as np
 from PIL import Image
 
 from ..media.made_by import MadeBy, zip_comment
+from ..media.numbering import Numbering
 from ..media.writing import ids_png, mask_png, soft_png
 from ..pixels import to_uint16
 from ..whole_files import written_together, written_whole
 from .coverage import are_ranges
-from .layout import KINDS, SEQUENCES, STORED_MASKS, VIDEOS, array_file, mask_number
+from .layout import KINDS, SEQUENCES, STORED_MASKS, VIDEOS, array_file
 from .output import Output
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class RunFolder:
         self,
         output: Output,
         layers: Sequence[Layer],
-        shape: tuple[int, int, int],
+        size: tuple[int, int],
+        numbering: Numbering,
         write: Sequence[str],
         threshold: float,
         made_by: MadeBy = _UNKNOWN,
@@ -51,7 +53,8 @@ class RunFolder:
         Args:
             output: OUT, claimed for this run.
             layers: L layers; each has a folder of its name.
-            shape: (T, H, W) of the shot.
+            size: (H, W) of the shot.
+            numbering: names and numbers of its frames, as they are delivered.
             write: what is wanted of masks, soft, npz and ids, of the overlay and of deliveries.
             threshold: a pixel is in a mask where soft > threshold.
             made_by: what the files say of how they were made.
@@ -59,12 +62,13 @@ class RunFolder:
         self.frames_done = self.delivered = 0
         self.seconds: dict[str, float] = {}
         self.notes: dict[str, Any] = {}
-        self._output, self._layers, self._shape = output, tuple(layers), shape
+        self._output, self._layers, self._numbering = output, tuple(layers), numbering
+        self._shape = (len(numbering.numbers), *size)
         self._write, self._threshold = frozenset(write), threshold
         self._texts = {layer.name: made_by.texts([layer.name], matted=False) for layer in layers}
         self._all_texts = made_by.texts([layer.name for layer in layers], matted=False)
         self._pixels = [0] * len(self._layers)
-        self._array_header = _npy_header(shape)
+        self._array_header = _npy_header(self._shape)
         self._taken_over = self._take_over()
 
     @property
@@ -203,7 +207,7 @@ class RunFolder:
         return [layer.name for layer in self._layers]
 
     def _file(self, kind: str, index: int, layer: str = "") -> Path:
-        return KINDS[kind].path(self.work, layer=layer, frame=mask_number(index))
+        return KINDS[kind].path(self.work, layer=layer, frame=self._numbering.name_of(index))
 
     def _state(self, seconds: dict[str, float]) -> dict[str, Any]:
         return {

@@ -7,7 +7,6 @@ and a folder for the files of a run that replaces another's, until it is whole.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,6 @@ from ..names import EXR_FOLDER, IDS_FOLDER, OVERLAY_FILE
 
 STATE_FILE = ".unfinished.json"
 
-MASK_DIGITS = 5
-
 
 @dataclass(frozen=True)
 class FileKind:
@@ -25,26 +22,23 @@ class FileKind:
 
     Attributes:
         name: as `--write` has it.
-        file: its path below OUT, with `{layer}` where each layer has its own, `{shot}`, with what the names of
-            deliveries begin, and `{frame}` where each frame has its own.
+        file: its path below OUT, with `{layer}` where each layer has its own, `{frame}`, the name of a frame
+            (`shot.1001`), where each frame has its own, and `{shot}` where one file holds all of them.
         holds: what is in it, for help texts.
         option: what makes a run write it, where that is not `--write`.
+        is_delivery: whether it holds mattes for compositing; otherwise masks as the model gives them.
     """
 
     name: str
     file: str
     holds: str
     option: str = ""
+    is_delivery: bool = False
 
     @property
     def is_sequence(self) -> bool:
         """Whether there is a file for each frame."""
         return "{frame}" in self.file
-
-    @property
-    def is_delivery(self) -> bool:
-        """Whether it holds mattes for compositing, under the shot's name; otherwise masks as the model gives them."""
-        return "{shot}" in self.file
 
     def path(self, out: Path, *, layer: str = "", shot: str = "", frame: str = "") -> Path:
         """Where a file lies; what `file` does not name is left aside."""
@@ -55,12 +49,6 @@ class FileKind:
         files = [self.path(out, layer=layer, shot=shot) for layer in (layers if "{layer}" in self.file else ("",))]
         return [file.parent for file in files] if self.is_sequence else files
 
-    def frame_names(self, shot: str = "") -> re.Pattern[str]:
-        """The names of its frames within their folder; the group is a frame's number."""
-        before, _, after = self.file.rpartition("/")[2].partition("{frame}")
-        digits = r"(\d+)" if self.is_delivery else rf"(\d{{{MASK_DIGITS},}})"
-        return re.compile(f"{re.escape(before.format(shot=shot))}{digits}{re.escape(after)}")
-
 
 FILES = (
     FileKind("masks", "{layer}/masks/{frame}.png", "8-bit, 0 or 255, the shot's own size"),
@@ -68,11 +56,11 @@ FILES = (
     FileKind("npz", "{layer}/soft.npz", '"soft": float32 [T,H,W], not clipped'),
     FileKind("overlay", OVERLAY_FILE, "the shot with every layer in its colour"),
     FileKind("ids", f"{IDS_FOLDER}/{{frame}}.png", "8-bit, the number of each pixel's layer", "--combine exclusive"),
-    FileKind("alpha", "{layer}/alpha/{shot}.{frame}.png", "16-bit grey"),
-    FileKind("png16", "{layer}/png16/{shot}.{frame}.png", "16-bit RGBA"),
-    FileKind("exr", f"{EXR_FOLDER}/{{shot}}.{{frame}}.exr", "RGBA, and A of each layer"),
-    FileKind("prores", "{layer}/{shot}.mov", "ProRes 4444"),
-    FileKind("webm", "{layer}/{shot}.webm", "VP9 with alpha"),
+    FileKind("alpha", "{layer}/alpha/{frame}.png", "16-bit grey", is_delivery=True),
+    FileKind("png16", "{layer}/png16/{frame}.png", "16-bit RGBA", is_delivery=True),
+    FileKind("exr", f"{EXR_FOLDER}/{{frame}}.exr", "RGBA, and A of each layer", is_delivery=True),
+    FileKind("prores", "{layer}/{shot}.mov", "ProRes 4444", is_delivery=True),
+    FileKind("webm", "{layer}/{shot}.webm", "VP9 with alpha", is_delivery=True),
 )
 """Everything that a run can write."""
 
@@ -90,11 +78,6 @@ STORED_MASKS = ("npz", "soft", "masks")
 """Kinds that masks can be read back from, the most exact first."""
 
 
-def mask_number(index: int) -> str:
-    """The number of a frame, from 0, in the names of masks; deliveries have a start and padding of their own."""
-    return f"{index:0{MASK_DIGITS}d}"
-
-
 def array_file(out: Path, layer: str) -> Path:
     """Where float32 masks of a layer wait for soft.npz."""
     return KINDS["npz"].path(out, layer=layer).with_name(".soft.npy.unfinished")
@@ -102,12 +85,7 @@ def array_file(out: Path, layer: str) -> Path:
 
 def help_lines(kinds: Iterable[str]) -> str:
     """Where files of these kinds lie and what they hold, a line each, for help texts."""
-    paths = {
-        kind.name: kind.file.format(
-            layer="<layer>", shot="<shot>", frame="1001" if kind.is_delivery else mask_number(0)
-        )
-        for kind in FILES
-    }
+    paths = {kind.name: kind.file.format(layer="<layer>", shot="<shot>", frame="<shot>.1001") for kind in FILES}
     width, held = max(map(len, paths.values())) + 1, max(len(kind.holds) for kind in FILES) + 4
     chosen = [KINDS[kind] for kind in kinds]
     return "\n".join(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,31 +19,27 @@ from ..matte import Frame, MatteSettings
 from ..matte.checks import check_finite
 from ..matte.frames import alpha_of, plate_of
 from ..media.made_by import MadeBy, read_made_by, settings_text
-from ..media.masks import Masks, open_masks
-from ..media.matte_values import LUMA
+from ..media.masks import open_masks
+from ..media.numbering import Numbering
 from ..media.plate_settings import PlateSettings
 from ..media.reading import open_shot
 from ..media.shot import Shot
 from ..media.windows import Box, Windows
-from ..names import RESERVED_NAMES, RUN_FILE, folder_names, names_a_layer
 from ..progress import SILENT, Progress
 from ..segment.cuts import CutFinder
 from ..segment.settings import check_cuts
-from .account import NoAccount, file_sets, read_runs
+from .account import file_sets
 from .clock import explained_stop
 from .coverage import Coverage
 from .delivery import Delivery
 from .delivery_settings import DeliverySettings
 from .fingerprint import content_hash, settings_hash
-from .layout import KINDS, STORED_MASKS, check_apart
+from .given_masks import GivenMasks, find_masks
+from .layout import check_apart
+from .mask_pairs import PairedMasks, pair
 from .output import Claim, claimed
-from .pipeline import make_mattes, needs_plate, read_plate
+from .pipeline import make_mattes, needs_plate, read_plate, timecodes_of
 from .shot_entry import say_notes, shot_entry
-
-_CHANNELS = ("r", "g", "b", "a", "y", LUMA)
-"""What is asked for as a channel wherever the masks are."""
-_KINDS_OF_MASKS = ("soft", "masks", "alpha")
-"""Folders in a layer's, which say nothing of the layer."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,7 @@ class MatteJob:
     overwrite: bool = False
     again: bool = False
     plate: PlateSettings = field(default_factory=PlateSettings)
+    name: str = ""
 
 
 def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | None:
@@ -85,14 +82,15 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
     """
     check_is_folder(job.out, "name a folder to write to")
     with open_shot(job.shot, job.plate) as shot:
-        given = find_masks(job.masks)
-        layers = {name: _open_fitting(masks, shot) for name, masks in given.items()}
+        form, given = job.delivery, find_masks(job.masks)
+        numbering = shot.numbering.delivered(name=job.name, start=form.start, digits=form.padding)
+        layers = {name: _open_fitting(masks, shot, numbering, job) for name, masks in given.items()}
         check_cuts(() if job.cuts == "auto" else job.cuts, shot.frame_count)
-        inputs, device = [job.shot, *(masks.path for masks in layers.values())], find_device(job.device)
-        check_apart(inputs, job.out, layers, shot.name, job.delivery.kinds)
+        inputs, device = [job.shot, *(paired.masks.path for paired in layers.values())], find_device(job.device)
+        check_apart(inputs, job.out, layers, numbering.names.title, job.delivery.kinds)
         shot.read(0, 1)
-        for masks in layers.values():
-            next(masks.frames())
+        for paired in layers.values():
+            next(paired.masks.frames())
         settings = {
             "masks": {name: str(masks) for name, masks in given.items()},
             "cuts": job.cuts,
@@ -100,15 +98,24 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
             "matte": asdict(job.matte),
             "delivery": asdict(job.delivery),
             "plate": asdict(job.plate),
+            "name": job.name,
         }
-        with claimed(_claim(job, shot, layers, settings)) as output:
+        with claimed(_claim(job, shot, numbering, layers, settings)) as output:
             if output.is_there:
                 return None
             say_notes(shot.info, job.delivery.sound, progress)
-            for note in filter(None, (masks.note() for masks in layers.values())):
+            for note in (note for paired in layers.values() for note in (paired.masks.note(), *paired.notes) if note):
                 progress.say(note)
             made_by = _made_by(layers, job.matte)
-            delivery = Delivery(output.work, shot.name, list(layers), shot.info, job.delivery, made_by=made_by)
+            delivery = Delivery(
+                output.work,
+                numbering,
+                list(layers),
+                shot.info,
+                job.delivery,
+                made_by=made_by,
+                timecode_of=timecodes_of(shot, shot.info),
+            )
             masked, coverage = _MaskedFrames(shot, list(layers.values()), job), Coverage("mattes", list(layers))
             with explained_stop(
                 job.out,
@@ -118,7 +125,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
             ):
                 output.begin({})
                 with delivery:
-                    for frame in make_mattes(masked.frames(), job.matte, masked.cuts, device):
+                    for frame in make_mattes(masked.frames(), job.matte, masked.cuts, device, numbering):
                         delivery.write(frame)
                         coverage.add(alpha_of(frame))
                         progress.update("mattes", frame.index + 1, shot.frame_count)
@@ -129,10 +136,10 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                 ]
                 warnings = coverage.warnings()
                 run = {
-                    "shot": shot_entry(shot.name, str(job.shot), shot.frame_count, shot.info),
+                    "shot": shot_entry(str(job.shot), shot.numbering, numbering, shot.info),
                     "settings": settings,
                     "prompts": entries,
-                    "delivery": {"name": shot.name, "files": files},
+                    "delivery": {"name": numbering.names.title, "files": files},
                     "versions": {"rem_engine": __version__, "python": platform.python_version()},
                     "warnings": warnings,
                 }
@@ -142,21 +149,23 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         return files
 
 
-def _made_by(layers: Mapping[str, Masks], matte: MatteSettings) -> MadeBy:
+def _made_by(layers: Mapping[str, PairedMasks], matte: MatteSettings) -> MadeBy:
     """What the masks say of how they were made, as far as a run of ours wrote them."""
-    said = {name: read_made_by(masks.files[0]) for name, masks in layers.items()}
+    said = {name: read_made_by(paired.masks.files[0]) for name, paired in layers.items()}
     models, checkpoints = (
         ", ".join(dict.fromkeys(one[place] for one in said.values() if one[place])) for place in (0, 1)
     )
     return MadeBy(models, checkpoints, {name: prompt for name, (_, _, prompt) in said.items()}, settings_text(matte))
 
 
-def _claim(job: MatteJob, shot: Shot, layers: Mapping[str, Masks], settings: Mapping[str, Any]) -> Claim:
-    form, names = job.delivery, list(layers)
-    read = [shot.files, *(masks.files for masks in layers.values())]
+def _claim(
+    job: MatteJob, shot: Shot, numbering: Numbering, layers: Mapping[str, PairedMasks], settings: Mapping[str, Any]
+) -> Claim:
+    names = list(layers)
+    read = [shot.files, *(paired.masks.files for paired in layers.values())]
     return Claim(
         job.out,
-        tuple(file_sets(form.kinds, names, shot.frame_count, shot.name, form.start, form.padding)),
+        tuple(file_sets(job.delivery.kinds, names, numbering)),
         tuple({"prompt": "", "name": name, "folder": name} for name in names),
         settings_hash({"shot": job.shot, **settings}, [file for files in read for file in files]),
         "-".join(content_hash(files)[:16] for files in read),
@@ -165,98 +174,7 @@ def _claim(job: MatteJob, shot: Shot, layers: Mapping[str, Masks], settings: Map
     )
 
 
-@dataclass(frozen=True)
-class GivenMasks:
-    """Masks of a layer, as they were asked for.
-
-    Attributes:
-        path: where they are.
-        channel: that is the matte; "" where it is to be found out.
-        are_ours: whether they are a run's.
-    """
-
-    path: Path
-    channel: str = ""
-    are_ours: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.channel}" if self.channel else str(self.path)
-
-
-def find_masks(given: Sequence[str]) -> dict[str, GivenMasks]:
-    """Where the masks of each layer are.
-
-    Args:
-        given: NAME=PATH, or a path; with :CHANNEL behind it where that is asked for. A layer without a name is named by
-            its file or folder, or by the folder that this is in where it is one of a run's soft, masks or alpha. The
-            folder of a finished run gives all of its layers.
-
-    Raises:
-        ValueError: names that are none, or given twice.
-    """
-    found: list[tuple[str, GivenMasks]] = []
-    for text in given:
-        name, equals, rest = text.partition("=")
-        if equals and not _masks_at(text).path.exists():
-            if not names_a_layer(name):
-                raise ValueError(
-                    f"{name!r} cannot name a layer: a name is one word of letters, digits, '_', '-' and '.', and none "
-                    "that other files of a run or of Windows have."
-                )
-            found.append((name, _masks_at(rest)))
-        elif (Path(text) / RUN_FILE).is_file():
-            found += _layers_of_run(Path(text))
-        else:
-            masks = _masks_at(text)
-            found.append((_made_name(masks.path), masks))
-    names = [name.casefold() for name, _ in found]
-    for (name, masks), folded in zip(found, names, strict=True):
-        if names.count(folded) > 1:
-            raise ValueError(f"Two layers have the name {name!r}: name them apart, for example front={masks}.")
-    return dict(found)
-
-
-def _masks_at(text: str) -> GivenMasks:
-    """PATH or PATH:CHANNEL; what is there under the whole name is a path, and a single letter a Windows drive."""
-    path, _, channel = text.rpartition(":")
-    if not path or not channel or set("/\\") & set(channel) or Path(text).exists():
-        return GivenMasks(Path(text))
-    is_channel = len(path) > 1 and (channel.lower() in _CHANNELS or set("#@%") & set(path))
-    if is_channel or Path(path).expanduser().exists():
-        return GivenMasks(Path(path), channel)
-    return GivenMasks(Path(text))
-
-
-def _layers_of_run(out: Path) -> list[tuple[str, GivenMasks]]:
-    """Masks of every layer that a run has segmented, by the last one that wrote some; its most exact ones."""
-    try:
-        runs = read_runs(out)
-    except NoAccount:
-        runs = []
-    layers: dict[str, Path] = {}
-    for run in runs:
-        for name in (prompt["name"] for prompt in run.prompts):
-            kinds = [files.kind for files in run.files if files.layer == name] if run.files else STORED_MASKS
-            places = [place for kind in STORED_MASKS if kind in kinds for place in KINDS[kind].places(out, [name])]
-            found = next((place for place in places if place.exists()), None)
-            if found is not None:
-                layers.setdefault(name, found)
-    segmented = (run for run in runs if "masks" not in run.run.get("settings", {}))
-    for name in (prompt["name"] for run in segmented for prompt in run.prompts):
-        if name not in layers:
-            raise ValueError(f"The run in {out} wrote no masks of {name}: let it write soft ones.")
-    if not layers:
-        raise ValueError(f"{out / RUN_FILE} lists no layers of a run: give the folder of its masks instead.")
-    return [(name, GivenMasks(path, are_ours=True)) for name, path in layers.items()]
-
-
-def _made_name(path: Path) -> str:
-    path = path.resolve()
-    name = path.parent.name if path.stem in _KINDS_OF_MASKS else path.stem
-    return name if names_a_layer(name) else folder_names([name], taken=RESERVED_NAMES)[0]
-
-
-def _open_fitting(given: GivenMasks, shot: Shot) -> Masks:
+def _open_fitting(given: GivenMasks, shot: Shot, numbering: Numbering, job: MatteJob) -> PairedMasks:
     path, whole = given.path, Box(0, 0, shot.width, shot.height)
     windows = shot.windows or Windows(whole, whole)
     masks = open_masks(path, given.channel, windows=windows, are_ours=given.are_ours)
@@ -265,27 +183,26 @@ def _open_fitting(given: GivenMasks, shot: Shot) -> Masks:
             f"The masks in {path} are {masks.width}x{masks.height} and the frames of {shot.name} {shot.width}x"
             f"{shot.height}: give masks of the shot's size."
         )
-    if masks.frame_count != shot.frame_count:
-        raise ValueError(
-            f"There are {masks.frame_count} masks in {path} and {shot.frame_count} frames in {shot.name}: give one "
-            "mask a frame."
-        )
-    return masks
+    if given.counted:
+        masks = replace(masks, numbers=None)
+    elif sum(map(len, given.numbers)) == masks.frame_count:
+        masks = replace(masks, numbers=tuple(number for span in given.numbers for number in span))
+    return pair(masks, shot.numbering, numbering, every=not job.plate.frames)
 
 
 class _MaskedFrames:
     """Frames and masks for the matte stage, as far ahead of it as it takes to know where takes begin."""
 
-    def __init__(self, shot: Shot, layers: Sequence[Masks], job: MatteJob) -> None:
+    def __init__(self, shot: Shot, layers: Sequence[PairedMasks], job: MatteJob) -> None:
         self._shot, self._layers, self._kinds = shot, layers, job.delivery.kinds
         self._needs_plate = needs_plate(job.matte, job.delivery.kinds)
         # Only smoothing looks beyond a frame.
         self._finder = CutFinder() if job.cuts == "auto" and job.matte.smooth > 0 else None
-        self._given = () if job.cuts == "auto" else job.cuts
+        self._given = {*shot.numbering.takes, *(() if job.cuts == "auto" else job.cuts)}
 
-    def cuts(self) -> Sequence[int]:
+    def cuts(self) -> Collection[int]:
         """Frames at which takes begin, known for all frames given so far."""
-        return self._finder.cuts if self._finder else self._given
+        return self._given.union(self._finder.cuts) if self._finder else self._given
 
     def frames(self) -> Iterator[Frame]:
         ahead: deque[Frame] = deque()
@@ -293,7 +210,7 @@ class _MaskedFrames:
             plates = read_plate(self._shot, index, self._kinds) if self._needs_plate else {}
             soft = torch.from_numpy(np.stack(masks))
             for layer, mask in zip(self._layers, soft, strict=True):
-                check_finite(mask, f"mask of frame {index} in {layer.path}")
+                check_finite(mask, f"mask of frame {index} in {layer.masks.path}")
             ahead.append(Frame(index, soft, **plates))
             if self._finder:
                 self._finder.add(plate_of(ahead[-1]).numpy())

@@ -27,7 +27,7 @@ from .account import (
     run_json,
     unfinished_json,
 )
-from .layout import STATE_FILE, array_file
+from .layout import KINDS, STATE_FILE, array_file
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Output:
         taken_up = None if self.is_there else self._taken_up()
         self.progress = {} if taken_up is None else taken_up.progress.get("state", {})
         if taken_up is None:
-            staged = any(in_the_place_of(files, self.out) for files in claim.files)
+            staged = any(self._in_the_way(files) for files in claim.files)
             staging = new_staging_name() if staged else ""
         else:
             staging = taken_up.progress["staging"]
@@ -211,6 +211,13 @@ class Output:
             return record
         return None
 
+    def _in_the_way(self, files: FileSet) -> bool:
+        """Whether there are files in the place of these, or of an earlier run that these replace."""
+        earlier = (entry for record in (*self._runs, *self._others) for entry in record.files)
+        return bool(in_the_place_of(files, self.out)) or any(
+            entry.present(self.out) for entry in earlier if entry.target == files.target
+        )
+
     def _check_foreign(self) -> None:
         """Refuse to replace what no run has written."""
         if self._claim.overwrite:
@@ -257,11 +264,15 @@ class Output:
             shutil.rmtree(work, ignore_errors=True)
 
     def _remove_surplus(self, files: FileSet, replaced: Sequence[FileSet], overwrite: bool) -> None:
-        """Of a sequence that gets shorter, or other numbers, no frame of the earlier one may stay."""
+        """Of a sequence that gets shorter, other numbers or another name, no frame of the earlier one may stay."""
         earlier = [entry for entry in replaced if entry.target == files.target]
-        for path in in_the_place_of(files, self.out):
-            if path.name not in files and (overwrite or any(path.name in entry for entry in earlier)):
-                path.unlink()
+        if KINDS[files.kind].is_sequence:
+            # Case aside: where that makes no other file, an earlier name may be this run's file.
+            written = {path.name.casefold() for path in files.present(self.out)}
+            gone = {path for entry in earlier for path in entry.present(self.out)}
+            for path in gone.union(in_the_place_of(files, self.out) if overwrite else ()):
+                if path.name.casefold() not in written:
+                    path.unlink()
         for entry in earlier:
             for array in _arrays(entry, self.out):
                 array.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from ..frames import FrameSource
 from ..matte import Frame, MatteSettings, matte_frames
 from ..matte.frames import display_values
 from ..media.colour import srgb_to_linear
-from ..media.shot import Shot
+from ..media.numbering import Numbering, counted
+from ..media.shot import Shot, ShotInfo
 from ..pixels import to_uint16
 
 
@@ -40,6 +42,7 @@ def make_mattes(
     settings: MatteSettings,
     cuts: Callable[[], Collection[int]],
     device: str | torch.device = "cpu",
+    numbering: Numbering | None = None,
 ) -> Iterator[Frame]:
     """Put frames through the matte stage.
 
@@ -50,9 +53,43 @@ def make_mattes(
         settings: of the matte stage.
         cuts: gives the frames at which takes begin, known for all frames given so far.
         device: where the matte stage computes.
+        numbering: of the shot. Frames that it lacks do not go through the stage: they get the matte and the picture of
+            the frame before (of the next, where there is none), or are black and empty.
     """
+    if numbering is not None and numbering.missing:
+        there = (frame for frame in frames if not numbering.is_missing(frame.index))
+        return _filled(make_mattes(there, settings, cuts, device), numbering)
     rounded = (replace(frame, soft=_rounded(frame.soft)) for frame in frames)
     return matte_frames(rounded, settings, device=device, cuts=cuts)
+
+
+def numbering_of(source: FrameSource) -> Numbering:
+    """Names and numbers of frames: a shot's own, or those of pictures in memory."""
+    return source.numbering if isinstance(source, Shot) else counted("shot", source.frame_count)
+
+
+def timecodes_of(source: FrameSource, info: ShotInfo) -> Callable[[int], str | None] | None:
+    """What gives the timecode of each frame of a shot, at the rate of `info`; None where it is counted."""
+    return partial(source.timecode_of, fps=info.fps) if isinstance(source, Shot) else None
+
+
+def _filled(mattes: Iterable[Frame], numbering: Numbering) -> Iterator[Frame]:
+    """Frames with those that are missing between, before the first and behind the last."""
+    for frame in mattes:
+        if frame.index == numbering.present[0]:
+            yield from (_in_its_place(frame, index, numbering) for index in range(frame.index))
+        yield frame
+        index = frame.index + 1
+        while index < len(numbering.numbers) and numbering.is_missing(index):
+            yield _in_its_place(frame, index, numbering)
+            index += 1
+
+
+def _in_its_place(frame: Frame, index: int, numbering: Numbering) -> Frame:
+    if not numbering.is_black(index):
+        return replace(frame, index=index)
+    empty = {name: torch.zeros_like(part) for name, part in vars(frame).items() if isinstance(part, Tensor)}
+    return replace(frame, index=index, **empty)
 
 
 def _rounded(soft: Tensor) -> Tensor:

@@ -74,6 +74,7 @@ def segment_file(
             "matte": asdict(job.matte),
             "delivery": asdict(job.delivery),
             "plate": asdict(job.plate),
+            "name": job.name,
         }
         fingerprint = settings_hash(settings, [*shot.files, *_model_files(model)])
         provenance = Provenance(str(path), fingerprint, content_hash(shot.files))
@@ -81,7 +82,7 @@ def segment_file(
         with claimed(job.claim(shot)) as output:
             # Of every kind, and of other layers, so that no shot is ever taken out of the folder that is written to.
             written = {*(layer.name for layer in job.written_layers), *output.earlier_layers}
-            check_apart([path], job.out, written, shot.name, KINDS)
+            check_apart([path], job.out, written, job.numbering(shot).names.title, KINDS)
             if output.is_there:
                 return None
             _check_space(job, shot)

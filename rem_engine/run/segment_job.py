@@ -18,6 +18,7 @@ from ..layers import Layer, combine, combined_layers, id_map, layer_label, layer
 from ..matte import Frame, MatteSettings
 from ..matte.frames import alpha_of
 from ..media.made_by import MadeBy, settings_text
+from ..media.numbering import Numbering
 from ..media.overlay import draw_overlay
 from ..media.plate_settings import PlateSettings
 from ..media.shot import Shot, ShotInfo
@@ -37,7 +38,7 @@ from .delivery_settings import DeliverySettings
 from .folder import RunFolder
 from .layout import DELIVERIES, KINDS
 from .output import Claim, Output, claimed
-from .pipeline import make_mattes, needs_plate, read_plate
+from .pipeline import make_mattes, needs_plate, numbering_of, read_plate, timecodes_of
 from .shot_entry import say_notes, shot_entry
 
 Viewer = Callable[[int, np.ndarray, np.ndarray], None]
@@ -73,7 +74,7 @@ class SegmentJob:
     Attributes:
         out: the folder to write to; `layout.FILES` says what it then holds.
         layers: what is asked for, from `parse_layers`.
-        name: with what the names of delivered files begin; "" is the shot's own, or "shot".
+        name: with what the names of files begin; "" is the shot's own, or "shot".
         write: any of masks, soft, npz, overlay (the masks as the model gives them, combined) and of the deliveries
             alpha, png16, exr, prores, webm (mattes).
         masks: how they are made; layers combined as "exclusive" also have their id map written.
@@ -116,9 +117,10 @@ class SegmentJob:
         """The layers that there are masks of, once they were combined."""
         return combined_layers(self.layers, self.masks.combine)
 
-    def shot_name(self, shot: ReopenableFrames) -> str:
-        """With what the names of delivered files begin."""
-        return self.name or (shot.name if isinstance(shot, Shot) else "shot")
+    def numbering(self, shot: ReopenableFrames) -> Numbering:
+        """Names and numbers of frames as they are delivered."""
+        form = self.delivery
+        return numbering_of(shot).delivered(name=self.name, start=form.start, digits=form.padding)
 
     def made_by(self, model: str) -> MadeBy:
         """What its files say of how they were made, by a model of such a name."""
@@ -132,8 +134,7 @@ class SegmentJob:
     def claim(self, shot: ReopenableFrames) -> Claim:
         """What it asks of its folder."""
         names = [layer.name for layer in self.written_layers]
-        form = self.delivery
-        files = file_sets(self.kinds, names, shot.frame_count, self.shot_name(shot), form.start, form.padding)
+        files = file_sets(self.kinds, names, self.numbering(shot))
         prompts = ({"prompt": layer.text, "name": layer.name, "folder": layer.name} for layer in self.written_layers)
         return Claim(
             self.out,
@@ -205,10 +206,10 @@ def segment_to_output(
     looking = CloseUp(segmenter) if job.masks.close_up else segmenter
     if prompt_embeds is None:
         prompt_embeds = segmenter.encode_prompts(texts_of(job.layers))
-    info, name = job.info or _info(shot), job.shot_name(shot)
-    size = (shot.frame_count, shot.height, shot.width)
+    info, numbering = job.info or _info(shot), job.numbering(shot)
+    size = (shot.height, shot.width)
     made_by = job.made_by(segmenter.backbone.name)
-    folder = RunFolder(output, job.written_layers, size, job.kinds, job.masks.threshold, made_by)
+    folder = RunFolder(output, job.written_layers, size, numbering, job.kinds, job.masks.threshold, made_by)
     names = [layer.name for layer in job.written_layers]
     masks_coverage = Coverage("masks", names, job.masks.threshold, folder.notes.setdefault("masks", []))
     mattes_coverage = Coverage("mattes", names, ranges=folder.notes.setdefault("mattes", []))
@@ -223,12 +224,13 @@ def segment_to_output(
         folder.begin()
         delivery = Delivery(
             folder.work,
-            name,
+            numbering,
             names,
             info,
             replace(job.delivery, kinds=job.deliveries),
             folder.delivered,
             made_by,
+            timecodes_of(shot, info),
         )
         with (
             closing(shot.reopen()) as model_shot,
@@ -239,7 +241,7 @@ def segment_to_output(
             model = _Model(looking, model_shot, prompt_embeds, progress)
             viewers = [one for one in (overlay, viewer) if one is not None]
             frames = _SegmentedFrames(model, plates, job, folder, clock, viewers, masks_coverage)
-            mattes = make_mattes(frames.stream(), job.matte, frames.cuts, job.device)
+            mattes = make_mattes(frames.stream(), job.matte, frames.cuts, job.device, numbering)
             for frame in clock.each("matte", mattes):
                 with clock.timed("deliver"):
                     delivery.write(frame)
@@ -254,12 +256,12 @@ def segment_to_output(
         progress.say(warning["sentence"])
     with stopping():
         run = {
-            "shot": shot_entry(name, job.provenance.source, shot.frame_count, info),
+            "shot": shot_entry(job.provenance.source, numbering_of(shot), numbering, info),
             "cuts": folder.notes["cuts"],
             "prompts_per_pass": folder.notes["prompts_per_pass"],
             "backbone": segmenter.backbone.name,
             **job.provenance.entries,
-            "delivery": {"name": name, "files": delivery.listing()},
+            "delivery": {"name": numbering.names.title, "files": delivery.listing()},
             "warnings": warnings,
             "seconds": clock.seconds(),
             "peak_memory_mib": peak_memory_mib(),
@@ -296,7 +298,8 @@ class _SegmentedFrames:
     ) -> None:
         self._model, self._plates, self._job, self._coverage = model, plates, job, coverage
         self._folder, self._clock, self._viewers = folder, clock, viewers
-        self._first = self._first_matte()
+        self._numbering = numbering_of(plates)
+        self._first = self._numbering.last_present(self._first_matte())
 
     def stream(self) -> Iterator[Frame]:
         """Frames still to be delivered, and those before them that they depend on."""
@@ -311,7 +314,8 @@ class _SegmentedFrames:
                 yield frame
         first = done if stored else min(done, self._first)
         if first < self._folder.frame_count:
-            yield from self._frames_of_the_model(first, done)
+            # What is missing is held of the frame before, which the model then has to give once more.
+            yield from self._frames_of_the_model(self._numbering.last_present(first), max(first, self._first), done)
 
     def cuts(self) -> list[int]:
         """Frames at which takes begin, known for all frames given so far."""
@@ -326,17 +330,25 @@ class _SegmentedFrames:
             return folder.frame_count
         return max(folder.delivered - job.matte.smooth, 0)
 
-    def _frames_of_the_model(self, first: int, written: int) -> Iterator[Frame]:
-        """Frames from `first` on; masks of those from `written` on are written."""
+    def _frames_of_the_model(self, first: int, wanted: int, written: int) -> Iterator[Frame]:
+        """Frames from `wanted` on, by the model from `first` on; masks of those from `written` on are written."""
         job, folder, model = self._job, self._folder, self._model
         segmenter, progress, exclusive = model.segmenter, model.progress, job.masks.combine == "exclusive"
-        chunks = segmenter.stream(model.shot, model.prompt_embeds, first_frame=first, progress=progress)
+        chunks = segmenter.stream(
+            model.shot, model.prompt_embeds, first_frame=first, progress=progress, takes=self._numbering.takes
+        )
+        before: Tensor | None = None
         for chunk in self._clock.each(None, chunks):
             if chunk.start == first:
                 _say_passes(progress, chunk.prompts_per_pass, len(model.prompt_embeds))
             folder.notes |= {"cuts": list(chunk.cuts), "prompts_per_pass": chunk.prompts_per_pass}
             masks = combine(chunk.soft, job.layers, job.masks.combine)
             for index, soft in enumerate(masks.unbind(dim=1), start=chunk.start):
+                if self._numbering.is_black(index):
+                    soft = torch.zeros_like(soft)
+                elif self._numbering.is_missing(index) and before is not None:
+                    soft = before
+                before = soft
                 frame = self._with_plate(index, soft)
                 if index >= written:
                     with self._clock.timed("write"):
@@ -344,7 +356,7 @@ class _SegmentedFrames:
                         folder.write_frame(soft.numpy(), ids)
                         self._coverage.add(soft)
                     self._show(frame)
-                if index >= self._first:
+                if index >= wanted:
                     yield frame
             folder.save_state(self._clock.seconds())
             progress.update("frames", folder.whole_frames, folder.frame_count)

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..media.numbering import Numbering, frame_range
 from ..media.shot import ShotInfo
 from ..progress import Progress
 
 
-def shot_entry(name: str, path: str, frames: int, info: ShotInfo) -> dict[str, Any]:
+def shot_entry(path: str, own: Numbering, delivered: Numbering, info: ShotInfo) -> dict[str, Any]:
     """The entry "shot" of run.json.
 
     Args:
-        name: with what the names of delivered files begin.
         path: where it lies; "" where it is no file.
-        frames: how many it has.
+        own: names and numbers of its frames.
+        delivered: the same as they are delivered.
         info: of the shot; what is as with most shots (a constant rate, progressive frames) is left out.
     """
     entry: dict[str, Any] = {
-        "name": name,
+        "name": delivered.names.title,
         "path": path,
-        "frames": frames,
+        "frames": len(delivered.numbers),
+        "numbers": delivered.range,
         "height": info.height,
         "width": info.width,
         "fps": None if info.fps is None else float(info.fps),
     }
+    if own.numbers != delivered.numbers:
+        entry["plate_numbers"] = own.range
+    if own.missing:
+        entry |= {"missing": frame_range(sorted(own.missing)), "gaps": own.gaps}
     if info.times is not None:
         entry["variable_rate"] = [float(rate) for rate in info.times.rates]
     if info.field_order is not None:

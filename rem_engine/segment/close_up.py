@@ -98,6 +98,7 @@ class CloseUp:
         *,
         first_frame: int = 0,
         progress: Progress = SILENT,
+        takes: Sequence[int] = (),
     ) -> Iterator[Chunk]:
         """Segment a shot frame by frame; see `Segmenter.stream`.
 
@@ -105,18 +106,19 @@ class CloseUp:
             frames: the shot; the second pass reads it anew for each prompt.
             prompt_embeds, first_frame: as there.
             progress: counts the steps of both passes.
+            takes: as there.
         """
         check_source(frames)
         shot_size = (frames.height, frames.width)
         model_size = self.plan.size_for(*shot_size)
         least = max(seen / side for seen, side in zip(model_size, shot_size))
         if least >= _HELPS:  # the model sees the frame at about its own size already
-            yield from self._wide.stream(frames, prompt_embeds, first_frame=first_frame, progress=progress)
+            yield from self._wide.stream(frames, prompt_embeds, first_frame=first_frame, progress=progress, takes=takes)
             return
         passes = _progress_of_passes(len(prompt_embeds), progress)
         # Crops from the first window on that has a say in `first_frame`, and what steadies them, have to be known.
         begin = max(0, first_frame + 1 - self.plan.window - _STEADY)
-        chunks = self._wide.stream(frames, prompt_embeds, first_frame=begin, progress=passes[0])
+        chunks = self._wide.stream(frames, prompt_embeds, first_frame=begin, progress=passes[0], takes=takes)
         wide = _FirstPass(chunks, begin, frames.frame_count, shot_size, least)
         with ExitStack() as stack:
             near = []

@@ -29,6 +29,7 @@ class ModelFrames:
         size: (height, width) the model sees.
         eight_bit: see `frames_to_model`.
         cuts: "auto" to look for hard cuts, or the frames at which takes begin.
+        takes: further frames at which takes begin.
         keep_from: no window will start before this frame; earlier frames are only looked at for cuts.
     """
 
@@ -39,27 +40,25 @@ class ModelFrames:
         *,
         eight_bit: bool,
         cuts: Literal["auto"] | Sequence[int],
+        takes: Sequence[int] = (),
         keep_from: int = 0,
     ) -> None:
         self._source, self._size, self._eight_bit, self._keep_from = source, size, eight_bit, keep_from
-        if isinstance(cuts, str):
-            self._finder: CutFinder | None = CutFinder()
-            self._cuts = self._finder.cuts
-        else:
-            self._finder, self._cuts = None, sorted(cuts)
+        self._finder = CutFinder() if isinstance(cuts, str) else None
+        self._given = {*takes} if isinstance(cuts, str) else {*cuts, *takes}
         self._next = 0
         self._held: dict[int, Tensor] = {}
 
     @property
     def cuts(self) -> tuple[int, ...]:
         """Frames at which a take begins, as far as the shot has been read; never frame 0."""
-        return tuple(self._cuts)
+        return tuple(sorted(self._given.union(self._finder.cuts if self._finder else ())))
 
     def end_of_take(self, start: int, limit: int) -> int:
         """Where the take that starts at `start` ends, or `limit` where it goes on that far."""
         if self._finder:
             self._read_to(min(limit + LOOKAHEAD, self._source.frame_count))
-        return next((cut for cut in self._cuts if start < cut < limit), limit)
+        return next((cut for cut in self.cuts if start < cut < limit), limit)
 
     def window(self, window: Window) -> Tensor:
         """[length,3,h,w] in -1..1; a window longer than its take repeats the last frame."""

@@ -140,6 +140,7 @@ class Segmenter:
         *,
         first_frame: int = 0,
         progress: Progress = SILENT,
+        takes: Sequence[int] = (),
         end_of_take: EndOfTake | None = None,
     ) -> Iterator[Chunk]:
         """Segment a shot frame by frame: each frame from `first_frame` on comes once, in order, when it is final.
@@ -150,6 +151,7 @@ class Segmenter:
             first_frame: where to go on after an interrupted run; masks equal those of an uninterrupted one.
             progress: told "steps": the encoding, the prediction, and the decoding of each prompt, of every window;
                 their total grows where a cut is found, which takes more windows.
+            takes: frames at which a take begins beside the cuts, since frames before them are missing.
             end_of_take: where takes end, if that is known from elsewhere; cuts are then not looked for, nor those of
                 the settings heeded.
 
@@ -167,6 +169,7 @@ class Segmenter:
             plan.size_for(frames.height, frames.width),
             eight_bit=plan.paper,
             cuts=() if end_of_take else plan.cuts,
+            takes=takes,
             keep_from=first_frame + 1 - plan.window,
         )
         shot = _Shot(

@@ -133,10 +133,16 @@ def segmented(segment: Segment, base: Path) -> dict[str, Any]:
         "tensors": {"video": InputImpl.VideoFromComponents(components)},
         "plates": {"path": "plates/", "fps": 30.0, "exr_type": "float"},
         "chosen": {"path": "plates/", "frames": " 102-103", "layer": "spec"},
+        "held": {"path": "holes/", "gaps": "hold", "format": "alpha"},
+        "renumbered": {"path": "plates/", "frames": "102-103", "format": "alpha", "renumber": True},
+        "other start": {"path": "plates/", "frames": "102-103", "format": "alpha", "start": 1, "padding": 6},
         "exclusive": {"path": "shot.mov", "format": "alpha", "combine": "exclusive"},
         "close_up": {"path": "shot.mov", "format": "alpha", "close_up": True},
     }
-    return {name: outputs(segment(f"segmented/{name}", **settings)) for name, settings in shots.items()}
+    runs = {name: outputs(segment(f"segmented/{name}", **settings)) for name, settings in shots.items()}
+    for name, path in (("own", "plates/"), ("own video", "shot.mov")):
+        runs[name] = outputs(segment("ReferEverything/shot", path=path, format="alpha"))
+    return runs
 
 
 def files_below(folder: Path) -> list[str]:

@@ -54,6 +54,9 @@ def write_shots(folder: Path) -> None:
         layer = {f"spec.{name}": np.full(SHOT_SIZE, 0.25, np.float32) for name in "RGB"}
         with OpenEXR.File(header, {"RGB": plate, **layer}) as file:
             file.write(str(folder / "plates" / f"plate.{number}.exr"))
+    (folder / "holes").mkdir()
+    for number in (101, 102, 104, 105):
+        cv2.imwrite(str(folder / "holes" / f"hole_v02_{number}.png"), np.full((*SHOT_SIZE, 3), number, np.uint8))
 
 
 def channels(file: Path) -> dict[str, np.ndarray]:
@@ -205,7 +208,7 @@ def test_rate_and_timecode_of_a_shot_survive(report: dict[str, Any]) -> None:
 def test_values_above_white_reach_the_exr(report: dict[str, Any]) -> None:
     folder = Path(report["shots"]["plates"]["folder"])
     files = sorted((folder / "exr").iterdir())
-    assert [file.name for file in files] == [f"plates.{number}.exr" for number in (1001, 1002, 1003)]
+    assert [file.name for file in files] == [f"plates.{number}.exr" for number in (101, 102, 103)]
     for number, file in enumerate(files, start=101):
         red = channels(file)["R"]
         expected = np.full(SHOT_SIZE, 0.18, np.float32)
@@ -220,6 +223,15 @@ def test_a_layer_and_a_range_of_frames_can_be_chosen(report: dict[str, Any]) -> 
         assert np.array_equal(channels(file)["R"], np.full(SHOT_SIZE, 0.25, np.float16))
 
 
+def test_a_sequence_keeps_its_numbers_and_where_no_name_was_chosen_its_own(report: dict[str, Any]) -> None:
+    files = {name: shot["files"] for name, shot in report["shots"].items()}
+    assert files["own"] == ["smoke/alpha/plate.###.png 101-103"]
+    assert files["own video"] == ["smoke/alpha/shot.####.png 1001-1007"]
+    assert files["held"] == ["smoke/alpha/held_###.png 101-105"]
+    assert files["renumbered"] == ["smoke/alpha/renumbered.####.png 1001-1002"]
+    assert files["other start"] == ["smoke/alpha/other start.######.png 000001-000002"]
+
+
 def test_exclusive_writes_an_id_map(report: dict[str, Any]) -> None:
     files = report["shots"]["exclusive"]["files"]
     assert any(line.startswith("ids/") for line in files), files
@@ -230,7 +242,7 @@ def test_a_close_up_is_written_too(report: dict[str, Any]) -> None:
 
 
 def test_the_input_folders_shots_are_listed_and_checked(report: dict[str, Any]) -> None:
-    assert report["listed"] == ["connected video", "plates/", "shot.mov"]
+    assert report["listed"] == ["connected video", "holes/", "plates/", "shot.mov"]
     known, linked, absent, outside = report["valid"]
     assert known is True and linked is True
     assert "absent.mov" in absent and absent.endswith(".")

@@ -40,7 +40,7 @@ def shot(tmp_path: Path) -> Path:
     for number in range(FRAMES):
         frame = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
         frame[np.hypot(y - 16, x - 10 - 2 * number) < 8, 0] = 230
-        Image.fromarray(frame).save(folder / f"f{number}.png")
+        Image.fromarray(frame).save(folder / f"plate.{1001 + number}.png")
     return folder
 
 

@@ -13,6 +13,7 @@ import OpenImageIO as oiio
 import torch
 
 from rem_engine import matte
+from rem_engine.media.numbering import counted
 from rem_engine.media.shot import ShotInfo
 from rem_engine.run.delivery import Delivery
 from rem_engine.run.delivery_settings import DeliverySettings
@@ -81,7 +82,9 @@ def deliver(
 ) -> Delivery:
     """Write a shot; its layers are the first ones of each frame's alphas."""
     info = info or ShotInfo(*shot[0].display.shape[:2], FPS)
-    delivery = Delivery(out, name, layers, info, DeliverySettings(**settings))
+    form = DeliverySettings(**settings)
+    numbering = counted(name, len(shot)).delivered(start=form.start, digits=form.padding)
+    delivery = Delivery(out, numbering, layers, info, form)
     count = len(layers)
     for index, frame in enumerate(shot):
         delivery.write(frame.matted(index, count, decontaminated=decontaminated))

@@ -76,6 +76,13 @@ def test_in_a_widget_0_stands_for_none() -> None:
     assert (radius.widget_help, radius.of_widget(0)) == ("Blurs over that much.", 0)
 
 
+def test_another_value_may_stand_for_none_where_0_is_one() -> None:
+    start = settings_of(DeliverySettings)["start"]
+    assert (start.default, start.widget_default, start.widget_bounds) == (None, 1001, (0, 999_999_999))
+    assert (start.of_widget(1001), start.of_widget(0), start.of_widget(1002)) == (None, 0, 1002)
+    assert start.widget_help.endswith(" 1001: a sequence's own numbers; all else counts from 1001.")
+
+
 def test_an_option_is_made_of_what_stands_at_the_field(capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser("blur")
     for name, one in settings_of(BlurSettings).items():

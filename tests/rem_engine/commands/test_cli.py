@@ -31,13 +31,13 @@ def test_masks_and_soft_masks_are_what_the_engine_gives(shot: Path, tmp_path: Pa
     soft = expected_soft(shot)
     for index, folder in enumerate(("the_red_thing", "the_smoke")):
         assert sorted(file.name for file in (out / folder / "masks").iterdir()) == [
-            f"{n:05d}.png" for n in range(FRAMES)
+            f"plate.{1001 + n}.png" for n in range(FRAMES)
         ]
         for number in range(FRAMES):
-            mask = read(out / folder / "masks" / f"{number:05d}.png")
+            mask = read(out / folder / "masks" / f"plate.{1001 + number}.png")
             assert mask.dtype == np.uint8 and mask.shape == (HEIGHT, WIDTH)
             np.testing.assert_array_equal(mask, np.where(soft[index, number] > 0.5, 255, 0))
-            stored = read(out / folder / "soft" / f"{number:05d}.png")
+            stored = read(out / folder / "soft" / f"plate.{1001 + number}.png")
             assert stored.dtype == np.uint16
             np.testing.assert_array_equal(stored, np.rint(soft[index, number].astype(float).clip(0, 1) * 65535))
         with np.load(out / folder / "soft.npz") as archive:
@@ -52,7 +52,7 @@ def test_the_layout_is_the_one_promised_and_nothing_else_is_left(shot: Path, tmp
     out = tmp_path / "deep" / "out"
     assert segment(shot, out) == 0
     names = {
-        f"{folder}/{kind}/{n:05d}.png"
+        f"{folder}/{kind}/plate.{1001 + n}.png"
         for folder in folder_names(PROMPTS)
         for kind in ("masks", "soft")
         for n in range(FRAMES)
@@ -68,8 +68,14 @@ def test_run_json_tells_the_whole_run(shot: Path, tmp_path: Path) -> None:
     assert segment(shot, out, "--threshold", "0.4", "--seed", "7", "--window", "9", "--overlap", "3") == 0
     run = json.loads((out / "run.json").read_text("utf-8"))
     assert run["shot"] | {"path": ""} == {
-        "name": "plate", "path": "", "frames": FRAMES, "height": HEIGHT, "width": WIDTH, "fps": None
-    }  # fmt: skip
+        "name": "plate",
+        "path": "",
+        "frames": FRAMES,
+        "numbers": "1001-1014",
+        "height": HEIGHT,
+        "width": WIDTH,
+        "fps": None,
+    }
     settings = run["settings"]
     assert settings["threshold"] == 0.4 and settings["seed"] == 7 and settings["protocol"] == "shot"
     assert (settings["size"], settings["window"], settings["overlap"]) == ([32, 48], 9, 3)
@@ -84,20 +90,21 @@ def test_run_json_tells_the_whole_run(shot: Path, tmp_path: Path) -> None:
         zip(PROMPTS, folder_names(PROMPTS), strict=True)
     )
     for entry in run["prompts"]:
-        masks = [read(out / entry["folder"] / "masks" / f"{n:05d}.png") for n in range(FRAMES)]
+        masks = [read(out / entry["folder"] / "masks" / f"plate.{1001 + n}.png") for n in range(FRAMES)]
         assert entry["frames"] == FRAMES
         assert entry["mean_area"] == pytest.approx(np.mean(masks) / 255, abs=1e-9)
         assert 0 < entry["mean_area"] < 1
 
 
 def test_options_reach_the_model(shot: Path, tmp_path: Path, fake_model: list[dict[str, Any]]) -> None:
-    options = ("--model", str(tmp_path), "--checkpoint", str(shot / "f0.png"), "--protocol", "paper", "--size", "48x64")
+    checkpoint = str(shot / "plate.1001.png")
+    options = ("--model", str(tmp_path), "--checkpoint", checkpoint, "--protocol", "paper", "--size", "48x64")
     options = (*options, "--strength", "0.5", "--seed", "7", "--memory", "stream")
     assert segment(shot, tmp_path / "out", *options, "--window", "9", "--device", "cpu", "--dtype", "bfloat16") == 0
     assert fake_model == [
         {
             "model": str(tmp_path),
-            "checkpoint": shot / "f0.png",
+            "checkpoint": shot / "plate.1001.png",
             "strength": 0.5,
             "protocol": "paper",
             "size": (48, 64),
@@ -115,8 +122,8 @@ def test_options_reach_the_model(shot: Path, tmp_path: Path, fake_model: list[di
 
 @pytest.mark.usefixtures("fake_model")
 def test_a_single_image_works(shot: Path, tmp_path: Path) -> None:
-    assert segment(shot / "f3.png", tmp_path / "out") == 0
-    assert [file.name for file in (tmp_path / "out" / "the_smoke" / "masks").iterdir()] == ["00000.png"]
+    assert segment(shot / "plate.1004.png", tmp_path / "out") == 0
+    assert [file.name for file in (tmp_path / "out" / "the_smoke" / "masks").iterdir()] == ["plate.1004.png"]
 
 
 def test_folders_are_safe_and_unique() -> None:
@@ -136,7 +143,7 @@ def test_folders_are_safe_and_unique() -> None:
         (["nowhere.mov", "-p", "x", "-o", "out"], "nowhere.mov does not exist"),
         (["plate", "-p", " ", "-o", "out"], "The prompt is empty"),
         (["plate", "-o", "out"], "the following arguments are required: -p/--prompt"),
-        (["plate", "-p", "x", "-o", "plate/f0.png"], "f0.png is a file: name a folder to write to"),
+        (["plate", "-p", "x", "-o", "plate/plate.1001.png"], "plate.1001.png is a file: name a folder to write to"),
         (["plate", "-p", "x", "-o", "out", "--size", "big"], "'big' is no size: give height and width"),
         (["plate", "-p", "x", "-o", "out", "--threshold", "50"], "'50' is no threshold"),
         (["plate", "-p", "x", "-o", "out", "--write", "masks,tga"], "'tga' cannot be written: choose from masks,soft"),

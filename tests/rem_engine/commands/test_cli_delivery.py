@@ -17,7 +17,7 @@ from red_model import FRAMES, HEIGHT, NEUTRAL, WIDTH, RedBackbone, check_refused
 from rem_engine import Segmenter
 from rem_engine.commands.cli import main
 from rem_engine.matte import MatteSettings, chain
-from rem_engine.media import images, open_shot
+from rem_engine.media import open_shot
 from rem_engine.run.delivery_settings import DeliverySettings
 from rem_engine.run.layout import WRITABLE
 from rem_engine.segment.close_up import CloseUp
@@ -134,9 +134,9 @@ def test_exclusive_layers_share_no_pixel_and_an_id_map_says_whose_each_is(shot: 
         short, long = Segmenter(RedBackbone()).segment(frames, ["red", prompts[1][6:]]).soft.numpy()
     seen = set()
     for index in range(FRAMES):
-        ids = read(out / "ids" / f"{index:05d}.png")
+        ids = read(out / "ids" / f"plate.{1001 + index}.png")
         assert ids.dtype == np.uint8 and ids.shape == (HEIGHT, WIDTH)
-        masks = [read(out / name / "masks" / f"{index:05d}.png") > 0 for name in ("short", "long")]
+        masks = [read(out / name / "masks" / f"plate.{1001 + index}.png") > 0 for name in ("short", "long")]
         assert not (masks[0] & masks[1]).any()
         np.testing.assert_array_equal(ids, 1 * masks[0] + 2 * masks[1])
         strongest = np.where(long[index] > short[index], 2, 1)
@@ -164,7 +164,7 @@ def test_a_close_up_is_the_engines_own(tmp_path: Path) -> None:
     for number in range(9):
         frame = np.full((120, 200, 3), 40, np.uint8)
         frame[np.hypot(y - 40, x - 60 - 3 * number) < 6, 0] = 230
-        Image.fromarray(frame).save(plate / f"f{number}.png")
+        Image.fromarray(frame).save(plate / f"plate.{1001 + number}.png")
     assert deliver(plate, tmp_path / "near", "--write", "npz", "--close-up", prompts=("red",)) == 0
     assert deliver(plate, tmp_path / "wide", "--write", "npz", prompts=("red",)) == 0
     with open_shot(plate) as frames:
@@ -199,7 +199,7 @@ def test_light_above_white_of_an_exr_plate_is_delivered(tmp_path: Path) -> None:
     assert deliver(plate, tmp_path / "out", "--write", "exr", "--smooth", "1") == 0
     assert frames.max() > 11
     for index, frame in enumerate(frames):
-        channels = openexr_channels(tmp_path / "out" / "exr" / f"plate.{1001 + index}.exr")
+        channels = openexr_channels(tmp_path / "out" / "exr" / f"beauty.{100 + index}.exr")
         np.testing.assert_array_equal(np.stack([channels[name] for name in "RGB"], axis=-1), frame)
 
 
@@ -226,8 +226,8 @@ def test_every_option_of_the_matte_stage_is_on_the_command_line(capsys: pytest.C
         if value is not None and not isinstance(value, bool):
             assert f"({value:g})" in shown.split(f" --{option} ")[-1].split(" --")[0], option
     settings = DeliverySettings()
-    assert (settings.start, settings.padding, settings.exr_type) == (1001, 4, "half")
-    for default in ("sequence (1001)", "shot.1001 (4)", "as large (half)", "small (zip)"):
+    assert (settings.start, settings.padding, settings.exr_type) == (None, None, "half")
+    for default in ("from it (a sequence's own", "shot.1001 (a sequence's own", "as large (half)", "small (zip)"):
         assert default in shown
     assert WRITABLE[:4] == ("masks", "soft", "npz", "overlay")
     assert set(DeliverySettings(kinds=WRITABLE[4:]).kinds) == {"alpha", "png16", "exr", "prores", "webm"}
@@ -240,7 +240,7 @@ def test_a_shorter_delivery_leaves_no_frame_of_the_longer_one(shot: Path, tmp_pa
     (out / "exr" / "plate.exr").write_bytes(b"mine")
     (out / "smoke" / "alpha" / "other.1001.png").write_bytes(b"mine")
     for number in range(5, FRAMES):
-        (shot / f"f{number}.png").unlink()
+        (shot / f"plate.{1001 + number}.png").unlink()
     assert deliver(shot, out, "--write", "alpha,exr", *NEUTRAL) == 0
     assert {name for name in files_of(out) if name != "run.json"} == {
         "exr/plate.exr",
@@ -286,15 +286,6 @@ def test_the_matte_stage_computes_on_the_device_that_was_asked_for(
 
 
 @pytest.mark.usefixtures("fake_model")
-def test_every_header_of_a_shot_is_read_once(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read_headers = []
-    info = images.image_info
-    monkeypatch.setattr(images, "image_info", lambda file: read_headers.append(file.name) or info(file))
-    assert deliver(shot, tmp_path / "out", "--write", "masks,overlay,exr", "--close-up", prompts=("red", "blue")) == 0
-    assert sorted(read_headers) == sorted(f"f{number}.png" for number in range(FRAMES))
-
-
-@pytest.mark.usefixtures("fake_model")
 def test_what_was_written_is_said(shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert deliver(shot, out, "--write", "exr,alpha,prores", "--padding", "6", *NEUTRAL) == 0
@@ -316,7 +307,7 @@ def test_smoothing_never_crosses_a_cut(tmp_path: Path, monkeypatch: pytest.Monke
         (tmp_path / name).mkdir()
         frames = [np.roll(take, number, axis=1) for take in chosen for number in range(7)]
         for number, frame in enumerate(frames):
-            Image.fromarray(frame).save(tmp_path / name / f"f{number}.png")
+            Image.fromarray(frame).save(tmp_path / name / f"{name}.{1001 + number}.png")
     for name, cuts in (("edit", "7"), ("one", "none"), ("two", "none")):
         options = ("--write", "alpha", "--smooth", "2", "--cuts", cuts, "--window", "9", "--overlap", "2")
         assert deliver(tmp_path / name, tmp_path / f"{name}_out", *options) == 0
@@ -349,7 +340,10 @@ def test_a_run_never_removes_the_shot_it_reads(shot: Path, tmp_path: Path, capsy
         (["-p", "a: x", "-p", "a: y"], "Prompt line 2 ('a: y') has the name 'a' of line 1"),
         (["-p", "x", "-p", ""], "The prompt is empty"),
         (["--prompts", "nowhere.txt"], "nowhere.txt: No such file or directory; check the path"),
-        (["--prompts", "plate/f0.png"], "f0.png is no text in UTF-8: save it as plain text, one prompt a line."),
+        (
+            ["--prompts", "plate/plate.1001.png"],
+            "plate.1001.png is no text in UTF-8: save it as plain text, one prompt a line.",
+        ),
         (["-p", "x", "--combine", "most"], "invalid choice: 'most'"),
         (["-p", "x", "--start", "-5"], "A first frame number of -5 is not possible; give 0 to 999999999."),
         (["-p", "x", "--padding", "0"], "A padding of 0 digits is not possible; give 1 to 10 digits."),

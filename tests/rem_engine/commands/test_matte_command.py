@@ -18,7 +18,7 @@ from stops import disk_full, stop_at
 from rem_engine.commands.cli import main
 from rem_engine.media import video
 from rem_engine.run.delivery import Delivery
-from rem_engine.run.matte_job import find_masks
+from rem_engine.run.given_masks import find_masks
 
 
 def matte(shot: Path, masks: str | Path, out: Path, *options: str) -> int:
@@ -39,7 +39,7 @@ def masks(tmp_path: Path, truth: np.ndarray) -> Path:
     folder = tmp_path / "car" / "soft"
     folder.mkdir(parents=True)
     for number, mask in enumerate(truth):
-        cv2.imwrite(str(folder / f"m{number}.png"), mask)
+        cv2.imwrite(str(folder / f"m.{1001 + number}.png"), mask)
     return folder
 
 
@@ -84,13 +84,13 @@ def test_every_form_of_mask_is_read_as_it_is(shot: Path, tmp_path: Path, masks: 
         (tmp_path / name).mkdir()
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     for number in range(FRAMES):
-        Image.fromarray(eight[number]).save(tmp_path / "eight" / f"{number}.png")
-        Image.fromarray(eight[number]).convert("RGB").save(tmp_path / "rgb" / f"{number}.png")
+        Image.fromarray(eight[number]).save(tmp_path / "eight" / f"{1001 + number}.png")
+        Image.fromarray(eight[number]).convert("RGB").save(tmp_path / "rgb" / f"{1001 + number}.png")
         value = (truth[number] / 65535).astype(np.float32)
         colour = np.full((HEIGHT, WIDTH), 0.3, np.float32)
-        OpenEXR.File(header, {"Y": value}).write(str(tmp_path / "y" / f"{number}.exr"))
+        OpenEXR.File(header, {"Y": value}).write(str(tmp_path / "y" / f"{1001 + number}.exr"))
         channels = {"R": colour, "G": colour, "B": colour * 0, "A": value}
-        OpenEXR.File(header, channels).write(str(tmp_path / "a" / f"{number}.exr"))
+        OpenEXR.File(header, channels).write(str(tmp_path / "a" / f"{1001 + number}.exr"))
     write_video(tmp_path / "grey.mkv", truth)
     given = {"car": masks, **{name: tmp_path / name for name in ("eight", "rgb", "y", "a")}}
     given["video"] = tmp_path / "grey.mkv"
@@ -120,7 +120,7 @@ def test_a_channel_is_asked_for_behind_a_colon(shot: Path, tmp_path: Path, truth
     folder.mkdir()
     noise = np.random.default_rng(2).integers(0, 65536, (FRAMES, HEIGHT, WIDTH, 3), np.uint16)
     for number in range(FRAMES):
-        cv2.imwrite(str(folder / f"{number}.png"), np.dstack([noise[number], truth[number]]))  # B, G, R, A
+        cv2.imwrite(str(folder / f"{1001 + number}.png"), np.dstack([noise[number], truth[number]]))  # B, G, R, A
     masks = ("--masks", f"car={folder}:A", "--masks", f"red={folder}:R")
     assert main(["matte", str(shot), *masks, "-o", str(tmp_path / "out"), *NEUTRAL]) == 0
     np.testing.assert_array_equal(alphas(tmp_path / "out"), truth)
@@ -135,7 +135,7 @@ def test_masks_whose_colour_and_alpha_vary_are_refused_before_anything_is_writte
     folder = tmp_path / "roto"
     folder.mkdir()
     for number in range(FRAMES):
-        cv2.imwrite(str(folder / f"{number}.png"), np.dstack([truth[number]] * 3 + [truth[number][:, ::-1]]))
+        cv2.imwrite(str(folder / f"{1001 + number}.png"), np.dstack([truth[number]] * 3 + [truth[number][:, ::-1]]))
     arguments = ["matte", str(shot), "--masks", str(folder), "-o", str(tmp_path / "out")]
     check_refused(arguments, "both the colour and the alpha vary, and either may be the matte", capsys)
     assert not (tmp_path / "out").exists()
@@ -147,7 +147,7 @@ def test_masks_of_0_and_1_are_taken_and_that_is_said(
     folder = tmp_path / "car"
     folder.mkdir()
     for number in range(FRAMES):
-        cv2.imwrite(str(folder / f"{number}.png"), (truth[number] > 0).astype(np.uint8))
+        cv2.imwrite(str(folder / f"{1001 + number}.png"), (truth[number] > 0).astype(np.uint8))
     assert matte(shot, folder, tmp_path / "out", *NEUTRAL) == 0
     np.testing.assert_array_equal(alphas(tmp_path / "out"), (truth > 0) * np.uint16(65535))
     assert "hold only 0 and 1, which are taken for black and white" in "".join(capsys.readouterr())
@@ -193,8 +193,10 @@ def test_a_cut_in_the_plate_is_found_and_not_smoothed_across(tmp_path: Path) -> 
     for name in ("plate", "dust"):
         (tmp_path / name).mkdir()
     for number in range(16):
-        Image.fromarray(np.roll(grounds[number // 8], number, axis=1)).save(tmp_path / "plate" / f"{number}.png")
-        Image.fromarray(np.full((96, 128), 255 * (number // 8), np.uint8)).save(tmp_path / "dust" / f"{number}.png")
+        Image.fromarray(np.roll(grounds[number // 8], number, axis=1)).save(tmp_path / "plate" / f"{1001 + number}.png")
+        Image.fromarray(np.full((96, 128), 255 * (number // 8), np.uint8)).save(
+            tmp_path / "dust" / f"{1001 + number}.png"
+        )
     assert matte(tmp_path / "plate", tmp_path / "dust", tmp_path / "out", *NEUTRAL, "--smooth", "2") == 0
     found = alphas(tmp_path / "out", "dust")
     assert (found[:8] == 0).all() and (found[8:] == 65535).all()
@@ -260,8 +262,12 @@ def test_a_stop_leaves_whole_frames_and_says_so(
         (["--masks", "small"], f"The masks in small are 40x20 and the frames of plate {WIDTH}x{HEIGHT}: give masks of"),
         (["--masks", "strange"], "strange/run.json lists no layers of a run: give the folder of its masks instead."),
         (["--masks", "empty"], "The run in empty wrote no masks of fog: let it write soft ones."),
-        (["--masks", "few"], f"There are 3 masks in few and {FRAMES} frames in plate: give one mask a frame."),
-        (["--masks", "plate"], "f0.png is a picture in colour and no mask: give grey ones"),
+        (["--masks", "few"], "No mask in few (0-2) has the number of a frame of plate (1001-1014): masks lie on"),
+        (
+            ["--masks", "few.mkv"],
+            "There are 3 masks in few.mkv, which have no numbers, and 14 frames in plate (1001-1014)",
+        ),
+        (["--masks", "plate"], "plate.1001.png is a picture in colour and no mask: give grey ones"),
         (["--masks", "bad.npz"], "bad.npz is no soft.npz of a run"),
         (["--masks", "car/soft", "--masks", "car/soft"], "Two layers have the name 'car': name them apart"),
         (["--masks", "two words=car/soft"], "'two words' cannot name a layer: a name is one word of"),
@@ -273,7 +279,7 @@ def test_a_stop_leaves_whole_frames_and_says_so(
             f"A take cannot begin at frame 0: the shot has frames 0 to {FRAMES - 1}",
         ),
         (["--masks", "car/alpha", "-o", "."], "car/alpha lies where this run would write: give another folder to"),
-        (["--masks", "car/soft", "-o", "plate/f0.png"], "f0.png is a file: name a folder to write to."),
+        (["--masks", "car/soft", "-o", "plate/plate.1001.png"], "plate.1001.png is a file: name a folder to write to."),
         (["--masks", "car/soft", "--device", "abacus"], "There is no device 'abacus'; use 'auto', 'cpu', or one that "),
         (
             ["--masks", "car/soft", "--device", "meta"],
@@ -300,6 +306,7 @@ def test_bad_input_gets_one_sentence(
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(json.dumps(run))
     np.savez(tmp_path / "bad.npz", other=np.zeros(3))
+    write_video(tmp_path / "few.mkv", np.zeros((3, HEIGHT, WIDTH), np.uint16))
     shutil.copytree(masks, tmp_path / "car" / "alpha")
     check_refused(["matte", "plate", "-o", "out", *arguments], sentence, capsys)
     assert not list((tmp_path / "out").rglob("*.*"))

@@ -174,6 +174,13 @@ def test_patterns_of_every_program_name_a_sequence(tmp_path: Path, pattern: str)
         assert shot.name == "s"
 
 
+def test_a_name_may_hold_what_patterns_are_made_of(tmp_path: Path) -> None:
+    sequence(tmp_path, "take#2_100%%_@.%04d.png", (1, 2))
+    with open_shot(tmp_path) as shot:
+        assert names_of(open_shot(tmp_path / f"{shot.numbering.names.pattern}.png")) == names_of(shot)
+        assert shot.numbering.names.name == "take#2_100%_@"
+
+
 def test_a_pattern_says_where_the_number_stands(tmp_path: Path) -> None:
     sequence(tmp_path, "s_%04d_2.png", (1, 2))
     with open_shot(tmp_path / "s_####_2.png") as shot:
@@ -184,7 +191,7 @@ def test_a_pattern_says_where_the_number_stands(tmp_path: Path) -> None:
     ("pattern", "sentence"),
     [
         ("x.####.png", r"No file in .* is called x\.####\.png"),
-        ("s.####.####.png", "write their digits once"),
+        ("s.####.####.png", "is called s"),
         ("s.####.mov", "names no pictures"),
         ("nothing.png", "does not exist"),
     ],

@@ -90,7 +90,7 @@ def test_frames_before_an_interruption_count(
         assert deliver(shot, out, "--write", "soft") == 130
     monkeypatch.setattr(RedBackbone, "decode_masks", lambda self, latents: torch.zeros(latents.shape[2], 3, 32, 48))
     assert deliver(shot, out, "--write", "soft") == 0
-    assert cv2.imread(str(out / "smoke" / "soft" / "00013.png"), cv2.IMREAD_UNCHANGED).max() == 0
+    assert cv2.imread(str(out / "smoke" / "soft" / "plate.1014.png"), cv2.IMREAD_UNCHANGED).max() == 0
     assert json.loads((out / "run.json").read_text())["warnings"] == []
 
 
@@ -98,6 +98,6 @@ def test_the_matte_command_says_so(shot: Path, tmp_path: Path, capsys: pytest.Ca
     masks = tmp_path / "dark"
     masks.mkdir()
     for number in range(14):
-        cv2.imwrite(str(masks / f"{number:03}.png"), np.full((33, 47), 20, np.uint8))
+        cv2.imwrite(str(masks / f"{1001 + number}.png"), np.tile(np.arange(47, dtype=np.uint8), (33, 1)))
     assert main(["matte", str(shot), "--masks", f"roto={masks}", "-o", str(tmp_path / "out"), "--refine", "0"]) == 0
     assert "The mattes of roto are empty" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from PIL import Image
 
 from rem_engine.matte import Frame as MattedFrame
 from rem_engine.media import open_shot
+from rem_engine.media.numbering import counted
 from rem_engine.media.shot import ShotInfo
 from rem_engine.run.delivery import Delivery
 from rem_engine.run.delivery_settings import DeliverySettings
@@ -100,7 +101,7 @@ def test_numbers_start_anywhere_with_any_padding(
 
 
 def test_videos_take_their_names_when_they_are_whole(tmp_path: Path, shot: list[Frame]) -> None:
-    delivery = Delivery(tmp_path, "sh010", ["smoke"], INFO, DeliverySettings(kinds=("prores", "webm")))
+    delivery = Delivery(tmp_path, counted("sh010", 8), ["smoke"], INFO, DeliverySettings(kinds=("prores", "webm")))
     for index, frame in enumerate(shot):
         delivery.write(frame.matted(index, 1))
     assert delivery.listing() == [] and not {"smoke/sh010.mov", "smoke/sh010.webm"} & files_in(tmp_path)
@@ -110,7 +111,7 @@ def test_videos_take_their_names_when_they_are_whole(tmp_path: Path, shot: list[
 
 
 def test_an_abandoned_delivery_leaves_whole_frames_and_no_video(tmp_path: Path, shot: list[Frame]) -> None:
-    delivery = Delivery(tmp_path, "shot", ["smoke"], INFO, DeliverySettings(kinds=ALL))
+    delivery = Delivery(tmp_path, counted("shot", 8), ["smoke"], INFO, DeliverySettings(kinds=ALL))
     for index, frame in enumerate(shot[:2]):
         delivery.write(frame.matted(index, 1))
     delivery.abandon()
@@ -124,7 +125,7 @@ def test_an_abandoned_delivery_leaves_whole_frames_and_no_video(tmp_path: Path, 
 def test_a_sequence_goes_on_after_a_stop_as_if_there_had_been_none(tmp_path: Path, shot: list[Frame]) -> None:
     settings = DeliverySettings(kinds=("alpha", "png16", "exr"))
     for first, stop in ((0, 3), (3, 4)):
-        delivery = Delivery(tmp_path / "twice", "shot", ["smoke"], INFO, settings, first_index=first)
+        delivery = Delivery(tmp_path / "twice", counted("shot", 8), ["smoke"], INFO, settings, first_index=first)
         for index in range(first, stop):
             delivery.write(shot[index].matted(index, 1))
         delivery.close()
@@ -141,7 +142,7 @@ def test_videos_begin_anew_beside_sequences_that_go_on(tmp_path: Path, shot: lis
     deliver(twice, shot[:2], kinds=("alpha",), layers=("smoke",))
     stamps = {file: file.stat().st_mtime_ns for file in (twice / "smoke" / "alpha").iterdir()}
     settings = DeliverySettings(kinds=("alpha", "prores"))
-    with Delivery(twice, "shot", ["smoke"], INFO, settings, first_index=2) as delivery:
+    with Delivery(twice, counted("shot", 8), ["smoke"], INFO, settings, first_index=2) as delivery:
         for index, frame in enumerate(shot):
             delivery.write(frame.matted(index, 1))
             assert delivery.frames_in_sequences == max(index + 1, 2)
@@ -153,14 +154,18 @@ def test_videos_begin_anew_beside_sequences_that_go_on(tmp_path: Path, shot: lis
 
 
 def test_frames_that_sequences_have_may_come_again_and_none_may_be_left_out(tmp_path: Path, shot: list[Frame]) -> None:
-    with Delivery(tmp_path, "shot", ["smoke"], INFO, DeliverySettings(kinds=("exr",)), first_index=3) as delivery:
+    with Delivery(
+        tmp_path, counted("shot", 8), ["smoke"], INFO, DeliverySettings(kinds=("exr",)), first_index=3
+    ) as delivery:
         for index in (1, 2, 3):
             delivery.write(shot[index].matted(index, 1))
         with pytest.raises(ValueError, match="expects frame 4, not 3: write frames in order"):
             delivery.write(shot[3].matted(3, 1))
     assert files_in(tmp_path) == {"exr/shot.1004.exr"}
     with (
-        Delivery(tmp_path, "shot", ["smoke"], INFO, DeliverySettings(kinds=("exr",)), first_index=1) as delivery,
+        Delivery(
+            tmp_path, counted("shot", 8), ["smoke"], INFO, DeliverySettings(kinds=("exr",)), first_index=1
+        ) as delivery,
         pytest.raises(ValueError, match="expects frame 1, not 2"),
     ):
         delivery.write(shot[2].matted(2, 1))
@@ -178,7 +183,7 @@ def test_a_full_disk_leaves_whole_frames_only(
     tmp_path: Path, shot: list[Frame], monkeypatch: pytest.MonkeyPatch, victim: str
 ) -> None:
     monkeypatch.setattr(secrets, "token_hex", lambda _: "00000000")  # names that can be known beforehand
-    delivery = Delivery(tmp_path, "shot", ["smoke", "fire"], INFO, DeliverySettings(kinds=ALL))
+    delivery = Delivery(tmp_path, counted("shot", 8), ["smoke", "fire"], INFO, DeliverySettings(kinds=ALL))
     for index, frame in enumerate(shot[:2]):
         delivery.write(frame.matted(index))
     temporary_name(tmp_path / victim).symlink_to("/dev/full")
@@ -202,7 +207,7 @@ def test_a_full_disk_leaves_no_broken_video(
     monkeypatch.setattr(secrets, "token_hex", lambda _: "00000000")
     (tmp_path / "smoke").mkdir()
     temporary_name(tmp_path / "smoke" / f"shot.{suffix}").symlink_to("/dev/full")
-    delivery = Delivery(tmp_path, "shot", ["smoke"], INFO, DeliverySettings(kinds=("alpha", kind)))
+    delivery = Delivery(tmp_path, counted("shot", 8), ["smoke"], INFO, DeliverySettings(kinds=("alpha", kind)))
     with pytest.raises(OSError) as caught:
         try:
             for index, frame in enumerate(shot):
@@ -249,7 +254,7 @@ def test_a_delivery_that_cannot_be_is_refused_before_it_begins(
     tmp_path: Path, layers: list[str], info: ShotInfo, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
-        Delivery(tmp_path, "shot", layers, info, DeliverySettings(kinds=ALL))
+        Delivery(tmp_path, counted("shot", 8), layers, info, DeliverySettings(kinds=ALL))
     assert files_in(tmp_path) == set()
 
 
@@ -270,7 +275,7 @@ def test_a_delivery_that_cannot_be_is_refused_before_it_begins(
 def test_a_frame_that_does_not_fit_is_refused_whole(
     tmp_path: Path, shot: list[Frame], change: Callable[[MattedFrame], MattedFrame], sentence: str
 ) -> None:
-    delivery = Delivery(tmp_path, "shot", ["smoke", "fire"], INFO, DeliverySettings(kinds=ALL))
+    delivery = Delivery(tmp_path, counted("shot", 8), ["smoke", "fire"], INFO, DeliverySettings(kinds=ALL))
     with pytest.raises(ValueError, match=sentence):
         delivery.write(change(shot[0].matted(0, decontaminated=True)))
     delivery.abandon()
@@ -278,7 +283,7 @@ def test_a_frame_that_does_not_fit_is_refused_whole(
 
 
 def test_alphas_alone_need_no_plate(tmp_path: Path, shot: list[Frame]) -> None:
-    delivery = Delivery(tmp_path, "shot", ["smoke", "fire"], INFO, DeliverySettings(kinds=("alpha",)))
+    delivery = Delivery(tmp_path, counted("shot", 8), ["smoke", "fire"], INFO, DeliverySettings(kinds=("alpha",)))
     delivery.write(replace(shot[0].matted(0), plate=None, linear=None))
     delivery.close()
     stored = cv2.imread(str(tmp_path / "fire" / "alpha" / "shot.1001.png"), cv2.IMREAD_UNCHANGED)

@@ -102,9 +102,9 @@ def test_another_run_starts_at_the_first_frame(
     if change == "threshold":
         options = ("--threshold", "0.3")
     elif change == "shot":
-        Image.new("RGB", (WIDTH, HEIGHT)).save(shot / "f2.png")
+        Image.new("RGB", (WIDTH, HEIGHT)).save(shot / "plate.1003.png")
     else:
-        (out / "the_smoke" / "soft" / "00004.png").unlink()
+        (out / "the_smoke" / "soft" / "plate.1005.png").unlink()
     capsys.readouterr()
     assert segment(shot, out, *options) == 0
     assert "Going on" not in capsys.readouterr().err
@@ -145,16 +145,16 @@ def test_an_older_run_is_replaced_and_strangers_stay(shot: Path, tmp_path: Path)
     (out / "the_smoke" / "masks" / "preview.png").write_bytes(b"mine")
     (out / "other.txt").write_text("mine")
     for number in range(5, FRAMES):
-        (shot / f"f{number}.png").unlink()
+        (shot / f"plate.{1001 + number}.png").unlink()
     before = files_of(out)
     assert main(["segment", str(shot), "-p", "the smoke", "-o", str(out), "--write", "masks"]) == 0
     after = files_of(out)
     assert {name for name in after if name.startswith("the_smoke/masks/")} == {
-        *(f"the_smoke/masks/{n:05d}.png" for n in range(5)),
+        *(f"the_smoke/masks/plate.{1001 + n}.png" for n in range(5)),
         "the_smoke/masks/preview.png",
     }
     # What it does not write anew stays: other layers, other kinds, strangers.
-    replaced = {name for name in before if name.startswith("the_smoke/masks/0")} | {"run.json"}
+    replaced = {name for name in before if name.startswith("the_smoke/masks/plate.")} | {"run.json"}
     assert {name: data for name, data in before.items() if name not in replaced}.items() <= after.items()
 
 
@@ -163,18 +163,18 @@ def test_another_programs_run_json_is_no_order_to_delete(shot: Path, tmp_path: P
     out = tmp_path / "out"
     for place in (tmp_path / "masks", out / "smoke.v1" / "masks"):
         place.mkdir(parents=True)
-        (place / "00000.png").write_bytes(b"mine")
+        (place / "plate.1001.png").write_bytes(b"mine")
     listed = [{"folder": ".."}, {"folder": "smoke.v1"}, {"folder": 3}, {}, "text"]
     (out / "run.json").write_text(json.dumps({"prompts": listed}))
     assert segment(shot, out, "--write", "masks") == 2
     assert json.loads((out / "run.json").read_text()) == {"prompts": listed}
     assert segment(shot, out, "--write", "masks", "--overwrite") == 0
-    assert (tmp_path / "masks" / "00000.png").read_bytes() == b"mine"
-    assert (out / "smoke.v1" / "masks" / "00000.png").read_bytes() == b"mine"
+    assert (tmp_path / "masks" / "plate.1001.png").read_bytes() == b"mine"
+    assert (out / "smoke.v1" / "masks" / "plate.1001.png").read_bytes() == b"mine"
 
 
 @pytest.mark.usefixtures("fake_model")
-@pytest.mark.parametrize("victim", ["the_smoke/soft/00006.png", "soft.npz"])
+@pytest.mark.parametrize("victim", ["the_smoke/soft/plate.1007.png", "soft.npz"])
 def test_a_full_disk_leaves_whole_frames_only_and_says_how_to_go_on(
     shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], victim: str
 ) -> None:
@@ -189,7 +189,7 @@ def test_a_full_disk_leaves_whole_frames_only_and_says_how_to_go_on(
     for folder in folder_names(PROMPTS):
         for kind in ("masks", "soft"):
             assert sorted(file.name for file in (out / folder / kind).iterdir()) == [
-                f"{n:05d}.png" for n in range(done)
+                f"plate.{1001 + n}.png" for n in range(done)
             ]
         assert not (out / folder / "soft.npz").exists()
     assert not (out / "run.json").exists()
@@ -220,7 +220,7 @@ def test_ctrl_c_in_a_shell_stops_a_real_model_well(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 300
-    while not (tmp_path / "twice" / "the_smoke" / "soft" / "00001.png").exists() and time.monotonic() < deadline:
+    while not (tmp_path / "twice" / "the_smoke" / "soft" / "plate.1002.png").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def test_a_run_that_fails_leaves_an_earlier_one_to_the_byte(shot: Path, tmp_path
         "seed": ("--seed", "-1"),
     }
     if "frame" in fault:
-        broken = shot / ("f0.png" if fault == "first frame" else "f9.png")
+        broken = shot / ("plate.1001.png" if fault == "first frame" else "plate.1010.png")
         broken.write_bytes(broken.read_bytes()[:-40])
     assert star(shot, out, "--threshold", "0.4", *options.get(fault, ())) == 2
     after = {name: data for name, data in files_of(out).items() if not name.startswith(".unfinished")}
@@ -63,10 +64,10 @@ def test_a_first_mask_in_colour_leaves_earlier_mattes_to_the_byte(shot: Path, tm
     out, masks = tmp_path / "out", tmp_path / "car"
     masks.mkdir()
     for number in range(FRAMES):
-        Image.new("L", (WIDTH, HEIGHT), 9 * number).save(masks / f"{number}.png")
+        Image.new("L", (WIDTH, HEIGHT), 255 - 9 * number).save(masks / f"{1001 + number}.png")
     assert main(["matte", str(shot), "--masks", str(masks), "-o", str(out), "--write", "alpha,exr"]) == 0
     before = files_of(out)
-    Image.new("RGB", (WIDTH, HEIGHT), (250, 20, 20)).save(masks / "0.png")
+    Image.new("RGB", (WIDTH, HEIGHT), (250, 20, 20)).save(masks / "1001.png")
     assert main(["matte", str(shot), "--masks", str(masks), "-o", str(out), "--write", "alpha,exr"]) == 2
     assert files_of(out) == before
 
@@ -94,7 +95,15 @@ def test_another_prompt_leaves_the_first_ones_layer_and_run_json_lists_both(shot
     (earlier,) = run["earlier"]
     assert earlier["settings"]["write"] == ["masks", "soft"]
     assert earlier["files"] == [
-        {"kind": kind, "layer": "the_red_star", "first": 0, "count": FRAMES, "digits": 5} for kind in ("masks", "soft")
+        {
+            "kind": kind,
+            "layer": "the_red_star",
+            "shot": "plate",
+            "separator": ".",
+            "digits": 4,
+            "frames": "1001-1014",
+        }
+        for kind in ("masks", "soft")
     ]
     # Both are layers of the run that `matte` takes.
     assert main(["matte", str(shot), "--masks", str(out), "-o", str(tmp_path / "mattes")]) == 0
@@ -114,7 +123,7 @@ def test_a_replaced_run_is_listed_no_longer(shot: Path, tmp_path: Path) -> None:
 
 def test_a_mask_painted_by_hand_stays(shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    painted = out / "the_red_star" / "masks" / "00000.png"
+    painted = out / "the_red_star" / "masks" / "plate.1001.png"
     painted.parent.mkdir(parents=True)
     Image.new("L", (WIDTH, HEIGHT), 200).save(painted)
     mine = painted.read_bytes()
@@ -190,14 +199,49 @@ def test_no_account_leads_out_of_out(shot: Path, tmp_path: Path, entry: Any) -> 
     assert (tmp_path / "else").is_dir()
 
 
-def test_a_run_of_version_0_1_is_replaced_by_its_settings(shot: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    assert star(shot, out, "--write", "masks,exr", *NEUTRAL) == 0
+def as_version_0_1(out: Path) -> None:
+    """Make a run's masks and run.json what version 0.1 left: masks counted from 0, and no list of files."""
     run = json.loads((out / "run.json").read_text("utf-8"))
     for name in ("files", "earlier", "layers", "fingerprint", "plate"):
         del run[name]
+    run["settings"]["delivery"] |= {"start": 1001, "padding": 4}
     (out / "run.json").write_text(json.dumps(run))
+    for folder in out.glob("*/[ms][ao][sf][kt]*"):
+        for place, file in enumerate(sorted(folder.iterdir())):
+            file.rename(file.with_name(f"{place:05}.png"))
+
+
+def test_a_run_of_version_0_1_is_replaced_by_its_settings(shot: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert star(shot, out, "--write", "masks,exr", *NEUTRAL) == 0
+    as_version_0_1(out)
     assert star(shot, out, "--write", "masks,exr", "--threshold", "0.4", *NEUTRAL) == 0
+    names = [f"plate.{number}.png" for number in range(1001, 1001 + FRAMES)]
+    assert sorted(file.name for file in (out / "the_red_star" / "masks").iterdir()) == names
+
+
+def test_masks_of_version_0_1_lie_on_the_frames_they_were_made_of(shot: Path, tmp_path: Path) -> None:
+    out, later = tmp_path / "out", {}
+    assert star(shot, out, "--write", "masks,soft") == 0
+    for name in ("now", "then"):
+        assert main(["matte", str(shot), "--masks", str(out), "-o", str(tmp_path / name)]) == 0
+        later[name] = files_of(tmp_path / name / "the_red_star" / "alpha")
+        if name == "now":
+            as_version_0_1(out)
+    assert (out / "the_red_star" / "soft" / "00000.png").exists()
+    assert later["then"] == later["now"] and len(later["now"]) == FRAMES
+
+
+def test_masks_of_another_shot_replace_a_layers_masks_and_none_of_its_mattes(shot: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    shutil.copytree(shot, other)
+    for file in other.iterdir():
+        file.rename(file.with_name(file.name.replace("plate.", "sh020_")))
+    assert star(shot, out, "--write", "masks,alpha") == 0
+    assert star(other, out, "--write", "masks,alpha") == 0
+    layer = out / "the_red_star"
+    assert {file.name[:6] for file in (layer / "masks").iterdir()} == {"sh020_"}
+    assert {file.name[:6] for file in (layer / "alpha").iterdir()} == {"sh020_", "plate."}
 
 
 # ---- the same again
@@ -220,9 +264,9 @@ def test_a_run_that_is_there_says_so_and_does_nothing(
     assert len(fake_model) == 2 and {path: path.stat().st_mtime_ns for path in out.rglob("*")} == times
     assert star(shot, out, "--again") == 0
     assert len(fake_model) == 3
-    (out / "the_red_star" / "masks" / "00003.png").unlink()
+    (out / "the_red_star" / "masks" / "plate.1004.png").unlink()
     assert star(shot, out) == 0
-    assert len(fake_model) == 4 and (out / "the_red_star" / "masks" / "00003.png").exists()
+    assert len(fake_model) == 4 and (out / "the_red_star" / "masks" / "plate.1004.png").exists()
 
 
 def test_mattes_that_are_there_are_not_made_twice(
@@ -240,7 +284,7 @@ def test_mattes_that_are_there_are_not_made_twice(
     assert main([*command, "--again"]) == 0
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} != times
     # A changed mask is another run.
-    changed = masked / "the_red_star" / "soft" / "00004.png"
+    changed = masked / "the_red_star" / "soft" / "plate.1005.png"
     Image.new("I;16", (WIDTH, HEIGHT)).save(changed)
     capsys.readouterr()
     assert main(command) == 0
@@ -254,7 +298,7 @@ def test_mattes_that_are_there_are_not_made_twice(
 def test_a_plate_of_the_same_size_and_time_but_other_content_is_refused_not_mixed(
     shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], frame: int
 ) -> None:
-    out, file = tmp_path / "out", shot / f"f{frame}.png"
+    out, file = tmp_path / "out", shot / f"plate.{1001 + frame}.png"
     with stop_at(9, rem_engine.run.folder, "mask_png"):
         assert star(shot, out) == 130
     stopped = files_of(out)
@@ -307,7 +351,7 @@ def test_a_run_killed_at_a_random_moment_over_an_earlier_one_loses_nothing(
     assert deliver(shot, out, *write, prompts=("the smoke",)) == 0  # of which masks and soft stay
     assert star(shot, out, *write) == 0
     for number in range(9, FRAMES):
-        (shot / f"f{number}.png").unlink()  # so that frames are removed, too
+        (shot / f"plate.{1001 + number}.png").unlink()  # so that frames are removed, too
     before = files_of(out)
     assert star(shot, fresh, *write) == 0
     copied = tmp_path / "copied"
@@ -341,7 +385,7 @@ def test_a_host_run_that_is_cancelled_leaves_nothing_hidden(shot: Path, tmp_path
             job = SegmentJob(out, parse_layers(["the smoke"]), write=write)
             segment_to_files(Segmenter(RedBackbone()), frames, job, progress=Cancel("frames", 6))
         assert not list(out.rglob(".*"))
-    assert (tmp_path / "soft" / "the_smoke" / "soft" / "00003.png").exists()
+    assert (tmp_path / "soft" / "the_smoke" / "soft" / "plate.1004.png").exists()
 
 
 # ---- the overlay
@@ -358,7 +402,7 @@ def test_overlays_of_two_runs_and_of_one_that_was_stopped_are_equal_to_the_byte(
     for number in range(40):
         frame = np.roll(ground, 3 * number, axis=1)
         frame[np.hypot(y - 180, x - 80 - 10 * number) < 60] = (230, 30, 20)
-        Image.fromarray(frame).save(plate / f"f{number:03d}.png")
+        Image.fromarray(frame).save(plate / f"plate.{1001 + number}.png")
     for name in ("one", "two"):
         assert star(plate, tmp_path / name, "--write", write) == 0
     with stop_at(23, rem_engine.run.folder.RunFolder, "write_frame"):
