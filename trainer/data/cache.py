@@ -205,7 +205,9 @@ def cache_latents(
     if not any(part.is_fixed(data.frames) for part in source.parts):
         return source
     vae = trainable.backbone.vae
-    encoder = [VERSION, module_hash(vae, ENCODING_PARTS), dict(vae.config), size, data.frames]
+    # Without what diffusers notes of itself, of which it keeps a list in no order: names differed with every start.
+    config = {name: value for name, value in vae.config.items() if not name.startswith("_")}
+    encoder = [VERSION, module_hash(vae, ENCODING_PARTS), config, size, data.frames]
     parts: list[Source[Sample | EncodedSample]] = []
     for part, settings in zip(source.parts, data.sources, strict=True):
         if part.is_fixed(data.frames):

@@ -21,6 +21,7 @@ from rem_engine.whole_files import (
     sync_tree,
     temporary_name,
     told_when_full,
+    written_whole,
 )
 
 from .average import Average, trainable_parameters
@@ -113,6 +114,14 @@ class Checkpoints:
             self._prune()
         accelerator.wait_for_everyone()
         return path
+
+    def rate(self, accelerator: Accelerator, progress: TrainingProgress) -> None:
+        """Note the score of the checkpoint that was saved at this step, and remove those no longer kept."""
+        if accelerator.is_main_process:
+            with written_whole(self.folder / f"{progress.step:08d}" / _PROGRESS_FILE) as temporary:
+                temporary.write_text(json.dumps(asdict(progress)), encoding="utf-8")
+            self._prune()
+        accelerator.wait_for_everyone()
 
     def load(self, accelerator: Accelerator, path: Path, average: Average | None) -> TrainingProgress:
         """Give the accelerator's model and optimizer, and the average, the state of a checkpoint; every process calls.

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .average import Average, averaged
-from .checkpoint import Checkpoints, TrainingProgress, read_progress, save_trainable_weights_only
+from .checkpoint import Checkpoints, TrainingProgress, save_trainable_weights_only
 from .distributed import clip
 from .optim import build_optimizer, set_rates
 from .run_folder import CHECKPOINTS, LOGS
@@ -120,9 +120,6 @@ class TrainingLoop:
         if self._last_checkpoint is not None:
             progress = self._checkpoints.load(self._accelerator, self._last_checkpoint, self.average)
             _log.debug("going on from %s", self._last_checkpoint)
-        best = self._checkpoints.best()
-        earlier_score = None if best is None else read_progress(best).score
-        best_score = -math.inf if earlier_score is None else earlier_score
         left = range(progress.step, settings.steps)
         is_main = self._accelerator.is_main_process
         stop = StopRequest(settings.how_to_resume)
@@ -133,21 +130,22 @@ class TrainingLoop:
                 step_seconds = time.monotonic() - since
                 seconds += step_seconds
                 log.step(step, {**figures, **data_figures, "seconds": step_seconds})
-                done, score = step + 1, None
+                done = step + 1
                 is_last = done == settings.steps
-                if task.evaluate and settings.evaluate_every and (done % settings.evaluate_every == 0 or is_last):
-                    with averaged(self._module, self.average):
-                        score = task.evaluate()
-                    log.scalars(step, {"J": score})
-                is_best = score is not None and score > best_score
-                if score is not None:
-                    best_score = max(best_score, score)
-                if is_best or stop_requested or done % settings.save_every == 0 or is_last:
-                    progress = TrainingProgress(done, score, seconds)
+                every = (settings.evaluate_every if task.evaluate else None) or 0
+                evaluated = every > 0 and (done % every == 0 or is_last)
+                if evaluated or stop_requested or done % settings.save_every == 0 or is_last:
+                    # Before it is evaluated, which may fail, and take long.
+                    progress = TrainingProgress(done, None, seconds)
                     self._last_checkpoint = self._checkpoints.save(self._accelerator, progress, self.average)
                     _log.debug("saved %s", self._last_checkpoint)
                     with averaged(self._module, self.average):
                         log.picture(step, *task.samples(step, batches[-1]))
+                if task.evaluate and evaluated:
+                    with averaged(self._module, self.average):
+                        score = task.evaluate()
+                    log.scalars(step, {"J": score})
+                    self._checkpoints.rate(self._accelerator, replace(progress, score=score))
                 since = time.monotonic()
                 if stop_requested and not is_last:
                     if not is_main:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +24,22 @@ from trainer.data.sample import BrokenSample
 from trainer.model.objective import encode_batch
 from trainer.model.trainable import Trainable, load_trainable
 from trainer.settings import TrainSettings, load_settings
+
+ROOT = Path(__file__).parents[3]
+FILL = """
+import sys
+from pathlib import Path
+import torch
+from trainer.data.cache import cache_latents
+from trainer.data.open import open_sources
+from trainer.model.trainable import load_trainable
+from trainer.settings import load_settings
+model, settings, cache = map(Path, sys.argv[1:])
+settings = load_settings(settings)
+trainable = load_trainable(model, None, settings, torch.device("cpu"))
+data = settings.streams[0]
+cache_latents(cache, trainable, open_sources(data, settings.size), data, settings.size)
+"""
 
 
 @pytest.fixture
@@ -87,6 +107,25 @@ def test_what_is_cached_is_what_would_be_encoded(caches: Caches, settings: Train
         assert torch.equal(got.latents, expected.latents[0])
         assert torch.equal(got.mask_latents, expected.mask_latents[0])
         assert torch.equal(text.rows([got.text]), expected.rows)
+
+
+def test_another_process_finds_the_cache_of_a_model_whose_configuration_leaves_things_out(
+    tiny_wan: Path, shots: Path, tmp_path: Path
+) -> None:
+    """As published ones do: diffusers then lists what it added, in an order that changes with every start."""
+    model = tmp_path / "model"
+    shutil.copytree(tiny_wan, model)
+    config = model / "vae" / "config.json"
+    stated = {"_class_name", "base_dim", "z_dim", "latents_mean", "latents_std"}
+    config.write_text(json.dumps({k: v for k, v in json.loads(config.read_text()).items() if k in stated}))
+    settings = write_settings(tmp_path / "settings.yaml", shots)
+    for seed in "012":
+        subprocess.run(
+            [sys.executable, "-c", FILL, str(model), str(settings), str(tmp_path / "cache")],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            check=True,
+        )
+        assert len([*(tmp_path / "cache").glob("latents-*")]) == 1
 
 
 def test_unchanged_data_is_not_encoded_again(caches: Caches, settings: TrainSettings) -> None:

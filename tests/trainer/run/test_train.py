@@ -235,6 +235,25 @@ def test_the_last_checkpoints_and_the_best_stay(
     assert curve(tmp_path / "run", "J")[3] == pytest.approx(0.7)
 
 
+def test_an_evaluation_that_fails_costs_no_steps(
+    tiny_wan: Path, shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object) -> float:
+        raise ValueError("No sample of the evaluation can be read")
+
+    held_out = {"sources": [{"kind": "synth", "root": str(shots)}], "frames": FRAMES, "batch": 2}
+    changes = {"steps": 4, "evaluate_every": 2, "save_every": 100, "evaluation": held_out}
+    settings = write_settings(tmp_path / "s.yaml", shots, **changes)
+    monkeypatch.setattr("trainer.run.train.mean_j", fails)
+    with pytest.raises(ValueError, match="No sample of the evaluation"):
+        run(tiny_wan, settings, tmp_path / "run")
+    (saved,) = (tmp_path / "run" / "checkpoints").iterdir()
+    assert saved.name == "00000002"
+    monkeypatch.setattr("trainer.run.train.mean_j", lambda *arguments: 0.5)
+    resumed = run(tiny_wan, settings, tmp_path / "run", resume=True)
+    assert same(resumed, run(tiny_wan, settings, tmp_path / "whole"))
+
+
 def test_the_evaluation_is_the_mean_j_of_the_engine_s_masks(tiny_wan: Path, shots: Path, tmp_path: Path) -> None:
     """Judged by the average's weights, as they are exported, on clips that fill no whole number of batches."""
     held_out = {"sources": [{"kind": "synth", "root": str(shots), "max_samples": 5}], "frames": FRAMES, "batch": 3}
