@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from fractions import Fraction
@@ -114,6 +115,17 @@ def test_a_float_tiff_is_read_and_clipped(tmp_path: Path) -> None:
     stored = np.linspace(-0.5, 1.5, 16 * 16 * 3, dtype=np.float32).reshape(16, 16, 3)
     assert cv2.imwrite(str(tmp_path / "a.tiff"), stored[..., ::-1])
     np.testing.assert_array_equal(open_shot(tmp_path / "a.tiff").read(0, 1)[0], stored.clip(0, 1))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are text there")
+def test_a_name_may_have_all_that_text_has(tmp_path: Path) -> None:
+    odd, no_text = tmp_path / "ü %04d#?a=b.png", tmp_path / os.fsdecode(b"\xff\xe4.png")
+    for path in (odd, no_text):
+        with path.open("wb") as file:
+            Image.new("RGB", (32, 16), (1, 2, 3)).save(file, "PNG")
+    np.testing.assert_array_equal(open_shot(odd).read(0, 1)[0, 4, 4], [1, 2, 3])
+    with pytest.raises(ValueError, match=r"udcff.* has bytes in its name that are no UTF-8, .*: rename it\."):
+        open_shot(no_text)
 
 
 def test_frames_of_8_and_16_bits_in_one_folder_read_alike(tmp_path: Path) -> None:
