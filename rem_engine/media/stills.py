@@ -243,7 +243,7 @@ def _opened(file: Path) -> Any:
     check_form(file, read_head(file), reads_heif="heif" in known, reads_raw="raw" in known)
     if str(file) != str(file).encode("utf-8", "replace").decode():
         raise ValueError(
-            f"{ascii(str(file))} has bytes in its name that are no UTF-8, which is not supported: rename it."
+            f"{ascii(str(file))} has bytes in its path that are no UTF-8, which is not supported: rename it."
         )
     damaged = f"{file.name} cannot be read as an image: {_ADVICE}"
     with told_as_damage(damaged):  # words on a damaged file may be no text

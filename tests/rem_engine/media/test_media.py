@@ -124,7 +124,7 @@ def test_a_name_may_have_all_that_text_has(tmp_path: Path) -> None:
         with path.open("wb") as file:
             Image.new("RGB", (32, 16), (1, 2, 3)).save(file, "PNG")
     np.testing.assert_array_equal(open_shot(odd).read(0, 1)[0, 4, 4], [1, 2, 3])
-    with pytest.raises(ValueError, match=r"udcff.* has bytes in its name that are no UTF-8, .*: rename it\."):
+    with pytest.raises(ValueError, match=r"udcff.* has bytes in its path that are no UTF-8, .*: rename it\."):
         open_shot(no_text)
 
 

@@ -243,6 +243,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         exr_parts(("beauty", channels_of()), ("spec", channels_of())),
         "holds several pictures, beauty, spec: ask for one of them with --layer",
     ),
+    "side12.dpx": (dpx(12, 5), "is a DPX of 12 bits on its side, which is not supported: turn it"),
     "lab.tif": (converted(DRAWN, "LAB"), "which is not supported: save RGB"),
     "integers32.tif": (by_oiio(DEEP.astype(np.uint32)), "holds 32-bit uint values, which are not supported: save it"),
     "phone.heic": (
