@@ -212,16 +212,14 @@ class Still:
                 f"{self.file.name} holds {part.bits}-bit {name} values, which are not supported: save it with 8 or 16 "
                 "bits a channel, or as EXR."
             )
+        turned_dpx = self.kind == "dpx" and self._orientation(part.attributes) >= 5
+        if turned_dpx and not _lines_end_with_words(part):
+            raise ValueError(f"{self.file.name} is a packed DPX stored on its side, which is not supported: turn it.")
         with told_as_damage(f"{self.file.name} cannot be decoded: {_ADVICE}"):
             pixels = self._input.read_image(part.index, 0, first, beyond, "float" if name == "double" else name)
             told = self._input.geterror()
-        turned_dpx = self.kind == "dpx" and self._orientation(part.attributes) >= 5
         # Where a part of the picture is missing, some formats are filled up and only this tells.
         if told or pixels is None or pixels.ndim != 3:
-            if turned_dpx and part.bits == 12:
-                raise ValueError(
-                    f"{self.file.name} is a turned DPX of 12 bits, which is not supported: save it upright."
-                )
             raise ValueError(f"{self.file.name} cannot be decoded: {_ADVICE}")
         if turned_dpx:  # and takes the stored lines for ones of that size
             pixels = pixels.reshape(spec.width, spec.height, beyond - first)
@@ -277,6 +275,15 @@ def _open(file: Path, more: dict[str, int] | None = None) -> tuple[Any, str]:
             for name, value in before.items():
                 oiio.attribute(name, value)
     return opened, "" if opened is not None else oiio.geterror()
+
+
+def _lines_end_with_words(part: Part) -> bool:
+    """Whether 32-bit words are filled by lines of a DPX, taken as wide as the picture and as wide as it is high: then
+    it does not matter which OpenImageIO takes (SMPTE ST 268-1, packing of 10 and 12 bits)."""
+    sides = [side * len(part.channels) for side in (part.data.width, part.data.height)]
+    if part.bits == 10 and part.attributes.get("dpx:Packing") != "Packed":
+        return all(samples % 3 == 0 for samples in sides)
+    return part.bits not in (10, 12) or all(samples * part.bits % 32 == 0 for samples in sides)
 
 
 def _readable(value: Any) -> Any:

@@ -69,9 +69,9 @@ def by_oiio(pixels: np.ndarray, tile: int = 0, **attributes: Any) -> Callable[[P
     return write
 
 
-def dpx(bits: int, orientation: int = 0, **attributes: Any) -> Callable[[Path], None]:
+def dpx(bits: int, orientation: int = 0, stored: np.ndarray = DEEP, **attributes: Any) -> Callable[[Path], None]:
     def write(path: Path) -> None:
-        pixels = DEEP.astype(np.float32) / 65535
+        pixels = stored.astype(np.float32) / 65535
         if orientation:
             pixels = np.ascontiguousarray(STORED_EXIF[STORED_DPX[orientation]](pixels))
         write_dpx(path, bits, pixels, **{name.replace("__", ":"): value for name, value in attributes.items()})
@@ -243,7 +243,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         exr_parts(("beauty", channels_of()), ("spec", channels_of())),
         "holds several pictures, beauty, spec: ask for one of them with --layer",
     ),
-    "side12.dpx": (dpx(12, 5), "is a DPX of 12 bits on its side, which is not supported: turn it"),
+    "side12.dpx": (dpx(12, 5, DEEP[:21, :31]), "is a packed DPX stored on its side, which is not supported: turn it"),
     "lab.tif": (converted(DRAWN, "LAB"), "which is not supported: save RGB"),
     "integers32.tif": (by_oiio(DEEP.astype(np.uint32)), "holds 32-bit uint values, which are not supported: save it"),
     "phone.heic": (
