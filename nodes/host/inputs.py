@@ -20,7 +20,7 @@ from ...rem_engine.frames import ArrayFrames, ReopenableFrames
 from ...rem_engine.matte.checks import check_finite, check_same_size
 from ...rem_engine.media import open_shot
 from ...rem_engine.media.colour import REC_709, ColourTags
-from ...rem_engine.media.plate_settings import PlateSettings
+from ...rem_engine.media.plate_settings import AUTO, PlateSettings
 from ...rem_engine.media.plate_space import SRGB_TRANSFER
 from ...rem_engine.media.reading import shot_files
 from ...rem_engine.media.shot import ShotInfo
@@ -168,6 +168,11 @@ def video_shot(video: Input.Video, plate: PlateSettings) -> Iterator[StreamedSho
     if not hasattr(video, "get_components"):
         raise ValueError(f"The video is of type {type(video).__name__}, which is no VIDEO: connect Load Video.")
     if not _reads_as_hosts_file(video):  # asked for a stream, frames in memory would be compressed
+        if plate.plate_space != AUTO or plate.exposure:
+            raise ValueError(
+                "The video is made of pictures of the graph, which are display sRGB already: leave plate_space at "
+                f"{AUTO!r} and exposure at 0, or choose the plate at path."
+            )
         parts = video.get_components()
         frames = as_frames(parts.images, "VIDEO")
         rate = parts.frame_rate if isinstance(parts.frame_rate, Fraction) else exact_rate(parts.frame_rate)

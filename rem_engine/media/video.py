@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from ..input_files import told_as_damage
 from ..memory import check_fits
-from .colour import UNSPECIFIED, default_matrix, video_tags
+from .colour import REC_709, UNSPECIFIED, default_matrix, video_tags
 from .fields import FieldOrder, order_of_frame, seen_order, stated_order
 from .foreign import check_form, check_name, read_head
 from .hdr import HdrMetadata, hdr_metadata
@@ -72,6 +72,7 @@ class VideoShot(Shot):
             self._stored_order: FieldOrder | None = order_of_frame(first) or self._header_order
             self._hdr = _hdr_of(first)
         self._stored_height = first.height
+        self._says_matrix = _says_matrix(first)
         turned = self._orientation.transposed
         self.height, self.width = (first.width, first.height) if turned else (first.height, first.width)
         self.pixel_aspect = 1 / self._stored_aspect if turned else self._stored_aspect
@@ -88,7 +89,12 @@ class VideoShot(Shot):
 
     @property
     def stated_space(self) -> Stated:
-        return space_of_video(self._path.name, self.colour, self._metadata)
+        stated = space_of_video(self._path.name, self.colour, self._metadata)
+        if self._says_matrix:
+            return stated
+        matrix = default_matrix(self._stored_height, self.colour.primaries)
+        taken = {REC_709: "Rec. 709's", 9: "Rec. 2020's"}.get(matrix, "Rec. 601's")
+        return replace(stated, source=f"{stated.source}; matrix not said, taken as {taken}")
 
     @cached_property
     def numbering(self) -> Numbering:
@@ -347,11 +353,15 @@ def is_deep(frame: VideoFrame) -> bool:
     return max(component.bits for component in frame.format.components) > 8
 
 
+def _says_matrix(frame: VideoFrame) -> bool:
+    """Whether it is known by which matrix its planes are R, G, B."""
+    return frame.format.is_rgb or frame.colorspace != UNSPECIFIED
+
+
 def rgb_pixels(frame: VideoFrame) -> np.ndarray:
     """RGB [H,W,3] of a decoded frame as it is stored: uint8, or float32 0..1 above 8 bits a channel."""
     # FFmpeg would take 601's matrix for frames of any size.
-    said = frame.format.is_rgb or frame.colorspace != UNSPECIFIED
-    matrix = None if said else default_matrix(frame.height, frame.color_primaries)
+    matrix = None if _says_matrix(frame) else default_matrix(frame.height, frame.color_primaries)
     if is_deep(frame):
         return frame.reformat(format="rgb48le", src_colorspace=matrix).to_ndarray().astype(np.float32) / 65535.0
     return frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray()

@@ -17,6 +17,7 @@ from ..frames import ReopenableFrames
 from ..layers import Layer, combine, combined_layers, id_map, layer_label, layer_prompt, texts_of
 from ..matte import Frame, MatteSettings
 from ..matte.frames import alpha_of
+from ..media.first_look import colour_hints
 from ..media.made_by import MadeBy, settings_text
 from ..media.numbering import Numbering
 from ..media.overlay import draw_overlay
@@ -206,7 +207,7 @@ def segment_to_output(
     looking = CloseUp(segmenter) if job.masks.close_up else segmenter
     if prompt_embeds is None:
         prompt_embeds = segmenter.encode_prompts(texts_of(job.layers))
-    info, numbering = job.info or _info(shot), job.numbering(shot)
+    info, numbering = _with_hints(job.info or _info(shot), shot), job.numbering(shot)
     size = (shot.height, shot.width)
     made_by = job.made_by(segmenter.backbone.name)
     folder = RunFolder(output, job.written_layers, size, numbering, job.kinds, job.masks.threshold, made_by)
@@ -271,6 +272,11 @@ def segment_to_output(
 
 def _info(shot: ReopenableFrames) -> ShotInfo:
     return shot.info if isinstance(shot, Shot) else ShotInfo(shot.height, shot.width)
+
+
+def _with_hints(info: ShotInfo, shot: ReopenableFrames) -> ShotInfo:
+    """With what the first frame's colours say among its notes."""
+    return replace(info, notes=(*info.notes, *colour_hints(shot))) if isinstance(shot, Shot) else info
 
 
 @dataclass(frozen=True)

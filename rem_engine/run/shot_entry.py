@@ -37,9 +37,21 @@ def shot_entry(path: str, own: Numbering, delivered: Numbering, info: ShotInfo) 
         entry["fields"] = f"{info.field_order} first"
     if info.hdr is not None:
         entry["hdr"] = info.hdr.entry()
+    if (colour := info.plate_colour) is not None:
+        entry["colour"] = {
+            "space": colour.space.name,
+            "known_from": colour.known_from,
+            "exposure": colour.exposure,
+            "pictures": dict(zip(("primaries", "transfer", "matrix"), _codes(info), strict=True)),
+        }
     if info.notes:
         entry["notes"] = [*info.notes]
     return entry
+
+
+def _codes(info: ShotInfo) -> tuple[int | None, ...]:
+    tags = info.picture_tags
+    return tags.primaries, tags.transfer, tags.matrix
 
 
 def say_notes(info: ShotInfo, sound: bool, progress: Progress) -> None:

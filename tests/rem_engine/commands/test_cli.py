@@ -75,6 +75,12 @@ def test_run_json_tells_the_whole_run(shot: Path, tmp_path: Path) -> None:
         "height": HEIGHT,
         "width": WIDTH,
         "fps": None,
+        "colour": {
+            "space": "sRGB curve, Rec. 709 primaries",
+            "known_from": "stored display values",
+            "exposure": 0.0,
+            "pictures": {"primaries": 1, "transfer": 13, "matrix": 6},
+        },
     }
     settings = run["settings"]
     assert settings["threshold"] == 0.4 and settings["seed"] == 7 and settings["protocol"] == "shot"

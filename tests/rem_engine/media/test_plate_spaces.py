@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from plate_files import write_dpx, write_exr
 from spaces import TO_REC709, hlg, logc3, png_with, pq, to_space
 
 from rem_engine.media import open_shot
+from rem_engine.media.first_look import colour_hints
 from rem_engine.media.plate_settings import PlateSettings
 from rem_engine.media.plate_space import SHORT_NAMES, named_space
 
@@ -332,3 +334,40 @@ def test_matrices_are_those_of_the_standards() -> None:
         if name != "awg3":
             gamut = {"p3": "lin_p3d65_scene"}.get(name, f"lin_{name}_scene")
             np.testing.assert_allclose(named_space(gamut).to_rec709, expected, atol=2e-4)
+
+
+# ---- what a first look tells
+
+
+def hints(path: Path, **settings: object) -> list[str]:
+    with open_shot(path, PlateSettings(**settings)) as shot:  # type: ignore[arg-type]
+        return [*colour_hints(shot)]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (LIGHT, None),
+        (LIGHT / 256, r"very dark .*below 0\.04 .*--exposure [678]\."),
+        (LIGHT * 1000, r"very bright .*--exposure -2"),
+        (LIGHT * 0, None),
+    ],
+)
+def test_light_that_is_too_dark_or_too_bright_is_hinted_at(
+    tmp_path: Path, values: np.ndarray, said: str | None
+) -> None:
+    found = hints(write_exr(tmp_path / "a.exr", {"RGB": values.astype(np.float32)}))
+    assert len(found) == (said is not None)
+    assert said is None or re.search(said, found[0])
+
+
+def test_footage_that_looks_logarithmic_is_hinted_at_and_not_refused(tmp_path: Path) -> None:
+    pale = 0.7 * LIGHT.mean(axis=-1, keepdims=True) + 0.3 * LIGHT
+    path = png_with(tmp_path / "a.png", logc3(to_space(pale, "awg3")), {})
+    assert re.search(r"flat as logarithmic .*--plate-space, logc3", *hints(path))
+    assert not hints(path, plate_space="logc3")
+    assert not hints(png_with(tmp_path / "b.png", encoded(pale), {}))
+
+
+def test_the_sample_shot_gives_no_hint() -> None:
+    assert not hints(Path(__file__).parents[3] / "assets" / "sample_shot.mp4")
