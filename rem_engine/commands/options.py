@@ -117,7 +117,7 @@ def add_delivery_options(parser: argparse.ArgumentParser) -> None:
     )
     for name, setting in settings_of(DeliverySettings).items():
         if name == "exr_linear":
-            text = "exr holds display sRGB values, otherwise scene-linear light; its header says which"
+            text = "exr holds display values, as png16 has them, otherwise scene-linear light; its header says which"
             add_option(group, setting, "--exr-display", help=text)
         elif name != "kinds":
             add_option(group, setting)

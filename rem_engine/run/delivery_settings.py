@@ -29,7 +29,8 @@ class DeliverySettings:
         exr_type: "half", 16-bit floats, or "float", 32-bit.
         exr_compression: "zip" (16 lines at a time), "zips" (one line), "piz" and "none" are lossless; "dwaa" is
             lossless in the alphas only.
-        exr_linear: EXR holds scene-linear light, otherwise display sRGB. Its header says which.
+        exr_linear: EXR holds scene-linear light of the plate's own gamut, otherwise what PNG has. Its header says
+            which.
         sound: "prores" has the shot's sound.
 
     Raises:
@@ -93,8 +94,8 @@ class DeliverySettings:
     exr_linear: bool = setting(
         True,
         About(
-            "Whether EXR holds scene-linear light (Rec. 709 primaries), as compositing expects, or display sRGB values "
-            "as they are; its header says which.",
+            "Whether EXR holds scene-linear light, of the plate's own gamut, as compositing expects, or display values "
+            "as PNG has them; its header says which.",
             rare=True,
         ),
     )
