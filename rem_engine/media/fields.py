@@ -17,7 +17,6 @@ FieldOrder = Literal["top", "bottom"]
 
 # AVFieldOrder names the field that is coded first, then the one shown first: TT, BB, TB, BT.
 _BY_CODE: dict[int, FieldOrder] = {2: "top", 3: "bottom", 4: "bottom", 5: "top"}
-_CODES: dict[FieldOrder, int] = {"top": 2, "bottom": 3}
 
 
 def stated_order(code: int) -> FieldOrder | None:
@@ -25,9 +24,9 @@ def stated_order(code: int) -> FieldOrder | None:
     return _BY_CODE.get(code)
 
 
-def order_code(order: FieldOrder) -> int:
-    """FFmpeg's code of an order, for a header."""
-    return _CODES[order]
+def order_option(order: FieldOrder) -> str:
+    """FFmpeg's name of an order, for an encoder's option `field_order`."""
+    return "tt" if order == "top" else "bb"
 
 
 def order_of_frame(frame: VideoFrame) -> FieldOrder | None:

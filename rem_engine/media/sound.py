@@ -62,6 +62,7 @@ class SoundWriter:
     def __init__(self, container: OutputContainer, sound: Sound, form: SoundForm) -> None:
         """Args: the file that is written, before its first frame; what sound; how it is stored."""
         import av
+        from av.stream import Discard
 
         self._input = av.open(sound.path, metadata_errors="replace")
         numbers = sound.tracks[:1] if form == "aac" else sound.tracks
@@ -70,6 +71,9 @@ class SoundWriter:
             if source.index in numbers:
                 with suppress(av.FFmpegError):
                     self._tracks[source.index] = _Track(container, source, sound, form)
+        for stream in self._input.streams:
+            if stream.index not in self._tracks:
+                stream.discard = Discard.all  # pictures are large
         read = [self._input.streams[index] for index in self._tracks]
         self._packets: Iterator[Packet] = self._input.demux(read) if read else iter(())
         self._start, self._end = sound.start, sound.start + sound.duration

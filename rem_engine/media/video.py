@@ -227,7 +227,8 @@ class VideoShot(Shot):
         with told_as_ffmpegs_damage(f"{self._path.name} cannot be read as a video: {_ADVICE}"):
             stream.thread_type = "AUTO"
             self._header_rates = [rate for rate in (stream.average_rate, stream.codec_context.framerate) if rate]
-            self._header_order = stated_order(stream.codec_context.field_order)
+            # PyAV before 18.1 does not know it.
+            self._header_order = stated_order(getattr(stream.codec_context, "field_order", 0))
             self._tagged_turn = _tagged_turn(stream)
             self._sound_tracks = sound_tracks(self._container)
             self._file_timecode = _timecode(self._container)

@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from ..pixels import to_uint16
 from ..whole_files import written_whole
 from .colour import REC_709, ColourTags
-from .fields import FieldMarker, order_code
+from .fields import FieldMarker, order_option
 from .made_by import png_texts
 from .plate_space import SRGB_TRANSFER
 from .shot import ShotInfo
@@ -142,7 +142,7 @@ class VideoFile:
             self._stream.codec_context.flags |= Flags.frame_duration
         self._mark: FieldMarker | None = None
         if info.field_order is not None:
-            self._stream.codec_context.field_order = order_code(info.field_order)
+            self._stream.options = {**self._stream.options, "field_order": order_option(info.field_order)}
             self._stream.codec_context.flags |= Flags.interlaced_dct
             self._mark = FieldMarker(size[1], size[0], pix_fmt, info.field_order)
         if info.timecode:

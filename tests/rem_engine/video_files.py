@@ -60,7 +60,7 @@ def write_video(
             stream.codec_context.flags |= Flags.frame_duration
         mark = None
         if fields:
-            stream.codec_context.field_order = {"tff": 2, "bff": 3}[fields]
+            stream.options = {**stream.options, "field_order": {"tff": "tt", "bff": "bb"}[fields]}
             mark = av.filter.Graph()
             source = mark.add_buffer(
                 width=width, height=height, format=av.VideoFormat(pix_fmt, width, height), time_base=tick
