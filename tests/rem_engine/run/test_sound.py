@@ -202,7 +202,7 @@ def test_pictures_and_sound_are_written_side_by_side(tmp_path: Path) -> None:
     """Neither waits in memory for the other's end."""
     path = write_shot(tmp_path / "a.mov", scene(96), [clicks(4.0, 0.5)])
     with open_shot(path) as shot:
-        writer = ProResWriter(tmp_path / "b.mov", shot.info)
+        writer = ProResWriter(tmp_path / "b.mov", shot.info, {})
     for _ in range(96):
         writer.write(np.zeros((48, 64, 3), np.float32), np.zeros((48, 64), np.float32))
     writer.close()
