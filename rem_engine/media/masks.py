@@ -15,6 +15,7 @@ import numpy as np
 from ..input_files import check_is_file, told_as_damage
 from ..memory import check_fits
 from .animation import is_animation
+from .made_by import read_made_by
 from .mask_pictures import MaskAnimation, matte_part, stored_pictures
 from .mask_video import MaskVideo
 from .matte_values import MatteChoice, StoredPicture, choose_matte
@@ -62,7 +63,8 @@ def open_masks(path: Path, asked: str = "", *, windows: Windows | None = None, a
             or an animation of them; or the soft.npz that a run writes.
         asked: name of the channel that is the matte, or "luma"; "" for what is found.
         windows: of the shot; an EXR that is meant to be seen as the shot is read where that is.
-        are_ours: whether a run of ours wrote them, whose masks are grey and of shades.
+        are_ours: whether a run of ours wrote them, whose masks are of shades however dark they are; pictures may say so
+            themselves.
 
     Raises:
         FileNotFoundError: nothing at `path`.
@@ -88,6 +90,7 @@ def open_masks(path: Path, asked: str = "", *, windows: Windows | None = None, a
         part, canvas = matte_part(still, asked, windows)
         still.check_fits(part, canvas)
     check_frame_size(files[0].name, canvas.height, canvas.width)
+    are_ours = are_ours or any(read_made_by(files[0]))
     frames, note = _of_sequence(path, lambda: stored_pictures(files, asked, windows), asked, are_ours)
     numbers = tuple(found.files) if found.own else None
     return Masks(path, files, len(files), canvas.height, canvas.width, frames, note, numbers)
@@ -106,10 +109,8 @@ def _of_sequence(
 
     @cache
     def choice() -> MatteChoice:
-        if are_ours:
-            return MatteChoice()
         with closing(pictures()) as looked_at:
-            return choose_matte(looked_at, asked)
+            return choose_matte(looked_at, asked, are_ours)
 
     def frames() -> Iterator[np.ndarray]:
         found = choice()

@@ -74,6 +74,12 @@ def matte_channels(name: str, channels: Sequence[str], asked: str = "") -> tuple
                 f"{name} holds {len(alike) or 'no'} channels {asked}, of {_list(channels)}: name one of these."
             )
         return (alike[0],), ()
+    suffixes = {channel.rpartition(".")[2].lower() for channel in channels}
+    if not asked and {"ry", "by"} & suffixes:
+        raise ValueError(
+            f"{name} holds luminance and chroma, a picture in colour, and no mask: give grey ones, or name the channel "
+            "that is the matte: --masks NAME=PATH:Y."
+        )
     layers: dict[str, dict[int, str]] = {}
     for channel in channels:
         layer, _, suffix = channel.rpartition(".")
@@ -138,7 +144,7 @@ class MatteChoice:
         return shades.clip(0.0, 1.0)
 
 
-def choose_matte(pictures: Iterable[StoredPicture], asked: str = "") -> MatteChoice:
+def choose_matte(pictures: Iterable[StoredPicture], asked: str = "", are_shades: bool = False) -> MatteChoice:
     """Find out what of a sequence's pictures is their matte.
 
     Of colour and alpha it is the one that varies: the alpha, where the colour is a single one (straight, premultiplied,
@@ -149,12 +155,13 @@ def choose_matte(pictures: Iterable[StoredPicture], asked: str = "") -> MatteCho
 
     Args:
         pictures: of a sequence, in order, at least one.
-        asked: what was asked for, as of `matte_channels`; it vouches for shades, too.
+        asked: what was asked for, as of `matte_channels`; it vouches for shades, too, but where all are 0 and 1.
+        are_shades: whether integers are shades in any case.
 
     Raises:
         ValueError: colour and alpha both vary; or numbers of objects (a label map) in place of shades.
     """
-    looked = _Looked(bool(asked))
+    looked = _Looked(bool(asked) or are_shades, are_shades)
     for picture in pictures:
         looked.add(picture)
         if looked.is_certain:
@@ -203,11 +210,11 @@ def _is_solid(colour: np.ndarray, alpha: np.ndarray) -> bool:
 class _Looked:
     """What is known of a sequence by its pictures so far."""
 
-    def __init__(self, is_asked_for: bool) -> None:
-        self._is_asked_for = is_asked_for
+    def __init__(self, are_vouched_for: bool, are_shades: bool) -> None:
+        self._are_vouched_for = are_vouched_for
         self._first: StoredPicture | None = None
         self._variation = _Variation()
-        self._numbers = {False: _Numbers(), True: _Numbers()}  # of the colour, of the alpha
+        self._numbers = {False: _Numbers(are_shades), True: _Numbers(are_shades)}  # of the colour, of the alpha
 
     def add(self, picture: StoredPicture) -> None:
         first = self._first = self._first or picture
@@ -244,15 +251,15 @@ class _Looked:
         is_alpha = self._is_alpha()
         if is_alpha is None:
             is_alpha = self._variation.high[-1] < self._variation.high[:-1].min()
-        is_unit = self._numbers[bool(is_alpha)].are_units(self._first.name, self._is_asked_for)
+        is_unit = self._numbers[bool(is_alpha)].are_units(self._first.name, self._are_vouched_for)
         return MatteChoice(bool(is_alpha), is_luma, is_unit)
 
 
 class _Numbers:
     """How often each integer stands in the pictures of a sequence."""
 
-    def __init__(self) -> None:
-        self.are_shades = False
+    def __init__(self, are_shades: bool) -> None:
+        self.are_shades = are_shades
         """Whether the pictures so far leave no doubt."""
         self._counts: dict[int, np.ndarray] = {}
         self._are_exact = True

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ..model.trainable import Trainable
     from ..settings import DataSettings
 
-VERSION = 1
+VERSION = 2
 """Rises when the same files and weights would be encoded to something else."""
 
 # Few, since a shard's whole header is read for each of them.

@@ -12,6 +12,7 @@ import numpy as np
 import OpenEXR
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from red_model import FRAMES, HEIGHT, NEUTRAL, PROMPTS, WIDTH, check_refused, files_of, read, segment
 from stops import disk_full, stop_at
 
@@ -151,6 +152,26 @@ def test_masks_of_0_and_1_are_taken_and_that_is_said(
     assert matte(shot, folder, tmp_path / "out", *NEUTRAL) == 0
     np.testing.assert_array_equal(alphas(tmp_path / "out"), (truth > 0) * np.uint16(65535))
     assert "hold only 0 and 1, which are taken for black and white" in "".join(capsys.readouterr())
+
+
+@pytest.mark.usefixtures("fake_model")
+@pytest.mark.parametrize("highest", [1, 20])
+def test_masks_of_a_run_are_shades_however_dark(shot: Path, tmp_path: Path, highest: int) -> None:
+    """By its folder, and by what its files say of themselves; another program's are numbers of objects, or 0 and 1."""
+    run = tmp_path / "run"
+    assert segment(shot, run, "--write", "soft") == 0
+    folder = sorted(run.glob("*/soft"))[0]
+    dark = np.random.default_rng(3).integers(0, highest + 1, (HEIGHT, WIDTH)).astype(np.uint16)
+    for file in folder.iterdir():
+        with Image.open(file) as picture:
+            texts = PngInfo()
+            for name, text in picture.text.items():
+                texts.add_text(name, text)
+        Image.fromarray(dark).save(file, pnginfo=texts)
+    for number, given in enumerate((run, folder)):
+        out = tmp_path / f"out{number}"
+        assert matte(shot, given, out, *NEUTRAL) == 0
+        assert (alphas(out, folder.parent.name) == dark).all()
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,13 @@ def test_a_channel_of_an_exr_is_asked_for_by_its_name(tmp_path: Path) -> None:
     assert "holds no mask by its channels, fire.A, smoke.A: name the one" in refused(layers)
 
 
+def test_luminance_and_chroma_are_a_picture_in_colour(tmp_path: Path) -> None:
+    soft = SOFT.astype(np.float32) / 255
+    folder = save_exr(tmp_path / "m", [{"Y": soft, "RY": soft, "BY": soft}])
+    assert "m.1001.exr holds luminance and chroma, a picture in colour" in refused(folder)
+    np.testing.assert_array_equal(read(folder, "Y")[0], soft)
+
+
 def test_a_mask_in_another_part_than_the_first(tmp_path: Path) -> None:
     soft = SOFT.astype(np.float32) / 255
     parts = [
