@@ -38,7 +38,7 @@ class Picture:
         return self.channels[0].rpartition(".")[2].lower() == _LUMINANCE
 
 
-def pictures_of(parts: Sequence[Part]) -> list[Picture]:
+def _pictures_in(parts: Sequence[Part]) -> list[Picture]:
     """Every picture of an EXR, in the file's order; those of colour, or grey ones where none is of colour."""
     found = [picture for part in parts if not part.is_deep for picture in _pictures(part, len(parts) > 1)]
     return [picture for picture in found if len(picture.channels) == 3] or found
@@ -50,7 +50,7 @@ def choose_picture(file: Path, parts: Sequence[Part], layer: str, view: str) -> 
     Raises:
         ValueError: several, of which one is to be asked for; none; none of that name.
     """
-    found = pictures_of(parts)
+    found = _pictures_in(parts)
     if not found:
         if all(part.is_deep for part in parts):
             raise ValueError(f"{file.name} holds deep data: flatten it before it is read.")

@@ -109,6 +109,8 @@ def exr_header(info: ShotInfo, *, linear: bool, premultiplied: bool) -> dict[str
     if info.windows:
         header["dataWindow"] = _corners(info.windows.data)
         header["displayWindow"] = _corners(info.windows.display)
+    if info.exr_view:
+        header["view"] = info.exr_view
     if info.hdr:
         header |= exr_attributes(info.hdr)
     return header

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .colour import ColourTags, linear_to_srgb, luminance_weights
-from .exr_layers import Picture, choose_picture, pictures_of
+from .exr_layers import Picture, choose_picture
 from .numbering import Numbering, counted
 from .plate_colour import PlateColour
 from .plate_settings import AUTO, PlateSettings
@@ -53,7 +53,8 @@ class ImageShot(Shot):
         self._numbering = numbering or counted(name, len(self.files))
         self._plate = plate
         with Still(self.files[0]) as still:
-            part = _shown_part(still, plate)
+            picture = _picture(still, plate)
+            part, self.exr_view = picture.part, picture.view
             stated, self._display = still_info(still, part), part.display
             self._stated_space = space_of_picture(self.files[0].name, still.kind, part.attributes)
             self._canvas = self._display if part.data == part.display else self._whole_of_all()
@@ -82,7 +83,7 @@ class ImageShot(Shot):
         if not self._kind_has_timecode:
             return None
         with Still(self.files[index]) as still:
-            return still_info(still, _shown_part(still, self._plate)).timecode
+            return still_info(still, _picture(still, self._plate).part).timecode
 
     def reopen(self) -> ImageShot:
         again = copy.copy(self)
@@ -115,7 +116,7 @@ class ImageShot(Shot):
         whole = self._display
         for file in self.files:
             with Still(file) as still:
-                whole = whole.union(_shown_part(still, self._plate).data)
+                whole = whole.union(_picture(still, self._plate).part.data)
         return whole
 
 
@@ -126,7 +127,7 @@ def image_size(file: Path) -> tuple[int, int]:
         ValueError: not an image.
     """
     with Still(file) as still:
-        whole = _shown_part(still, _AS_IS).whole
+        whole = _picture(still, _AS_IS).part.whole
         return whole.height, whole.width
 
 
@@ -178,13 +179,6 @@ def _timecode(stated: tuple[int, int] | None, kind: str, fps: Fraction | None) -
         return str(from_exr(stated[0], fps))
     digits = f"{stated[0] & 0xFFFFFFFF:08x}"  # binary-coded decimals, as ST 12-1 packs them
     return ":".join(digits[i : i + 2] for i in range(0, 8, 2)) if digits.isdecimal() else None
-
-
-def _shown_part(still: Still, plate: PlateSettings) -> Part:
-    """The part that holds the picture; the first of a file that holds masks alone."""
-    if still.kind == "openexr" and not pictures_of(still.parts):
-        return still.parts[0]
-    return _picture(still, plate).part
 
 
 def _picture(still: Still, plate: PlateSettings) -> Picture:

@@ -44,6 +44,7 @@ class ShotInfo:
         windows: of an EXR shot whose frames are not just their display window from (0, 0) on; None elsewhere.
         plate_colour: what the plate's values are, and how they are seen; None where only the tags are known.
         sound: that of its frames; None where there is none.
+        exr_view: the one of a stereo EXR that is read ("left"); "" elsewhere.
     """
 
     height: int
@@ -59,6 +60,7 @@ class ShotInfo:
     windows: Windows | None = None
     plate_colour: PlateColour | None = None
     sound: Sound | None = None
+    exr_view: str = ""
 
     @property
     def space(self) -> PlateSpace:
@@ -97,6 +99,7 @@ class Shot(ABC):
         colour: the file's own colour tags.
         pixel_aspect: width of a pixel over its height, as displayed.
         windows: of an EXR shot whose frames are not just their display window from (0, 0) on; None elsewhere.
+        exr_view: the one of a stereo EXR that is read ("left"); "" elsewhere.
     """
 
     name: str
@@ -109,6 +112,7 @@ class Shot(ABC):
     pixel_aspect: Fraction = Fraction(1)
     plate_colour: PlateColour
     windows: Windows | None = None
+    exr_view: str = ""
 
     def __init__(self) -> None:
         self.plate_colour = PlateColour()
@@ -143,6 +147,7 @@ class Shot(ABC):
             notes=(told,) if (told := self.numbering.told_missing) else (),
             windows=self.windows,
             plate_colour=self.plate_colour,
+            exr_view=self.exr_view,
         )
 
     @property

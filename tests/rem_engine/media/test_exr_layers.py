@@ -124,6 +124,18 @@ def test_a_run_reads_the_layer_it_is_asked_for(tmp_path: Path) -> None:
     assert [float(delivered[name].pixels[3, 3]) for name in "RGB"] == TWICE
 
 
+@pytest.mark.usefixtures("fake_model")
+def test_a_delivered_exr_says_which_view_it_is(tmp_path: Path) -> None:
+    held = channels("R G B") | channels("right.R right.G right.B", 2)
+    path = write_exr(tmp_path / "a.exr", held, multiView=["left", "right"])
+    for given, view, values in (((), "left", COLOUR), (("--view", "right"), "right", TWICE)):
+        assert deliver(path, tmp_path / view, "--write", "exr", *given) == 0
+        (file,) = (tmp_path / view / "exr").iterdir()
+        delivered = OpenEXR.File(str(file), separate_channels=True)
+        assert delivered.header()["view"] == view and "multiView" not in delivered.header()
+        assert [float(delivered.channels()[name].pixels[3, 3]) for name in "RGB"] == values
+
+
 # ---- luminance and chroma
 
 
