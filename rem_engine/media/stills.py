@@ -17,6 +17,7 @@ from ..input_files import check_is_file, told_as_damage
 from ..memory import check_fits, free_bytes
 from ..pixels import check_finite_pixels
 from .foreign import check_form, read_head
+from .png_check import SIGNATURE, check_png
 from .windows import Box, placed
 
 # Bytes of memory a pixel takes at most. As measured, reading takes 12 of 8 bits a channel (a progressive JPEG), 30 of
@@ -216,6 +217,8 @@ class Still:
         if turned_dpx and not _lines_end_with_words(part):
             raise ValueError(f"{self.file.name} is a packed DPX stored on its side, which is not supported: turn it.")
         with told_as_damage(f"{self.file.name} cannot be decoded: {_ADVICE}"):
+            if self.kind == "png":
+                check_png(self.file, pixels=True)
             pixels = self._input.read_image(part.index, 0, first, beyond, "float" if name == "double" else name)
             told = self._input.geterror()
         # Where a part of the picture is missing, some formats are filled up and only this tells.
@@ -238,13 +241,16 @@ def _opened(file: Path) -> Any:
     check_is_file(file)
     known = oiio.get_string_attribute("format_list").split(",")
     # Read first, too: OpenImageIO does not tell a file that may not be read from a damaged one.
-    check_form(file, read_head(file), reads_heif="heif" in known, reads_raw="raw" in known)
+    head = read_head(file)
+    check_form(file, head, reads_heif="heif" in known, reads_raw="raw" in known)
     if str(file) != str(file).encode("utf-8", "replace").decode():
         raise ValueError(
             f"{ascii(str(file))} has bytes in its path that are no UTF-8, which is not supported: rename it."
         )
     damaged = f"{file.name} cannot be read as an image: {_ADVICE}"
     with told_as_damage(damaged):  # words on a damaged file may be no text
+        if head.startswith(SIGNATURE):
+            check_png(file, pixels=False)
         opened, error = _open(file)
         if opened is None and "Subsampled channels" in error:
             # Luminance and chroma, which OpenEXR's own reader turns to R, G, B.
