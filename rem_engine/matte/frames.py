@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +23,7 @@ class Frame:
         foreground: straight colour without the ground, float32 [L,H,W,3] in 0..1, display-referred; None unless colours
             are decontaminated.
         picture: what PNG and videos show, [H,W,3]: uint8, or float in 0..1; None where that is the plate.
+        attributes: what the header of the plate's frame says that an EXR of it says too, by name; None for nothing.
     """
 
     index: int
@@ -31,6 +33,7 @@ class Frame:
     alpha: Tensor | None = None
     foreground: Tensor | None = None
     picture: Tensor | None = None
+    attributes: Mapping[str, Any] | None = None
 
 
 def plate_of(frame: Frame) -> Tensor:

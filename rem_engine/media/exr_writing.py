@@ -10,6 +10,7 @@ import numpy as np
 import OpenEXR
 
 from ..names import ExrCompression, ExrType
+from .attributes import Attributes
 from .colour import LARGEST_HALF, REC_709
 from .hdr import exr_attributes
 from .plate_space import SRGB_TRANSFER, told_gamut
@@ -114,6 +115,14 @@ def exr_header(info: ShotInfo, *, linear: bool, premultiplied: bool) -> dict[str
     if info.hdr:
         header |= exr_attributes(info.hdr)
     return header
+
+
+def with_attributes(header: dict[str, Any], of_plate: Attributes) -> dict[str, Any]:
+    """A header, and what the plate's says beside it, whose comments stay; what the numbers mean is in `rem/contents`
+    too. A time code is left to the caller."""
+    kept = {name: value for name, value in of_plate.items() if name != "timeCode"}
+    comments = kept.get("comments") or header["comments"]
+    return {**kept, **header, "comments": comments, "rem/contents": header["comments"]}
 
 
 def _light(info: ShotInfo) -> tuple[tuple[float, ...] | None, str | None, str]:

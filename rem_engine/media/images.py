@@ -6,10 +6,12 @@ import copy
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from .attributes import Attributes, of_exr, of_picture, tags_of
 from .colour import ColourTags, linear_to_srgb, luminance_weights
 from .exr_layers import Picture, choose_picture
 from .numbering import Numbering, counted
@@ -63,6 +65,7 @@ class ImageShot(Shot):
         self.height, self.width = self._canvas.height, self._canvas.width
         if self._canvas != Box(0, 0, self._display.width, self._display.height):
             self.windows = Windows(self._canvas, self._display)
+        self.tags = tags_of(_attributes(still.kind, part))
         self.fps, self.timecode = stated.fps, stated.timecode
         self.colour, self.pixel_aspect = stated.colour, stated.pixel_aspect
         check_frame_size(self.files[0].name, self.height, self.width)
@@ -100,6 +103,7 @@ class ImageShot(Shot):
                     f"{file.name} is {display}; bring them to one size, or keep one shot per folder."
                 )
             self._check_space(file, space_of_picture(file.name, still.kind, picture.part.attributes))
+            self._said[index] = partial(_attributes, still.kind, picture.part)
             return _rgb(still, picture, self._canvas)
 
     def _check_space(self, file: Path, stated: Stated) -> None:
@@ -163,6 +167,10 @@ def still_info(still: Still, part: Part) -> ShotInfo:
         ColourTags(chromaticities=None if xy is None else tuple(float(value) for value in xy)),
         Fraction(aspect).limit_denominator(1000) if 0.01 < aspect < 100 else Fraction(1),
     )
+
+
+def _attributes(kind: str, part: Part) -> Attributes:
+    return of_exr(part.attributes, part.types) if kind == "openexr" else of_picture(part.attributes)
 
 
 def _number(stated: object) -> float:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .attributes import Attributes
 from .colour import LUMA, REC_709, ColourTags, default_matrix
 from .frame_times import FrameTimes
 from .hdr import HdrMetadata
@@ -25,6 +26,8 @@ from .windows import Windows
 
 if TYPE_CHECKING:
     from .fields import FieldOrder  # brings FFmpeg
+
+_OF_ITS_TIME = ("timeCode", "keyCode", "imageCounter", "capDate")  # attributes that no two frames share
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class ShotInfo:
         plate_colour: what the plate's values are, and how they are seen; None where only the tags are known.
         sound: that of its frames; None where there is none.
         exr_view: the one of a stereo EXR that is read ("left"); "" elsewhere.
+        tags: what delivered videos say of the shot in tags of their own.
     """
 
     height: int
@@ -61,6 +65,7 @@ class ShotInfo:
     plate_colour: PlateColour | None = None
     sound: Sound | None = None
     exr_view: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def space(self) -> PlateSpace:
@@ -100,6 +105,7 @@ class Shot(ABC):
         pixel_aspect: width of a pixel over its height, as displayed.
         windows: of an EXR shot whose frames are not just their display window from (0, 0) on; None elsewhere.
         exr_view: the one of a stereo EXR that is read ("left"); "" elsewhere.
+        tags: what delivered videos say of the shot in tags of their own.
     """
 
     name: str
@@ -113,9 +119,11 @@ class Shot(ABC):
     plate_colour: PlateColour
     windows: Windows | None = None
     exr_view: str = ""
+    tags: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self) -> None:
         self.plate_colour = PlateColour()
+        self._said: dict[int, Callable[[], Attributes]] = {}
         self._recent: list[np.ndarray] = []
         self._recent_start = 0
 
@@ -148,6 +156,7 @@ class Shot(ABC):
             windows=self.windows,
             plate_colour=self.plate_colour,
             exr_view=self.exr_view,
+            tags=self.tags,
         )
 
     @property
@@ -175,6 +184,18 @@ class Shot(ABC):
     def _own_timecode(self, index: int) -> str | None:
         """What a frame's file says of it alone."""
         return None
+
+    def attributes(self, index: int) -> Attributes:
+        """What the header of a frame's file says that goes with the frame into a delivered EXR; see `attributes`.
+
+        It was read with the frame: of one that `read` has just given nothing is read again.
+        """
+        if index not in self._said:
+            self._kept(index, index + 1)
+        said = self._said[index]() if index in self._said else {}
+        if self.numbering.is_missing(index):  # another frame stands in for it, whose time is not its own
+            return {name: value for name, value in said.items() if name not in _OF_ITS_TIME}
+        return said
 
     @property
     @abstractmethod
@@ -257,6 +278,7 @@ class Shot(ABC):
         held = {self._recent_start + offset: frame for offset, frame in enumerate(self._recent)}
         self._recent = [held[index] if index in held else self._filled(index) for index in range(start, stop)]
         self._recent_start = start
+        self._said = {index: said for index, said in self._said.items() if start <= index < stop}
         return self._recent
 
     def _filled(self, index: int) -> np.ndarray:
@@ -268,7 +290,7 @@ class Shot(ABC):
 
     def close(self) -> None:
         """Let go of open files and kept frames."""
-        self._recent = []
+        self._recent, self._said = [], {}
 
     def __enter__(self) -> Shot:
         return self

@@ -48,6 +48,7 @@ class Part:
         data: what the file holds, an EXR's data window; upright, as everything that is given.
         display: an EXR's display window; elsewhere as `data`.
         attributes: everything else that the header says, by OpenImageIO's names, in Python's types.
+        types: of the attributes, as OpenImageIO calls them.
     """
 
     index: int
@@ -60,6 +61,7 @@ class Part:
     data: Box
     display: Box
     attributes: dict[str, Any] = field(repr=False)
+    types: dict[str, str] = field(repr=False, default_factory=dict)
 
     @property
     def whole(self) -> Box:
@@ -170,6 +172,7 @@ class Still:
             data,
             display,
             attributes,
+            {attribute.name: str(attribute.type) for attribute in spec.extra_attribs},
         )
 
     def _orientation(self, attributes: Mapping[str, Any]) -> int:

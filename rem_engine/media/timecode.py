@@ -105,6 +105,12 @@ def to_exr(timecode: Timecode, fps: Fraction) -> TimeCode:
     )  # fmt: skip
 
 
+def of_exr(stated: TimeCode, fps: Fraction) -> Timecode:
+    """What OpenEXR's attribute `timeCode` says: the inverse of `to_exr`."""
+    frames = 2 * stated.frame + stated.fieldPhase if fps > _FASTEST_COUNT else stated.frame
+    return Timecode(stated.hours, stated.minutes, stated.seconds, frames, bool(stated.dropFrame))
+
+
 def from_exr(packed: int, fps: Fraction | None) -> Timecode:
     """OpenEXR's attribute `timeCode` as a file stores it (ImfTimeCode.h, packed as for 60-field television); frames are
     counted as at up to 30 a second where no rate is known."""

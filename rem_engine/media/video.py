@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 
 from ..input_files import told_as_damage
 from ..memory import check_fits
+from .attributes import Attributes, kept_tags, of_tags
 from .colour import REC_709, UNSPECIFIED, default_matrix, video_tags
 from .fields import FieldOrder, order_of_frame, seen_order, stated_order
 from .foreign import check_form, check_name, read_head
@@ -237,8 +238,12 @@ class VideoShot(Shot):
             codec = stream.codec_context
             self.colour = video_tags(codec.color_primaries, codec.color_trc, codec.colorspace)
             self._metadata = {**self._container.metadata, **stream.metadata}
+            self.tags = kept_tags(_reel(self._container), self._metadata)
             self._frames = self._decoded(self._container, stream)
         self._next = 0
+
+    def attributes(self, index: int) -> Attributes:
+        return of_tags(self.tags)
 
     def _at_the_first(self, timecode: str | None) -> str | None:
         """The timecode of the shot's first frame, of the file's; one that does not exist stays as it is."""
@@ -377,6 +382,13 @@ def told_as_ffmpegs_damage(sentence: str) -> Iterator[None]:
             yield
         except av.FFmpegError as error:
             raise ValueError(sentence) from error
+
+
+def _reel(container: InputContainer) -> dict[str, str]:
+    """The reel that a track of timecode names (QuickTime)."""
+    names = (stream.metadata.get("reel_name") for stream in container.streams)
+    name = next(filter(None, names), None)
+    return {} if name is None else {"reel_name": name}
 
 
 def _timecode(container: InputContainer) -> str | None:

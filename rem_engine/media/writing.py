@@ -123,7 +123,7 @@ class VideoFile:
         # QuickTime and MPEG-4 have places for a few names; the others go where all are kept.
         kept = {"movflags": "use_metadata_tags"} if container in ("mov", "mp4") else {}
         self._container = av.open(self._file, "w", format=container, options=kept)
-        self._container.metadata.update(texts)
+        self._container.metadata.update({**info.tags, **texts})
         rate = (info.fps or STILLS_FPS).limit_denominator(_FINEST_RATE)
         stream = self._container.add_stream(codec, rate=rate)
         if not isinstance(stream, VideoStream):

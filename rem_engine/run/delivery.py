@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
 from ..matte.frames import Frame, alpha_of, display_values
-from ..media.exr_writing import exr_bytes, exr_channels, exr_header
+from ..media.exr_writing import exr_bytes, exr_channels, exr_header, with_attributes
 from ..media.made_by import MadeBy
 from ..media.matte_video import ProResWriter, WebMWriter
 from ..media.numbering import Numbering, frame_range
 from ..media.plate_colour import PlateColour
 from ..media.shot import ShotInfo, frames_from_first
-from ..media.timecode import STILLS_FPS, Timecode, parse_timecode, to_exr
+from ..media.timecode import STILLS_FPS, Timecode, of_exr, parse_timecode, to_exr
 from ..media.writing import rgba_png, soft_png
 from ..names import names_a_file
 from ..whole_files import sync_file, sync_folder, temporary_name, written_together
@@ -221,8 +222,11 @@ class Delivery:
         elif colours is not None:
             colours = np.stack([self._colour(parts, place) for place in range(len(colours))])
         header = exr_header(self._info, linear=settings.exr_linear, premultiplied=settings.premultiplied)
+        header = with_attributes(header, parts.attributes)
         if timecode := self._timecode(index):
-            header["timeCode"] = to_exr(timecode, self._fps)
+            own = parts.attributes.get("timeCode")  # with flags and user data, where it says the same
+            same = own is not None and of_exr(own, self._fps) == timecode
+            header["timeCode"] = own if same else to_exr(timecode, self._fps)
         channels = exr_channels(plate, parts.alpha, self._layers, colours, settings.premultiplied)
         header |= self._all_texts
         return exr_bytes(channels, header, settings.exr_type, settings.exr_compression)
@@ -258,10 +262,12 @@ class _Parts:
     linear: np.ndarray | None
     foreground: np.ndarray | None
     picture: np.ndarray | None
+    attributes: Mapping[str, Any]
 
     @classmethod
     def of(cls, frame: Frame) -> _Parts:
         display = None if frame.plate is None else display_values(frame.plate)
         picture = display if frame.picture is None else display_values(frame.picture)
         parts = (display, frame.linear, frame.foreground, picture)
-        return cls(alpha_of(frame).numpy(), *(None if part is None else part.numpy() for part in parts))
+        arrays = (None if part is None else part.numpy() for part in parts)
+        return cls(alpha_of(frame).numpy(), *arrays, frame.attributes or {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,12 +25,13 @@ def needs_plate(settings: MatteSettings, kinds: Collection[str]) -> bool:
     return any(kind != "alpha" or settings.needs_plate for kind in kinds)
 
 
-def read_plate(source: FrameSource, index: int, kinds: Collection[str]) -> dict[str, Tensor]:
-    """`plate`, and what else of a `Frame` files of these kinds need: `linear`, `picture`."""
-    parts = {"plate": _tensor(source.read(index, index + 1)[0])}
+def read_plate(source: FrameSource, index: int, kinds: Collection[str]) -> dict[str, Any]:
+    """`plate`, and what else of a `Frame` files of these kinds need: `linear`, `picture`, `attributes`."""
+    parts: dict[str, Any] = {"plate": _tensor(source.read(index, index + 1)[0])}
     if isinstance(source, Shot):
         if "exr" in kinds:
             parts["linear"] = _tensor(source.read_linear(index, index + 1)[0])
+            parts["attributes"] = source.attributes(index)
         if not source.plate_colour.picture_is_display and any(kind != "alpha" for kind in kinds):
             parts["picture"] = _tensor(source.read_picture(index, index + 1)[0])
     elif "exr" in kinds:
