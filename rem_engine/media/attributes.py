@@ -19,6 +19,7 @@ from .made_by import safe_text
 Attributes = Mapping[str, Any]
 """Attributes of an EXR by name."""
 
+_OF_ITS_TIME = ("timeCode", "keyCode", "imageCounter", "capDate")
 _LONGEST_TEXT = 100_000  # characters; what is longer is data, and no statement about the frame
 _LONGEST_NAME = 255  # of an attribute
 
@@ -131,6 +132,11 @@ def of_picture(stated: Mapping[str, Any]) -> Attributes:
     if offset is not None and "Exif:DateTimeOriginal" in stated:
         found["utcOffset"] = offset
     return found
+
+
+def without_its_time(attributes: Attributes) -> Attributes:
+    """Those that another frame may have too, for which this one stands in."""
+    return {name: value for name, value in attributes.items() if name not in _OF_ITS_TIME}
 
 
 def kept_tags(*groups: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .attributes import Attributes
+from .attributes import Attributes, without_its_time
 from .colour import LUMA, REC_709, ColourTags, default_matrix
 from .frame_times import FrameTimes
 from .hdr import HdrMetadata
@@ -26,8 +26,6 @@ from .windows import Windows
 
 if TYPE_CHECKING:
     from .fields import FieldOrder  # brings FFmpeg
-
-_OF_ITS_TIME = ("timeCode", "keyCode", "imageCounter", "capDate")  # attributes that no two frames share
 
 
 @dataclass(frozen=True)
@@ -193,9 +191,7 @@ class Shot(ABC):
         if index not in self._said:
             self._kept(index, index + 1)
         said = self._said[index]() if index in self._said else {}
-        if self.numbering.is_missing(index):  # another frame stands in for it, whose time is not its own
-            return {name: value for name, value in said.items() if name not in _OF_ITS_TIME}
-        return said
+        return without_its_time(said) if self.numbering.is_missing(index) else said
 
     @property
     @abstractmethod

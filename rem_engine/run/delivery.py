@@ -255,14 +255,14 @@ class Delivery:
 
 @dataclass(frozen=True)
 class _Parts:
-    """The parts of a `Frame` that are written, as arrays."""
+    """The parts of a `Frame` that are written, pixels as arrays."""
 
+    attributes: Mapping[str, Any]
     alpha: np.ndarray
     display: np.ndarray | None
     linear: np.ndarray | None
     foreground: np.ndarray | None
     picture: np.ndarray | None
-    attributes: Mapping[str, Any]
 
     @classmethod
     def of(cls, frame: Frame) -> _Parts:
@@ -270,4 +270,4 @@ class _Parts:
         picture = display if frame.picture is None else display_values(frame.picture)
         parts = (display, frame.linear, frame.foreground, picture)
         arrays = (None if part is None else part.numpy() for part in parts)
-        return cls(alpha_of(frame).numpy(), *arrays, frame.attributes or {})
+        return cls(frame.attributes or {}, alpha_of(frame).numpy(), *arrays)

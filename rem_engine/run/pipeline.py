@@ -14,6 +14,7 @@ from torch import Tensor
 from ..frames import FrameSource
 from ..matte import Frame, MatteSettings, matte_frames
 from ..matte.frames import display_values
+from ..media.attributes import without_its_time
 from ..media.colour import srgb_to_linear
 from ..media.numbering import Numbering, counted
 from ..media.shot import Shot, ShotInfo
@@ -88,9 +89,12 @@ def _filled(mattes: Iterable[Frame], numbering: Numbering) -> Iterator[Frame]:
 
 
 def _in_its_place(frame: Frame, index: int, numbering: Numbering) -> Frame:
+    frame = replace(frame, attributes=without_its_time(frame.attributes or {}))
     if not numbering.is_black(index):
         return replace(frame, index=index)
-    empty = {name: torch.zeros_like(part) for name, part in vars(frame).items() if isinstance(part, Tensor)}
+    empty: dict[str, Any] = {
+        name: torch.zeros_like(part) for name, part in vars(frame).items() if isinstance(part, Tensor)
+    }
     return replace(frame, index=index, **empty)
 
 
