@@ -11,15 +11,18 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 
 import folder_paths
 
+from ...rem_engine.media.reading import sequences_in
 from ...rem_engine.media.suffixes import IMAGE_SUFFIXES
 
 _MORE_VIDEO_SUFFIXES = (".mxf", ".mkv")  # systems may not know their type
 _KEPT_SECONDS = 3
 # What is looked at, at most: a local disk gives 200,000 files in a fifth of a second.
 _DEPTH, _ENTRIES, _SECONDS = 12, 200_000, 0.5
+_SORTED = 20_000  # frames that are told apart by their names
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +32,8 @@ class InputShots:
     """What there is to choose from.
 
     Attributes:
-        names: paths below the input folder; folders of frames end in a slash.
+        names: paths below the input folder; folders of frames end in a slash, and of a folder of several sequences each
+            is there as a pattern of its names.
         note: says that there may be more, and how to get at them; "" where all of them are there.
     """
 
@@ -43,6 +47,7 @@ class _Walk:
 
     ends: float
     entries: int = 0
+    sorted: int = 0  # frames into sequences
     seen: set[tuple[int, int]] = field(default_factory=set)
     found: list[str] = field(default_factory=list)
     cut: bool = False
@@ -103,7 +108,7 @@ def _listed(root: str, period: int) -> InputShots:
 
 def _look_into(folder: _Folder, walk: _Walk) -> list[os.DirEntry[str]]:
     """Note the shots right in a folder; gives the folders in it, by name."""
-    inner, others, has_frames = [], [], False
+    inner, others, frames = [], [], []
     try:
         with os.scandir(folder.path) as entries:
             for entry in entries:
@@ -113,7 +118,8 @@ def _look_into(folder: _Folder, walk: _Walk) -> list[os.DirEntry[str]]:
                 if entry.name.startswith("."):
                     continue
                 if entry.name.lower().endswith(IMAGE_SUFFIXES):
-                    has_frames = has_frames or os.path.isfile(entry)
+                    if _is_file(entry):
+                        frames.append(entry.name)
                 elif _is_folder(entry):
                     inner.append(entry)
                 else:
@@ -122,10 +128,30 @@ def _look_into(folder: _Folder, walk: _Walk) -> list[os.DirEntry[str]]:
         _log.warning("%s cannot be looked into: %s", folder.path, error.strerror)
     videos = set(folder_paths.filter_files_content_types(others, ["video"]))
     videos.update(name for name in others if name.lower().endswith(_MORE_VIDEO_SUFFIXES))
-    if has_frames and folder.below:
-        walk.found.append(folder.below)
+    if frames and folder.below:
+        walk.found += [f"{folder.below}{name}" for name in _sequences(frames, walk)]
     walk.found += [f"{folder.below}{name}" for name in videos]
     return sorted(inner, key=lambda entry: entry.name)
+
+
+def _sequences(frames: list[str], walk: _Walk) -> list[str]:
+    """Names for the sequences of a folder: "" where there is one, or where nobody has the time to look."""
+    walk.sorted += len(frames)
+    if walk.sorted > _SORTED:
+        return [""]
+    try:
+        found = sequences_in(map(Path, frames))
+    except ValueError:  # one frame twice: the shot says so when it is opened
+        return [""]
+    return [""] if len(found) == 1 else [one.file_pattern for one in found]
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one, links followed; a link that leads nowhere is none."""
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

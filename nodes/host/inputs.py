@@ -22,7 +22,7 @@ from ...rem_engine.media import open_shot
 from ...rem_engine.media.colour import REC_709, ColourTags
 from ...rem_engine.media.plate_settings import AUTO, PlateSettings
 from ...rem_engine.media.plate_space import SRGB_TRANSFER
-from ...rem_engine.media.reading import shot_files
+from ...rem_engine.media.reading import shot_files, title_of_pattern
 from ...rem_engine.media.shot import ShotInfo
 from ...rem_engine.media.timecode import exact_rate
 from ...rem_engine.pixels import check_unit_range
@@ -59,7 +59,8 @@ def input_shot_path(name: str) -> Path:
     path = os.path.abspath(os.path.join(root, name))
     if not path.startswith(root + os.sep):
         raise ValueError(f"The path {name!r} leads out of ComfyUI's input folder, {root}: choose a shot in it.")
-    if not os.path.exists(path):  # nor does it, where a name is longer than the system takes
+    known = os.path.exists(path)  # it does not, where a name is longer than the system takes
+    if not known and not (os.path.isdir(os.path.dirname(path)) and title_of_pattern(Path(path)) is not None):
         raise FileNotFoundError(f"There is no shot {name!r} in ComfyUI's input folder, {root}: put it there.")
     return Path(path)
 

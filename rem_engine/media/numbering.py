@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 FIRST_FRAME = 1001
 """Number of the first frame of what has none of its own: a video, a still, pictures in memory."""
@@ -22,6 +22,7 @@ Gaps = Literal["refuse", "hold", "black"]
 SEPARATORS = "._- "
 """What may stand between a name and a number; or nothing does."""
 
+_DIGITS = re.compile(r"[0-9]+")
 _SPAN = re.compile(r"(-?[0-9]{1,255})(?:-(-?[0-9]{1,255})(?:x([0-9]{1,9}))?)?")
 _MOST_FRAMES = 2**48  # more than any shot has
 _LONGEST_LIST = 120  # characters of a range in a sentence
@@ -181,8 +182,7 @@ def counted(name: str, count: int) -> Numbering:
     return Numbering(FrameNames(name), tuple(range(FIRST_FRAME, FIRST_FRAME + count)), own=False)
 
 
-@dataclass(frozen=True)
-class SplitName:
+class SplitName(NamedTuple):
     """A file's name without its suffix, at the number that may be its frame's: what is before it, and behind."""
 
     name: str
@@ -199,9 +199,9 @@ class SplitName:
 def splits(stem: str) -> list[SplitName]:
     """The ways to see a number in a name, from the first digits to the last. Those of a version (`_v001`) are none."""
     found = []
-    for digits in re.finditer(r"[0-9]+", stem):
+    for digits in _DIGITS.finditer(stem):
         before, number, tail = stem[: digits.start()], digits[0], stem[digits.end() :]
-        if re.search(r"(?:^|[\W_])v$", before, re.IGNORECASE):
+        if before[-1:] in ("v", "V") and not before[-2:-1].isalnum():
             continue
         # A sign stands behind a separator, or at the beginning; elsewhere it is a separator itself.
         if before.endswith("-") and (len(before) == 1 or before[-2] in SEPARATORS):

@@ -110,11 +110,16 @@ class PictureSequence:
     own: bool = True
 
     @property
+    def file_pattern(self) -> str:
+        """Of the files' names, as people write it: `shot.####.exr`; a single picture's name."""
+        if len(self.files) == 1:
+            return next(iter(self.files.values())).name
+        return f"{self.names.pattern}{self.suffix}"
+
+    @property
     def told(self) -> str:
         """For a sentence: `shot.####.exr (1001-1010)`, or a single picture's name."""
-        if not self.own or len(self.files) == 1:
-            return next(iter(self.files.values())).name
-        return f"{self.names.pattern}{self.suffix} ({told_numbers(self.files)})"
+        return f"{self.file_pattern} ({told_numbers(self.files)})" if len(self.files) > 1 else self.file_pattern
 
     def numbering(self, settings: PlateSettings) -> Numbering:
         """Names and numbers of the frames that the settings take.
@@ -124,7 +129,7 @@ class PictureSequence:
         """
         there = list(self.files)
         if settings.frames:
-            numbers = _asked_for(settings.frames, there, f"{self.names.pattern}{self.suffix}")
+            numbers = _asked_for(settings.frames, there, self.file_pattern)
             lacking = [(number, number) for number in numbers if number not in self.files]
             if len(lacking) == len(numbers):
                 raise ValueError(f"None of the frames {settings.frames} of {self.told} is there: ask for others.")
@@ -152,8 +157,7 @@ class PictureSequence:
         steps = {after - before for before, after in zip(there, there[1:])}
         if len(steps) == 1 and len(there) > 2:  # every second one was made, say
             advice += f"; if they are not wanted, give --frames {first}-{last}x{steps.pop()}"
-        what = f"{self.names.pattern}{self.suffix} ({first}-{last})"
-        return f"{what} lacks {told_range(lacking)}: {advice}."
+        return f"{self.file_pattern} ({first}-{last}) lacks {told_range(lacking)}: {advice}."
 
 
 def find_sequence(
@@ -310,11 +314,9 @@ def _several(folder: Path, found: Sequence[PictureSequence]) -> ValueError:
                         return _twice(one.files[number], other.files[number])
     named = [one.told for one in found[:_NAMED]]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    chosen = found[0]
-    example = chosen.told if len(chosen.files) == 1 else f"{chosen.names.pattern}{chosen.suffix}"
     return ValueError(
         f"The folder {folder} holds {len(found)} sequences or pictures, {', '.join(named)}{more}: say which, for "
-        f"example {folder / example}."
+        f"example {folder / found[0].file_pattern}."
     )
 
 

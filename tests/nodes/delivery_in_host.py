@@ -133,6 +133,7 @@ def segmented(segment: Segment, base: Path) -> dict[str, Any]:
         "tensors": {"video": InputImpl.VideoFromComponents(components)},
         "plates": {"path": "plates/", "fps": 30.0, "exr_type": "float"},
         "chosen": {"path": "plates/", "frames": " 102-103", "layer": "spec"},
+        "one of two": {"path": "two/b.##.png", "format": "alpha"},
         "held": {"path": "holes/", "gaps": "hold", "format": "alpha"},
         "renumbered": {"path": "plates/", "frames": "102-103", "format": "alpha", "renumber": True},
         "other start": {"path": "plates/", "frames": "102-103", "format": "alpha", "start": 1, "padding": 6},

@@ -54,6 +54,12 @@ def test_videos_and_folders_of_frames_are_listed(listed: Callable[[], Any], tmp_
     assert listed().note == ""
 
 
+def test_of_several_sequences_in_a_folder_each_is_listed(listed: Callable[[], Any], tmp_path: Path) -> None:
+    touch(*(tmp_path / "two" / f"{name}.{number:04}.exr" for name in "ab" for number in (1, 2)))
+    touch(tmp_path / "twice" / "a.1.png", tmp_path / "twice" / "a.01.png", tmp_path / "one" / "a_v2.0001.png")
+    assert listed().names == ("one/", "twice/", "two/a.####.exr", "two/b.####.exr")
+
+
 def test_links_are_followed_and_never_round_in_a_circle(listed: Callable[[], Any], tmp_path: Path) -> None:
     shots = tmp_path.with_name(f"{tmp_path.name}_elsewhere")
     touch(shots / "plate" / "f.png", tmp_path / "own" / "deep" / "g.png", tmp_path / "own" / "a.mp4")

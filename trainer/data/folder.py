@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from rem_engine.media.images import read_image
 from rem_engine.media.mask_pictures import stored_pictures
 from rem_engine.media.matte_values import MatteChoice, StoredPicture, choose_matte
-from rem_engine.media.reading import shot_files
+from rem_engine.media.reading import find_sequence
 from rem_engine.pixels import to_uint8
 
 from .broken import OnBroken, refuse
@@ -123,22 +122,17 @@ def _lines(path: Path) -> list[str]:
 
 
 def _by_number(folder: Path) -> dict[int, Path]:
-    """The pictures of a folder by the last number in their names, ascending."""
+    """The pictures of a folder by their frames' numbers, ascending."""
     if not folder.is_dir():
         raise BrokenSample(folder, "is missing; a folder of numbered pictures is expected there.")
     try:
-        files = shot_files(folder)
+        found = find_sequence(folder)
     except ValueError as error:
         raise BrokenSample(folder, f"cannot be used: {error}") from error
-    numbered: dict[int, Path] = {}
-    for file in files:
-        digits = re.findall(r"\d+", file.stem)
-        if not digits:
-            raise BrokenSample(file, "has no number in its name; frames and masks are matched by it.")
-        other = numbered.setdefault(int(digits[-1]), file)
-        if other is not file:
-            raise BrokenSample(file, f"has the number of {other.name}; each number may stand once.")
-    return dict(sorted(numbered.items()))
+    if not found.own:
+        (file,) = found.files.values()
+        raise BrokenSample(file, "has no number in its name; frames and masks are matched by it.")
+    return found.files
 
 
 def _read(path: Path) -> np.ndarray:
