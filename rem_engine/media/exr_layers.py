@@ -60,21 +60,18 @@ def choose_picture(file: Path, parts: Sequence[Part], layer: str, view: str) -> 
         )
     views = _distinct(picture.view for picture in found)
     if view and view.lower() not in map(str.lower, views):
-        raise ValueError(f"{file.name} holds no view {view}, but {_listed(views, 'no views')}: ask for one of them.")
+        raise ValueError(f"{file.name} holds no view {view}{_others(views, 'views')}.")
     seen = [picture for picture in found if picture.view.lower() == (view or views[0]).lower()] or found
     if layer:
         named = [picture for picture in seen if layer.lower() in _names(picture)]
         if not named:
-            raise ValueError(
-                f"{file.name} holds no picture {layer}, but {_listed(_layers(seen), 'one without a name')}: ask for "
-                "one of them."
-            )
+            raise ValueError(f"{file.name} holds no picture {layer}{_others(_layers(seen), 'layers')}.")
         return named[0]
     unnamed = [picture for picture in seen if picture.is_unnamed]
     chosen = unnamed if len(unnamed) == 1 else unnamed or seen
     if len(chosen) > 1:
         raise ValueError(
-            f"{file.name} holds several pictures, {_listed(_layers(seen), '')}: ask for one of them with --layer NAME."
+            f"{file.name} holds several pictures, {', '.join(_layers(seen))}: ask for one of them with --layer NAME."
         )
     return chosen[0]
 
@@ -133,5 +130,7 @@ def _distinct(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _listed(names: Iterable[str], none: str) -> str:
-    return ", ".join(name for name in names if name) or none
+def _others(names: Iterable[str], what: str) -> str:
+    """What there is instead of a name that was asked for, for the end of a sentence."""
+    there = ", ".join(name for name in names if name)
+    return f", but {there}: ask for one of them" if there else f", nor any other {what}: do not ask for one"

@@ -108,6 +108,14 @@ def test_views_are_the_files_first_or_what_is_asked_for(tmp_path: Path) -> None:
     assert read(in_one, "spec", "right") == COLOUR
 
 
+def test_what_an_exr_without_names_is_not_asked_for(tmp_path: Path) -> None:
+    path = write_exr(tmp_path / "a.exr", channels("R G B"))
+    with pytest.raises(ValueError, match=r"a\.exr holds no view left, nor any other views: do not ask for one\."):
+        read(path, view="left")
+    with pytest.raises(ValueError, match=r"a\.exr holds no picture beauty, nor any other layers: do not ask for one\."):
+        read(path, layer="beauty")
+
+
 def test_a_layer_asked_of_what_has_none_is_refused(tmp_path: Path) -> None:
     oiio.ImageBuf(np.zeros((32, 32, 3), np.uint8)).write(str(tmp_path / "a.png"))
     with pytest.raises(ValueError, match=r"a\.png is no EXR, and holds no layers"):
