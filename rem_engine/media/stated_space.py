@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .colour import GAMUTS, REC_709, ColourTags
+from .icc import space_of_profile
 from .plate_space import SHORT_NAMES, SRGB_TRANSFER, PlateSpace, linear_space, named_space, tagged_space
 
 # DPX transfer characteristics (SMPTE ST 268-1, table 5A), as OpenImageIO names them.
@@ -74,11 +75,12 @@ def space_of_picture(name: str, kind: str, attributes: Mapping[str, Any]) -> Sta
     cicp = attributes.get("CICP")
     if cicp is not None and len(cicp) >= 2:
         return _space_of_codes(int(cicp[0]), int(cicp[1]), "chunk cICP")
-    profile = str(attributes.get("ICCProfile:profile_description", ""))
-    if re.search(r"display p3", profile, re.I):
-        return Stated(tagged_space(12, SRGB_TRANSFER), f"ICC profile {profile!r}")
-    if re.search(r"adobe ?rgb", profile, re.I):
-        return Stated(named_space("Gamma 2.2 Encoded AdobeRGB"), f"ICC profile {profile!r}")
+    if (profile := attributes.get("ICCProfile")) is not None:
+        described = str(attributes.get("ICCProfile:profile_description", "")) or "without a name"
+        found = space_of_profile(bytes(profile), described)
+        if found is None:
+            return Stated(_srgb(), f"ICC profile {described}, of no RGB matrix and curve: shown as it is")
+        return Stated(found, f"ICC profile {described}")
     space = str(attributes.get("oiio:ColorSpace", ""))
     if space == "lin_rec709_scene" and kind == "png":
         return Stated(named_space("linear"), "chunk gAMA of 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from pathlib import Path
 
@@ -59,3 +60,29 @@ def png_with(path: Path, values: np.ndarray, chunks: dict[bytes, bytes]) -> Path
     )
     path.write_bytes(data[:33] + made + data[33:])  # behind the signature and IHDR
     return path
+
+
+def icc_profile(gamut: str, curve: tuple) -> bytes:
+    """An ICC profile (ICC.1:2022) of a gamut and a curve: ("para", kind, g, a, ...), or ("curv", gamma)."""
+    # Rec. 709's primaries under D50 (Lindbloom).
+    d50 = [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
+    columns = np.array(d50) @ TO_REC709[gamut]
+    kind, *numbers = curve
+    if kind == "para":
+        bent = b"para\0\0\0\0" + struct.pack(">HH", numbers[0], 0)
+        bent += struct.pack(f">{len(numbers) - 1}i", *(round(value * 65536) for value in numbers[1:]))
+    else:
+        bent = b"curv\0\0\0\0" + struct.pack(">IHxx", 1, round(numbers[0] * 256))
+    tags = {name + b"TRC": bent for name in (b"r", b"g", b"b")}
+    for place, name in enumerate((b"r", b"g", b"b")):
+        values = (round(value * 65536) for value in columns[:, place])
+        tags[name + b"XYZ"] = b"XYZ \0\0\0\0" + struct.pack(">3i", *values)
+    tags[b"desc"] = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"mine\0" + bytes(81)
+    start, table, data = 132 + 12 * len(tags), b"", b""
+    for name, content in tags.items():
+        table += name + struct.pack(">II", start + len(data), len(content))
+        data += content
+    body = struct.pack(">I", len(tags)) + table + data
+    header = struct.pack(">I4sI4s4s4s", 128 + len(body), b"none", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + body

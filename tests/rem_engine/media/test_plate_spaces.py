@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -13,8 +14,9 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 from delivered import decoded, encoded
+from PIL import Image
 from plate_files import write_dpx, write_exr
-from spaces import TO_REC709, hlg, logc3, png_with, pq, to_space
+from spaces import TO_REC709, hlg, icc_profile, logc3, png_with, pq, to_space
 
 from rem_engine.media import open_shot
 from rem_engine.media.first_look import colour_hints
@@ -212,6 +214,38 @@ def test_a_logarithmic_dpx_is_refused_without_a_name(tmp_path: Path) -> None:
 def test_a_png_is_what_its_chunks_say(tmp_path: Path, chunks: dict[bytes, bytes], values: np.ndarray) -> None:
     png_with(tmp_path / "a.png", values, chunks)
     np.testing.assert_allclose(view(tmp_path / "a.png"), PICTURE, atol=3e-3)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+@pytest.mark.parametrize(
+    ("gamut", "curve"),
+    [
+        ("rec709", ("para", 3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)),
+        ("p3", ("para", 3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)),
+        ("rec2020", ("para", 0, 2.0)),
+        ("p3", ("para", 4, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045, 0.0, 0.0)),
+        ("ap1", ("curv", 1.5)),
+    ],
+)
+def test_a_picture_is_what_its_icc_profile_says(tmp_path: Path, suffix: str, gamut: str, curve: tuple) -> None:
+    light = to_space(LIGHT, gamut).clip(0, 1)
+    values = encoded(light) if len(curve) > 3 else light ** (1 / curve[-1])
+    values = np.repeat(np.repeat(values, 8, axis=0), 8, axis=1)  # blocks that JPEG keeps
+    picture = Image.fromarray(np.rint(255 * values).astype(np.uint8))
+    lossless = {"quality": 100, "subsampling": 0} if suffix == "jpg" else {}
+    picture.save(tmp_path / f"a.{suffix}", icc_profile=icc_profile(gamut, curve), **lossless)
+    apart = np.abs(view(tmp_path / f"a.{suffix}")[4::8, 4::8] / (255 if gamut == "rec709" else 1) - PICTURE)
+    assert apart.mean() < 0.008 and np.median(apart) < 0.004  # 8 bits
+    if gamut == "rec709":
+        with open_shot(tmp_path / f"a.{suffix}") as shot:
+            assert shot.read(0, 1).dtype == np.uint8
+
+
+@pytest.mark.parametrize("profile", [b"\0" * 200, b"no profile", "truncated"])
+def test_a_broken_icc_profile_is_left_aside(tmp_path: Path, profile: bytes | str) -> None:
+    content = icc_profile("p3", ("para", 0, 2.0))[:200] if isinstance(profile, str) else profile
+    png_with(tmp_path / "a.png", PICTURE, {b"iCCP": b"x\0\0" + zlib.compress(content)})
+    np.testing.assert_allclose(view(tmp_path / "a.png"), PICTURE, atol=1e-4)
 
 
 def test_a_float_tiff_of_light_keeps_its_highlights(tmp_path: Path) -> None:
