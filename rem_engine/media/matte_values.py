@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
@@ -47,11 +49,24 @@ class StoredPicture:
     is_palette: bool = False
     is_lossy: bool = False
 
-    def shades(self, is_alpha: bool) -> np.ndarray:
-        """Of the alpha or of the colour, float32 [H,W,C] in 0..1."""
+    @cached_property
+    def planes(self) -> tuple[np.ndarray, ...]:
+        """Each channel [H,W], as stored: over thin arrays NumPy is slow."""
+        return tuple(np.ascontiguousarray(plane) for plane in np.moveaxis(self.values, 2, 0))
+
+    def planes_of(self, is_alpha: bool) -> tuple[np.ndarray, ...]:
+        """Of the alpha or of the colour."""
         split = len(self.colour)
-        values = self.values[..., split:] if is_alpha else self.values[..., :split]
-        return values.astype(np.float32) / np.float32(255.0) if values.dtype == np.uint8 else values
+        return self.planes[split:] if is_alpha else self.planes[:split]
+
+    @property
+    def top(self) -> float:
+        """The value that is 1 in `values`."""
+        return 255.0 if self.values.dtype == np.uint8 else 1.0
+
+    def shades(self, plane: np.ndarray) -> np.ndarray:
+        """A plane as float32 in 0..1."""
+        return plane.astype(np.float32) / np.float32(255.0) if plane.dtype == np.uint8 else plane
 
 
 def matte_channels(name: str, channels: Sequence[str], asked: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -126,13 +141,13 @@ class MatteChoice:
             looked.add(picture)
             if (looked.colour_varies and not looked.is_solid) if self.is_alpha else looked.alpha_varies:
                 raise _both_vary(picture)
-        shades = picture.shades(self.is_alpha)
-        if self.is_luma and shades.shape[2] == 3:
-            shades = shades @ _LUMA
-        elif np.ptp(shades, axis=2).max() > _FLAT:
+        planes = picture.planes_of(self.is_alpha)
+        if self.is_luma and len(planes) == 3:
+            shades = np.stack([picture.shades(plane) for plane in planes], axis=-1) @ _LUMA
+        elif any(_apart(one, other) > _FLAT * picture.top for one, other in combinations(planes, 2)):
             raise _in_colour(picture)
         else:
-            shades = shades[..., shades.shape[2] // 2]
+            shades = picture.shades(planes[len(planes) // 2])
         if self.is_unit and picture.white:
             shades = np.rint(shades * np.float32(picture.white))
             if shades.max() > 1:
@@ -173,21 +188,21 @@ class _Variation:
     """Whether the colour and the alpha of pictures vary, within one or from one to the next."""
 
     def __init__(self) -> None:
-        self.low = self.high = np.zeros(0, np.float32)
+        self.low: np.ndarray = np.zeros(0)
+        self.high: np.ndarray = np.zeros(0)
         self.is_solid = True
         """Whether the colour of every picture is a single one where there is any: straight or premultiplied."""
 
     def add(self, picture: StoredPicture) -> None:
-        colour, alpha = picture.shades(False), picture.shades(True)
-        colour = np.broadcast_to(colour, (*alpha.shape[:2], 3))  # grey beside RGB is one matter
-        low, high = (
-            np.concatenate([getattr(shades, end)(axis=(0, 1)) for shades in (colour, alpha)]) for end in ("min", "max")
-        )
+        (alpha,) = picture.planes_of(True)
+        colour = picture.planes_of(False)
+        each = (*(colour * 3 if len(colour) == 1 else colour), alpha)  # grey beside RGB is one matter
+        low, high = (np.array([end(plane) for plane in each]) / picture.top for end in (np.min, np.max))
         is_first = not len(self.low)
         self.low = low if is_first else np.minimum(self.low, low)
         self.high = high if is_first else np.maximum(self.high, high)
         if self.is_solid and self.colour_varies and self.alpha_varies:
-            self.is_solid = _is_solid(colour, alpha[..., 0])
+            self.is_solid = _is_solid(colour, alpha, _FLAT * picture.top)
 
     @property
     def colour_varies(self) -> bool:
@@ -198,13 +213,21 @@ class _Variation:
         return bool((self.high - self.low > _FLAT)[-1])
 
 
-def _is_solid(colour: np.ndarray, alpha: np.ndarray) -> bool:
-    """Whether colour [H,W,C] is one where alpha [H,W] is above 0 and one where it is 0, or is one times alpha."""
-    parts = (colour[alpha > _FLAT], colour[alpha == 0])
-    if all(np.ptp(part, axis=0).max() <= _FLAT for part in parts if len(part)):
+def _is_solid(colour: Sequence[np.ndarray], alpha: np.ndarray, flat: float) -> bool:
+    """Whether planes of colour are of one value where alpha is above 0 and of one where it is 0, or one times alpha."""
+    parts = (alpha > flat, alpha == 0)
+    if all(np.ptp(plane[part]) <= flat for part in parts if part.any() for plane in colour):
         return True
     densest = np.unravel_index(alpha.argmax(), alpha.shape)
-    return bool(np.abs(colour - colour[densest] / alpha[densest] * alpha[..., None]).max() <= _FLAT)
+    density = alpha.astype(np.float32) / np.float32(alpha[densest])
+    return all(np.abs(plane - density * np.float32(plane[densest])).max() <= flat for plane in colour)
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> float:
+    """By how much two planes differ at most."""
+    if one.dtype == np.uint8:
+        return float(np.max(np.maximum(one, other) - np.minimum(one, other)))
+    return float(np.abs(one - other).max())
 
 
 class _Looked:
@@ -265,12 +288,14 @@ class _Numbers:
         self._are_exact = True
 
     def add(self, picture: StoredPicture, is_alpha: bool) -> None:
-        shades, white = picture.shades(is_alpha), picture.white
-        values = shades[..., shades.shape[2] // 2]
-        self.are_shades = self.are_shades or not white or float(values.max()) > 0.5
+        planes, white = picture.planes_of(is_alpha), picture.white
+        plane = planes[len(planes) // 2]
+        self.are_shades = self.are_shades or not white or float(plane.max()) > 0.5 * picture.top
         self._are_exact = self._are_exact and not picture.is_lossy
         if white:
-            numbers = np.rint(values * np.float32(white)).astype(np.int64)
+            numbers = (
+                plane if picture.top == white else np.rint(plane * np.float32(white / picture.top)).astype(np.int64)
+            )
             self._counts[white] = self._counts.get(white, 0) + np.bincount(numbers.ravel(), minlength=white + 1)
 
     def are_units(self, name: str, are_vouched_for: bool) -> bool:

@@ -37,10 +37,11 @@ class ComfyServer:
         host: folder of the installation.
         python: its interpreter.
         base: its --base-directory; everything it writes goes there.
+        options: further ones of its command line.
     """
 
-    def __init__(self, host: Path, python: str, base: Path) -> None:
-        self.host, self.python, self.base = host, python, base
+    def __init__(self, host: Path, python: str, base: Path, *options: str) -> None:
+        self.host, self.python, self.base, self.options = host, python, base, options
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -56,6 +57,7 @@ class ComfyServer:
                 [
                     self.python, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(self.port),
                     "--disable-auto-launch", "--base-directory", str(self.base), "--database-url", "sqlite:///:memory:",
+                    *self.options,
                 ],
                 cwd=self.host,
                 stdout=log,
