@@ -1,12 +1,14 @@
 """The shots in the host's input folder, as a list to choose from.
 
-The host asks for it in its event loop, whenever a page is opened: so it is bounded, and kept for some seconds.
+The host asks for it in its event loop, whenever a page is opened, and everyone waits meanwhile: so the folder is looked
+through beside it, the loop waits a moment for that, and has the list before where it takes longer.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -19,10 +21,12 @@ from ...rem_engine.media.reading import sequences_in
 from ...rem_engine.media.suffixes import IMAGE_SUFFIXES
 
 _MORE_VIDEO_SUFFIXES = (".mxf", ".mkv")  # systems may not know their type
-_KEPT_SECONDS = 3
-# What is looked at, at most: a local disk gives 200,000 files in a fifth of a second.
-_DEPTH, _ENTRIES, _SECONDS = 12, 200_000, 0.5
+_KEPT_SECONDS = 3.0
+_WAIT_SECONDS = 0.2
+# What is looked at, at most: an idle machine's own disk gives 200,000 files in a fifth of a second.
+_DEPTH, _ENTRIES, _SECONDS = 12, 200_000, 20.0
 _SORTED = 20_000  # frames that are told apart by their names
+_SHOTS = 5_000  # in a list: the page takes all of it, at every opening
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +57,8 @@ class _Walk:
     cut: bool = False
 
     def is_over(self) -> bool:
-        self.cut = self.cut or self.entries >= _ENTRIES or time.monotonic() > self.ends
+        full = self.entries >= _ENTRIES or len(self.found) >= _SHOTS
+        self.cut = self.cut or full or time.monotonic() > self.ends
         return self.cut
 
 
@@ -65,16 +70,50 @@ class _Folder:
 
 
 def list_input_shots() -> InputShots:
-    """Videos and folders of frames in the host's input folder, links followed.
+    """Videos and folders of frames in the host's input folder, links followed, as they were some seconds ago at most,
+    or when the folder was last looked through where that takes longer.
 
     A link to a folder it is in itself is left out; one to a folder that is listed already shows what lies right in it.
     """
-    return _listed(folder_paths.get_input_directory(), int(time.monotonic() / _KEPT_SECONDS))
+    return _listing(folder_paths.get_input_directory()).latest()
 
 
 @lru_cache(maxsize=1)
-def _listed(root: str, period: int) -> InputShots:
-    """The list; `period` numbers the seconds that it is kept for."""
+def _listing(root: str) -> _Listing:
+    return _Listing(root)
+
+
+class _Listing:
+    """The list of a folder, made in a thread of its own."""
+
+    def __init__(self, root: str) -> None:
+        self._root, self._lock = root, threading.Lock()
+        self._shots = InputShots(
+            (), "The input folder is still being looked through: refresh in a moment, or give a path below it."
+        )
+        self._made, self._looking = -_KEPT_SECONDS, threading.Thread()
+
+    def latest(self) -> InputShots:
+        with self._lock:
+            if not self._looking.is_alive() and time.monotonic() - self._made >= _KEPT_SECONDS:
+                self._looking = threading.Thread(target=self._look, daemon=True)
+                self._looking.start()
+            looking = self._looking
+        if looking.is_alive():
+            looking.join(_WAIT_SECONDS)
+        return self._shots
+
+    def _look(self) -> None:
+        started = time.monotonic()
+        shots = look_through(self._root)
+        with self._lock:
+            self._shots, self._made = shots, started
+
+
+def look_through(root: str) -> InputShots:
+    """The list of a folder, made now; an empty one of a folder that is not there."""
+    if not os.path.isdir(root):
+        return InputShots((), "")
     walk = _Walk(time.monotonic() + _SECONDS)
     folders, links = deque([_Folder(root, "", (_identity(root),))]), deque[_Folder]()
     while (folders or links) and not walk.is_over():
@@ -97,13 +136,13 @@ def _listed(root: str, period: int) -> InputShots:
             into = links if entry.is_symlink() else folders
             into.append(_Folder(entry.path, f"{folder.below}{entry.name}/", (*folder.inside, identity)))
     note = ""
-    if walk.cut:
+    if walk.cut or len(walk.found) > _SHOTS:
         note = (
-            f"The list was cut after {len(walk.found)} shots: the input folder holds more than can be looked through. "
+            f"The list was cut after {min(len(walk.found), _SHOTS)} shots: the input folder holds more than can be looked through. "
             "Others are read too, where their path below it is given."
         )
         _log.warning("%s (%s)", note, root)
-    return InputShots(tuple(sorted(walk.found)), note)
+    return InputShots(tuple(sorted(walk.found)[:_SHOTS]), note)
 
 
 def _look_into(folder: _Folder, walk: _Walk) -> list[os.DirEntry[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,9 +37,7 @@ def listing() -> Iterator[ModuleType]:
 @pytest.fixture
 def listed(listing: ModuleType, tmp_path: Path) -> Callable[[], Any]:
     """The list of a folder, made anew at every call."""
-    periods = iter(range(10**6))
-    listing._listed.cache_clear()
-    return lambda: listing._listed(str(tmp_path), next(periods))
+    return lambda: listing.look_through(str(tmp_path))
 
 
 def touch(*files: Path) -> None:
@@ -99,12 +98,45 @@ def test_a_folder_too_large_is_cut_in_time_and_says_so(
 
 
 def test_a_list_is_kept_for_some_seconds(listing: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0 * listing._KEPT_SECONDS
+    now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    monkeypatch.setattr(sys.modules["folder_paths"], "get_input_directory", lambda: str(tmp_path), raising=False)
-    listing._listed.cache_clear()
-    assert listing.list_input_shots().names == ()
+    monkeypatch.setattr(listing, "_WAIT_SECONDS", 30.0)
+    shots = listing._Listing(str(tmp_path))
+    assert shots.latest().names == ()
     touch(tmp_path / "new.mp4")
-    assert listing.list_input_shots().names == ()
+    assert shots.latest().names == ()
     now += listing._KEPT_SECONDS
-    assert listing.list_input_shots().names == ("new.mp4",)
+    assert shots.latest().names == ("new.mp4",)
+
+
+def test_nobody_waits_for_a_folder_that_takes_long_and_its_list_comes_later(
+    listing: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "a.mp4")
+    go_on, look = threading.Event(), listing.look_through
+
+    def slow(root: str) -> Any:
+        go_on.wait(30.0)
+        return look(root)
+
+    monkeypatch.setattr(listing, "look_through", slow)
+    monkeypatch.setattr(listing, "_WAIT_SECONDS", 0.05)
+    shots = listing._Listing(str(tmp_path))
+    start = time.perf_counter()
+    first = [shots.latest() for _ in range(4)]
+    assert time.perf_counter() - start < 5.0 and threading.active_count() < 20
+    assert all(one.names == () and "still being looked through" in one.note for one in first)
+    go_on.set()
+    monkeypatch.setattr(listing, "_WAIT_SECONDS", 30.0)
+    assert shots.latest().names == ("a.mp4",) and shots.latest().note == ""
+
+
+def test_a_list_is_no_longer_than_a_page_takes(
+    listed: Callable[[], Any], listing: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_SHOTS", 20)
+    touch(*(tmp_path / f"{number:02d}.mp4" for number in range(20)))
+    assert len(listed().names) == 20 and listed().note == ""
+    touch(tmp_path / "20.mp4")
+    assert listed().names == tuple(f"{number:02d}.mp4" for number in range(20))
+    assert listed().note.startswith("The list was cut after 20 shots")

@@ -78,7 +78,7 @@ def test_settings_of_somebody_else_are_not_replaced(
     settings.parent.mkdir()
     settings.write_text('{"mine": true}')
     predicting = [*scoring[:4], *scoring[6:]]
-    refused(predicting, f"The predictions in {tmp_path / 'out'} were begun with another", capsys)
+    refused(predicting, f"{settings} is of no run of this command: move it away, or name another --out.", capsys)
     assert json.loads(settings.read_text()) == {"mine": True}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -144,24 +144,19 @@ def _claim_folder(run: BenchmarkRun) -> None:
     settings["checkpoint"] = checkpoint_entry(run.checkpoint)
     path = run.out / SETTINGS_FILE
     if not (run.out / PREDICTIONS).exists():
-        if path.exists():
-            _check_settings(settings, run.out)  # of a run that was killed before its first prediction
-            return
+        if path.exists() and not settings.keys() <= read_record(path, dict[str, Any], "name another --out").keys():
+            raise ValueError(f"{path} is of no run of this command: move it away, or name another --out.")
         write_bytes(path, json.dumps(settings, indent=2).encode())
         return
     if not path.is_file():
         raise ValueError(f"{run.out / PREDICTIONS} was not made by this command; name another folder as --out.")
     if not run.resume:
         raise ValueError(f"{run.out} holds predictions already; go on with them by --resume, or name another --out.")
-    _check_settings(settings, run.out)
-
-
-def _check_settings(settings: Mapping[str, Any], out: Path) -> None:
-    earlier = read_record(out / SETTINGS_FILE, dict[str, Any], "name another --out")
+    earlier = read_record(path, dict[str, Any], "name another --out")
     for name, value in settings.items():
         if earlier.get(name) != value:
             raise ValueError(
-                f"The predictions in {out} were begun with another {name} ({earlier.get(name)}, now {value}); "
+                f"The predictions in {run.out} were begun with another {name} ({earlier.get(name)}, now {value}); "
                 "go on with the same, or name another --out."
             )
 
