@@ -136,13 +136,14 @@ def look_through(root: str) -> InputShots:
             into = links if entry.is_symlink() else folders
             into.append(_Folder(entry.path, f"{folder.below}{entry.name}/", (*folder.inside, identity)))
     note = ""
-    if walk.cut or len(walk.found) > _SHOTS:
+    names = tuple(sorted(walk.found)[:_SHOTS])
+    if walk.cut or len(walk.found) > len(names):
         note = (
-            f"The list was cut after {min(len(walk.found), _SHOTS)} shots: the input folder holds more than can be looked through. "
+            f"The list was cut after {len(names)} shots: the input folder holds more than can be looked through. "
             "Others are read too, where their path below it is given."
         )
         _log.warning("%s (%s)", note, root)
-    return InputShots(tuple(sorted(walk.found)[:_SHOTS]), note)
+    return InputShots(names, note)
 
 
 def _look_into(folder: _Folder, walk: _Walk) -> list[os.DirEntry[str]]:
