@@ -24,6 +24,7 @@ _HOMES = {
     "DeliverySettings": ".run.delivery_settings",
     "MaskSettings": ".segment.settings",
     "MatteSettings": ".matte.settings",
+    "PlateSettings": ".media.plate_settings",
     "Result": ".segment.segmenter",
     "SegmentJob": ".run.segment_job",
     "SegmentSettings": ".segment.settings",

@@ -1,6 +1,7 @@
 # The names that __init__.py looks up when they are asked for, as type checkers see them.
 from .layers import parse_layers as parse_layers
 from .matte.settings import MatteSettings as MatteSettings
+from .media.plate_settings import PlateSettings as PlateSettings
 from .media.reading import open_shot as open_shot
 from .run.delivery_settings import DeliverySettings as DeliverySettings
 from .run.segment_job import SegmentJob as SegmentJob

@@ -156,7 +156,7 @@ def _cut_list(text: str) -> str | tuple[int, ...]:
 
 
 def _file_name(text: str) -> str:
-    if text and not names_a_file(text):
+    if text and (not names_a_file(text) or text.startswith(".")):
         raise argparse.ArgumentTypeError(f"{text!r} cannot begin the name of a file: give a name such as shot_010")
     return text
 

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from .overlay import draw_overlay, preview_strip
-from .reading import open_shot
-from .shot import Shot
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .overlay import draw_overlay, preview_strip
+    from .reading import open_shot
+    from .shot import Shot
 
 __all__ = ["Shot", "draw_overlay", "open_shot", "preview_strip"]
+
+_HOMES = {"Shot": ".shot", "draw_overlay": ".overlay", "open_shot": ".reading", "preview_strip": ".overlay"}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that a command line that asks for the settings of a plate waits for no reader of pictures.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)

@@ -84,7 +84,7 @@ class AnimationShot(Shot):
     def numbering(self) -> Numbering:
         if self._chosen is None:
             return self._every
-        return replace(self._every, numbers=tuple(self._every.numbers[index] for index in self._chosen))
+        return self._every.only(self._chosen)
 
     @property
     def stated_space(self) -> Stated:

@@ -92,6 +92,7 @@ class Numbering:
         missing: numbers of frames that the shot lacks and that are filled up.
         gaps: with what.
         own: whether the numbers are the shot's own, and not only counted from `FIRST_FRAME` on.
+        whole: numbers of the whole shot, where only some of its frames are read.
     """
 
     names: FrameNames
@@ -99,6 +100,7 @@ class Numbering:
     missing: frozenset[int] = frozenset()
     gaps: Gaps = "refuse"
     own: bool = True
+    whole: tuple[int, ...] = ()
 
     @property
     def range(self) -> str:
@@ -157,6 +159,10 @@ class Numbering:
     def name_of(self, index: int) -> str:
         """The name of a frame, without its suffix."""
         return self.names.of(self.numbers[index])
+
+    def only(self, places: Sequence[int]) -> Numbering:
+        """Of some of the frames, by their places, rising."""
+        return replace(self, numbers=tuple(self.numbers[place] for place in places), whole=self.whole or self.numbers)
 
     def delivered(self, *, name: str = "", start: int | None = None, digits: int | None = None) -> Numbering:
         """As files of it are called that are written.

@@ -144,7 +144,7 @@ class PictureSequence:
                 )
             numbers = tuple(range(there[0], there[-1] + 1))
         missing = frozenset(number for number in numbers if number not in self.files)
-        return Numbering(self.names, numbers, missing, settings.gaps, self.own)
+        return Numbering(self.names, numbers, missing, settings.gaps, self.own, tuple(there) if settings.frames else ())
 
     def files_of(self, numbering: Numbering) -> list[Path]:
         """The file of each frame; of a missing one that of the frame before it, or else of the next."""

@@ -102,7 +102,7 @@ class VideoShot(Shot):
         every = counted(self.name, self._survey.frame_count)
         if self._chosen is None:
             return every
-        return replace(every, numbers=tuple(every.numbers[index - self._counted_from] for index in self._chosen))
+        return every.only([index - self._counted_from for index in self._chosen])
 
     def choose(self, frames: Sequence[int]) -> None:
         """Be a shot of some frames alone, by their places in what it was, rising; before any is read."""

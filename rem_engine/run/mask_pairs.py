@@ -77,9 +77,13 @@ def pair(masks: Masks, shot: Numbering, delivered: Numbering, *, every: bool = T
 
 
 def _in_turn(masks: Masks, shot: Numbering) -> tuple[int | None, ...]:
-    """Places of masks without numbers, from the first frame on: one for each frame, or for each that is there."""
+    """Places of masks without numbers, from the first frame on: one for each frame, for each that is there, or for each
+    of the whole shot where only some are read."""
     if masks.frame_count == len(shot.numbers):
         return tuple(range(masks.frame_count))
+    if masks.frame_count == len(shot.whole):
+        place_of = {number: place for place, number in enumerate(shot.whole)}
+        return tuple(place_of.get(number) for number in shot.numbers)
     if masks.frame_count == len(shot.present):
         places = iter(range(masks.frame_count))
         return tuple(None if shot.is_missing(index) else next(places) for index in range(len(shot.numbers)))

@@ -107,9 +107,14 @@ def test_start_renumbers_and_name_renames(tmp_path: Path) -> None:
     again = ("-o", str(tmp_path / "mattes"), "--write", "exr", *given[2:], *NEUTRAL)
     assert main(["matte", str(shot), "--masks", str(out / "smoke" / "masks"), *again]) == 0
     assert names(tmp_path / "mattes" / "exr") == names(out / "exr")
-    check_refused_name = ["segment", str(shot), "-p", "x", "-o", str(out), "--name", "a/b"]
-    with pytest.raises(SystemExit):
-        main(check_refused_name)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden"])
+def test_a_name_that_no_file_begins_with_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    given = ["segment", str(plate(tmp_path / "p", (1, 2))), "-p", "x", "-o", str(tmp_path / "out"), "--name", name]
+    check_refused(given, "cannot begin the name of a file", capsys)
 
 
 def test_a_video_counts_from_1001_and_its_masks_with_it(tmp_path: Path) -> None:
@@ -308,6 +313,17 @@ def test_masks_without_numbers_go_from_the_first_frame_on(tmp_path: Path) -> Non
         assert main(given) == 0
         assert list(values(out)) == [1001, 1002, 1003, 1004, 1005]
         assert values(out)[1005] == shade(count) and values(out)[1002] == values(out)[1003] == shade(2)
+
+
+def test_of_a_part_masks_without_numbers_are_those_of_the_whole(tmp_path: Path) -> None:
+    grey = np.stack([np.full((HEIGHT, WIDTH, 3), shade(place), np.uint8) for place in range(8)])
+    masks = write_video(tmp_path / "m.mkv", grey, "ffv1", "bgr0")
+    video = write_video(tmp_path / "v.mkv", np.stack([frame(number) for number in range(8)]), "ffv1", "bgr0")
+    for shot, name in ((plate(tmp_path / "p", range(1001, 1009)), "AGM"), (video, "v")):
+        out = tmp_path / name
+        given = ["matte", str(shot), "--masks", str(masks), "-o", str(out), "--frames", "1003-1007x2", *NEUTRAL]
+        assert main(given) == 0
+        assert values(out) == {1003: shade(2), 1005: shade(4), 1007: shade(6)}
 
 
 def test_an_array_of_a_part_is_laid_on_the_whole_shot_by_the_runs_account(tmp_path: Path) -> None:
