@@ -28,6 +28,7 @@ _TURNED_KINDS = ("dpx", "tiff", "jpeg", "png", "webp", "heif")
 # Photometric interpretations of TIFF 6.0 and its supplements: white is zero; Y'CbCr; CIE, ICC and ITU L*a*b*, LogL and
 # LogLuv, of which libtiff would keep 8 bits.
 _WHITE_IS_ZERO, _YCBCR, _TIFF_OTHER_COLOURS = 0, 6, (8, 9, 10, 32844, 32845)
+_READ_IN_PARTS = (b"\x76\x2f\x31\x01", b"II", b"MM")  # EXR and TIFF
 # OpenImageIO keeps its limits and its choice of an EXR reader for the whole process: they are changed only while a file
 # is opened, and put back.
 _OPENING = threading.Lock()
@@ -254,12 +255,16 @@ def _opened(file: Path) -> Any:
     with told_as_damage(damaged):  # words on a damaged file may be no text
         if head.startswith(SIGNATURE):
             check_png(file, pixels=False)
-        opened, error = _open(file)
+        bounds = {"limits:imagesize_MB": _limit(head)}
+        opened, error = _open(file, bounds)
         if opened is None and "Subsampled channels" in error:
             # Luminance and chroma, which OpenEXR's own reader turns to R, G, B.
-            opened, error = _open(file, {"openexr:core": 0})
+            opened, error = _open(file, bounds | {"openexr:core": 0})
     if opened is not None:
         return opened
+    if "limits:channels" in error:
+        most = oiio.get_int_attribute("limits:channels")
+        raise ValueError(f"{file.name} holds more than {most} channels, which is not supported: leave out the others.")
     bound = re.search(r"Image claimed to be (\d+)x(\d+), ", error)
     if bound and "limits:imagesize_MB" in error:
         width, height = int(bound[1]), int(bound[2])
@@ -267,13 +272,18 @@ def _opened(file: Path) -> Any:
     raise ValueError(damaged)
 
 
-def _open(file: Path, more: dict[str, int] | None = None) -> tuple[Any, str]:
-    """An open file, or None and OpenImageIO's word on it."""
+def _limit(head: bytes) -> int:
+    """MB of pixels that a file may have to be opened; 0 is no limit."""
+    if head.startswith(_READ_IN_PARTS):  # of many channels a few are read, which are bounded before
+        return 0
+    free = free_bytes()
+    return 0 if free is None else max(1, free // 2**20)  # JPEG XL is decoded as it is opened
+
+
+def _open(file: Path, changed: Mapping[str, int]) -> tuple[Any, str]:
+    """An open file, or None and OpenImageIO's word on it; while it is opened some of its settings are changed."""
     straight = oiio.ImageSpec()
     straight.attribute("oiio:UnassociatedAlpha", 1)  # else colours are multiplied by their alpha
-    changed = dict(more or {})
-    if (free := free_bytes()) is not None:  # JPEG XL is decoded as it is opened
-        changed["limits:imagesize_MB"] = max(1, free // 2**20)
     with _OPENING:
         before = {name: oiio.get_int_attribute(name) for name in changed}
         try:

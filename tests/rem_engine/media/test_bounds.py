@@ -144,6 +144,15 @@ def test_free_memory_decides_for_every_kind_of_picture(
         open_shot(path).read(0, 1)
 
 
+def test_of_many_channels_only_those_that_are_read_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = {f"layer{number}.Z": np.zeros((100, 100), np.float32) for number in range(900)}
+    write_exr(tmp_path / "plate.exr", layers | dict.fromkeys("RGB", np.full((100, 100), 0.5, np.float32)))
+    for module in (memory, stills):  # 36 MB of pixels, and 2 MB free
+        monkeypatch.setattr(module, "free_bytes", lambda: 2 * 2**20)
+    with open_shot(tmp_path / "plate.exr") as shot:
+        assert shot.read_linear(0, 1).mean() == 0.5
+
+
 def test_a_picture_that_is_decoded_as_it_is_opened_is_bounded_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -239,6 +239,10 @@ READ: dict[str, tuple[Callable[[Path], None], Callable[[Path], np.ndarray], floa
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "deep.exr": (deep_exr, "holds deep data: flatten it"),
     "depth.exr": (exr({"Z": np.ones((HEIGHT, WIDTH), np.float32)}), "holds no flat RGB picture but the channels Z"),
+    "channels.exr": (
+        exr(channels_of() | {f"a{number}.Z": np.zeros((HEIGHT, WIDTH), np.float16) for number in range(1100)}),
+        "holds more than 1024 channels, which is not supported: leave out the others",
+    ),
     "two_pictures.exr": (
         exr_parts(("beauty", channels_of()), ("spec", channels_of())),
         "holds several pictures, beauty, spec: ask for one of them with --layer",
