@@ -19,6 +19,7 @@ from .made_by import safe_text
 Attributes = Mapping[str, Any]
 """Attributes of an EXR by name."""
 
+_UNFILLED = " \xff"  # what fields of a DPX that nobody has filled in hold
 _OF_ITS_TIME = ("timeCode", "keyCode", "imageCounter", "capDate")
 _LONGEST_TEXT = 100_000  # characters; what is longer is data, and no statement about the frame
 _LONGEST_NAME = 255  # of an attribute
@@ -42,7 +43,6 @@ _STALE = re.compile(
     r"|acesImageContainerFlag|framesPerSecond|rem/.*|ICCProfile|.*:ICCProfile|planarconfig"
 )  # fmt: skip
 _VALUES: dict[str, Callable[[Any], Any]] = {
-    "string": str,
     "int": int,
     "float": float,
     "double": lambda value: np.array([value], np.float64),
@@ -110,8 +110,9 @@ def of_picture(stated: Mapping[str, Any]) -> Attributes:
     }
     found: dict[str, Any] = {}
     for name, places in texts.items():
-        said = next((stated[place] for place in places if isinstance(stated.get(place), str) and stated[place]), None)
-        if said is not None and len(said) <= _LONGEST_TEXT:
+        told = (stated[place] for place in places if isinstance(stated.get(place), str))
+        said = next((text for text in told if text.strip(_UNFILLED) and len(text) <= _LONGEST_TEXT), None)
+        if said is not None:
             found[name] = said
     for name, place in numbers.items():
         value = stated.get(place)
@@ -119,7 +120,7 @@ def of_picture(stated: Mapping[str, Any]) -> Attributes:
             found[name] = float(value)
     for name, type_of_value in (("smpte:KeyCode", "keycode"), ("smpte:TimeCode", "timecode")):
         value = stated.get(name)
-        if isinstance(value, tuple) and any(value) and (converted := _converted(value, type_of_value)) is not None:
+        if isinstance(value, tuple) and any(value[:5]) and (converted := _converted(value, type_of_value)) is not None:
             found[_EXR_NAMES[name]] = converted
     for name, place, negative in (("longitude", "GPS:Longitude", "W"), ("latitude", "GPS:Latitude", "S")):
         degrees = _degrees(stated.get(place))
@@ -239,7 +240,7 @@ def _converted(value: Any, kind: str) -> Any:
     if kind in _VALUES:
         return _VALUES[kind](value)
     if _TEXTS.fullmatch(kind):
-        return [str(text) for text in value] if sum(map(len, value)) <= _LONGEST_TEXT else None
+        return [*value] if sum(map(len, value)) <= _LONGEST_TEXT else None
     if _VECTOR.fullmatch(kind) or _NUMBERS.fullmatch(kind):
         return np.array(value, _number_type(kind))
     if _BOX.fullmatch(kind):
@@ -263,13 +264,18 @@ def _time_code(packed: int, user: int) -> Any:
 
     flags = [packed >> bit & 1 for bit in (6, 7, 15, 23, 30, 31)]  # drop, color, field and binary group flags
     groups = [user >> 4 * group & 15 for group in range(8)]
-    return TimeCode(decimal(24, 2), decimal(16, 3), decimal(8, 3), decimal(0, 2), *flags, *groups)
+    return _valid(TimeCode, decimal(24, 2), decimal(16, 3), decimal(8, 3), decimal(0, 2), *flags, *groups)
 
 
 def _key_code(value: tuple[int, ...]) -> Any:
     from OpenEXR import KeyCode
 
+    return _valid(KeyCode, *value)
+
+
+def _valid(kind: Callable[..., Any], *numbers: int) -> Any:
+    """A code of film or time; None for numbers that there is none of, as of headers that nobody has filled in."""
     try:
-        return KeyCode(*value)
-    except (ValueError, TypeError):  # numbers that no film has
+        return kind(*numbers)
+    except (RuntimeError, ValueError, TypeError):
         return None

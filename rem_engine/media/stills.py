@@ -306,8 +306,17 @@ def _lines_end_with_words(part: Part) -> bool:
 
 
 def _readable(value: Any) -> Any:
-    """A value with every byte of a text that is no UTF-8 as a question mark."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    """A value; a text that is no UTF-8, of which OpenImageIO gives bytes as halves of characters, is taken as Latin-1, as
+    PNG has it."""
+    if isinstance(value, tuple):
+        return tuple(_readable(part) for part in value)
+    if not isinstance(value, str):
+        return value
+    content = value.encode("utf-8", "surrogateescape")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

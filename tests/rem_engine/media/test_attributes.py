@@ -14,6 +14,8 @@ import OpenEXR
 import OpenImageIO as oiio
 import pytest
 from av.video.frame import VideoFrame
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from rem_engine.commands.cli import main
 from rem_engine.media import open_shot
@@ -172,6 +174,43 @@ def test_a_frame_that_stands_in_for_another_is_not_of_its_time(tmp_path: Path) -
     assert (first["capDate"], last["capDate"]) == ("1001", "1003")
     assert held["owner"] == "X"
     assert not {"capDate", "imageCounter"} & held.keys()
+
+
+@pytest.mark.parametrize(("name", "length"), [("timeCode", 8), ("keyCode", 28)])
+def test_codes_that_do_not_exist_are_left_out(tmp_path: Path, name: str, length: int) -> None:
+    plate = tmp_path / "still.exr"
+    write_exr(plate, KEPT | {"timeCode": time_code(3)})
+    content = plate.read_bytes()
+    place = content.index(f"{name}\0{name.lower()}\0".encode()) + 2 * len(name) + 2 + 4
+    plate.write_bytes(content[:place] + b"\x7f" * length + content[place + length :])
+    (header,) = headers(segmented(plate, tmp_path / "out", "exr"))
+    assert name not in header
+    assert header["owner"] == "Studio X"
+
+
+def test_attributes_of_types_that_nobody_knows_are_left_out(tmp_path: Path) -> None:
+    plate = tmp_path / "still.exr"
+    write_exr(plate, {"owner": "Studio X", "blob": "0123"})
+    plate.write_bytes(plate.read_bytes().replace(b"blob\0string\0", b"blob\0mytype\0"))
+    (header,) = headers(segmented(plate, tmp_path / "out", "exr"))
+    assert "blob" not in header
+    assert header["owner"] == "Studio X"
+
+
+def test_texts_in_latin_1_are_read(tmp_path: Path) -> None:
+    text = PngInfo()
+    text.add_text("Copyright", "\u00a9 M\u00fcller")  # tEXt, which is Latin-1
+    Image.fromarray((PIXELS * 255).astype(np.uint8)).save(tmp_path / "still.png", pnginfo=text)
+    (header,) = headers(segmented(tmp_path / "still.png", tmp_path / "png", "exr"))
+    assert header["owner"] == "\u00a9 M\u00fcller"
+    write_exr(tmp_path / "still.exr", {"owner": "StraXXe"})
+    content = (tmp_path / "still.exr").read_bytes()
+    (tmp_path / "still.exr").write_bytes(content.replace(b"StraXXe", b"Stra\xdf\xe9e"))
+    out = segmented(tmp_path / "still.exr", tmp_path / "exr", "exr", "prores")
+    (header,) = headers(out)
+    assert header["owner"] == "Stra\u00df\u00e9e"
+    with av.open(str(next(out.glob("it/*.mov")))) as container:
+        assert container.metadata["copyright"] == "Stra\u00df\u00e9e"
 
 
 def write_picture(path: Path, attributes: dict[str, Any]) -> None:
