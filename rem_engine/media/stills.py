@@ -306,8 +306,7 @@ def _lines_end_with_words(part: Part) -> bool:
 
 
 def _readable(value: Any) -> Any:
-    """A value; a text that is no UTF-8, of which OpenImageIO gives bytes as halves of characters, is taken as Latin-1, as
-    PNG has it."""
+    """A value. A text that is no UTF-8, whose bytes come as halves of characters, is taken as Latin-1, which PNG has."""
     if isinstance(value, tuple):
         return tuple(_readable(part) for part in value)
     if not isinstance(value, str):
