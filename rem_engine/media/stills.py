@@ -306,7 +306,7 @@ def _lines_end_with_words(part: Part) -> bool:
 
 
 def _readable(value: Any) -> Any:
-    """A value. A text that is no UTF-8, whose bytes come as halves of characters, is taken as Latin-1, which PNG has."""
+    """A value. A text that is no UTF-8, whose bytes come as halves of characters, is taken as Latin-1, as PNG."""
     if isinstance(value, tuple):
         return tuple(_readable(part) for part in value)
     if not isinstance(value, str):
