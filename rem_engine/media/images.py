@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .attributes import Attributes, of_exr, of_picture, tags_of
-from .colour import ColourTags, linear_to_srgb, luminance_weights
+from .colour import ColourTags, luminance_weights
 from .exr_layers import Picture, choose_picture
 from .numbering import Numbering, counted
 from .plate_colour import PlateColour
@@ -138,15 +138,16 @@ def image_size(file: Path) -> tuple[int, int]:
 def read_image(file: Path) -> np.ndarray:
     """RGB [H,W,3] of an image as displayed: uint8, or float32 0..1 where it holds more than 8 bits a channel.
 
-    Alpha is dropped. Floating-point TIFF is taken as display-referred and clipped; EXR as scene-linear and brought to
-    display sRGB; DPX as display-referred, logarithmic ones too.
+    Alpha is dropped. Colours are of the space that the file states.
 
     Raises:
-        ValueError: a damaged file, or one of a kind that is not supported.
+        ValueError: a damaged file, one of a kind that is not supported, or one that does not say of which curve its
+            logarithmic colours are.
     """
     with Still(file) as still:
-        pixels = _rgb(still, _picture(still, _AS_IS))
-        return linear_to_srgb(pixels) if still.is_linear else PlateColour().display(pixels)
+        picture = _picture(still, _AS_IS)
+        stated = space_of_picture(file.name, still.kind, picture.part.attributes)
+        return PlateColour(stated.required()).display(_rgb(still, picture))
 
 
 def still_info(still: Still, part: Part) -> ShotInfo:

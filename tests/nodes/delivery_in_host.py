@@ -133,6 +133,7 @@ def segmented(segment: Segment, base: Path) -> dict[str, Any]:
         "tensors": {"video": InputImpl.VideoFromComponents(components)},
         "plates": {"path": "plates/", "fps": 30.0, "exr_type": "float"},
         "chosen": {"path": "plates/", "frames": " 102-103", "layer": "spec"},
+        "space": {"path": "plates/", "plate_space": " aces ", "exposure": 1.0, "also": "png16"},
         "one of two": {"path": "two/b.##.png", "format": "alpha"},
         "held": {"path": "holes/", "gaps": "hold", "format": "alpha"},
         "renumbered": {"path": "plates/", "frames": "102-103", "format": "alpha", "renumber": True},
@@ -246,10 +247,12 @@ def fingerprints(nodes: dict[str, Any], base: Path) -> list[bool]:
 
 def sentences(nodes: dict[str, Any], segment: Segment) -> dict[str, str]:
     """What wrong input is answered with."""
-    from comfy_api.latest import InputImpl
+    from comfy_api.latest import InputImpl, Types
 
     image, mask = picture(), alphas()
     video = InputImpl.VideoFromFile("shot.mov")
+    parts = Types.VideoComponents(images=image, audio=None, frame_rate=Fraction(25))
+    pictures = InputImpl.VideoFromComponents(parts)
     calls: dict[str, Callable[[], Any]] = {
         "size": lambda: save(nodes, image, mask[:, :20], "x"),
         "count": lambda: save(nodes, image, mask[:4], "x"),
@@ -265,6 +268,8 @@ def sentences(nodes: dict[str, Any], segment: Segment) -> dict[str, str]:
         "format": lambda: save(nodes, image, mask, "x", format="tiff"),
         "no shot": lambda: segment("x"),
         "two shots": lambda: segment("x", video=video, path="shot.mov"),
+        "space": lambda: segment("x", path="shot.mov", plate_space="acess"),
+        "space of pictures": lambda: segment("x", video=pictures, plate_space="logc3"),
         "absent": lambda: segment("x", path="absent.mov"),
         "outside shot": lambda: segment("x", path="../../shot.mov"),
     }

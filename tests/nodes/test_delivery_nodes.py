@@ -226,6 +226,13 @@ def test_a_layer_and_a_range_of_frames_can_be_chosen(report: dict[str, Any]) -> 
         assert np.array_equal(channels(file)["R"], np.full(SHOT_SIZE, 0.25, np.float16))
 
 
+def test_the_colour_space_that_was_named_is_stated_and_the_values_stay(report: dict[str, Any]) -> None:
+    named, plain = (Path(report["shots"][name]["folder"]) / "exr" for name in ("space", "plates"))
+    first, other = sorted(named.iterdir())[0], sorted(plain.iterdir())[0]
+    assert np.array_equal(channels(first)["R"], channels(other)["R"].astype(np.float16))
+    assert OpenEXR.File(str(first), header_only=True).header()["colorInteropID"] == "lin_ap0_scene"
+
+
 OWN = {
     "own": "circle/alpha/plate.###.png 101-103",
     "own video": "circle/alpha/shot.####.png 1001-1007",
@@ -298,6 +305,8 @@ def test_a_full_disk_gets_one_sentence_and_leaves_whole_frames(report: dict[str,
         ("no shot", "no shot"),
         ("two shots", "'shot.mov' is chosen"),
         ("absent", "'absent.mov'"),
+        ("space", "no colour space 'acess': give one of"),
+        ("space of pictures", "display sRGB already: leave plate_space"),
         ("outside shot", "leads out of ComfyUI's input folder"),
     ],
 )
