@@ -112,4 +112,4 @@ class SaveMatte(io.ComfyNode):
                 coverage.add(alpha)
                 preview.add(index, partial(over_checker, parts["plate"], alpha))
                 progress.update("frames", index + 1, frames.frame_count)
-        return written_output(folder, preview, cls, coverage.warnings())
+        return written_output(folder, preview, cls, [warning["sentence"] for warning in coverage.warnings()])

@@ -168,7 +168,8 @@ class SegmentShot(io.ComfyNode):
                     segmenter, frames, job, prompt_embeds=embeds, progress=_ShotProgress(cls), viewer=show
                 )
         give_back_memory_after_run()
-        return written_output(folder, preview, cls, run["warnings"])
+        notes = [*run["shot"].get("notes", ()), *(warning["sentence"] for warning in run["warnings"])]
+        return written_output(folder, preview, cls, notes)
 
 
 def _name_of_files(name: str, prefix: str, frames: ReopenableFrames) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,11 +85,11 @@ def describe_files(folder: Path) -> list[str]:
 
 
 def written_output(
-    folder: Path, preview: PreviewFrames, node: type[io.ComfyNode], warnings: Sequence[Mapping[str, str]] = ()
+    folder: Path, preview: PreviewFrames, node: type[io.ComfyNode], notes: Sequence[str] = ()
 ) -> io.NodeOutput:
-    """What a node that wrote a folder hands on and shows: its path, its files, and a strip of frames; and what the
-    engine's `Coverage` has to say of them."""
-    lines, notes = describe_files(folder), [warning["sentence"] for warning in warnings]
+    """What a node that wrote a folder hands on and shows: its path, its files, and a strip of frames; and what else is
+    to say, a sentence each."""
+    lines = describe_files(folder)
     show_text("\n".join([*notes, str(folder), ", ".join(lines)]), node)
     shown = strip_preview(preview.frames(), node).as_dict() | {"text": [*notes, str(folder), *lines]}
     return io.NodeOutput(str(folder), "\n".join(lines), ui=shown)

@@ -19,6 +19,10 @@ SoundForm = Literal["aac", "pcm"]
 """How sound is stored: "aac", the first track for listening, in mono or stereo; "pcm", all tracks without loss."""
 
 _HEAD_START = 1  # seconds before the first frame from which sound is decoded: codecs need some to get going
+_WIDE = {"s32": "s32", "f32": "flt", "f64": "dbl"}
+# Encoders and their formats: of what 24 bits do not hold, of what 16 do not, and of the rest.
+_WIDE_FORMS = {f"pcm_{kind}{end}": (f"pcm_{kind}le", form) for kind, form in _WIDE.items() for end in ("le", "be")}
+_DEEP_FORM, _SHALLOW_FORM = ("pcm_s24le", "s32"), ("pcm_s16le", "s16")
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class SoundWriter:
         self._tracks: dict[int, _Track] = {}
         for source in self._input.streams.audio:
             if source.index in numbers:
-                with suppress(av.FFmpegError):
+                with suppress(av.FFmpegError, ValueError):
                     self._tracks[source.index] = _Track(container, source, sound, form)
         for stream in self._input.streams:
             if stream.index not in self._tracks:
@@ -117,9 +121,8 @@ class _Track:
             name, to_rate, to_format = "aac", rate if rate in rates else 48000, "fltp"
             to_layout = "mono" if codec.layout.nb_channels == 1 else "stereo"
         else:
-            deep = codec.format.bytes > 2
-            name, to_rate, to_format = "pcm_s24le" if deep else "pcm_s16le", rate, "s32" if deep else "s16"
-            to_layout = layout
+            name, to_format = _WIDE_FORMS.get(codec.name, _DEEP_FORM if codec.format.bytes > 2 else _SHALLOW_FORM)
+            to_rate, to_layout = rate, layout
         graph = av.filter.Graph()
         cut = f"start_pts=0:end_pts={round(sound.duration * rate)}"
         form_asked = f"sample_fmts={to_format}:sample_rates={to_rate}:channel_layouts={to_layout}"

@@ -140,6 +140,7 @@ def segmented(segment: Segment, base: Path) -> dict[str, Any]:
         "other start": {"path": "plates/", "frames": "102-103", "format": "alpha", "start": 1, "padding": 6},
         "exclusive": {"path": "shot.mov", "format": "alpha", "combine": "exclusive"},
         "close_up": {"path": "shot.mov", "format": "alpha", "close_up": True},
+        "varying": {"path": "varying.mov", "format": "prores", "sound": True},
     }
     runs = {name: outputs(segment(f"segmented/{name}", **settings)) for name, settings in shots.items()}
     for name, path in (("own", "plates/"), ("own video", "shot.mov")):

@@ -23,6 +23,7 @@ SAMPLE = PACK / "assets" / "sample_shot.mp4"
 
 SHOT_SIZE, SHOT_FRAMES = (48, 80), 7
 RATE = Fraction(24000, 1001)
+VARYING = [0, 40, 80, 280, 480]  # milliseconds
 TIMECODE = "01:02:03:04"
 BRIGHT = 4.0  # scene-linear; nothing that went through display values holds it
 
@@ -47,6 +48,7 @@ def write_shots(folder: Path) -> None:
             small = cv2.resize(frame, SHOT_SIZE[::-1], interpolation=cv2.INTER_AREA)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(small, "rgb24")))
         container.mux(stream.encode())
+    write_varying(folder / "varying.mov")
     for number in range(101, 104):
         plate = np.full((*SHOT_SIZE, 3), 0.18, np.float32)
         plate[10:20, 10 : number - 80] = BRIGHT
@@ -60,6 +62,24 @@ def write_shots(folder: Path) -> None:
         cv2.imwrite(str(folder / "two" / f"{name}.png"), np.full((*SHOT_SIZE, 3), 9, np.uint8))
     for number in (101, 102, 104, 105):
         cv2.imwrite(str(folder / "holes" / f"hole_v02_{number}.png"), np.full((*SHOT_SIZE, 3), number, np.uint8))
+
+
+def write_varying(path: Path) -> None:
+    """A video of a variable rate with a second of sound."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SHOT_SIZE, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        sound = container.add_stream("pcm_s16le", rate=48000, layout="mono")
+        for stamp in VARYING:
+            picture = av.VideoFrame.from_ndarray(np.full((*SHOT_SIZE, 3), stamp % 251, np.uint8), "rgb24")
+            picture.pts, picture.time_base = stamp, Fraction(1, 1000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+        piece = av.AudioFrame.from_ndarray(np.full((1, 48000), 1000, np.int16), "s16", "mono")
+        piece.sample_rate, piece.pts, piece.time_base = 48000, 0, Fraction(1, 48000)
+        container.mux(sound.encode(piece))
+        container.mux(sound.encode())
 
 
 def channels(file: Path) -> dict[str, np.ndarray]:
@@ -208,6 +228,16 @@ def test_rate_and_timecode_of_a_shot_survive(report: dict[str, Any]) -> None:
         assert sum(1 for _ in video.decode(video=0)) == SHOT_FRAMES
 
 
+def test_a_variable_rate_is_kept_and_said_on_the_node_and_sound_comes_on_request(report: dict[str, Any]) -> None:
+    shown = report["shots"]["varying"]
+    assert "variable frame rate" in shown["text"][0]
+    with av.open(str(Path(shown["folder"]) / "smoke" / "varying.mov")) as video:
+        assert len(video.streams.audio) == 1
+        assert [round(frame.time * 1000) for frame in video.decode(video=0)] == VARYING
+    with av.open(str(Path(report["shots"]["path"]["folder"]) / "smoke" / "path.mov")) as video:
+        assert not video.streams.audio
+
+
 def test_values_above_white_reach_the_exr(report: dict[str, Any]) -> None:
     folder = Path(report["shots"]["plates"]["folder"])
     files = sorted((folder / "exr").iterdir())
@@ -260,7 +290,8 @@ def test_a_close_up_is_written_too(report: dict[str, Any]) -> None:
 
 
 def test_the_input_folders_shots_are_listed_and_checked(report: dict[str, Any]) -> None:
-    assert report["listed"] == ["connected video", "holes/", "plates/", "shot.mov", "two/a.##.png", "two/b.##.png"]
+    plates = ["holes/", "plates/", "shot.mov", "two/a.##.png", "two/b.##.png", "varying.mov"]
+    assert report["listed"] == ["connected video", *plates]
     known, linked, absent, outside = report["valid"]
     assert known is True and linked is True
     assert "absent.mov" in absent and absent.endswith(".")

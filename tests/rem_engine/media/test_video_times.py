@@ -118,6 +118,16 @@ def test_stamps_that_do_not_rise_are_set_between_those_that_do(
         assert [timing.times[index] * 25 for index in range(6)] == [*times]
 
 
+def test_a_stamp_that_stands_twice_is_mended_and_said(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", scene(6), rate=25, stamps=[0, 40, 40, 120, 160, 200], options={"bf": "0"})
+    with open_shot(path) as shot:
+        assert (shot.frame_count, shot.fps, shot.info.times) == (6, 25, None)
+        assert shot.info.notes == (
+            "1 of the 6 frames of a.mkv have no time stamp that fits: they are set evenly between the others.",
+        )
+        np.testing.assert_array_equal(shot.read(0, 6), rgb(path))
+
+
 def test_trembling_stamps_are_kept_and_have_the_rate_they_tremble_about(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     stamps = [round(index * 3003 + rng.integers(-200, 200)) + 500 for index in range(60)]  # a phone's 29.97

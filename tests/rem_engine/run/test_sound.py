@@ -45,7 +45,7 @@ def write_shot(
         stream = container.add_stream("libx264", rate=fps)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
         stream.codec_context.time_base = Fraction(1, 24000)
-        layouts = {1: "mono", 2: "stereo", 4: "4.0", 6: "5.1"}
+        layouts = {1: "mono", 2: "stereo", 4: "4.0", 6: "5.1", 8: "7.1"}
         sounds = [container.add_stream(codec, rate=rate, layout=layouts[len(track)]) for track in tracks]
         for index, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
@@ -55,9 +55,8 @@ def write_shot(
         container.mux(stream.encode())
         for sound, track in zip(sounds, tracks, strict=True):
             for start in range(0, track.shape[1], 1024):
-                piece = av.AudioFrame.from_ndarray(
-                    np.ascontiguousarray(track[:, start : start + 1024]), "fltp", layouts[len(track)]
-                )
+                samples = np.ascontiguousarray(track[:, start : start + 1024].T).reshape(1, -1)
+                piece = av.AudioFrame.from_ndarray(samples, "flt", layouts[len(track)])
                 piece.sample_rate, piece.pts, piece.time_base = rate, start, Fraction(1, rate)
                 container.mux(sound.encode(piece))
             container.mux(sound.encode())
@@ -131,6 +130,18 @@ def test_prores_has_every_track_without_loss_where_it_is_asked_for(tmp_path: Pat
         assert (again.frame_count, again.fps) == (24, 24)
 
 
+@pytest.mark.parametrize("codec", ["pcm_f32le", "pcm_s32le", "pcm_s16be"])
+def test_samples_of_any_width_are_kept(tmp_path: Path, codec: str) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, RATE)).astype(np.float32)
+    path = write_shot(tmp_path / "a.mov", scene(3), [noise], codec)
+    with open_shot(path) as shot:
+        writer = ProResWriter(tmp_path / "b.mov", shot.info, {})
+    for _ in range(3):
+        writer.write(np.zeros((48, 64, 3), np.float32), np.zeros((48, 64), np.float32))
+    writer.close()
+    np.testing.assert_array_equal(heard(tmp_path / "b.mov")[0], heard(path)[0][:, : RATE // 8])
+
+
 def test_matte_gives_prores_its_sound_too(tmp_path: Path) -> None:
     path = write_shot(tmp_path / "a.mov", scene(12), [clicks(1.0, 0.2)])
     assert deliver(path, tmp_path / "masks", "--write", "soft") == 0
@@ -152,10 +163,11 @@ def test_chosen_frames_have_their_own_sound_or_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("channels", "rate", "codec"), [(1, 44100, "pcm_s16le"), (6, 48000, "pcm_s24le"), (2, 192000, "pcm_s24le")]
+    ("channels", "rate", "name"), [(1, 44100, "a.mov"), (6, 48000, "a.mov"), (8, 48000, "a.mkv"), (2, 192000, "a.mov")]
 )
-def test_the_overlay_brings_any_sound_to_mono_or_stereo(tmp_path: Path, channels: int, rate: int, codec: str) -> None:
-    path = write_shot(tmp_path / "a.mov", scene(24), [clicks(1.5, 0.25, channels, rate)], codec, rate=rate)
+def test_the_overlay_brings_any_sound_to_mono_or_stereo(tmp_path: Path, channels: int, rate: int, name: str) -> None:
+    codec = "pcm_s16le"
+    path = write_shot(tmp_path / name, scene(24), [clicks(1.5, 0.25, channels, rate)], codec, rate=rate)
     assert deliver(path, tmp_path / "out", "--write", "overlay") == 0
     with av.open(tmp_path / "out" / "overlay.mp4") as container:
         codec_context = container.streams.audio[0].codec_context
