@@ -48,6 +48,7 @@ class Part:
         is_deep: several samples a pixel, which are not read.
         data: what the file holds, an EXR's data window; upright, as everything that is given.
         display: an EXR's display window; elsewhere as `data`.
+        tile_bytes: of a tile, all channels, as it is decoded; 0 where there are none.
         attributes: everything else that the header says, by OpenImageIO's names, in Python's types.
         types: of the attributes, as OpenImageIO calls them.
     """
@@ -61,6 +62,7 @@ class Part:
     is_deep: bool
     data: Box
     display: Box
+    tile_bytes: int
     attributes: dict[str, Any] = field(repr=False)
     types: dict[str, str] = field(repr=False, default_factory=dict)
 
@@ -101,8 +103,9 @@ class Still:
         """Raises ValueError for a part that does not fit into memory."""
         shown = canvas or part.whole
         each = _LINEAR if self.is_linear else _SHALLOW if part.bits <= 8 else _DEEP
+        pixels = max(shown.width * shown.height, part.data.width * part.data.height)
         check_fits(
-            each * max(shown.width * shown.height, part.data.width * part.data.height),
+            each * pixels + 2 * part.tile_bytes,  # a tile may be larger than the picture
             f"The {shown.width}x{shown.height} pixels of {self.file.name}",
         )
 
@@ -172,6 +175,7 @@ class Still:
             bool(spec.deep),
             data,
             display,
+            spec.tile_width * spec.tile_height * spec.pixel_bytes(True),
             attributes,
             {attribute.name: str(attribute.type) for attribute in spec.extra_attribs},
         )

@@ -144,6 +144,23 @@ def test_free_memory_decides_for_every_kind_of_picture(
         open_shot(path).read(0, 1)
 
 
+@pytest.mark.parametrize("name", ["plate.exr", "plate.tif"])
+def test_a_tile_that_is_larger_than_its_picture_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    spec = oiio.ImageSpec(64, 64, 3, "half" if name.endswith("exr") else "uint16")
+    spec.tile_width = spec.tile_height = 2048
+    writer = oiio.ImageOutput.create(str(tmp_path / name))
+    assert writer.open(str(tmp_path / name), spec) and writer.write_image(np.zeros((64, 64, 3), np.float32))
+    writer.close()
+    assert (tmp_path / name).stat().st_size < 200_000
+    with open_shot(tmp_path / name) as shot:
+        assert shot.read(0, 1).max() == 0
+    monkeypatch.setattr(memory, "free_bytes", lambda: 40_000_000)
+    with pytest.raises(ValueError, match=rf"The 64x64 pixels of {name} take .* MB of memory"):
+        open_shot(tmp_path / name)
+
+
 def test_of_many_channels_only_those_that_are_read_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layers = {f"layer{number}.Z": np.zeros((100, 100), np.float32) for number in range(900)}
     write_exr(tmp_path / "plate.exr", layers | dict.fromkeys("RGB", np.full((100, 100), 0.5, np.float32)))
