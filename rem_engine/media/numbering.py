@@ -6,6 +6,7 @@ Ranges are written and read as fileseq does: `1001-1050`, `1001-1050x2`, `1001,1
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -124,10 +125,11 @@ class Numbering:
     def takes(self) -> tuple[int, ...]:
         """Places of frames at which a take begins since frames before them are missing, or were left out; never 0.
 
-        Frames that are evenly apart, as every second one, are a shot like any other. What is filled with black is a
-        take of its own; what is held belongs to the one before.
+        Frames that are evenly apart, as every second one, are a shot like any other; distances that come but once are
+        no pace. What is filled with black is a take of its own; what is held belongs to the one before.
         """
-        step = min((after - before for before, after in zip(self.numbers, self.numbers[1:])), default=1)
+        steps = Counter(after - before for before, after in zip(self.numbers, self.numbers[1:]))
+        step = min((distance for distance, times in steps.items() if times > 1), default=1)
         begin = {
             after
             for before, after in zip(self.present, self.present[1:])

@@ -248,6 +248,23 @@ def test_a_take_begins_behind_what_is_missing(tmp_path: Path) -> None:
         assert shot.numbering.takes == (2, 3)
 
 
+@pytest.mark.parametrize(
+    ("frames", "takes"),
+    [
+        ("1001-1010", ()),
+        ("1001-1009x2", ()),
+        ("1001-1003,1007-1010", (3,)),
+        ("1001,1005", (1,)),
+        ("1001,1004,1008", (1, 2)),
+        ("1001-1005x2,1006-1010x2", ()),  # 1001, 1003, 1005, 1006, 1008, 1010
+        ("1001,1010", (1,)),
+    ],
+)
+def test_a_take_begins_where_the_distance_grows(tmp_path: Path, frames: str, takes: tuple[int, ...]) -> None:
+    sequence(tmp_path, "shot.%04d.png", range(1001, 1011))
+    assert open_shot(tmp_path, PlateSettings(frames=frames)).numbering.takes == takes
+
+
 # ---- --frames
 
 
@@ -302,6 +319,8 @@ def test_ranges_are_written_as_they_are_read() -> None:
     for numbers in ((5,), (1001, 1002), (-2, -1, 0), (1, 3, 5, 7), (1, 2, 3, 10), (1001, 1004)):
         assert parse_range(frame_range(numbers)) == numbers
     assert frame_range(tuple(range(987, 1011))) == "987-1010"
+    assert frame_range(tuple(range(987, 991)), 4) == "0987-0990"
+    assert frame_range((987, 989, 991), 4) == "0987-0991x2"
 
 
 # ---- timecode
