@@ -147,6 +147,8 @@ class VideoFile:
             self._mark = FieldMarker(size[1], size[0], pix_fmt, info.field_order)
         if info.timecode:
             self._stream.metadata["timecode"] = info.timecode
+            if reel := info.tags.get("reel_name"):  # QuickTime has it beside the timecode
+                self._stream.metadata["reel_name"] = reel
         colour = info.picture_tags
         self._tags = {
             "color_primaries": colour.primaries,

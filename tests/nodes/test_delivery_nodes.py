@@ -52,7 +52,7 @@ def write_shots(folder: Path) -> None:
     for number in range(101, 104):
         plate = np.full((*SHOT_SIZE, 3), 0.18, np.float32)
         plate[10:20, 10 : number - 80] = BRIGHT
-        header = {"type": OpenEXR.scanlineimage}
+        header = {"type": OpenEXR.scanlineimage, "owner": "Studio X", "imageCounter": number}
         layer = {f"spec.{name}": np.full(SHOT_SIZE, 0.25, np.float32) for name in "RGB"}
         with OpenEXR.File(header, {"RGB": plate, **layer}) as file:
             file.write(str(folder / "plates" / f"plate.{number}.exr"))
@@ -247,6 +247,23 @@ def test_values_above_white_reach_the_exr(report: dict[str, Any]) -> None:
         expected = np.full(SHOT_SIZE, 0.18, np.float32)
         expected[10:20, 10 : number - 80] = BRIGHT
         assert np.array_equal(red, expected)
+
+
+def header_of(file: Path) -> dict[str, Any]:
+    with OpenEXR.File(str(file), header_only=True) as opened:
+        return dict(opened.header())
+
+
+def test_files_say_what_made_them_and_what_the_plate_says(report: dict[str, Any]) -> None:
+    for number, file in enumerate(sorted((Path(report["shots"]["plates"]["folder"]) / "exr").iterdir()), start=101):
+        header = header_of(file)
+        assert (header["owner"], header["imageCounter"]) == ("Studio X", number)
+        assert (header["rem/model"], header["rem/layer"]) == ("REM-mini", "smoke, circle")
+        assert header["rem/prompt"].startswith("smoke: ")
+        assert '"feather"' in header["rem/matte"]
+    saved = header_of(sorted((Path(report["saved"]["exr"]["folder"]) / "exr").iterdir())[0])
+    assert (saved["rem/software"], saved["rem/layer"]) == ("ReferEverything", "smoke, fire-1")
+    assert not {"rem/prompt", "rem/model"} & saved.keys()
 
 
 def test_a_layer_and_a_range_of_frames_can_be_chosen(report: dict[str, Any]) -> None:

@@ -142,9 +142,11 @@ def test_what_describes_the_plates_file_does_not(of_exr: tuple[Path, Path]) -> N
 def test_videos_name_owner_reel_and_camera(of_exr: tuple[Path, Path], kind: str) -> None:
     with av.open(str(next(of_exr[1].glob(f"it/*.{kind}")))) as container:
         tags = {name.lower(): value for name, value in container.metadata.items()}
+        streams = [dict(stream.metadata) for stream in container.streams]
     assert tags["copyright"] == "Studio X"
     assert tags["comment"] == "take 3, the good one"
     assert tags["reel_name"] == "A001C003"
+    assert kind == "webm" or "A001C003" in [stream.get("reel_name") for stream in streams if "timecode" in stream]
     assert (tags["make"], tags["model"]) == ("ARRI", "ALEXA 35")
 
 

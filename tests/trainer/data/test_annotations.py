@@ -72,6 +72,7 @@ def one_sentence(call: Callable[[], object], place: object) -> str:
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_whatever_stands_in_an_annotation_is_told_or_of_no_account(tmp_path: Path, layout: str) -> None:
     write, listing, more = LAYOUTS[layout]
@@ -81,6 +82,7 @@ def test_whatever_stands_in_an_annotation_is_told_or_of_no_account(tmp_path: Pat
         one_sentence(lambda: check_dataset(settings), place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", BENCHMARKS)
 def test_whatever_stands_in_a_benchmarks_annotation_is_told_or_of_no_account(tmp_path: Path, layout: str) -> None:
     write, listing = BENCHMARKS[layout]
