@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .processes import host_name, is_running
+from .sizes import gigabytes
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<host>[\w-]*)\.(?P<process>\d+)-[0-9a-f]{8}\.tmp")
 _LONGEST = 200  # bytes of a name within a temporary one: of 255, which all systems take
@@ -61,6 +62,24 @@ def remove_leftovers(path: Path) -> None:
                 shutil.rmtree(other)
             elif left:
                 other.unlink()
+
+
+def check_space(needed: int, what: Path | str, folder: Path, advice: str = "") -> None:
+    """Refuse what does not fit on the disk, before any of it is written.
+
+    Args:
+        needed: bytes.
+        what: begins the sentence.
+        folder: where it goes, there or not.
+        advice: what else one can do than make room, ", or ...".
+
+    Raises:
+        RuntimeError: it does not.
+    """
+    free = shutil.disk_usage(next(place for place in (folder, *folder.absolute().parents) if place.exists())).free
+    if needed > free:
+        sizes = f"needs {gigabytes(needed)} and its disk has {gigabytes(free)} free"
+        raise RuntimeError(f"{what} {sizes}: make room{advice}.")
 
 
 @contextmanager

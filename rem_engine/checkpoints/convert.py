@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ import torch
 from torch import Tensor
 
 from ..progress import SILENT, Progress
-from ..sizes import gigabytes
-from ..whole_files import told_when_full, written_whole
+from ..whole_files import check_space, told_when_full, written_whole
 from .adapter import is_adapter, stored_change
 from .architecture import MODELSCOPE, architecture_id, describe, text_to_video_shapes
 from .base_signature import KEY, row_of_stored, sign_base
@@ -340,11 +338,7 @@ def _check_space(conversion: Conversion, weights: Mapping[str, StoredTensor]) ->
     needed = sum(
         entry.shape.numel() * _stored_dtype(name, entry, conversion.dtype).itemsize for name, entry in weights.items()
     )
-    free = shutil.disk_usage(conversion.out.parent).free
-    if needed > free:
-        raise RuntimeError(
-            f"{conversion.out} needs {gigabytes(needed)} and its disk has {gigabytes(free)} free: make room."
-        )
+    check_space(needed, conversion.out, conversion.out.parent)
 
 
 def _cast(values: Tensor, dtype: torch.dtype, name: str) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -18,6 +17,7 @@ from ..media.reading import open_shot
 from ..progress import SILENT, Progress
 from ..segment.settings import SegmentSettings, check_cuts
 from ..setting import settings_of
+from ..whole_files import check_space
 from .fingerprint import content_hash, settings_hash
 from .layout import KINDS, check_apart
 from .output import claimed
@@ -110,16 +110,11 @@ def _check_settings(model: Mapping[str, Any], frame_count: int) -> None:
 
 
 def _check_space(job: SegmentJob, shot: Shot) -> None:
-    """Refuse a run whose soft.npz alone, of which the size is known, would fill the disk."""
-    if "npz" not in job.write:
-        return
-    array = len(job.written_layers) * shot.frame_count * shot.height * shot.width * 4
-    free = shutil.disk_usage(job.out).free
-    if 2 * array > free:  # while the archives are made of the arrays, both are there
-        raise RuntimeError(
-            f"{job.out} needs {2 * array / 2**20:,.0f} MiB for soft.npz, and its disk has {free / 2**20:,.0f} MiB "
-            "free: make room, or write soft in place of npz."
-        )
+    """Refuse a run whose soft.npz would fill the disk; how large what is compressed becomes only its writing tells."""
+    if "npz" in job.write:
+        array = len(job.written_layers) * shot.frame_count * shot.height * shot.width * 4
+        # While the archives are made of the arrays, both are there.
+        check_space(2 * array, f"soft.npz in {job.out}", job.out, ", or write soft in place of npz")
 
 
 def _model_files(model: Mapping[str, Any]) -> list[Path]:

@@ -16,6 +16,9 @@ from tests.trainer.miniatures import HEIGHT, WIDTH
 from trainer.ablation.report import check_reports
 from trainer.benchmarks.names import open_benchmark
 from trainer.commands.cli import main
+from trainer.mini.pool import build_pool
+from trainer.synth.backgrounds import procedural
+from trainer.synth.worlds import WORLDS
 
 SEEN = Path("results.md"), Path("results.csv"), Path("contact_sheet.html"), Path("results.json")
 
@@ -132,3 +135,12 @@ def test_the_sample_shot_replaces_no_file_unasked(tmp_path: Path, capsys: pytest
     mine.write_text("footage")
     refused(["sample", "--clip", str(mine), "--out", str(mine)], f"{mine} is there already", capsys)
     assert mine.read_text() == "footage"
+
+
+def test_a_pool_that_does_not_fit_on_the_disk_is_refused_before_the_system_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000_000})())
+    with pytest.raises(RuntimeError, match=r"pool needs 2 MB and its disk has 1 MB free: make room"):
+        build_pool(tmp_path / "pool", WORLDS["plain"], 40, 7, 32, 0, procedural)
+    assert list((tmp_path / "pool").iterdir()) == []

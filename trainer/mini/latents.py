@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ from rem_engine.backbones.base import WAN, Network
 from rem_engine.backbones.vae import OnePassVAE
 from rem_engine.input_files import told_as_damage
 from rem_engine.progress import SILENT, Progress
-from rem_engine.whole_files import written_whole
+from rem_engine.whole_files import check_space, written_whole
 
 from ..data.fingerprint import ENCODING_PARTS, module_hash
 from ..run.records import read_record
@@ -92,6 +93,9 @@ def encode_pool(pool: Pool, vae: Network, folder: Path, progress: Progress = SIL
     shape = WAN.latent_shape(frames, height, width)
     if not done:
         note.unlink(missing_ok=True)  # it tells of another VAE's latents, which are overwritten now
+        for name in ("videos.npy", "masks.npy"):
+            (folder / name).unlink(missing_ok=True)
+        check_space((count + int(first[-1])) * math.prod(shape) * 2, folder, folder)  # as of a pool
     mode = "r+" if done else "w+"
     videos = np.lib.format.open_memmap(folder / "videos.npy", mode, np.float16, (count, *shape))
     masks = np.lib.format.open_memmap(folder / "masks.npy", mode, np.float16, (int(first[-1]), *shape))

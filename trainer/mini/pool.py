@@ -17,7 +17,7 @@ import numpy as np
 from rem_engine.input_files import load_json, told_as_damage
 from rem_engine.pixels import to_uint8
 from rem_engine.progress import SILENT, Progress
-from rem_engine.whole_files import written_whole
+from rem_engine.whole_files import check_space, written_whole
 
 from ..synth.backgrounds import RealClips, procedural
 from ..synth.scene import Plates, RenderedShot
@@ -90,6 +90,10 @@ def build_pool(
     if (folder / "things.json").exists():
         return Pool(folder, world)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in ("frames.npy", "mattes.npy"):
+        (folder / name).unlink(missing_ok=True)
+    # Where a disk fills up under a mapped file, the system ends the process without a word.
+    check_space(count * frames * size**2 * (3 + MOST_THINGS), folder, folder)
     all_frames = np.lib.format.open_memmap(
         folder / "frames.npy", mode="w+", dtype=np.uint8, shape=(count, frames, size, size, 3)
     )

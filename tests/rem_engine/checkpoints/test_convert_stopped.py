@@ -140,7 +140,7 @@ def test_a_disk_that_has_no_room_for_the_report_leaves_both_files_as_they_were(
         file.write_bytes(content)
     with (
         stop_at(1, sys.modules[convert.__module__], "write_report", disk_full()),
-        pytest.raises(RuntimeError, match="and nothing was written: make room"),
+        pytest.raises(RuntimeError, match="make room; nothing was written"),
     ):
         convert(Conversion(source, out, form="lora", base=base, overwrite=True))
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == older
