@@ -77,7 +77,7 @@ def of_class(config: dict[str, Any], path: Path, model_class: type) -> dict[str,
 
 
 def of_transformers(path: Path, config_class: type) -> dict[str, Any]:
-    """Settings in a config.json of transformers that bear on the network.
+    """Settings in a config.json of transformers that bear on the network; where one is null, its default holds.
 
     Raises:
         ValueError: one is of the wrong type, or larger than any table is.
@@ -86,7 +86,11 @@ def of_transformers(path: Path, config_class: type) -> dict[str, Any]:
     defaults = {
         name: value for name, value in config_class().to_dict().items() if isinstance(value, (bool, int, float, str))
     }
-    config = {name: value for name, value in read_json(path).items() if name in defaults}
+    given = read_json(path).items()
+    config = {name: value for name, value in given if name in defaults and value is not None}
+    for name, value in config.items():
+        if isinstance(value, list):  # which diffusers alone takes for one of each block
+            raise ValueError(f"{path} gives {name} as {_shown(value)}; something like {defaults[name]} is expected.")
     _check_types(config, path, defaults)
     return config
 

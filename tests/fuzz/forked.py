@@ -98,8 +98,10 @@ def run_in_fork(cases: Sequence[int], prepare: Callable[[], Callable[[int], Case
         ended = [Outcome(**entry) for entry in entries if "code" in entry]
         outcomes += ended
         left = left[len(ended) :]
+        if left and status == 0:
+            raise RuntimeError(f"Before case {left[0]}: {(scratch / 'stderr').read_text()}")
         if not entries:
-            raise RuntimeError(f"{_death(status)} before the first case: {(scratch / 'stderr').read_text()}")
+            raise RuntimeError(f"{_death(status)} before the first case: {(scratch / 'faults').read_text()}")
         if left:
             what = entries[-1].get("begun", "?")
             outcomes.append(Outcome(left.pop(0), what, None, f"{_death(status)}\n{(scratch / 'faults').read_text()}"))
@@ -109,7 +111,7 @@ def run_in_fork(cases: Sequence[int], prepare: Callable[[], Callable[[int], Case
 def _death(status: int) -> str:
     if os.WIFSIGNALED(status):
         return f"the process died of {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"the process ended with {os.WEXITSTATUS(status)}, after {HANGS} s or by itself"
+    return f"the process ended with {os.WEXITSTATUS(status)}, as after {HANGS} s"
 
 
 def _be_the_child(cases: Iterable[int], prepare: Callable[[], Callable[[int], Case]], scratch: Path) -> None:

@@ -169,11 +169,16 @@ def write_tiff(root: Path, _: Mapping[str, Path]) -> list[Target]:
 
 
 def write_dpx(root: Path, _: Mapping[str, Path]) -> list[Target]:
+    names = {8: "eight", 10: "ten", 12: "twelve", 16: "sixteen"}
     return _pictures(
         root,
         {
-            f"{bits}.dpx": {"type": "uint8" if bits == 8 else "uint16", "oiio__BitsPerSample": bits, "grey": bits == 16}
-            for bits in (8, 10, 12, 16)
+            f"{name}.dpx": {
+                "type": "uint8" if bits == 8 else "uint16",
+                "oiio__BitsPerSample": bits,
+                "grey": bits == 16,
+            }
+            for bits, name in names.items()
         },
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import random
@@ -222,14 +223,18 @@ def json_mutation(data: bytes, draw: random.Random) -> bytes:
     if how == 0:
         return b"[" * 100_000 + b"]" * draw.choice((0, 100_000))
     if how == 1:
-        return json.dumps(draw.choice(_ODD_VALUES)).encode()
+        return json.dumps(_odd_value(draw)).encode()
     if how == 2:  # the same name twice: the later one counts for some readers, the first for others
         text = json.dumps(content)
         name = json.dumps(draw.choice(list(content))) if isinstance(content, dict) and content else '"x"'
-        return ("{" + f"{name}: {json.dumps(draw.choice(_ODD_VALUES))}, " + text.lstrip()[1:]).encode()
+        return ("{" + f"{name}: {json.dumps(_odd_value(draw))}, " + text.lstrip()[1:]).encode()
     for _ in range(draw.choice((1, 1, 3))):
         content = _changed_tree(content, draw)
     return json.dumps(content).encode()
+
+
+def _odd_value(draw: random.Random) -> Any:
+    return copy.deepcopy(draw.choice(_ODD_VALUES))  # or a later change of the tree would change it for other cases
 
 
 def _changed_tree(content: Any, draw: random.Random) -> Any:
@@ -243,7 +248,7 @@ def _changed_tree(content: Any, draw: random.Random) -> Any:
 
     walk(content)
     if not places:
-        return draw.choice(_ODD_VALUES)
+        return _odd_value(draw)
     parent, key = draw.choice(places)
     how = draw.randrange(8)
     if how == 0:
@@ -262,7 +267,7 @@ def _changed_tree(content: Any, draw: random.Random) -> Any:
     elif how == 5:
         parent[key] = [parent[key]]
     else:
-        parent[key] = draw.choice(_ODD_VALUES)
+        parent[key] = _odd_value(draw)
     return content
 
 
@@ -315,9 +320,9 @@ def safetensors_metadata(data: bytes, draw: random.Random) -> bytes:
     name = draw.choice(list(metadata))
     how = draw.randrange(4)
     if how == 0:
-        header["__metadata__"] = draw.choice(_ODD_VALUES)
+        header["__metadata__"] = _odd_value(draw)
     elif how == 1:
-        metadata[name] = draw.choice(_ODD_VALUES)
+        metadata[name] = _odd_value(draw)
     elif metadata[name][:1] in ("{", "["):
         metadata[name] = json_mutation(metadata[name].encode(), draw).decode("utf-8", "surrogateescape")
     else:

@@ -115,6 +115,25 @@ def test_a_giant_is_refused_before_it_is_built(folder: Path, part: str, setting:
     assert "asks for a model of more than" in refused(folder, folder / part / "config.json")
 
 
+@pytest.mark.parametrize("end", [[55], None])
+def test_an_end_of_text_that_is_no_number_is_told_or_left_aside(modelscope_copy: Path, end: Any) -> None:
+    """Transformers would take it, and fail with the first prompt."""
+    path = modelscope_copy / "text_encoder" / "config.json"
+    change(path, eos_token_id=end)
+    if end is None:
+        assert load_segmenter(modelscope_copy, device="cpu").encode_prompts(["a"]).isfinite().all()
+    else:
+        assert "eos_token_id" in refused(modelscope_copy, path)
+
+
+def test_settings_that_a_class_does_not_know_are_left_aside_in_silence(
+    wan_copy: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    change(wan_copy / "transformer" / "config.json", of_another_version=3)
+    load_segmenter(wan_copy, device="cpu")
+    assert "of_another_version" not in capfd.readouterr().err
+
+
 def test_labels_by_the_million_are_not_made(wan_copy: Path) -> None:
     change(wan_copy / "text_encoder" / "config.json", num_labels=10**9)
     load_segmenter(wan_copy, device="cpu")
