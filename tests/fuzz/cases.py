@@ -86,7 +86,12 @@ def _prepare(kind: str, models: Mapping[str, Path], scratch: Path) -> Callable[[
             warnings.simplefilter("ignore")  # of names that an archive has twice
             (root / target.path).write_bytes(mutation(whole[target.path], draw))
         what = f"{target.path}, {mutation.__name__}, {' '.join(command(root, out))}"
-        return what, lambda: _ended(target, command(root, out)), lambda code: _looked(root, out, code)
+        name = Path(target.path).name if KINDS[kind].named else ""
+
+        def look(code: int, said: str) -> str:
+            return _looked(root, out, code) or ("" if code == 0 or name in said else f"did not name {name}")
+
+        return what, lambda: _ended(target, command(root, out)), look
 
     return prepared
 

@@ -70,9 +70,9 @@ class Outcome:
         return None
 
 
-Case = tuple[str, Callable[[], int], Callable[[int], str]]
-"""What it is in words; a command line's run, which gives its exit code; and what looks, by this, for anything else that
-is wrong."""
+Case = tuple[str, Callable[[], int], Callable[[int, str], str]]
+"""What it is in words; a command line's run, which gives its exit code; and what looks, by this and by what was said,
+for anything else that is wrong."""
 
 
 def run_in_fork(cases: Sequence[int], prepare: Callable[[], Callable[[int], Case]], scratch: Path) -> list[Outcome]:
@@ -162,7 +162,7 @@ def _lines(path: Path) -> TextIO:
 
 
 def _run_one(
-    command: Callable[[], int], look: Callable[[int], str], scratch: Path
+    command: Callable[[], int], look: Callable[[int, str], str], scratch: Path
 ) -> tuple[int | None, str, float, int, str]:
     """What `Outcome` says of a command."""
     sys.stderr.seek(0)
@@ -183,7 +183,7 @@ def _run_one(
     if noise and not (code == 2 and noise.startswith(_MAY_BE_PRINTED)):
         wrong = f"a library printed {noise!r}"
     elif code in (0, 2):
-        wrong = look(code)
+        wrong = look(code, said)
     return code, said, round(seconds, 3), grown, wrong
 
 

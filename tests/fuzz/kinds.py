@@ -76,11 +76,13 @@ class Kind:
         write: writes whole ones into a folder, and says what can be damaged of them.
         loads: whether the commands load a model from a folder, or have a stand-in.
         changed: the folder among the files that commands write to.
+        named: whether whatever is wrong with a file is told by its name.
     """
 
     write: Callable[[Path, Mapping[str, Path]], list[Target]]
     loads: bool = False
     changed: str = ""
+    named: bool = False
 
 
 def case_of(kind: str, targets: Sequence[Target], number: int) -> tuple[Target, Arguments, Mutation, random.Random]:
@@ -148,7 +150,13 @@ def write_png(root: Path, _: Mapping[str, Path]) -> list[Target]:
 
 
 def write_jpeg(root: Path, _: Mapping[str, Path]) -> list[Target]:
+    """And what followed it, as far as this OpenImageIO reads that."""
+    known = oiio.get_string_attribute("format_list").split(",")
     targets = _pictures(root, {"mask.jpg": {"grey": True}}, jpeg_segments, jpeg_segments)
+    later = [name for name, form in (("still.webp", "webp"), ("still.jxl", "jpegxl")) if form in known]
+    for name in later:
+        _save(root / name, PICTURE)
+        targets.append(Target(name, [as_shot(name)]))
     exif = Image.Exif()
     exif[0x0112] = 8
     picture = Image.fromarray(np.round(PICTURE * 255).astype(np.uint8))
@@ -557,19 +565,19 @@ def write_datasets(root: Path, _: Mapping[str, Path]) -> list[Target]:
 
 
 KINDS: Mapping[str, Kind] = {
-    "png": Kind(write_png),
-    "jpeg": Kind(write_jpeg),
-    "tiff": Kind(write_tiff),
-    "dpx": Kind(write_dpx),
-    "exr": Kind(write_exr),
-    "mp4": Kind(write_mp4),
-    "mov": Kind(write_mov),
-    "webm": Kind(write_webm),
-    "soft.npz": Kind(write_npz),
+    "png": Kind(write_png, named=True),
+    "jpeg": Kind(write_jpeg, named=True),
+    "tiff": Kind(write_tiff, named=True),
+    "dpx": Kind(write_dpx, named=True),
+    "exr": Kind(write_exr, named=True),
+    "mp4": Kind(write_mp4, named=True),
+    "mov": Kind(write_mov, named=True),
+    "webm": Kind(write_webm, named=True),
+    "soft.npz": Kind(write_npz, named=True),
     "run.json": Kind(write_run, changed="run"),
     "prompts": Kind(write_prompts),
     "safetensors": Kind(write_safetensors, loads=True),
-    "pth": Kind(write_pth, loads=True),
+    "pth": Kind(write_pth, loads=True, named=True),
     "config.json": Kind(write_configurations, loads=True),
     "tokenizer": Kind(write_tokenizers, loads=True),
     "training": Kind(write_training, loads=True, changed="run"),
