@@ -30,6 +30,8 @@ from ...rem_engine.pixels import check_unit_range
 IMAGE_COLOURS = ColourTags(REC_709, SRGB_TRANSFER)
 """What the host's pictures are: display sRGB."""
 
+_FEW = 32  # levels of integers; a soft mask has more of them, however dark it is
+
 
 @dataclass(frozen=True)
 class StreamedShot:
@@ -143,7 +145,7 @@ def _shades(planes: Tensor, name: str) -> Tensor:
     if low >= 0 and high <= 1:
         return values.float()
     white = {torch.uint8: 255, torch.uint16: 65535}.get(planes.dtype)
-    if white is None or high < white // 2:
+    if white is None or (high < white // 2 and len(values.unique()) <= _FEW):
         raise ValueError(
             f"The {name} holds integers from {low} to {high}, which are no shades: give floats in 0..1, or the mask of "
             "one thing as 0 and 1."

@@ -75,6 +75,7 @@ def masks(mask: Any) -> dict[str, tuple[Any, Any]]:
         "double": (mask.double(), mask),
         "uint8": ((mask * 255).round().byte(), mask),
         "uint16": ((mask * 65535).round().to(torch.uint16), mask),
+        "dark uint8": ((mask * 100).byte(), (mask * 100).byte() / 255),
         "bool": (mask > 0.5, solid),
         "0 and 1 of int64": ((mask > 0.5).long(), solid),
         "0 and 1 of uint8": ((mask > 0.5).byte(), solid),

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from rem_engine.media.masks import open_masks
+from rem_engine.media.windows import Box, Windows
 
 HEIGHT, WIDTH = 48, 64
 X = np.tile(np.arange(WIDTH), (HEIGHT, 1))
@@ -198,6 +199,32 @@ def test_a_mask_in_another_part_than_the_first(tmp_path: Path) -> None:
     ]
     OpenEXR.File(parts).write(str(tmp_path / "m.exr"))
     np.testing.assert_array_equal(read(tmp_path / "m.exr")[0], soft)
+
+
+@pytest.mark.parametrize("masks", ["of the display", "of the whole", "of a part", "no EXR"])
+def test_masks_lie_where_the_windows_of_the_plate_are(tmp_path: Path, masks: str) -> None:
+    """A plate with 8 pixels of overscan to all sides; the thing is at x 10 to 29, y 12 to 21 of the display."""
+    path, edge = tmp_path / "m.exr", 8
+    whole = np.zeros((HEIGHT + 2 * edge, WIDTH + 2 * edge), np.float32)
+    whole[12 + edge : 22 + edge, 10 + edge : 30 + edge] = 1.0
+    display = whole[edge:-edge, edge:-edge]
+    stored, left, top = {
+        "of the display": (display, 0, 0),
+        "of the whole": (whole, -edge, -edge),
+        "of a part": (np.ones((10, 20), np.float32), 10, 12),
+        "no EXR": (display, 0, 0),
+    }[masks]
+    window = (np.int32([left, top]), np.int32([left + stored.shape[1] - 1, top + stored.shape[0] - 1]))
+    seen = (np.int32([0, 0]), np.int32([WIDTH - 1, HEIGHT - 1]))
+    if masks == "no EXR":
+        path = save(tmp_path / "png", [np.rint(display * 255).astype(np.uint8)])
+    else:
+        header = EXR_HEADER | {"dataWindow": window, "displayWindow": seen}
+        OpenEXR.File(header, {"A": np.ascontiguousarray(stored)}).write(str(path))
+    shown = Box(0, 0, WIDTH, HEIGHT)
+    overscan = Windows(Box(-edge, -edge, WIDTH + edge, HEIGHT + edge), shown)
+    for windows, expected in ((overscan, whole), (Windows(shown, shown), display)):
+        np.testing.assert_array_equal(next(open_masks(path, windows=windows).frames()), expected)
 
 
 # ---- video
