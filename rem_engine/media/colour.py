@@ -15,15 +15,18 @@ REC_709 = 1
 UNSPECIFIED = 2
 """Code of H.273 for what is not said."""
 
-# x, y of red, green, blue and white by H.273's code of primaries (its table 2): Rec. 709, 601 (625 and 525 lines),
-# Rec. 2020, P3 with cinema's white and with a D65 white.
+# x, y of red, green, blue and white by H.273's code of primaries (its table 2): Rec. 709, NTSC, 601 (625 and 525
+# lines), film, Rec. 2020, P3 with cinema's white and with a D65 white, EBU 3213.
 _CHROMATICITIES = {
     REC_709: (0.64, 0.33, 0.3, 0.6, 0.15, 0.06, 0.3127, 0.329),
+    4: (0.67, 0.33, 0.21, 0.71, 0.14, 0.08, 0.31, 0.316),
     5: (0.64, 0.33, 0.29, 0.6, 0.15, 0.06, 0.3127, 0.329),
     6: (0.63, 0.34, 0.31, 0.595, 0.155, 0.07, 0.3127, 0.329),
+    8: (0.681, 0.319, 0.243, 0.692, 0.145, 0.049, 0.31, 0.316),
     9: (0.708, 0.292, 0.17, 0.797, 0.131, 0.046, 0.3127, 0.329),
     11: (0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.314, 0.351),
     12: (0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.329),
+    22: (0.63, 0.34, 0.295, 0.605, 0.155, 0.077, 0.3127, 0.329),
 }
 
 LUMA = {REC_709: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
@@ -33,7 +36,7 @@ non-constant luminance."""
 
 @dataclass(frozen=True)
 class ColourTags:
-    """What a file says of its colours; pixel values go through the engine as they are, and so do their tags.
+    """What a file says of its colours.
 
     Attributes:
         primaries, transfer, matrix: codes of ITU-T H.273 (1 is Rec. 709 in each), None where the file is silent.

@@ -17,6 +17,7 @@ GRAPHIC_WHITE = 203.0
 """cd/m2 of HDR's diffuse white (ITU-R BT.2408), which is 1 in scene-linear light here as everywhere."""
 
 _STEPS = 1 << 16
+_TOGETHER = 1 << 16
 _HLG = (0.17883277, 0.28466892, 0.55991073)  # a, b, c of BT.2100, table 5
 _HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2  # of the reference display
 _LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
@@ -47,12 +48,15 @@ class Table:
     values: np.ndarray
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        place = np.clip(codes, 0.0, 1.0).astype(np.float32) * np.float32(_STEPS)
-        below = np.minimum(place.astype(np.int32), _STEPS - 1)
-        place -= below
-        low = self.values[below]
-        below += 1
-        return low + place * (self.values[below] - low)
+        light = np.empty(codes.shape, np.float32)
+        flat, given = light.reshape(-1), codes.reshape(-1)
+        for start in range(0, flat.size, _TOGETHER):  # what is made on the way fits into the cache
+            block = slice(start, start + _TOGETHER)
+            place = np.clip(given[block], 0.0, 1.0).astype(np.float32) * np.float32(_STEPS)
+            below = np.minimum(place.astype(np.int32), _STEPS - 1)
+            low = self.values[below]
+            flat[block] = low + (place - below) * (self.values[below + 1] - low)
+        return light
 
     def encode(self, light: np.ndarray) -> np.ndarray:
         codes = np.linspace(0.0, 1.0, _STEPS + 1)

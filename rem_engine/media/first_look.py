@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from .colour import GAMUTS, luminance_weights, srgb_to_linear
-from .plate_colour import unit_values
+from .plate_colour import ASKED, unit_values
+from .plate_space import TRANSFERS
 from .shot import Shot
 
 # Display values below which 99 of 100 pixels of footage are not, and below which a frame is black on purpose.
@@ -45,7 +46,8 @@ def colour_hints(shot: Shot) -> Iterator[str]:
         )
     pale = float((seen.max(axis=-1) - seen.min(axis=-1)).mean()) < _LOG_CHROMA
     flat = _LOG_BLACK[0] < low < _LOG_BLACK[1] and _LOG_WHITE[0] < high < _LOG_WHITE[1]
-    if colour.shows_as_is and flat and pale:
+    tags = colour.space.tags
+    if flat and pale and tags is not None and tags.transfer not in TRANSFERS and colour.known_from != ASKED:
         yield (
             f"{shot.name} looks as flat as logarithmic footage does (from {low:.2f} to {high:.2f} of white). It does "
             "not say so, and is shown as it is: if it is such, name its space with --plate-space, logc3 for example."

@@ -11,6 +11,9 @@ from .plate_settings import AUTO, PlateSettings
 from .plate_space import SRGB_TRANSFER, PlateSpace, named_space, tagged_space
 from .stated_space import Stated
 
+ASKED = "asked for"
+"""How a space is known that was named."""
+
 
 @dataclass(frozen=True)
 class PlateColour:
@@ -119,7 +122,7 @@ def colour_of(stated: Stated, settings: PlateSettings) -> PlateColour:
     """
     if settings.plate_space == AUTO:
         return PlateColour(stated.required(), stated.source, settings.exposure)
-    return PlateColour(named_space(settings.plate_space), "asked for", settings.exposure)
+    return PlateColour(named_space(settings.plate_space), ASKED, settings.exposure)
 
 
 def _through(light: np.ndarray, matrix: np.ndarray) -> np.ndarray:

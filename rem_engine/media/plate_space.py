@@ -12,8 +12,9 @@ from .curves import Curve, CurveName, curve
 SRGB_TRANSFER = 13
 """H.273's code of the sRGB curve."""
 
-# H.273's codes of transfer functions (its table 3) that are no SDR video.
-_TRANSFERS: dict[int, CurveName] = {8: "linear", 9: "log100", 10: "log316", 16: "pq", 17: "st428", 18: "hlg"}
+TRANSFERS: dict[int, CurveName] = {8: "linear", 9: "log100", 10: "log316", 16: "pq", 17: "st428", 18: "hlg"}
+"""Curves by H.273's codes of transfer functions (its table 3), of those that are no SDR video."""
+
 # Primaries whose SDR pictures screens show as those of Rec. 709.
 _SHOWN_AS_THEY_ARE = (None, REC_709, 5, 6)
 # Names of linear light and its gamuts for people.
@@ -110,7 +111,7 @@ def tagged_space(primaries: int | None, transfer: int | None, matrix: int | None
 
     SDR video, of whatever transfer function, is taken as the sRGB screen shows it that people and models look at.
     """
-    name = _TRANSFERS.get(transfer or REC_709, "srgb")
+    name = TRANSFERS.get(transfer or REC_709, "srgb")
     if name in ("pq", "hlg"):
         primaries = primaries or 9  # BT.2100 has no others
     xy = ColourTags(primaries).xy()

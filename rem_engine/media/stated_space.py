@@ -13,6 +13,8 @@ from .plate_space import SHORT_NAMES, SRGB_TRANSFER, PlateSpace, linear_space, n
 
 # DPX transfer characteristics (SMPTE ST 268-1, table 5A), as OpenImageIO names them.
 _DPX_LOG, _DPX_FILM, _DPX_LINEAR, _DPX_VIDEO = "Logarithmic", "Printing density", "Linear", "ITU-R 709-4"
+# H.273's codes of what is not said, or reserved; and of primaries that are none.
+_NOT_SAID, _XYZ = (0, 2, 3), 10
 # Names of H.273's transfer codes that are no SDR video, for sentences.
 _TRANSFERS = {8: "linear light", 9: "logarithmic, 100:1", 10: "logarithmic, 316:1", 16: "PQ", 17: "ST 428-1", 18: "HLG"}
 # Cameras' logarithmic curves as makers write them, with the short name that fits.
@@ -99,11 +101,13 @@ def space_of_video(name: str, tags: ColourTags, metadata: Mapping[str, str]) -> 
         for key, value in metadata.items():
             if (curve := _camera_curve(key, value)) is not None:
                 return Stated(None, _asked(f"{name} says {key} is {value.strip()[:60]!r}", curve))
-    return _space_of_codes(tags.primaries, tags.transfer, "the video's tags", tags.matrix)
+    return _space_of_codes(tags.primaries, tags.transfer, f"the tags of {name}", tags.matrix)
 
 
 def _space_of_codes(primaries: int | None, transfer: int | None, where: str, matrix: int | None = None) -> Stated:
-    known, curve = (None if code == 2 else code for code in (primaries, transfer))
+    known, curve = (None if code in _NOT_SAID else code for code in (primaries, transfer))
+    if known == _XYZ:
+        return Stated(None, _asked(f"{where} say its values are X, Y, Z, which are no R, G, B", ""))
     told = _TRANSFERS.get(curve or 0)
     said = f"transfer {curve} ({told or 'SDR, shown as it is'})" if curve else "no transfer said: SDR, shown as it is"
     return Stated(tagged_space(known, curve, matrix), f"{where}: primaries {known or 'not said'}, {said}")

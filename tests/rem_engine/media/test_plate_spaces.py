@@ -312,6 +312,11 @@ def test_a_video_whose_camera_says_log_asks_for_its_space(tmp_path: Path, metada
     view(path, plate_space=near)
 
 
+def test_a_video_of_xyz_asks_for_its_space(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the tags of a\.mkv say its values are X, Y, Z.*--plate-space"):
+        open_shot(video(tmp_path / "a.mkv", PICTURE, (10, 17, 0)))
+
+
 def test_a_title_that_speaks_of_a_vlog_asks_nothing(tmp_path: Path) -> None:
     view(video(tmp_path / "a.mkv", PICTURE, (2, 2, 2), title="My vlog", comment="S-Log3 to Rec. 709", encoder="V-Log"))
 
