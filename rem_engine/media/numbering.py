@@ -201,7 +201,10 @@ class SplitName(NamedTuple):
     @property
     def looks_like_a_frame(self) -> bool:
         """Whether the number is one of a frame, as far as a single file tells."""
-        return not self.tail and bool(self.separator or not self.name or len(self.number.lstrip("-")) >= 3)
+        is_long = len(self.number.lstrip("-")) >= 3
+        if self.tail:
+            return is_long and bool(self.separator) and self.tail[0] in SEPARATORS
+        return is_long or bool(self.separator) or not self.name
 
 
 def splits(stem: str) -> list[SplitName]:

@@ -121,6 +121,14 @@ class PictureSequence:
         """For a sentence: `shot.####.exr (1001-1010)`, or a single picture's name."""
         return f"{self.file_pattern} ({told_numbers(self.files)})" if len(self.files) > 1 else self.file_pattern
 
+    @property
+    def _names_of_frames(self) -> FrameNames:
+        """What has only numbers for names (0001.png) has its folder's."""
+        if self.names.name:
+            return self.names
+        folder = next(iter(self.files.values())).resolve().parent.name
+        return replace(self.names, name=folder or "shot", separator=".")
+
     def numbering(self, settings: PlateSettings) -> Numbering:
         """Names and numbers of the frames that the settings take.
 
@@ -144,7 +152,9 @@ class PictureSequence:
                 )
             numbers = tuple(range(there[0], there[-1] + 1))
         missing = frozenset(number for number in numbers if number not in self.files)
-        return Numbering(self.names, numbers, missing, settings.gaps, self.own, tuple(there) if settings.frames else ())
+        return Numbering(
+            self._names_of_frames, numbers, missing, settings.gaps, self.own, tuple(there) if settings.frames else ()
+        )
 
     def files_of(self, numbering: Numbering) -> list[Path]:
         """The file of each frame; of a missing one that of the frame before it, or else of the next."""
@@ -180,9 +190,9 @@ def find_sequence(
         found = sequences_in(files)
         if len(found) > 1:
             raise _several(path, found)
-        return _named(found[0])
+        return found[0]
     if path.exists():
-        return _still(path.resolve())
+        return _single(path.resolve())
     numbers = _digits_of(path)
     if numbers and path.parent.is_dir():
         return _of_pattern(path, numbers)
@@ -229,7 +239,7 @@ def sequences_in(files: Iterable[Path]) -> list[PictureSequence]:
             inside[re.sub(r"[0-9]+", "#", file.stem), suffix].append((ways, file))
     found: list[PictureSequence] = []
     for members in at_the_end.values():
-        if len(members) == 1 and not members[0][0].looks_like_a_frame:
+        if len(members) == 1:
             stills.append(members[0][1])
         else:
             found.append(_sequence(members))
@@ -266,21 +276,11 @@ def _suffix(file: Path) -> str:
     return _SAME_SUFFIX.get(suffix, suffix)
 
 
-def _still(file: Path) -> PictureSequence:
-    """A picture given by itself, which keeps its number where it has one."""
-    ways = splits(file.stem)
-    return _named(_sequence([(ways[-1], file)]) if ways and ways[-1].looks_like_a_frame else _single(file))
-
-
-def _named(sequence: PictureSequence) -> PictureSequence:
-    """What has only numbers for names (0001.png) has its folder's."""
-    if sequence.names.name:
-        return sequence
-    folder = next(iter(sequence.files.values())).resolve().parent.name
-    return replace(sequence, names=replace(sequence.names, name=folder or "shot", separator="."))
-
-
 def _single(file: Path) -> PictureSequence:
+    """A picture by itself, which keeps its number where it has one."""
+    way = next((way for way in reversed(splits(file.stem)) if way.looks_like_a_frame), None)
+    if way is not None:
+        return _sequence([(way, file)])
     return PictureSequence(FrameNames(file.stem), {FIRST_FRAME: file}, file.suffix, own=False)
 
 
@@ -350,7 +350,7 @@ def _of_pattern(path: Path, numbers: re.Match[str]) -> PictureSequence:
     separator = before[-1:] if before[-1:] in SEPARATORS else ""
     tail = after[: len(after) - len(suffix)]
     name = before.removesuffix(separator)
-    return _named(_sequence([(SplitName(name, separator, text, tail), file) for text, file in matching]))
+    return _sequence([(SplitName(name, separator, text, tail), file) for text, file in matching])
 
 
 def _asked_for(frames: str, there: Sequence[int], what: str) -> tuple[int, ...]:
