@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from runs import write_shots
 
 from tests.trainer.benchmarks.miniatures import write_burst, write_ref_vps
 from tests.trainer.miniatures import write_mevis, write_ref_davis17, write_ref_ytvos, write_refcoco
@@ -165,3 +167,100 @@ def test_frames_that_lie_packed_are_said_to_be_unpacked(tmp_path: Path) -> None:
     (tmp_path / "train/JPEGImages.zip").write_bytes(b"")
     broken = check_dataset(SourceSettings(kind="ref_ytvos", root=tmp_path)).broken
     assert any(f"is missing; {frames}.zip is there, unpack it." in str(each) for each in broken)
+
+
+@pytest.mark.parametrize("place", ["../aa1", "/aa1", "a\0a", "..", ""])
+def test_a_name_that_leads_elsewhere_is_told(tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a video, a frame, a sentence (which names a folder of predictions), a picture and a sequence."""
+    write_ref_ytvos(tmp_path / "ytvos")
+    write_refcoco(tmp_path / "coco")
+    write_burst(tmp_path / "burst")
+    listing, coco = tmp_path / "ytvos" / YTVOS, tmp_path / "coco/refcoco/instances_refcoco_train.json"
+    whole = json.loads(listing.read_text())
+    for change in (
+        lambda videos: videos.update({place: videos.pop("aa1")}),
+        lambda videos: videos["aa1"]["frames"].append(place),
+        lambda videos: videos["aa1"]["expressions"].update({place: videos["aa1"]["expressions"]["0"]}),
+    ):
+        content = copy.deepcopy(whole)
+        change(content["videos"])
+        listing.write_text(json.dumps(content))
+        for name in ("ref-ytvos", "ref_ytvos"):
+            arguments = ["--root", str(tmp_path / "ytvos"), "--split", "train", "--out", str(tmp_path / "out")]
+            check = ["check-data", str(tmp_path / "ytvos"), "--kind", name]
+            assert main(["benchmark", name, *arguments] if name == "ref-ytvos" else check) == 2
+            said = capsys.readouterr()
+            assert str(listing) in said.out + said.err and said.err.count("error: ") == 1
+    content = json.loads(coco.read_text())
+    content["images"][0]["file_name"] = place
+    coco.write_text(json.dumps(content))
+    report = check_dataset(SourceSettings(kind="refcoco", root=tmp_path / "coco", name="refcoco"))
+    assert any("for a name, which no file of a dataset can have" in str(broken) for broken in report.broken)
+    burst = tmp_path / "burst/annotations/val/all_classes.json"
+    content = json.loads(burst.read_text())
+    content["sequences"][0]["seq_name"] = place
+    burst.write_text(json.dumps(content))
+    with pytest.raises(BrokenSample, match="for a name"):
+        open_benchmark("burst", tmp_path / "burst", None)
+
+
+def test_run_lengths_are_read_as_coco_reads_them() -> None:
+    """Against pycocotools, on masks of every kind; compressed, and as a list."""
+    from pycocotools import mask as coco
+
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.01, 0.5, 0.99, 1.0):
+        for height, width in ((1, 1), (3, 200), (150, 97)):
+            mask = rng.random((height, width)) < share
+            mask[: height // 2] |= share == 0.5  # long runs too
+            runs = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+            flat = mask.flatten(order="F")
+            ends = np.flatnonzero(np.diff(flat.astype(int))) + 1
+            counts = np.diff([0, *ends, flat.size]).tolist()
+            for form in (runs["counts"].decode(), [0, *counts] if flat[0] else counts):
+                read = decode_mask(Path("m.json"), {"size": [height, width], "counts": form}, (height, width), "a mask")
+                assert np.array_equal(read, mask)
+
+
+@pytest.mark.parametrize(
+    "counts", ["", "\xe9", "o", "`" * 20 + "0", "P_`" * 40, "000", [3, -1], [1.5, 4.5], ["6"], None]
+)
+def test_run_lengths_of_another_picture_are_told_and_not_written_beyond_it(counts: Any) -> None:
+    """pycocotools writes as many pixels as compressed counts say."""
+    with pytest.raises(BrokenSample, match="neither polygons nor run lengths"):
+        decode_mask(Path("m.json"), {"size": [2, 3], "counts": counts}, (2, 3), "a mask")
+
+
+@pytest.mark.parametrize(
+    "polygons",
+    [[[]], [[1, 2]], [[1, 2, 3, 4, 5]], [[1, 2, 3, 4, 5, "6"]], [[1, 2, 3, 4, 5, None]], [3], [], [[[1, 2]]]],
+)
+def test_polygons_that_are_none_are_told(polygons: Any) -> None:
+    """Some of them end the process in pycocotools."""
+    with pytest.raises(BrokenSample, match="neither polygons nor run lengths"):
+        decode_mask(Path("m.json"), polygons, (20, 30), "a mask")
+
+
+def test_rendered_shots_with_a_damaged_synth_json_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rem_engine.load_segmenter", lambda *_, **__: None)
+    listing = write_shots(tmp_path / "shots", 1) / "synth.json"
+    whole = json.loads(listing.read_text())
+    (video,) = whole["videos"]
+    for name, value in (
+        ("world", "x"),
+        ("world", []),
+        ("things", 3),
+        ("things", [{"kind": "star"}]),
+        ("things", [3]),
+        ("expressions", [{"text": "x", "target": 99}]),
+        ("expressions", [{"text": "x", "kind": 3}]),
+        ("expressions", [{"text": "x", "target": []}]),
+    ):
+        content = copy.deepcopy(whole)
+        (content if name == "world" else content["videos"][video])[name] = value
+        listing.write_text(json.dumps(content))
+        assert main(["score", "--data", str(listing.parent)]) == 2
+        lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+        assert len(lines) == 1 and lines[0].startswith(f"error: {listing}: ")
