@@ -29,6 +29,9 @@ _VAE = re.compile(r"(|.*\.)decoder\.conv(?:_in|1)\.weight")
 # Where the names of a component begin that no such name tells of: REM's trainer; ComfyUI's whole checkpoints.
 _PREFIXES = ("backbone.dit.", "backbone.vae.", "backbone.unet.", "model.diffusion_model.", "first_stage_model.")
 
+# What averages of weights and loops count, among the names of weights.
+_COUNTERS = frozenset(("n_averaged", "num_updates", "decay", "initted", "step", "epoch", "iteration", "global_step"))
+
 _WHOLE_FILE = "."  # the name of a denoiser whose root is the file itself
 
 StateDicts = Mapping[str, Collection[str]]
@@ -89,7 +92,7 @@ def select(state_dicts: StateDicts, part: str, label: str) -> dict[str, Place]:
     bare = []
     for place, name in places:
         its_root = next((known_root for known_root in reversed(known) if name.startswith(known_root)), None)
-        if its_root in wanted:
+        if its_root in wanted and name.removeprefix(its_root) not in _COUNTERS:
             bare.append((place, name.removeprefix(its_root)))
     return _unique(bare, label)
 

@@ -44,5 +44,9 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{report.name}: {report.sentences} sentences, {report.sentences - report.unusable} fit to train on")
     if report.broken:
         raise ValueError(
-            f"{len(report.broken)} things are wrong with {arguments.root}; mend them, or train with on_broken: skip."
+            f"{_things(len(report.broken))} wrong with {arguments.root}; mend that, or train with on_broken: skip."
         )
+
+
+def _things(count: int) -> str:
+    return "One thing is" if count == 1 else f"{count} things are"

@@ -95,6 +95,13 @@ DEEPSPEED: dict[str, Any] = {
         lambda weights: {**DEEPSPEED, "module": prefixed("transformer.", weights)},
         lambda weights: {"checkpoint": {"state_dict": OrderedDict(prefixed("module.", weights))}},
         lambda weights: {"a": {"b": {"c": weights}}},
+        lambda weights: {"n_averaged": torch.tensor(3), **prefixed("module.", weights)},  # torch.optim.swa_utils
+        lambda weights: {"ema": {**weights, "decay": torch.tensor(0.99)}, "shadow": list(weights.values())},
+        lambda weights: {
+            # Stability's LitEma keeps names without dots
+            "state_dict": prefixed("model.diffusion_model.", weights)
+            | {f"model_ema.diffusion_model{name.replace('.', '')}": tensor for name, tensor in weights.items()}
+        },
     ],
     ids=lambda _: "",
 )
