@@ -165,7 +165,7 @@ def still_info(still: Still, part: Part) -> ShotInfo:
         width,
         fps,
         _timecode(stated.get("smpte:TimeCode"), still.kind, fps),
-        ColourTags(chromaticities=None if xy is None else tuple(float(value) for value in xy)),
+        ColourTags(chromaticities=tuple(map(float, xy)) if isinstance(xy, tuple) and len(xy) == 8 else None),
         Fraction(aspect).limit_denominator(1000) if 0.01 < aspect < 100 else Fraction(1),
     )
 

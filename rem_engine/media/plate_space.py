@@ -100,6 +100,8 @@ def linear_space(xy: tuple[float, ...]) -> PlateSpace:
     Raises:
         ValueError: places that no primaries have.
     """
+    if len(xy) != 8:
+        raise ValueError("no primaries and white")
     gamut = gamut_name(xy)
     if gamut is None and not (min(xy[1::2]) != 0 and np.isfinite(xy).all() and abs(_area(xy)) > 1e-4):
         raise ValueError("primaries that span no colours")

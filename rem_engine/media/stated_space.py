@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .colour import GAMUTS, REC_709, ColourTags
 from .icc import space_of_profile
 from .plate_space import SHORT_NAMES, SRGB_TRANSFER, PlateSpace, linear_space, named_space, tagged_space
@@ -75,7 +77,7 @@ def space_of_picture(name: str, kind: str, attributes: Mapping[str, Any]) -> Sta
     if kind == "dpx":
         return _space_of_dpx(name, str(attributes.get("dpx:Transfer", "")))
     cicp = attributes.get("CICP")
-    if cicp is not None and len(cicp) >= 2:
+    if isinstance(cicp, tuple) and len(cicp) >= 2:
         return _space_of_codes(int(cicp[0]), int(cicp[1]), "chunk cICP")
     if (profile := attributes.get("ICCProfile")) is not None:
         described = str(attributes.get("ICCProfile:profile_description", "")) or "without a name"
@@ -127,7 +129,8 @@ def _space_of_exr(name: str, attributes: Mapping[str, Any]) -> Stated:
     xy = attributes.get("chromaticities")
     if xy is not None:
         try:
-            return Stated(linear_space(tuple(float(value) for value in xy)), "chromaticities")
+            places = np.asarray(xy, float).ravel().tolist()
+            return Stated(linear_space(tuple(places)), "chromaticities")
         except ValueError:
             return Stated(None, _asked(f"The chromaticities of {name} span no colours", "linear"))
     return Stated(named_space("linear"), "an EXR that says nothing is scene-linear, Rec. 709")
