@@ -41,13 +41,21 @@ def check_is_file(path: Path) -> None:
             raise ValueError(f"{path} is a {kind} and no file: save what comes out of it, and give that file.")
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Whether an error says nothing of the file that was read: full memory, or what the system refuses (no permission,
+    a failing disk). Libraries raise OSError for damage too, then without the system's number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno not in _OF_DAMAGE
+    return is_out_of_memory(error)
+
+
 @contextmanager
 def told_as_damage(sentence: str, but: type[Exception] | tuple[()] = ()) -> Iterator[None]:
     """Within `with`, whatever a library makes of a damaged file gets one sentence.
 
     Decoders raise whatever the damage brings about: Pillow SyntaxError for broken PNG chunks, others struct.error,
-    zlib.error, KeyError, ... What the system refuses (no permission, a failing disk) and full memory are no damage, and
-    pass as they are. Work of our own, which has its own sentences, stands outside, or raises what `but` names.
+    zlib.error, KeyError, ... What is no damage (see `is_refusal`) passes as it is. Work of our own, which has its own
+    sentences, stands outside, or raises what `but` names.
 
     Raises:
         ValueError: the sentence, in place of any other exception.
@@ -57,9 +65,7 @@ def told_as_damage(sentence: str, but: type[Exception] | tuple[()] = ()) -> Iter
     except but:
         raise
     except Exception as error:
-        # Libraries raise OSError for damage too, then without the system's number.
-        refused = isinstance(error, OSError) and error.errno is not None and error.errno not in _OF_DAMAGE
-        if is_out_of_memory(error) or refused:
+        if is_refusal(error):
             raise
         raise ValueError(sentence) from error
 

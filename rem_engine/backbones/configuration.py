@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from ..input_files import NotJson, load_json
+from ..input_files import NotJson, is_refusal, load_json
 from .base import LARGEST_SIDE, LONGEST_WINDOW, Family
 
 _ADVICE = "download it again, or take the file of the model's own release"
@@ -116,6 +116,8 @@ def build(path: Path, make: Callable[[], nn.Module], weights: Mapping[str, Any])
             f"{path} asks for a model of more than {most} weights, and its file holds {len(weights)}; {_ADVICE}."
         ) from error
     except Exception as error:  # whatever a setting may lead to in the libraries
+        if is_refusal(error):
+            raise
         reason = " ".join(str(error).split())
         raise ValueError(
             f"{path} is no configuration of a model ({reason or type(error).__name__}); {_ADVICE}."

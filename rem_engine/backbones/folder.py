@@ -13,6 +13,7 @@ import torch
 from ..checkpoints import check
 from ..checkpoints.read import open_state_dict
 from ..checkpoints.stored import StoredTensor
+from ..input_files import is_refusal
 from .base import FAMILIES, WAN, Family, Network
 from .checkpoint import Checkpoint, Weights
 from .configuration import build, read_config, read_json
@@ -106,6 +107,8 @@ def load_tokenizer(folder: Path, rows: int) -> Any:
         with _in_silence("transformers"):
             tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # damaged files can fail in any way
+        if is_refusal(error):
+            raise
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         if "pip install" in reason:  # a spiece.model that cannot be read is taken for another library's
             reason = "it is of no form that is known"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..checkpoints.read import open_state_dict
 from ..checkpoints.stored import StoredTensor
+from ..input_files import is_refusal
 from ..layers import check_prompt
 from ..memory import available_bytes
 from .base import MODELSCOPE, TEXT_ROWS, Network, OneAtATime, Streamed, queued, warn_cut_prompt, words_from
@@ -245,6 +246,8 @@ def load_denoiser(folder: Path, rem: Checkpoint, device: torch.device, dtype: to
     try:
         scheduler = DDIMScheduler.from_config(config)
     except Exception as error:  # whatever a setting may lead to in the library
+        if is_refusal(error):
+            raise
         raise ValueError(f"{schedule} is no noise schedule ({error}); download it again.") from error
     return ModelScopeDenoiser(fill(unet, weights, device), scheduler)
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..input_files import is_refusal
 from .nested import Place, StateDicts
 from .stored import StoredTensor
 
@@ -93,6 +94,8 @@ def _load(path: Path, map_location: str, mmap: bool = False) -> Any:
         with _inert_globals_alone():
             return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except Exception as error:  # a damaged pickle can fail in any way
+        if is_refusal(error):
+            raise
         asked = re.search(r"GLOBAL ([\w.]+)|function <?(?:built-in )?([\w. ]+)", str(error))
         if not isinstance(error, pickle.UnpicklingError) or asked is None:
             raise ValueError(f"{path.name} is damaged or not a PyTorch checkpoint; download it again.") from error

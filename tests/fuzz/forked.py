@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
-HANGS = 60  # seconds; a case takes some hundredths of one
+HANGS = 120  # seconds; a case takes some hundredths of one, on a machine that does nothing else
 MEMORY = 1 << 29  # bytes that a case finds free, and may take
 _ROOM = 4 << 30  # beyond which the system gives none, whatever is asked for
 

@@ -119,6 +119,36 @@ def test_a_model_folder_with_a_damaged_file_is_told(
     check_refused(arguments, str((wan_copy / file).parent), capsys)
 
 
+@pytest.mark.parametrize(
+    ("where", "command"),
+    [
+        ("transformers.AutoTokenizer.from_pretrained", "segment"),
+        ("diffusers.WanTransformer3DModel.from_config", "segment"),
+        ("torch.load", "convert"),
+        ("rem_engine.media.stills.Still._parts", "segment"),
+    ],
+)
+def test_full_memory_is_not_called_damage(
+    where: str,
+    command: str,
+    shot: Path,
+    wan_copy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    torch.save({"patch_embedding.weight": torch.zeros(2)}, tmp_path / "rem.pth")
+    monkeypatch.setattr(where, full)
+    arguments = {
+        "segment": ["segment", str(shot), "-p", "the red thing", "--model", str(wan_copy), "-o", str(tmp_path / "out")],
+        "convert": ["convert", str(tmp_path / "rem.pth"), "-o", str(tmp_path / "o.safetensors")],
+    }
+    check_refused(arguments[command], "The memory is full while", capsys)
+
+
 def test_names_that_no_system_takes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = str(tmp_path / ("x" * 300))
     for arguments in (
