@@ -40,8 +40,8 @@ class Coverage:
 
     def add(self, values: Tensor) -> None:
         """Take frames into account, [L,...], finite."""
-        low, high = values.flatten(1).aminmax(dim=1)
-        found = [[least, largest] for least, largest in zip(low.tolist(), high.tolist(), strict=True)]
+        # A layer at a time: along a dimension torch takes twenty times as long.
+        found = [[extreme.item() for extreme in layer.aminmax()] for layer in values]
         if self._ranges:
             known = zip(self._ranges, found, strict=True)
             found = [[min(before[0], now[0]), max(before[1], now[1])] for before, now in known]
