@@ -299,7 +299,10 @@ def _load_text(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[
     if special.is_file() and (pad := read_json(special).get("pad_token")):
         # The published folder names another pad token in tokenizer_config.json, which some versions of transformers
         # heed.
-        tokenizer.pad_token = pad["content"] if isinstance(pad, dict) else pad
+        pad = pad.get("content") if isinstance(pad, dict) else pad
+        if not isinstance(pad, str) or pad not in tokenizer.get_vocab():
+            raise ValueError(f"{special} names a pad_token that the tokenizer does not have; download it again.")
+        tokenizer.pad_token = pad
     return encoder, tokenizer
 
 

@@ -157,6 +157,13 @@ def test_a_damaged_tokenizer_is_told(wan_copy: Path, text: str) -> None:
     refused(wan_copy, wan_copy / "tokenizer" / "tokenizer.json")
 
 
+@pytest.mark.parametrize("pad", [3, [], ["!"], {"x": "!"}, {"content": 3}, "nowhere"])
+def test_a_pad_token_that_is_none_is_told(modelscope_copy: Path, pad: Any) -> None:
+    path = modelscope_copy / "tokenizer" / "special_tokens_map.json"
+    change(path, pad_token=pad)
+    refused(modelscope_copy, path)
+
+
 def test_a_tokenizer_of_another_model_is_told(wan_copy: Path) -> None:
     change(wan_copy / "tokenizer" / "tokenizer_config.json", added_tokens_decoder={})
     path = wan_copy / "tokenizer" / "tokenizer.json"
