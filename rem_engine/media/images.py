@@ -20,7 +20,7 @@ from .plate_settings import AUTO, PlateSettings
 from .shot import Shot, ShotInfo, check_frame_size
 from .stated_space import Stated, space_of_picture
 from .stills import Part, Still
-from .timecode import exact_rate, from_exr
+from .timecode import STILLS_FPS, exact_rate, from_exr, is_timecode, parse_timecode
 from .windows import Box, Windows
 
 _FASTEST = 10_000  # frames per second: beyond that a header's number is no rate
@@ -66,7 +66,7 @@ class ImageShot(Shot):
         if self._canvas != Box(0, 0, self._display.width, self._display.height):
             self.windows = Windows(self._canvas, self._display)
         self.tags = tags_of(_attributes(still.kind, part))
-        self.fps, self.timecode = stated.fps, stated.timecode
+        self.fps, self.timecode = stated.fps, self._timecode_of_the_first(stated)
         self.colour, self.pixel_aspect = stated.colour, stated.pixel_aspect
         check_frame_size(self.files[0].name, self.height, self.width)
 
@@ -81,6 +81,14 @@ class ImageShot(Shot):
     @property
     def stated_space(self) -> Stated:
         return self._stated_space
+
+    def _timecode_of_the_first(self, stated: ShotInfo) -> str | None:
+        """That of frame 0: where it is missing, of the frame that stands in for it less their distance."""
+        fps, timecode, numbers = stated.fps or STILLS_FPS, stated.timecode, self._numbering.numbers
+        if timecode is None or not self._numbering.is_missing(0) or not is_timecode(timecode, fps):
+            return timecode
+        distance = numbers[0] - numbers[self._numbering.present[0]]
+        return str(parse_timecode(timecode, fps).after(distance, fps))
 
     def _own_timecode(self, index: int) -> str | None:
         if not self._kind_has_timecode:

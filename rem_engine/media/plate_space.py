@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 import numpy as np
 
@@ -84,6 +85,14 @@ class PlateSpace:
     def is_linear(self) -> bool:
         """Whether its values are scene-linear light."""
         return self.curve is None
+
+    @property
+    def digest(self) -> str:
+        """Equal for spaces that give equal light: a name may mean another space once the configuration has changed."""
+        ramp = np.linspace(0.0, 1.0, 65, dtype=np.float32)
+        codes = np.stack([ramp, ramp[::-1], np.roll(ramp, 20)], axis=-1)
+        seen = self.light(np.concatenate([codes, np.repeat(ramp[:, None], 3, axis=1)]))
+        return sha256(seen.tobytes() + np.ascontiguousarray(self.to_rec709, np.float64).tobytes()).hexdigest()
 
     def light(self, stored: np.ndarray) -> np.ndarray:
         """Values of a plate, float [...,3] -> scene-linear light in its own gamut, float32 [...,3]."""

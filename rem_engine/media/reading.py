@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from bisect import bisect_right
 from collections import defaultdict
@@ -87,7 +88,7 @@ def open_shot(
 
     sequence = find_sequence(path, "a video file, a folder of frames, a pattern such as shot.####.exr, or an image")
     numbering = sequence.numbering(plate)
-    name = path.resolve().name if path.is_dir() else path.stem if path.exists() else numbering.names.title
+    name = _as_called(path).name if path.is_dir() else path.stem if path.exists() else numbering.names.title
     shot = ImageShot(name, sequence.files_of(numbering), plate, numbering)
     shot.plate_colour = colour_of(shot.stated_space, plate)
     return shot
@@ -126,7 +127,7 @@ class PictureSequence:
         """What has only numbers for names (0001.png) has its folder's."""
         if self.names.name:
             return self.names
-        folder = next(iter(self.files.values())).resolve().parent.name
+        folder = _as_called(next(iter(self.files.values()))).parent.name
         return replace(self.names, name=folder or "shot", separator=".")
 
     def numbering(self, settings: PlateSettings) -> Numbering:
@@ -178,9 +179,19 @@ def find_sequence(
     Raises:
         FileNotFoundError: nothing at `path`.
         ValueError: a folder without frames, with several sequences, or with two files for one frame (shot.01.png and
-            shot.01.exr, or shot.1.png and shot.01.png).
+            shot.01.exr, or shot.1.png and shot.01.png); a link to a file that is not there.
     """
-    path = path.expanduser()
+    found = _sequence_at(path.expanduser(), expected)
+    for file in found.files.values():
+        if not file.exists():
+            raise ValueError(
+                f"{file} is a link to {os.readlink(file)}, which is not there: mount or copy what it leads to, or "
+                "remove the link, so that the frame counts as missing."
+            )
+    return found
+
+
+def _sequence_at(path: Path, expected: str) -> PictureSequence:
     if path.is_dir():
         files = _pictures(path)
         if not files:
@@ -192,11 +203,16 @@ def find_sequence(
             raise _several(path, found)
         return found[0]
     if path.exists():
-        return _single(path.resolve())
-    numbers = _digits_of(path)
-    if numbers and path.parent.is_dir():
-        return _of_pattern(path, numbers)
+        return _single(_as_called(path))
+    patterns = _digits_of(path)
+    if patterns and path.parent.is_dir():
+        return _of_pattern(path, patterns)
     raise FileNotFoundError(f"{path} does not exist: give {expected}.")
+
+
+def _as_called(path: Path) -> Path:
+    """The whole path by the names that were given: what a link leads to may be called otherwise, or by a hash."""
+    return Path(os.path.abspath(path))
 
 
 def _moving(path: Path) -> VideoShot | AnimationShot | None:
@@ -265,7 +281,9 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    files = [file for file in folder.iterdir() if not file.name.startswith(".") and file.is_file()]
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    # Links that lead nowhere are frames, too, which nobody would miss at the end of a sequence.
+    files = [entry for entry in entries if entry.is_file() or (entry.is_symlink() and not entry.exists())]
     pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     # Beside a camera's files lie the JPEGs that it made of them.
     return pictures or [file for file in files if file.suffix.lower() in FOREIGN_SUFFIXES]
@@ -323,32 +341,42 @@ def _several(folder: Path, found: Sequence[PictureSequence]) -> ValueError:
 def title_of_pattern(path: Path) -> str | None:
     """With what the names of a pattern begin; None where the path is none."""
     found = _digits_of(path)
-    return path.name[: found.start()].rstrip(SEPARATORS) if found else None
+    return path.name[: found[0].start()].rstrip(SEPARATORS) if found else None
 
 
-def _digits_of(path: Path) -> re.Match[str] | None:
-    """Where a pattern has the digits of numbers; a name may hold such characters before."""
-    return next(reversed(list(_DIGITS_OF_PATTERN.finditer(path.name))), None)
+def _digits_of(path: Path) -> list[re.Match[str]]:
+    """Where a pattern may have the digits of numbers, the last place first: a name may hold such characters, too."""
+    return [*_DIGITS_OF_PATTERN.finditer(path.name)][::-1]
 
 
-def _of_pattern(path: Path, numbers: re.Match[str]) -> PictureSequence:
+def _of_pattern(path: Path, patterns: Sequence[re.Match[str]]) -> PictureSequence:
     """The sequence whose files have a pattern's names."""
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ValueError(f"{path} names no pictures: a pattern ends in .exr, .dpx, .png, .tif or .jpg.")
+    pictures = _pictures(path.parent)
+    for numbers in patterns:
+        if matching := _matching(pictures, path.name, numbers):
+            return _matched(path.name, numbers, matching)
+    raise FileNotFoundError(f"No file in {path.parent} is called {path.name}: check the name.")
+
+
+def _matching(pictures: Sequence[Path], pattern: str, numbers: re.Match[str]) -> list[tuple[str, Path]]:
+    """Pictures with a pattern's names, each with its number as it is written."""
     from fileseq import PAD_STYLE_HASH1, FileSequence
 
-    before, after = path.name[: numbers.start()], path.name[numbers.end() :]
-    digits = FileSequence.getPaddingNum(numbers[0], PAD_STYLE_HASH1)
-    suffix = Path(f"a{after}").suffix
-    if suffix.lower() not in IMAGE_SUFFIXES:
-        raise ValueError(f"{path} names no pictures: a pattern ends in .exr, .dpx, .png, .tif or .jpg.")
-    form = re.compile(rf"{re.escape(before)}(-?[0-9]+){re.escape(after)}")
-    matching = [(found[1], file) for file in _pictures(path.parent) if (found := form.fullmatch(file.name))]
+    form = re.compile(rf"{re.escape(pattern[: numbers.start()])}(-?[0-9]+){re.escape(pattern[numbers.end() :])}")
+    matching = [(found[1], file) for file in pictures if (found := form.fullmatch(file.name))]
     if len({int(text) for text, _ in matching}) < len(matching):  # shot.1.exr and shot.0001.exr: the pattern says which
+        digits = FileSequence.getPaddingNum(numbers[0], PAD_STYLE_HASH1)
         plain, printf = (FrameNames("", "", digits, signed) for signed in (False, True))
         matching = [(text, file) for text, file in matching if text in (plain.of(int(text)), printf.of(int(text)))]
-    if not matching:
-        raise FileNotFoundError(f"No file in {path.parent} is called {path.name}: check the name.")
+    return matching
+
+
+def _matched(pattern: str, numbers: re.Match[str], matching: Sequence[tuple[str, Path]]) -> PictureSequence:
+    before, after = pattern[: numbers.start()], pattern[numbers.end() :]
     separator = before[-1:] if before[-1:] in SEPARATORS else ""
-    tail = after[: len(after) - len(suffix)]
+    tail = after[: len(after) - len(Path(pattern).suffix)]
     name = before.removesuffix(separator)
     return _sequence([(SplitName(name, separator, text, tail), file) for text, file in matching])
 

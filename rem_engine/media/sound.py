@@ -68,7 +68,7 @@ class SoundWriter:
         import av
         from av.stream import Discard
 
-        self._input = av.open(sound.path, metadata_errors="replace")
+        self._input = av.open(sound.path.absolute(), metadata_errors="replace")
         numbers = sound.tracks[:1] if form == "aac" else sound.tracks
         self._tracks: dict[int, _Track] = {}
         for source in self._input.streams.audio:

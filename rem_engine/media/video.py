@@ -39,7 +39,6 @@ _BYTES = 16
 _NO_SHOT = Disposition.attached_pic | Disposition.timed_thumbnails
 _ADVICE = "the file is truncated or damaged, copy or export it again."
 
-
 _Video = TypeVar("_Video", bound="VideoShot")
 
 
@@ -300,7 +299,8 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
     check_form(path, read_head(path))
     try:
         with told_as_ffmpegs_damage(f"{path.name} cannot be read as a video or an image: {_ADVICE}"):
-            container = av.open(path, metadata_errors="replace")
+            # Absolute: FFmpeg takes what stands before a colon for a protocol.
+            container = av.open(path.absolute(), metadata_errors="replace")
     except ValueError:
         check_name(path)
         raise

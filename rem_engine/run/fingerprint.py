@@ -10,6 +10,9 @@ from typing import Any
 
 from .. import __version__
 
+Stats = dict[Path, tuple[int, int]]
+"""Sizes and times of files."""
+
 _SAMPLED_FILES = 33  # of a sequence; evenly spread, the first and the last among them
 _WHOLE_BYTES = 16 * 2**20  # files up to this size are read whole
 _SAMPLED_BLOCKS = 17  # of larger ones, the head and the tail among them
@@ -18,9 +21,33 @@ _BLOCK_BYTES = 2**18
 
 def settings_hash(settings: Mapping[str, Any], files: Iterable[Path]) -> str:
     """Equal for runs of this version with the same settings that read files of the same paths, sizes and times."""
-    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    stats = [(str(file.resolve()), *_stat(file)) for file in files]
     described = {name: str(value) for name, value in settings.items()}
     return hashlib.sha256(json.dumps([__version__, described, stats]).encode()).hexdigest()
+
+
+def stats_of(files: Iterable[Path]) -> Stats:
+    """Sizes and times of files, for `changes_since` to compare with."""
+    return {file: _stat(file) for file in files}
+
+
+def changes_since(stats: Stats) -> list[dict[str, Any]]:
+    """For the warnings in run.json: what is to be said of files that were written while a run read them; a render that
+    goes on under a run gives it masks of one picture and colours of another."""
+    changed = [file for file, before in stats.items() if not file.exists() or _stat(file) != before]
+    if not changed:
+        return []
+    others = f" and {len(changed) - 1} more files" if len(changed) > 1 else ""
+    sentence = (
+        f"{changed[0].name}{others} changed while the run was reading: what was written may be of the old and of the "
+        "new pictures. Run it again once the shot is whole."
+    )
+    return [{"layer": "", "what": "shot", "state": "changed", "sentence": sentence}]
+
+
+def _stat(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def content_hash(files: Sequence[Path]) -> str:

@@ -33,7 +33,7 @@ from .clock import explained_stop
 from .coverage import Coverage
 from .delivery import Delivery
 from .delivery_settings import DeliverySettings
-from .fingerprint import content_hash, settings_hash
+from .fingerprint import changes_since, content_hash, settings_hash, stats_of
 from .given_masks import GivenMasks, find_masks
 from .layout import check_apart
 from .mask_pairs import PairedMasks, pair
@@ -124,6 +124,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                 lambda: _where_it_stands(0 if output.replaces else delivery.frames_in_sequences, shot.frame_count),
             ):
                 output.begin({})
+                stats = stats_of([*shot.files, *(file for paired in layers.values() for file in paired.masks.files)])
                 with delivery:
                     for frame in make_mattes(masked.frames(), job.matte, masked.cuts, device, numbering):
                         delivery.write(frame)
@@ -134,7 +135,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                     {"prompt": made_by.prompts[name], "name": name, "folder": name, "frames": shot.frame_count}
                     for name in layers
                 ]
-                warnings = coverage.warnings()
+                warnings = [*coverage.warnings(), *changes_since(stats)]
                 run = {
                     "shot": shot_entry(str(job.shot), shot.numbering, numbering, shot.info),
                     "settings": settings,
@@ -167,7 +168,10 @@ def _claim(
         job.out,
         tuple(file_sets(job.delivery.kinds, names, numbering)),
         tuple({"prompt": "", "name": name, "folder": name} for name in names),
-        settings_hash({"shot": job.shot, **settings}, [file for files in read for file in files]),
+        settings_hash(
+            {"shot": job.shot, **settings, "space": shot.plate_colour.space.digest},
+            [file for files in read for file in files],
+        ),
         "-".join(content_hash(files)[:16] for files in read),
         job.overwrite,
         job.again,

@@ -76,7 +76,8 @@ def segment_file(
             "plate": asdict(job.plate),
             "name": job.name,
         }
-        fingerprint = settings_hash(settings, [*shot.files, *_model_files(model)])
+        seen = {**settings, "space": shot.plate_colour.space.digest}
+        fingerprint = settings_hash(seen, [*shot.files, *_model_files(model)])
         provenance = Provenance(str(path), fingerprint, content_hash(shot.files))
         job = replace(job, device=device, provenance=provenance)
         with claimed(job.claim(shot)) as output:

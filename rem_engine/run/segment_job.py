@@ -36,6 +36,7 @@ from .clock import Clock, explained_stop, where_it_stands
 from .coverage import Coverage, warnings_of
 from .delivery import Delivery
 from .delivery_settings import DeliverySettings
+from .fingerprint import changes_since, stats_of
 from .folder import RunFolder
 from .layout import DELIVERIES, KINDS
 from .output import Claim, Output, claimed
@@ -215,6 +216,7 @@ def segment_to_output(
     masks_coverage = Coverage("masks", names, job.masks.threshold, folder.notes.setdefault("masks", []))
     mattes_coverage = Coverage("mattes", names, ranges=folder.notes.setdefault("mattes", []))
     clock = Clock(looking, folder.seconds, job.provenance.load_seconds)
+    stats = stats_of(shot.files if isinstance(shot, Shot) else ())
     say_notes(info, job.delivery.sound, progress)
     if folder.whole_frames:
         progress.say(f"Going on at frame {folder.whole_frames} of {folder.frame_count}.")
@@ -252,7 +254,7 @@ def segment_to_output(
     if folder.notes["cuts"]:
         found = ", ".join(map(str, folder.notes["cuts"]))
         progress.say(f"Takes begin at frames 0, {found}: no window looks across a cut.")
-    warnings = warnings_of(masks_coverage, mattes_coverage)
+    warnings = [*warnings_of(masks_coverage, mattes_coverage), *changes_since(stats)]
     for warning in warnings:
         progress.say(warning["sentence"])
     with stopping():

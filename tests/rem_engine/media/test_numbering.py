@@ -190,6 +190,43 @@ def test_a_pattern_says_where_the_number_stands(tmp_path: Path) -> None:
         assert names_of(shot) == ["s_0001_2", "s_0002_2"]
 
 
+@pytest.mark.parametrize("pattern", ["icon.####@2x.png", "icon.%04d@2x.png", "icon.$F4@2x.png"])
+def test_what_looks_like_digits_behind_the_number_belongs_to_the_name(tmp_path: Path, pattern: str) -> None:
+    sequence(tmp_path, "icon.%04d@2x.png", (1001, 1002))
+    picture(tmp_path / "other.png")
+    with open_shot(tmp_path / pattern) as shot:
+        assert names_of(shot) == ["icon.1001@2x", "icon.1002@2x"]
+
+
+# ---- links
+
+
+def test_links_are_called_as_they_are_and_not_as_what_they_lead_to(tmp_path: Path) -> None:
+    sequence(tmp_path / "store", "9f%d.png", (77, 78))
+    (tmp_path / "store" / "no_suffix").write_bytes((tmp_path / "store" / "9f77.png").read_bytes())
+    plate = tmp_path / "AGM_104"
+    plate.mkdir()
+    for place, target in enumerate(("9f77.png", "9f78.png")):
+        (plate / f"{987 + place}.png").symlink_to(tmp_path / "store" / target)
+    (tmp_path / "smoke.0012.png").symlink_to(tmp_path / "store" / "no_suffix")
+    (tmp_path / "latest").symlink_to(plate)
+    with open_shot(plate) as shot, open_shot(tmp_path / "latest") as latest:
+        assert names_of(shot) == ["AGM_104.987", "AGM_104.988"]
+        assert latest.name == "latest" and names_of(latest) == ["latest.987", "latest.988"]
+    with open_shot(tmp_path / "smoke.0012.png") as still:
+        assert names_of(still) == ["smoke.0012"]
+
+
+@pytest.mark.parametrize("gone", [1002, 1003])
+def test_a_link_that_leads_nowhere_is_refused_with_its_name(tmp_path: Path, gone: int) -> None:
+    folder = sequence(tmp_path / "plate", "s.%d.png", (1001, 1002, 1003))
+    (folder / f"s.{gone}.png").unlink()
+    (folder / f"s.{gone}.png").symlink_to(tmp_path / "unmounted.png")
+    for path in (folder, folder / "s.####.png"):
+        with pytest.raises(ValueError, match=rf"s\.{gone}\.png is a link to .*unmounted\.png, which is not there"):
+            open_shot(path, PlateSettings(gaps="hold"))
+
+
 @pytest.mark.parametrize(
     ("pattern", "sentence"),
     [
@@ -344,6 +381,16 @@ def test_a_frames_timecode_is_its_own_or_the_first_ones_and_its_distance(tmp_pat
     assert codes == ["01:00:00:00", "02:00:00:07", "01:00:00:02", "01:00:00:03", "01:00:00:04"]
     with open_shot(tmp_path, PlateSettings(frames="1002,1005")) as shot:
         assert shot.info.timecode == "02:00:00:07"
+
+
+def test_what_stands_in_for_a_missing_first_frame_does_not_set_the_clock(tmp_path: Path) -> None:
+    for number in (1001, 1006, 1008):
+        code = OpenEXR.TimeCode(1, 0, 0, number - 1000, *(0,) * 14)
+        write_exr(tmp_path / f"t.{number}.exr", {"RGB": np.zeros((16, 24, 3), np.float16)}, timeCode=code)
+    with open_shot(tmp_path, PlateSettings(frames="1004-1008", gaps="hold")) as shot:
+        codes = [shot.timecode_of(index) for index in range(5)]
+        assert codes == [f"01:00:00:{frame:02}" for frame in (4, 5, 6, 7, 8)]
+        assert shot.info.timecode == "01:00:00:04"
 
 
 def test_a_part_of_a_video_begins_at_its_own_timecode(tmp_path: Path) -> None:

@@ -229,3 +229,12 @@ def test_sound_that_is_asked_for_and_not_there_is_said(tmp_path: Path, capsys: p
     path = write_shot(tmp_path / "a.mov", scene(3), [])
     assert deliver(path, tmp_path / "out", "--write", "prores", "--sound") == 0
     assert "The frames have no sound of their own" in capsys.readouterr().err
+
+
+def test_a_colon_in_a_relative_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shots").mkdir()
+    write_shot(tmp_path / "take.mov", scene(6, 32, 48), [clicks(0.25, 0.1)]).rename(tmp_path / "shots" / "take:1.mov")
+    monkeypatch.chdir(tmp_path / "shots")
+    assert deliver(Path("take:1.mov"), tmp_path / "out", "--write", "overlay,prores", "--sound") == 0
+    assert heard(tmp_path / "out" / "overlay.mp4")[0].any()
+    assert heard(tmp_path / "out" / "smoke" / "take:1.mov")[0].any()
