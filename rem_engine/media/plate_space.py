@@ -8,7 +8,7 @@ from hashlib import sha256
 import numpy as np
 
 from .colour import GAMUTS, REC_709, ColourTags, gamut_name, to_rec709
-from .curves import Curve, CurveName, curve
+from .curves import Curve, CurveName, Table, codes_of_tables, curve
 
 SRGB_TRANSFER = 13
 """H.273's code of the sRGB curve."""
@@ -115,6 +115,20 @@ def linear_space(xy: tuple[float, ...]) -> PlateSpace:
     if gamut is None and not (min(xy[1::2]) != 0 and np.isfinite(xy).all() and abs(_area(xy)) > 1e-4):
         raise ValueError("primaries that span no colours")
     return _space("linear", GAMUTS[gamut] if gamut else xy)
+
+
+def power_space(xy: tuple[float, ...], gamma: float | None) -> PlateSpace:
+    """Pictures of these primaries and white, by a power of their code values (of 1: light); of None, by sRGB's curve.
+
+    Raises:
+        ValueError: places that no primaries have.
+    """
+    light = linear_space(xy)
+    if gamma is not None and abs(gamma - 1.0) < 5e-3:
+        return light
+    bent = curve("srgb") if gamma is None else Table((codes_of_tables() ** gamma).astype(np.float32)).curve
+    told = _CURVES_TOLD["srgb"] if gamma is None else f"gamma {gamma:.3g}"
+    return replace(light, name=f"{told}, {told_gamut(xy)}", curve=bent)
 
 
 def tagged_space(primaries: int | None, transfer: int | None, matrix: int | None = None) -> PlateSpace:

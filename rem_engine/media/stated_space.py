@@ -12,6 +12,7 @@ import numpy as np
 from .colour import GAMUTS, REC_709, ColourTags
 from .icc import space_of_profile
 from .plate_space import SHORT_NAMES, SRGB_TRANSFER, PlateSpace, linear_space, named_space, tagged_space
+from .png_colour import GAMMA, PRIMARIES, space_of_chunks
 
 # DPX transfer characteristics (SMPTE ST 268-1, table 5A), as OpenImageIO names them.
 _DPX_LOG, _DPX_FILM, _DPX_LINEAR, _DPX_VIDEO = "Logarithmic", "Printing density", "Linear", "ITU-R 709-4"
@@ -85,10 +86,8 @@ def space_of_picture(name: str, kind: str, attributes: Mapping[str, Any]) -> Sta
         if found is None:
             return Stated(_srgb(), f"ICC profile {described}, of no RGB matrix and curve: shown as it is")
         return Stated(found, f"ICC profile {described}")
-    space = str(attributes.get("oiio:ColorSpace", ""))
-    if space == "lin_rec709_scene" and kind == "png":
-        return Stated(named_space("linear"), "chunk gAMA of 1")
-    return Stated(_srgb(), "stored display values")
+    chunks = space_of_chunks(attributes.get(GAMMA), attributes.get(PRIMARIES))
+    return Stated(*chunks) if chunks is not None else Stated(_srgb(), "stored display values")
 
 
 def space_of_video(name: str, tags: ColourTags, metadata: Mapping[str, str]) -> Stated:

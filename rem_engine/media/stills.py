@@ -18,6 +18,7 @@ from ..memory import check_fits, free_bytes
 from ..pixels import check_finite_pixels
 from .foreign import check_form, read_head
 from .png_check import SIGNATURE, check_png
+from .png_colour import stated_colours
 from .windows import Box, placed
 
 # Bytes of memory a pixel takes at most. As measured, reading takes 12 of 8 bits a channel (a progressive JPEG), 30 of
@@ -158,6 +159,8 @@ class Still:
     def _part(self, index: int) -> Part:
         spec = self._input.spec()
         attributes = {attribute.name: _readable(attribute.value) for attribute in spec.extra_attribs}
+        if self.kind == "png":
+            attributes |= stated_colours(self.file)
         data = Box(spec.x, spec.y, spec.x + spec.width, spec.y + spec.height)
         display = Box(spec.full_x, spec.full_y, spec.full_x + spec.full_width, spec.full_y + spec.full_height)
         if self.kind != "openexr":  # offsets of pages and tiles, which no viewer shows

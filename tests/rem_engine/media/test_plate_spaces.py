@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import zlib
 from collections.abc import Callable
 from fractions import Fraction
@@ -34,6 +35,11 @@ AP0 = (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767)
 AP1 = (0.713, 0.293, 0.165, 0.83, 0.128, 0.044, 0.32168, 0.33767)
 P3 = (0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.329)
 REC2020 = (0.708, 0.292, 0.17, 0.797, 0.131, 0.046, 0.3127, 0.329)
+
+
+def chrm(xy: tuple[float, ...]) -> bytes:
+    """A PNG's chunk of primaries: white, red, green, blue, as 100,000ths (PNG 11.3.2.1)."""
+    return struct.pack(">8I", *(round(value * 100_000) for value in (*xy[6:], *xy[:6])))
 
 
 def view(path: Path, **settings: object) -> np.ndarray:
@@ -205,6 +211,19 @@ def test_a_logarithmic_dpx_is_refused_without_a_name(tmp_path: Path) -> None:
         ({b"sRGB": b"\0"}, PICTURE),
         ({b"gAMA": (45455).to_bytes(4, "big")}, PICTURE),
         ({b"gAMA": (100000).to_bytes(4, "big")}, LIGHT),
+        ({b"gAMA": (55556).to_bytes(4, "big")}, LIGHT ** (1 / 1.8)),
+        ({b"gAMA": (38462).to_bytes(4, "big")}, LIGHT ** (1 / 2.6)),
+        ({b"gAMA": (55556).to_bytes(4, "big"), b"sRGB": b"\0"}, PICTURE),
+        ({b"gAMA": (55556).to_bytes(4, "big"), b"cICP": bytes([1, 13, 0, 1])}, PICTURE),
+        ({b"gAMA": (0).to_bytes(4, "big")}, PICTURE),
+        ({b"gAMA": (7).to_bytes(4, "big")}, PICTURE),
+        ({b"cHRM": chrm(REC2020)}, encoded(to_space(LIGHT, "rec2020"))),
+        ({b"cHRM": chrm(P3), b"gAMA": (45455).to_bytes(4, "big")}, encoded(to_space(LIGHT, "p3"))),
+        ({b"cHRM": chrm(P3), b"gAMA": (100000).to_bytes(4, "big")}, to_space(LIGHT, "p3")),
+        ({b"cHRM": chrm(REC2020), b"gAMA": (55556).to_bytes(4, "big")}, to_space(LIGHT, "rec2020") ** (1 / 1.8)),
+        ({b"cHRM": chrm(P3), b"sRGB": b"\0"}, PICTURE),
+        ({b"cHRM": chrm((0.64, 0.33, 0.3, 0.6, 0.15, 0.06, 0.3127, 0.329))}, PICTURE),
+        ({b"cHRM": chrm((0.0,) * 8)}, PICTURE),
         ({b"cICP": bytes([9, 16, 0, 1])}, pq(to_space(LIGHT, "rec2020"))),
         ({b"cICP": bytes([9, 18, 0, 1])}, hlg(to_space(LIGHT, "rec2020"))),
         ({b"cICP": bytes([12, 13, 0, 1])}, encoded(to_space(LIGHT, "p3"))),
