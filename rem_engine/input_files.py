@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .memory import is_out_of_memory
+from .memory import check_fits, is_out_of_memory
+from .sizes import gigabytes
 
 _OTHERS = (
     (stat.S_ISFIFO, "pipe"),
@@ -70,6 +71,35 @@ def told_as_damage(sentence: str, but: type[Exception] | tuple[()] = ()) -> Iter
         raise ValueError(sentence) from error
 
 
+LONGEST_TEXT = 1_000_000
+"""Bytes of a text that people write: settings, prompts, lists of names."""
+
+_JSON_IN_MEMORY = 8
+"""Bytes of memory for one of JSON: the text twice, and what it holds."""
+
+
+class NotText(ValueError):
+    """A file that is no text; its message is the reason alone, such as "byte 7 is not UTF-8"."""
+
+
+def load_text(path: Path) -> str:
+    """What a text holds that people write, in UTF-8 with or without a mark at its beginning.
+
+    Raises:
+        NotText: it holds something else, or more than `LONGEST_TEXT`.
+        OSError: it cannot be read.
+    """
+    check_is_file(path)
+    with open(path, "rb") as file:
+        data = file.read(LONGEST_TEXT + 1)
+    if len(data) > LONGEST_TEXT:
+        raise NotText(f"it is longer than {LONGEST_TEXT / 1e6:.0f} MB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise NotText(f"byte {error.start} is not UTF-8") from error
+
+
 class NotJson(ValueError):
     """A file that is no JSON; its message is the reason alone, such as "line 3, column 9 is not JSON (...)"."""
 
@@ -79,14 +109,18 @@ def load_json(path: Path, limit: int | None = None) -> Any:
 
     Args:
         path: of the file.
-        limit: bytes that it may have.
+        limit: bytes that it may have; without it those that the free memory holds.
 
     Raises:
         NotJson: it holds something else.
+        ValueError: it does not fit into memory.
         OSError: it cannot be read.
     """
     check_is_file(path)
-    if limit is not None and path.stat().st_size > limit:
+    size = path.stat().st_size
+    if limit is None:
+        check_fits(_JSON_IN_MEMORY * size, f"The {gigabytes(size)} of {path}, as JSON,")
+    elif size > limit:
         raise NotJson(f"it is longer than {limit / 1e6:.0f} MB")
     try:
         text = path.read_text("utf-8")

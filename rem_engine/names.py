@@ -18,6 +18,9 @@ RESERVED_NAMES = (RUN_FILE, OVERLAY_FILE, IDS_FOLDER, EXR_FOLDER)
 LONGEST_NAME = 60
 """Characters in a layer's name, so that paths stay within what every system takes."""
 
+LONGEST_FILE_NAME = 200
+"""Bytes with what the names of files may begin: of 255, which systems take, less number, suffix and temporary mark."""
+
 LAYER_NAME = re.compile(r"\w(?:[\w.-]*\w)?")
 """Letters, digits, `_`, `-` and `.`, the last two neither first nor last: safe as a folder, and in an EXR."""
 

@@ -102,7 +102,9 @@ class Setting(About):
         below = high is None or value < high or (value == high and not self.exclusive)
         if not (above and below):
             given = _with_unit(f"{value:g}" if self.kind is float else str(value), self.unit)
-            raise ValueError(f"A {self.noun} of {given} is not possible; give {self.range}.")
+            raise ValueError(
+                f"{'An' if self.noun[0] in 'aeiou' else 'A'} {self.noun} of {given} is not possible; give {self.range}."
+            )
 
     # A widget's value is never None: in one of a field that may be None, `none_widget` stands for it.
 

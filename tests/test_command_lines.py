@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import errno
 import importlib
 import logging
 import re
@@ -17,6 +19,7 @@ import pytest
 import rem_engine.commands.cli
 import rem_engine.segment.load
 import trainer.commands.cli
+from rem_engine.commands.command_line import a_path
 
 ROOT = Path(__file__).parents[1]
 MAIN = {"rem_engine": rem_engine.commands.cli.main, "trainer": trainer.commands.cli.main}
@@ -95,6 +98,35 @@ def test_full_memory_ends_in_one_sentence(
     assert MAIN[package](fail_in(package, command, monkeypatch, MemoryError())) == 2
     doing = COMMANDS[package][command][1]
     said = f"error: The memory is full while {doing}: close other programs, or do less at a time.\n"
+    assert capsys.readouterr().err == said
+
+
+@EVERY_COMMAND
+def test_a_path_that_is_empty_is_refused(package: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a variable gives that is not set: the folder one is in would be meant, and written to."""
+    parser, names = importlib.import_module(f"{package}.commands.cli").build_parser(), command.split()
+    for name in names:
+        below = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+        parser = below.choices[name]
+    assert not any(action.type is Path for action in parser._actions)
+    given = COMMANDS[package][command][0]
+    for action in (action for action in parser._actions if action.type is a_path):
+        arguments = [*given, action.option_strings[0], ""] if action.option_strings else ["", *given[1:]]
+        with pytest.raises(SystemExit) as ended:
+            MAIN[package]([*names, *arguments])
+        said = capsys.readouterr().err
+        assert ended.value.code == 2 and said.count("\n") == 1, action.dest
+        assert ": the path is empty: name a file or folder, or . for the folder you are in (see" in said
+
+
+@EVERY_COMMAND
+def test_a_disk_that_fails_ends_in_one_sentence(
+    package: str, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To read on in a file that is open tells the system's reason alone."""
+    assert MAIN[package](fail_in(package, command, monkeypatch, OSError(errno.EIO, "Input/output error"))) == 2
+    doing = COMMANDS[package][command][1]
+    said = f"error: Input/output error while {doing}: look at the disk, or the network, that the files are on.\n"
     assert capsys.readouterr().err == said
 
 

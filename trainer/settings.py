@@ -5,13 +5,14 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rem_engine.backbones.base import FAMILIES, LARGEST_SIDE, LONGEST_WINDOW, Family, FamilyKey
-from rem_engine.input_files import check_is_file
+from rem_engine.input_files import check_is_file, load_text
 from rem_engine.segment.settings import MAX_SEED
 
 from .data.kinds import DatasetKind
@@ -22,6 +23,8 @@ PRESETS = Path(__file__).parent / "presets"
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Frames = Annotated[int, Field(ge=1, le=LONGEST_WINDOW)]
 Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
+
+_SHOWN = 120  # letters of a value that is wrong
 
 # What pydantic expects, in the words of a YAML file.
 _EXPECTED = {
@@ -287,7 +290,7 @@ def load_settings(preset_or_yaml: str | Path, overrides: Mapping[str, Any] | Non
     """
     path = _find(preset_or_yaml)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(load_text(path))
     except _NOT_YAML as error:
         raise ValueError(f"{path} is not valid YAML ({' '.join(str(error).split())}); mend it.") from error
     if not isinstance(content, dict):
@@ -381,5 +384,6 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "value_error":
         return f"{name}: {message}." if name else f"{message}."
     expected = _EXPECTED.get(first["type"], message[0].lower() + message[1:])
-    given = reprlib.repr(first["input"])  # aliases of YAML can make a few lines a list of millions
+    # Aliases of YAML can make a few lines a list of millions, of which reprlib leaves thousands.
+    given = shorten(reprlib.repr(first["input"]), _SHOWN, placeholder="...")
     return f"the setting {name} is {given}, but {expected}."

@@ -88,7 +88,7 @@ def find_model_folder(model: str | Path) -> Path:
     from ..models import missing_model
 
     folder = MINI_FOLDER if model == "mini" else Path(model)
-    if not folder.is_dir():
+    if not str(model) or not folder.is_dir():  # an empty path would be the folder that one is in
         raise FileNotFoundError(missing_model(model))
     return folder
 

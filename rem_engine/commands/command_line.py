@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dis
+import errno
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,9 @@ EXIT_UNFORESEEN = 1
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
+_FAILING = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE)
+"""What a system says of disks and shares that are broken or gone."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -28,6 +32,14 @@ def in_one_line(sentence: str) -> str:
     """A sentence with everything that names out of files may bring along (ends of lines, control characters, halves of
     characters) written as Python writes it."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in sentence)
+
+
+def a_path(text: str) -> Path:
+    """The path of an option or argument, as a type for argparse. An empty one, as of a variable that is not set, would
+    be the folder that one is in."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty: name a file or folder, or . for the folder you are in")
+    return Path(text)
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,11 @@ class CommandLine:
             return "error: No space is left on the disk: make room, and run the same command again.", EXIT_ERROR
         if isinstance(error, OSError) and error.filename is not None and error.strerror:
             return f"error: {_file_error(error)}", EXIT_ERROR
+        if isinstance(error, OSError) and error.errno in _FAILING and error.strerror:  # of a file that is open
+            return (
+                f"error: {error.strerror} while {operation}: look at the disk, or the network, that the files are on.",
+                EXIT_ERROR,
+            )
         reason = next(iter(str(error).strip().splitlines()), "")
         what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
         sentence = f"error: {self.program} failed with {what} while {operation}; run again with --debug to see where."

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..sizes import gigabytes
+from .command_line import a_path
 
 if TYPE_CHECKING:
     from .progress import ProgressBar
@@ -46,11 +46,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "source",
         metavar="IN",
-        type=Path,
+        type=a_path,
         help="a .pth, .safetensors, its .index.json, or a folder that holds one; of a file with several denoisers one, "
         "as in rem.pth:ema",
     )
-    add("-o", "--out", metavar="OUT", type=Path, required=True, help="the .safetensors file to write")
+    add("-o", "--out", metavar="OUT", type=a_path, required=True, help="the .safetensors file to write")
     add("--names", choices=NAMES, default="comfyui", help="whose parameter names (comfyui)")
     add("--dtype", choices=DTYPES, default="keep", help="number type to store (keep)")
     add(
@@ -59,7 +59,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "--base",
         metavar="BASE",
-        type=Path,
+        type=a_path,
         help="the weights a delta or LoRA is taken from: Wan2.1's, ModelScope's, any format",
     )
     add("--rank", metavar="R", type=int, default=64, help="of a LoRA: more keeps more, and is larger (64)")

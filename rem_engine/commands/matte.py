@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..run.layout import DELIVERIES, help_lines
+from .command_line import a_path
 from .options import (
     add_delivery_options,
     add_device_option,
@@ -66,7 +66,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "shot",
         metavar="SHOT",
-        type=Path,
+        type=a_path,
         help="what the masks were made of: a video file, a folder of EXR, DPX, TIFF, PNG, JPEG, WebP or JPEG XL "
         "frames, or one image",
     )

@@ -8,6 +8,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .command_line import a_path
+
 if TYPE_CHECKING:
     from ..models import KnownModel, ModelFolders
     from .progress import ProgressBar
@@ -55,14 +57,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     get.set_defaults(run=run_get, operation="downloading")
     get.add_argument("name", metavar="NAME", help="as `models` lists it")
-    get.add_argument("--to", metavar="DIR", type=Path, help="folder to put it into (the one of ComfyUI it belongs to)")
+    get.add_argument(
+        "--to", metavar="DIR", type=a_path, help="folder to put it into (the one of ComfyUI it belongs to)"
+    )
     get.add_argument("--file", metavar="PATH", help="which file of the repository, where several could be meant")
     _add_comfyui(get, argparse.SUPPRESS)  # given before `get`, it holds after it
 
 
 def _add_comfyui(parser: argparse.ArgumentParser, default: Any) -> None:
     parser.add_argument(
-        "--comfyui", metavar="DIR", type=Path, default=default, help="a ComfyUI ($COMFYUI_PATH, ~/ComfyUI)"
+        "--comfyui", metavar="DIR", type=a_path, default=default, help="a ComfyUI ($COMFYUI_PATH, ~/ComfyUI)"
     )
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..matte import MatteSettings
 from ..media.plate_settings import PlateSettings
-from ..names import names_a_file
+from ..names import LONGEST_FILE_NAME, names_a_file
 from ..run.delivery_settings import DeliverySettings
 from ..segment.settings import SegmentSettings
 from ..setting import Setting, settings_of
+from .command_line import a_path
 
 
 def add_option(parser: argparse._ActionsContainer, setting: Setting, *names: str, **options: Any) -> None:
@@ -93,7 +93,7 @@ def matte_settings(options: argparse.Namespace) -> MatteSettings:
 def add_out_options(parser: argparse.ArgumentParser) -> None:
     """Add where to write, and what may be replaced there."""
     parser.add_argument(
-        "-o", "--out", metavar="OUT", type=Path, required=True, help="folder to write to; made if it is not there"
+        "-o", "--out", metavar="OUT", type=a_path, required=True, help="folder to write to; made if it is not there"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files in OUT that no run has written, too")
     parser.add_argument("--again", action="store_true", help="begin anew where OUT has the same run, whole or stopped")
@@ -158,6 +158,10 @@ def _cut_list(text: str) -> str | tuple[int, ...]:
 def _file_name(text: str) -> str:
     if text and (not names_a_file(text) or text.startswith(".")):
         raise argparse.ArgumentTypeError(f"{text!r} cannot begin the name of a file: give a name such as shot_010")
+    if (length := len(text.encode("utf-8", "replace"))) > LONGEST_FILE_NAME:
+        raise argparse.ArgumentTypeError(
+            f"a name of {length} bytes is too long: up to {LONGEST_FILE_NAME} are possible"
+        )
     return text
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ..backbones.base import Memory
-from ..input_files import check_is_file
+from ..input_files import NotText, load_text
 from ..run.layout import DELIVERIES, WRITABLE, help_lines
 from ..segment.settings import MaskSettings, SegmentSettings
 from ..setting import settings_of
+from .command_line import a_path
 from .options import (
     add_delivery_options,
     add_device_option,
@@ -111,7 +111,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "shot",
         metavar="SHOT",
-        type=Path,
+        type=a_path,
         help="a video file, a folder of EXR, DPX, TIFF, PNG, JPEG, WebP or JPEG XL frames, or one image",
     )
     add(
@@ -123,7 +123,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default=[],
         help="what to segment, as shown below; give -p several times for several layers",
     )
-    add("--prompts", metavar="FILE", dest="prompts_file", type=Path, help="a text file of prompts, one a line")
+    add("--prompts", metavar="FILE", dest="prompts_file", type=a_path, help="a text file of prompts, one a line")
     masks = settings_of(MaskSettings)
     add_option(segment, masks["combine"])
     add_out_options(segment)
@@ -131,7 +131,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "--checkpoint",
         metavar="FILE",
-        type=Path,
+        type=a_path,
         action="append",
         help="REM weights for the model: whole ones, a delta or a LoRA. Several times for several, laid over in their "
         "order, whole ones first. Of a file with several denoisers one, as in rem.pth:ema",
@@ -217,13 +217,11 @@ def _prompts(options: argparse.Namespace) -> tuple[str, ...]:
         check_prompt(prompt)
     lines = [*options.prompts]
     if options.prompts_file is not None:
-        check_is_file(options.prompts_file)
         try:
-            lines += options.prompts_file.read_text("utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{options.prompts_file} is no text in UTF-8: save it as plain text, one prompt a line."
-            ) from error
+            lines += load_text(options.prompts_file).splitlines()
+        except NotText as error:
+            told = f"{options.prompts_file} is no text of prompts, {error}"
+            raise ValueError(f"{told}: save it as plain text in UTF-8, one prompt a line.") from error
     elif not lines:
         raise ValueError(
             "the following arguments are required: -p/--prompt, or --prompts with a file of them "

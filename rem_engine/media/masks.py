@@ -26,6 +26,8 @@ from .suffixes import IMAGE_SUFFIXES
 from .windows import Windows
 
 _ARRAY = "soft.npy"
+_OVERSHOOT = 0.75
+"""How far beyond 0..1 the masks of a model may go that does not clamp them; -1..1 and 0..255 go farther."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,15 @@ def _array_masks(path: Path) -> Masks:
 
 def _array_frames(path: Path) -> Iterator[np.ndarray]:
     with _array(path) as ((count, height, width), data):
-        for _ in range(count):
+        for index in range(count):
             with told_as_damage(f"{path} cannot be read to its end: it is truncated or damaged, write it again."):
                 values = np.frombuffer(data.read(height * width * 4), "<f4").reshape(height, width)
+            low, high = float(values.min()), float(values.max())
+            if low < -_OVERSHOOT or high > 1.0 + _OVERSHOOT:
+                raise ValueError(
+                    f"The mask of frame {index} in {path} holds values from {low:g} to {high:g}, and those of a run "
+                    "lie in 0..1: the file is damaged or no run's, give another."
+                )
             yield values
 
 

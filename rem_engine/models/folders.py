@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..input_files import load_text
+
 ModelFolders = Mapping[str, "list[Path]"]
 """Folders by ComfyUI's name for them, the one new files go into first."""
 
@@ -67,7 +69,7 @@ def _extra_paths(file: Path) -> list[tuple[str, Path, bool]]:
     import yaml
 
     try:
-        sections = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        sections = yaml.safe_load(load_text(file)) or {}
         entries = []
         for section in filter(None, sections.values()):
             settings = dict(section)

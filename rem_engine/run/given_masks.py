@@ -56,6 +56,8 @@ def find_masks(given: Sequence[str]) -> dict[str, GivenMasks]:
     found: list[tuple[str, GivenMasks]] = []
     for text in given:
         name, equals, rest = text.partition("=")
+        if not (rest if equals else text):
+            raise ValueError(f"The masks {text!r} have no path: give NAME=PATH, or a path.")
         if equals and not _masks_at(text).path.exists():
             if not names_a_layer(name):
                 raise ValueError(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rem_engine.input_files import NotJson, load_json, told_as_damage
+from rem_engine import memory
+from rem_engine.input_files import NotJson, NotText, load_json, load_text, told_as_damage
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,42 @@ def test_what_is_no_json_is_told_by_its_reason(tmp_path: Path, data: bytes, reas
     path.write_bytes(data)
     with pytest.raises(NotJson, match=reason):
         load_json(path, limit=1000 if b"  " in data else None)
+
+
+def test_json_that_memory_does_not_hold_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(b"[" + b" " * 2_000_000 + b"]")
+    monkeypatch.setattr(memory, "free_bytes", lambda: 20_000_000)
+    assert load_json(path) == []
+    monkeypatch.setattr(memory, "free_bytes", lambda: 10_000_000)
+    with pytest.raises(ValueError, match=r"The 2 MB of .*x\.json, as JSON, take 16 MB of memory, and 10 MB are free"):
+        load_json(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"the smoke\nthe \xff", "byte 14 is not UTF-8"), (b"a" * 1_000_001, "it is longer than 1 MB")],
+)
+def test_what_is_no_text_is_told_by_its_reason(tmp_path: Path, data: bytes, reason: str) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_bytes(data)
+    with pytest.raises(NotText, match=reason):
+        load_text(path)
+
+
+def test_of_a_text_without_end_no_more_is_read_than_a_text_may_have(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    with open(path, "wb") as file:
+        file.truncate(2**40)  # of which the disk holds nothing
+    with pytest.raises(NotText, match="longer than 1 MB"):
+        load_text(path)
+
+
+def test_the_mark_before_a_text_is_no_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_bytes(b"\xef\xbb\xbfthe fire\r\nthe smoke")
+    assert load_text(tmp_path / "prompts.txt").splitlines() == ["the fire", "the smoke"]
 
 
 def test_whole_characters_beyond_the_first_65536_are_read(tmp_path: Path) -> None:

@@ -119,6 +119,14 @@ def test_a_pool_of_somebody_else_is_not_rendered_over(tmp_path: Path, capsys: py
     assert frames.read_text() == "another's"
 
 
+def test_one_folder_is_not_both_rem_minis_work_and_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["mini", "--work", str(tmp_path / "out"), "--out", str(tmp_path / "work" / ".." / "out")]
+    refused(arguments, "cannot be the working folder and the model folder at once: name another --out.", capsys)
+    assert not (tmp_path / "out").exists()
+
+
 def test_results_of_somebody_else_are_not_replaced_by_an_ablations(tmp_path: Path) -> None:
     check_reports(tmp_path)
     (tmp_path / "results.json").write_text('[{"variant": "rem", "seed": 1}]')

@@ -203,3 +203,19 @@ def test_settings_cannot_be_changed_once_read():
     with pytest.raises(ValueError):
         settings.seed = 2
     assert SourceSettings(kind="folder", root=Path("x")).weight == 1.0
+
+
+def test_a_value_that_aliases_make_endless_is_shown_by_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    lists = "".join(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 10))
+    path.write_text(f"a0: &a0 [x, x]\n{lists}backbone: *a9\n")
+    with pytest.raises(ValueError, match=r"the setting backbone is \[\[\[") as told:
+        load_settings(path)
+    assert len(str(told.value)) < 300
+
+
+def test_settings_without_end_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    with open(tmp_path / "settings.yaml", "wb") as file:
+        file.truncate(2**40)  # of which the disk holds nothing
+    with pytest.raises(ValueError, match="settings.yaml is not valid YAML .it is longer than 1 MB."):
+        load_settings(tmp_path / "settings.yaml")

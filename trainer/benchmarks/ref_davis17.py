@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..data.broken import refuse
-from ..data.files import field, read_ids
+from ..data.files import field, read_ids, read_names
 from ..data.sample import BrokenSample
 from ..data.video import read_videos
 from .benchmark import Benchmark
@@ -50,7 +50,7 @@ class RefDavis17Benchmark(Benchmark):
         listed = self._davis / "ImageSets" / "2017" / "val.txt"
         if not listed.is_file():
             raise FileNotFoundError(f"{listed} does not exist; put DAVIS 2017 (unsupervised, 480p) into {self._davis}.")
-        self._names = listed.read_text(encoding="utf-8").split()
+        self._names = read_names(listed)
         self._listing = root / "meta_expressions" / "valid" / "meta_expressions.json"
         if not self._listing.is_file():
             self._listing = root / "meta_expressions.json"

@@ -10,7 +10,7 @@ import numpy as np
 
 from rem_engine.media.reading import shot_files
 
-from ..data.files import read_ids
+from ..data.files import read_ids, read_names
 from .benchmark import Benchmark
 from .video import Query, Truth, Video
 
@@ -56,7 +56,7 @@ class VspwBenchmark(Benchmark):
         listed = root / "val.txt"
         if not listed.is_file():
             raise FileNotFoundError(f"{listed} does not exist; name the folder of VSPW (480p) as --root.")
-        self._names = listed.read_text(encoding="utf-8").split()
+        self._names = read_names(listed)
         self._data = root / "data"
 
     def names(self) -> Sequence[str]:

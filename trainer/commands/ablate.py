@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from rem_engine.commands.command_line import a_path
 
 from .arguments import positive, whole_number
 
@@ -24,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     add = ablate.add_argument
     add("--preset", choices=("mini",), default="mini", help="mini: REM-mini at 64x64, from its text-to-video weights")
-    add("--out", type=Path, required=True, metavar="DIR", help="folder of shots, caches, runs and results")
+    add("--out", type=a_path, required=True, metavar="DIR", help="folder of shots, caches, runs and results")
     add("--variants", type=_names, metavar="A,B", help="some of the variants (all); see docs/ablation.md")
     add("--seeds", type=whole_number(1, 1000), default=3, metavar="N", help="runs of each variant (3)")
     add("--steps", type=positive, metavar="N", help="steps of each run (the preset's)")

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from rem_engine.backbones.base import LONGEST_WINDOW
+from rem_engine.commands.command_line import a_path
 
 from .arguments import frame_size, positive, seed, whole_number
 
@@ -43,17 +44,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     add = benchmark.add_argument
     add("name", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
-    add("--root", type=Path, required=True, metavar="DIR", help="folder of the dataset")
+    add("--root", type=a_path, required=True, metavar="DIR", help="folder of the dataset")
     add("--model", default="mini", metavar="mini|DIR", help="REM-mini, or a model folder (mini)")
     add(
         "--checkpoint",
-        type=Path,
+        type=a_path,
         metavar="FILE",
         action="append",
         default=[],
         help="REM weights laid over the model folder: whole ones, a delta or a LoRA; several times for several",
     )
-    add("--out", type=Path, metavar="DIR", help="folder for predictions and reports (benchmark-NAME)")
+    add("--out", type=a_path, metavar="DIR", help="folder for predictions and reports (benchmark-NAME)")
     add(
         "--protocol",
         choices=("paper", "shot"),
@@ -61,10 +62,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="paper: as the authors evaluate; shot: overlapping windows, cross-faded (paper)",
     )
     add("--split", metavar="NAME", help="ref-ytvos: valid or train; mevis: valid_u or valid (the first that is there)")
-    add("--videos", type=Path, metavar="FILE", help="take the videos that this file lists, one a line")
+    add("--videos", type=a_path, metavar="FILE", help="take the videos that this file lists, one a line")
     add("--limit", type=positive, metavar="N", help="take the first N videos")
     add("--resume", action="store_true", help="go on with the predictions in the output folder")
-    add("--score-only", type=Path, metavar="DIR", help="predict nothing: score the masks in this folder")
+    add("--score-only", type=a_path, metavar="DIR", help="predict nothing: score the masks in this folder")
     add("--size", type=frame_size, metavar="HxW", help="size the model sees (the model's own)")
     add(
         "--window",
@@ -83,6 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
     import json
 
     from ..benchmarks.run import BenchmarkRun, run_benchmark
+    from ..data.files import read_names
     from .progress import progress_bar
 
     known = {field.name for field in fields(BenchmarkRun)}
@@ -92,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.videos is not None:
         if not arguments.videos.is_file():
             raise FileNotFoundError(f"{arguments.videos} does not exist; name a text file of videos, one a line.")
-        settings["videos"] = tuple(arguments.videos.read_text(encoding="utf-8").split())
+        settings["videos"] = tuple(read_names(arguments.videos))
     with progress_bar(beside="steps") as bar:
         report = run_benchmark(BenchmarkRun(**settings), bar)
     print(json.dumps(report, indent=2))

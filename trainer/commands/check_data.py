@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import get_args
 
-from rem_engine.commands.command_line import in_one_line
+from rem_engine.commands.command_line import a_path, in_one_line
 
 from ..data.kinds import DatasetKind
 
@@ -18,7 +17,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="read a dataset from end to end and report what is broken",
         description="Read every frame and mask of a dataset, and report each file that cannot be trained on.",
     )
-    check.add_argument("root", type=Path, help="folder of the dataset")
+    check.add_argument("root", type=a_path, help="folder of the dataset")
     check.add_argument(
         "--kind",
         choices=get_args(DatasetKind),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from rem_engine.commands.command_line import a_path
 from rem_engine.commands.convert import DTYPES, FORMS, NAMES
 from rem_engine.sizes import gigabytes
 
@@ -19,8 +19,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "LoRA that was trained, to the run's --checkpoint where it had one.",
     )
     add = export.add_argument
-    add("training", metavar="RUN", type=Path, help="folder of `python -m trainer train`")
-    add("-o", "--out", metavar="FILE", type=Path, required=True, help="the .safetensors file to write")
+    add("training", metavar="RUN", type=a_path, help="folder of `python -m trainer train`")
+    add("-o", "--out", metavar="FILE", type=a_path, required=True, help="the .safetensors file to write")
     add("--as", dest="form", choices=FORMS, default="full", help="the whole denoiser, or what BASE lacks of it (full)")
     add("--which", choices=("last", "best"), default="last", help="checkpoint: the newest, or of the highest J (last)")
     add("--rank", metavar="R", type=int, help="of a LoRA taken from whole weights (64)")

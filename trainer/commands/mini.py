@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from rem_engine.commands.command_line import a_path
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -14,10 +15,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         description="Train REM-mini from nothing: shots, VAE, text-to-video, REM. Run it again to go on after a stop.",
     )
     mini.add_argument(
-        "--work", type=Path, required=True, help="working folder: shots, latents, states, TensorBoard logs"
+        "--work", type=a_path, required=True, help="working folder: shots, latents, states, TensorBoard logs"
     )
-    mini.add_argument("--out", type=Path, required=True, help="model folder to write")
-    mini.add_argument("--clips", type=Path, help="folder of video files for half of the backgrounds")
+    mini.add_argument("--out", type=a_path, required=True, help="model folder to write")
+    mini.add_argument("--clips", type=a_path, help="folder of video files for half of the backgrounds")
     mini.add_argument(
         "--no-compile", action="store_true", help="do not compile the VAE's step (it needs a C++ compiler)"
     )

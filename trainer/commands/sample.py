@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from rem_engine.commands.command_line import a_path
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -13,8 +14,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="make the shot the pack ships",
         description="Composite rendered things over a clip (Big Buck Bunny in the shipped one) and encode it.",
     )
-    sample.add_argument("--clip", type=Path, required=True, help="video of at least 112 frames, 16:9")
-    sample.add_argument("--out", type=Path, required=True, help="file to write, such as assets/sample_shot.mp4")
+    sample.add_argument("--clip", type=a_path, required=True, help="video of at least 112 frames, 16:9")
+    sample.add_argument("--out", type=a_path, required=True, help="file to write, such as assets/sample_shot.mp4")
     sample.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
     sample.set_defaults(run=run, operation="making the sample shot")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from rem_engine.commands.command_line import a_path
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -16,11 +17,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     score.add_argument("--model", default="mini", help="'mini' or a model folder (default mini)")
     score.add_argument(
         "--checkpoint",
-        type=Path,
+        type=a_path,
         action="append",
         help="REM weights laid over the model folder; several times for more",
     )
-    score.add_argument("--data", type=Path, required=True, help="folder that 'synth' wrote")
+    score.add_argument("--data", type=a_path, required=True, help="folder that 'synth' wrote")
     score.set_defaults(run=run, operation="scoring the model")
 
 

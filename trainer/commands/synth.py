@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from rem_engine.backbones.base import LONGEST_WINDOW
+from rem_engine.commands.command_line import a_path
 
 from .arguments import frame_size, seed, whole_number
 
@@ -17,7 +17,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="render captioned shots with exact mattes",
         description="Render captioned shots with exact mattes, in the layout of Refer-YouTube-VOS plus alpha/.",
     )
-    synth.add_argument("--out", type=Path, required=True, help="folder to write; it must not exist yet")
+    synth.add_argument("--out", type=a_path, required=True, help="folder to write; it must not exist yet")
     synth.add_argument("--count", type=whole_number(1, 1_000_000), required=True, help="number of shots")
     synth.add_argument("--seed", type=seed, required=True, help="the same seed gives the same shots; training uses 1")
     synth.add_argument(
@@ -37,7 +37,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--size", type=frame_size, default=(96, 96), metavar="HxW", help="frame size (REM-mini's, 96x96)"
     )
     synth.add_argument("--frames", type=whole_number(1, LONGEST_WINDOW), default=9, help="frames a shot (default 9)")
-    synth.add_argument("--clips", type=Path, help="folder of video files for half of the backgrounds")
+    synth.add_argument("--clips", type=a_path, help="folder of video files for half of the backgrounds")
     synth.set_defaults(run=run, operation="rendering shots")
 
 

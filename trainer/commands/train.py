@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from rem_engine.commands.command_line import a_path
 
 from .command_line import COMMAND_LINE
 
@@ -39,13 +40,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--model", required=True, metavar="BASE", help="'mini' or the folder of the base model (diffusers' layout)")
     add(
         "--checkpoint",
-        type=Path,
+        type=a_path,
         metavar="FILE",
         action="append",
         default=[],
         help="weights laid over BASE to start from: whole ones, a delta or a LoRA; several times for several",
     )
-    add("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    add("--out", type=a_path, required=True, metavar="RUN", help="folder of the run")
     add(
         "--set",
         nargs="+",
@@ -57,7 +58,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="settings in place of the preset's, list items by number: optim.lr=2e-5 streams.0.batch=2",
     )
     add("--resume", action="store_true", help="go on with the run in RUN; begin one where there is none")
-    add("--cache", type=Path, metavar="DIR", help="where latents and text embeddings are kept (RUN/cache)")
+    add("--cache", type=a_path, metavar="DIR", help="where latents and text embeddings are kept (RUN/cache)")
     add("--no-cache", action="store_true", help="encode everything anew in every step")
     train.set_defaults(run=run, operation="training")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from rem_engine.commands.command_line import a_path
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -14,9 +15,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         description="Take training steps recorded with the authors' code again, by the code that trains, and print "
         "losses and gradient norms beside the recorded ones as JSON. The exit status is 1 where they differ.",
     )
-    verify.add_argument("recording", type=Path, metavar="DIR", help="folder of expected.json and tensors.safetensors")
+    verify.add_argument("recording", type=a_path, metavar="DIR", help="folder of expected.json and tensors.safetensors")
     verify.add_argument("--model", required=True, help="'mini' or the model folder the steps started from")
-    verify.add_argument("--checkpoint", type=Path, help="weights laid over the model folder")
+    verify.add_argument("--checkpoint", type=a_path, help="weights laid over the model folder")
     verify.add_argument(
         "--device", default="cpu", metavar="NAME", help="where to compute: cpu, cuda, cuda:1, mps, ... (cpu)"
     )

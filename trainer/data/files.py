@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rem_engine.input_files import NotJson, load_json
+from rem_engine.input_files import NotJson, NotText, load_json, load_text
 from rem_engine.media.foreign import check_form, read_head
 from rem_engine.names import names_a_file
 
@@ -39,6 +39,18 @@ def read_json(path: Path) -> Any:
         if head.startswith(_PACKED):
             raise BrokenSample(path, "is packed, which is not supported; unpack it.") from None
         raise BrokenSample(path, f"{error}; get the file again.") from error
+
+
+def read_names(path: Path) -> list[str]:
+    """Names that a text file lists, with spaces or ends of lines between them.
+
+    Raises:
+        BrokenSample: no text.
+    """
+    try:
+        return load_text(path).split()
+    except NotText as error:
+        raise BrokenSample(path, f"{error}; a text file of names is expected.") from error
 
 
 def archive_of(path: Path) -> Path | None:

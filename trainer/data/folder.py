@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rem_engine.input_files import NotText, load_text
 from rem_engine.media.images import read_image
 from rem_engine.media.mask_pictures import stored_pictures
 from rem_engine.media.matte_values import MatteChoice, StoredPicture, choose_matte
@@ -114,11 +115,11 @@ class Folder(VideoSource):
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return load_text(path).splitlines()
     except FileNotFoundError:
         raise BrokenSample(path, "is missing; its lines are '<mask>: <sentence>'.") from None
-    except UnicodeDecodeError as error:
-        raise BrokenSample(path, f"byte {error.start} is not UTF-8; save it as UTF-8 text.") from error
+    except NotText as error:
+        raise BrokenSample(path, f"{error}; save it as UTF-8 text.") from error
 
 
 def _by_number(folder: Path) -> dict[int, Path]:

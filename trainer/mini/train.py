@@ -48,6 +48,8 @@ def train_mini(
             training has written.
         RuntimeError: another process trains there, or writes to `output`.
     """
+    if work.resolve() == output.resolve():
+        raise ValueError(f"{work} cannot be the working folder and the model folder at once: name another --out.")
     with locked(work, "name another --work"), locked(output, "name another --out"):
         check_is_ours(output)
         _same_settings(work, settings)

@@ -145,6 +145,8 @@ def test_words_past_77_tokens_are_cut_with_a_warning_that_names_them(
 def test_models_that_are_not_there_are_told(wan_copy: Path) -> None:
     with pytest.raises(FileNotFoundError, match="There is no model 'maxi'; use 'mini' or a folder"):
         load_segmenter("maxi")
+    with pytest.raises(FileNotFoundError, match="There is no model ''; use 'mini' or a folder"):
+        load_segmenter("")
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         load(wan_copy, checkpoint=wan_copy / "nothing.pth")
     shutil.rmtree(wan_copy / "tokenizer")

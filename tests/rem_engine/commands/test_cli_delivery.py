@@ -342,13 +342,15 @@ def test_a_run_never_removes_the_shot_it_reads(shot: Path, tmp_path: Path, capsy
         (["--prompts", "nowhere.txt"], "nowhere.txt: No such file or directory; check the path"),
         (
             ["--prompts", "plate/plate.1001.png"],
-            "plate.1001.png is no text in UTF-8: save it as plain text, one prompt a line.",
+            "plate.1001.png is no text of prompts, byte 0 is not UTF-8: save it as plain text",
         ),
         (["-p", "x", "--combine", "most"], "invalid choice: 'most'"),
         (["-p", "x", "--start", "-5"], "A first frame number of -5 is not possible; give 0 to 999999999."),
         (["-p", "x", "--padding", "0"], "A padding of 0 digits is not possible; give 1 to 10 digits."),
         (["-p", "x", "--black", "0.6", "--white", "0.4"], "The white level (0.4) must lie above the black level (0.6)"),
         (["-p", "x", "--matte-threshold", "2"], "A threshold of 2 is not possible"),
+        (["-p", "x", "--name", "n" * 201], "a name of 201 bytes is too long: up to 200 are possible"),
+        (["-p", "x", "--exposure", "99"], "An exposure of 99 stops is not possible; give -20 to 20 stops."),
         (["-p", "x", "--grow", "much"], "argument --grow: invalid int value: 'much'"),
     ],
 )

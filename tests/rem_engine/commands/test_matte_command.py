@@ -244,6 +244,13 @@ def test_layers_are_named_by_the_artist_or_by_their_folders(tmp_path: Path) -> N
     assert list(find_masks(given)) == ["front.v1", "the_smoke", "roto_v2", "ids_2", "dust"]
 
 
+@pytest.mark.parametrize("text", ["", "car="])
+def test_masks_without_a_path_are_refused(text: str) -> None:
+    """The folder one is in would be meant."""
+    with pytest.raises(ValueError, match=f"The masks '{text}' have no path: give NAME=PATH, or a path."):
+        find_masks([text])
+
+
 # ---- stopping
 
 

@@ -230,3 +230,19 @@ def test_a_soft_npz_whose_header_says_another_size_than_its_bytes_is_refused(tmp
         path.write_bytes(data.replace(shape, lie))
         with pytest.raises(ValueError, match="is no soft.npz of a run"):
             open_masks(path)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(255.0, 0.0), (2.0, -1.0), (1e30, 0.0)])
+def test_a_soft_npz_of_another_range_is_refused(scale: float, offset: float, tmp_path: Path) -> None:
+    """A run's masks are not clipped, so that some lie beyond 0..1: those of the first frame."""
+    path = tmp_path / "soft.npz"
+    soft = np.zeros((2, 48, 64), np.float32)
+    soft[:, :24] = 1.0
+    np.savez(path, soft=np.stack([soft[0] * 1.8 - 0.4, soft[1] * scale + offset]).astype(np.float32))
+    frames = iter(open_masks(path).frames())
+    first = next(frames)
+    assert (first.min(), first.max()) == (np.float32(-0.4), np.float32(1.4))
+    with pytest.raises(
+        ValueError, match=r"The mask of frame 1 in .*soft\.npz holds values from .*, and those of a run lie"
+    ):
+        next(frames)

@@ -154,6 +154,15 @@ def test_a_score_on_held_out_videos_takes_those_alone(reddish: Reddish, tmp_path
     assert "only 1 of 2 videos" in (tmp_path / "out" / "results.md").read_text()
 
 
+def test_a_list_of_videos_that_is_no_text_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_ref_ytvos(tmp_path / "data")
+    listed = tmp_path / "held_out.txt"
+    listed.write_bytes(b"bb2\n\xff")
+    arguments = ("ref-ytvos", "--split", "train", "--root", tmp_path / "data", "--videos", listed)
+    assert run(*arguments, "--out", tmp_path / "out") == 2
+    assert f"{listed}: byte 4 is not UTF-8; a text file of names is expected." in capsys.readouterr().err
+
+
 def test_what_is_written_is_not_predicted_again(reddish: Reddish, tmp_path: Path) -> None:
     write_ref_vps(tmp_path / "data")
     arguments = ("ref-vps", "--root", tmp_path / "data", "--out", tmp_path / "out")
