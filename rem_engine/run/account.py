@@ -35,6 +35,10 @@ class NoAccount(Exception):
     """A file that has an account's name and is none."""
 
 
+class OldState(NoAccount):
+    """A state file of version 0.1, which said less of a run than it takes to go on with it."""
+
+
 @dataclass(frozen=True)
 class FileSet:
     """Files of one kind that a run writes: a sequence of one layer, or one file.
@@ -257,12 +261,15 @@ def read_unfinished(out: Path) -> list[Record]:
     """Runs that were begun and are not whole.
 
     Raises:
+        OldState: one of version 0.1.
         NoAccount: a state file that is none.
     """
     content = _read(out / STATE_FILE)
     if content is None:
         return []
     runs = content.get("runs")
+    if "runs" not in content and {"fingerprint", "frames_done", "delivered"} <= content.keys():
+        raise OldState
     if not isinstance(runs, list):
         raise NoAccount
     records = [_record(one) for one in runs]

@@ -18,6 +18,7 @@ from ..whole_files import meant_for, sync_disks
 from .account import (
     FileSet,
     NoAccount,
+    OldState,
     Record,
     file_set,
     in_the_place_of,
@@ -176,9 +177,11 @@ class Output:
                 found.append(read(self.out))
             except NoAccount as error:
                 if not self._claim.overwrite:
+                    told = "is damaged or another program's"
+                    if isinstance(error, OldState):
+                        told = "is of a run that version 0.1 was stopped in, and that this one cannot go on with"
                     raise ValueError(
-                        f"{self.out / file} is damaged or another program's: name another folder to write to, or give "
-                        "--overwrite."
+                        f"{self.out / file} {told}: name another folder to write to, or give --overwrite."
                     ) from error
                 found.append([])
         return found[0], found[1]

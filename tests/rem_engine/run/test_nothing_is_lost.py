@@ -174,6 +174,17 @@ def test_a_file_that_is_no_account_is_not_replaced(
     assert star(shot, out, "--write", "masks", "--overwrite") == 0
 
 
+def test_a_stopped_run_of_an_older_version_is_told_from_damage(
+    shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = [{"name": "smoke", "folder": "smoke"}]
+    state = {"fingerprint": "c0fe", "prompts": layers, "delivery": {"name": "plate"}, "frames_done": 4, "delivered": 4}
+    (tmp_path / ".unfinished.json").write_text(json.dumps(state | {"pixels": [789], "seconds": {}, "notes": {}}))
+    assert star(shot, tmp_path, "--write", "masks") == 2
+    assert "is of a run that version 0.1 was stopped in" in capsys.readouterr().err
+    assert star(shot, tmp_path, "--write", "masks", "--overwrite") == 0
+
+
 @pytest.mark.parametrize(
     "entry",
     [
