@@ -39,6 +39,8 @@ _SAME_SUFFIX = {".jpeg": ".jpg", ".tiff": ".tif"}
 _NAMED = 4  # of sequences in a sentence
 _LONGEST_FILL = 1_000_000  # frames of a shot whose gaps are filled
 # Nuke, Houdini, printf; `#` and `@` are digits each, as Nuke has them.
+# With a sign that stands where `splits` sees one.
+_NUMBER = re.compile(rf"(?:(?:^|(?<=[{re.escape(SEPARATORS)}]))-)?[0-9]+")
 _DIGITS_OF_PATTERN = re.compile(r"#+|@+|%0?[0-9]*d|\$F[0-9]*")
 
 
@@ -252,7 +254,7 @@ def sequences_in(files: Iterable[Path]) -> list[PictureSequence]:
         elif not ways[-1].tail:
             at_the_end[ways[-1].name, ways[-1].separator, suffix].append((ways[-1], file))
         else:
-            inside[re.sub(r"[0-9]+", "#", file.stem), suffix].append((ways, file))
+            inside[_NUMBER.sub("#", file.stem), suffix].append((ways, file))
     found: list[PictureSequence] = []
     for members in at_the_end.values():
         if len(members) == 1:

@@ -198,6 +198,14 @@ def test_what_looks_like_digits_behind_the_number_belongs_to_the_name(tmp_path: 
         assert names_of(shot) == ["icon.1001@2x", "icon.1002@2x"]
 
 
+@pytest.mark.parametrize("form", ["shot.%04d.left.png", "shot_%04d_graded.png", "shot-%03d-b.png", "%04d_graded.png"])
+def test_numbers_below_0_with_words_behind_them_are_of_the_same_sequence(tmp_path: Path, form: str) -> None:
+    numbers = (-2, -1, 0, 1, 2)
+    with open_shot(sequence(tmp_path, form, numbers)) as shot:
+        assert shot.numbering.numbers == numbers
+        assert [file.name for file in shot.files] == [form % number for number in numbers]
+
+
 # ---- links
 
 
