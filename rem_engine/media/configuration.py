@@ -152,7 +152,10 @@ def _table(name: str, light: str, config: str) -> Curve | None:
     ramp = np.repeat(codes_of_tables().astype(np.float32)[:, None], 3, axis=1)
     mixed = np.random.default_rng(0).random((256, 3), np.float32)
     values = _converted(np.concatenate([ramp, mixed])[None], name, light, config)[0]
-    table = Table(np.ascontiguousarray(values[: len(ramp), 1]))
+    table = Table(
+        np.ascontiguousarray(values[: len(ramp), 1]),
+        beyond=lambda codes: _converted(codes, name, light, config),
+    )
     expected, scale = values[len(ramp) :], np.maximum(np.abs(values[len(ramp) :]), 0.01)
     apart = bool((np.abs(table.decode(mixed) - expected) > _TABLE_ERROR * scale).any())
     return None if apart or not (np.diff(table.values) >= 0).all() else table.curve

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 import numpy as np
 
-from .colour import linear_to_srgb, srgb_to_linear
+from .colour import LARGEST_HALF, linear_to_srgb, srgb_to_linear
 
 CurveName = Literal["linear", "srgb", "log100", "log316", "pq", "st428", "hlg", "cineon"]
 
@@ -20,6 +20,8 @@ _STEPS = 1 << 16
 _TOGETHER = 1 << 16
 _HLG = (0.17883277, 0.28466892, 0.55991073)  # a, b, c of BT.2100, table 5
 _HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2  # of the reference display
+_OPEN = ("cineon", "log100", "log316")
+"""Curves that go on beyond codes of 0 and 1."""
 _LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
 
 
@@ -43,9 +45,11 @@ class Table:
 
     Attributes:
         values: float32, light.
+        beyond: the curve itself, for pixels [N,3] of an EXR with codes below 0 or above 1; None where it ends there.
     """
 
     values: np.ndarray
+    beyond: Callable[[np.ndarray], np.ndarray] | None = None
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         light = np.empty(codes.shape, np.float32)
@@ -56,6 +60,10 @@ class Table:
             below = np.minimum(place.astype(np.int32), _STEPS - 1)
             low = self.values[below]
             flat[block] = low + (place - below) * (self.values[below + 1] - low)
+        if self.beyond is not None and codes.size and (codes.min() < 0.0 or codes.max() > 1.0):
+            outside = ((codes < 0.0) | (codes > 1.0)).any(axis=-1)
+            # What a code far above 1 stands for may be more than a float holds.
+            light[outside] = np.nan_to_num(self.beyond(codes[outside])).clip(-LARGEST_HALF, LARGEST_HALF)
         return light
 
     def encode(self, light: np.ndarray) -> np.ndarray:
@@ -82,7 +90,12 @@ def curve(name: CurveName) -> Curve:
         return Curve(srgb_to_linear, _srgb_unclipped)
     if name == "hlg":
         return Curve(_hlg_light, _hlg_codes)
-    return Table(_table(name)).curve
+    return Table(_table(name), partial(_beyond, name) if name in _OPEN else None).curve
+
+
+def _beyond(name: str, codes: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return _FORMULAS[name](codes.astype(np.float64))
 
 
 @cache

@@ -132,6 +132,35 @@ def test_a_named_space_is_opencolorios(name: str) -> None:
     np.testing.assert_allclose(light, expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
 
 
+def _light_of_logc3(codes: np.ndarray) -> np.ndarray:
+    """ARRI, ALEXA Log C Curve, EI 800, undone."""
+    above = (10 ** ((codes - 0.385537) / 0.247190) - 0.052272) / 5.555556
+    return np.where(codes > 0.149659, above, (codes - 0.092809) / 5.367655)
+
+
+def _light_of_cineon(codes: np.ndarray) -> np.ndarray:
+    """Density of 0.002 a code value of 10 bits, white at 685, black at 95, gamma of the negative 0.6."""
+    black = 10 ** ((95 - 685) * 0.002 / 0.6)
+    return (10 ** ((1023 * codes - 685) * 0.002 / 0.6) - black) / (1 - black)
+
+
+@pytest.mark.parametrize(("name", "light"), [("logc3", _light_of_logc3), ("cineon", _light_of_cineon)])
+def test_codes_of_an_exr_beyond_0_and_1_are_light_too(
+    tmp_path: Path, name: str, light: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    codes = np.linspace(-0.15, 1.25, 20 * 24 * 3, dtype=np.float32).reshape(20, 24, 3)
+    with open_shot(write_exr(tmp_path / "log.exr", {"RGB": codes}), PlateSettings(plate_space=name)) as shot:
+        np.testing.assert_allclose(shot.read_linear(0, 1)[0], light(codes), rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", ["logc3", "acescct", "cineon", "rec709"])
+def test_light_stays_finite_however_far_codes_are_beyond(tmp_path: Path, name: str) -> None:
+    codes = np.full((16, 24, 3), 65504, np.float16)
+    codes[:8] = -65504
+    with open_shot(write_exr(tmp_path / "log.exr", {"RGB": codes}), PlateSettings(plate_space=name)) as shot:
+        assert np.isfinite(shot.read_linear(0, 1)).all() and np.isfinite(shot.read(0, 1)).all()
+
+
 @pytest.mark.parametrize("name", [*SHORT_NAMES, "ACEScct", "Rec.2100-PQ - Display"])
 def test_codes_are_the_inverse_of_light(name: str) -> None:
     codes = np.random.default_rng(1).random((200, 3), np.float32) * 0.7 + 0.15
