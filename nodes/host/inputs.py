@@ -130,6 +130,8 @@ def as_masks(mask: Tensor, frames: ArrayFrames, name: str = "MASK") -> Tensor:
     planes = planes.detach().cpu()
     if not planes.is_floating_point():
         return _shades(planes, name)
+    if planes.dtype.itemsize == 1:  # of eight bits, with which torch does not compute
+        planes = planes.float()
     for index, plane in enumerate(planes):
         check_finite(plane, f"mask of frame {index % frames.frame_count}")
         check_unit_range(plane.min().item(), plane.max().item(), f"The {name}")

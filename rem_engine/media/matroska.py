@@ -1,4 +1,4 @@
-"""What FFmpeg knows of pictures and PyAV has no call for, put into a WebM file (RFC 9559)."""
+"""What FFmpeg knows of pictures and PyAV has no call for, put into a WebM, and how long a file should be (RFC 9559)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from .hdr import HdrMetadata
 
-_SEGMENT, _TRACKS, _TRACK, _VIDEO, _COLOUR = 0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0x55B0
+_EBML, _SEGMENT, _TRACKS, _TRACK, _VIDEO, _COLOUR = 0x1A45DFA3, 0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0x55B0
 _CLUSTER, _NAME, _VOID = 0x1F43B675, 0x536E, 0xEC
 _DISPLAY_WIDTH, _DISPLAY_HEIGHT = 0x54B0, 0x54BA
 _MAX_CLL, _MAX_FALL, _MASTERING = 0x55BC, 0x55BD, 0x55D0
@@ -70,6 +70,24 @@ def describe_pictures(path: Path, shape: Mapping[int, bytes], light: Mapping[int
             raise ValueError(f"The track of {path} has no room for what its pictures are to say.")
         file.seek(start)
         file.write(described + _id(_VOID) + (0x80 | (left - 2)).to_bytes(1, "big") + bytes(left - 2))
+
+
+def announced_bytes(head: bytes) -> int | None:
+    """How long a file should be by the size that its segment states; None where that is not known, or of another kind.
+
+    Args:
+        head: its first bytes.
+    """
+    place = 0
+    for kind in (_EBML, _SEGMENT):
+        sized = 9 - head[place + 4].bit_length() if len(head) >= place + 12 else 9
+        if head[place : place + 4] != _id(kind) or sized > 8:
+            return None
+        size = int.from_bytes(head[place + 4 : place + 4 + sized], "big") & ((1 << 7 * sized) - 1)
+        if size == (1 << 7 * sized) - 1:  # what is written to a pipe does not know its end
+            return None
+        place += 4 + sized + (size if kind == _EBML else 0)
+    return place + size
 
 
 def _find(data: bytes, path: tuple[int, ...]) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import av
 from av.container import InputContainer
@@ -14,6 +15,7 @@ from av.video.stream import VideoStream
 
 from .fields import FieldOrder, order_of_frame
 from .frame_times import Timing, read_timing
+from .matroska import announced_bytes
 
 # Containers whose header tells how long the shot should be, and how.
 _COUNTING_CONTAINERS = ("mov",)
@@ -134,6 +136,16 @@ def _shortfall(container: InputContainer, stream: VideoStream, packets: int, end
     if kind.startswith(_TIMING_CONTAINERS):
         rate = float(stream.average_rate or Fraction(24))
         announced = max((container.duration or 0) / av.time_base, stream.frames / rate)
-        if announced - end > _SHORTFALL + 2 / rate:
-            return f"after {end:.1f} of the {announced:.1f} seconds"
+        if announced - end > (0.5 / rate if _is_cut(Path(container.name)) else _SHORTFALL + 2 / rate):
+            return f"after {end:.2f} of the {announced:.2f} seconds"
     return ""
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a Matroska or AVI file is shorter than its outermost element, so that nothing is a matter of rounding."""
+    with open(path, "rb") as file:
+        head = file.read(1 << 10)
+    announced = announced_bytes(head)
+    if head[:4] == b"RIFF" and (size := int.from_bytes(head[4:8], "little")) not in (0, 0xFFFFFFFF):
+        announced = 8 + size
+    return announced is not None and path.stat().st_size < announced

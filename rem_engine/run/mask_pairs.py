@@ -18,7 +18,8 @@ class PairedMasks:
     Attributes:
         masks: as they are on disk.
         places: of each frame its mask's place among them, rising; None where there is none.
-        held: whether a frame without a mask has that of the frame before; otherwise it is empty.
+        held: whether a frame without a mask has that of the frame before; otherwise it is empty, as it is before the
+            first mask.
         notes: what there is to say of them, a sentence each.
     """
 
@@ -67,9 +68,12 @@ def pair(masks: Masks, shot: Numbering, delivered: Numbering, *, every: bool = T
         for index, (number, place) in enumerate(zip(numbers, places, strict=True))
         if place is None and not shot.is_missing(index)
     ]
-    if lacking:
-        stands = "the mask before stands in its place" if held else "the matte is empty there"
-        notes.append(f"The masks in {masks.path} have none of frames {told_numbers(lacking)}: {stands}.")
+    first = next(number for number, place in zip(numbers, places, strict=True) if place is not None)
+    after = [number for number in lacking if held and number > first]
+    empty = [number for number in lacking if number not in after]
+    for ones, stands in ((empty, "the matte is empty there"), (after, "the mask before stands in its place")):
+        if ones:
+            notes.append(f"The masks in {masks.path} have none of frames {told_numbers(ones)}: {stands}.")
     beyond = place_of.keys() - {*numbers}
     if beyond and every:
         notes.append(f"The masks {told_numbers(beyond)} in {masks.path} are of no frame: they are left aside.")

@@ -77,6 +77,7 @@ def masks(mask: Any) -> dict[str, tuple[Any, Any]]:
         "uint16": ((mask * 65535).round().to(torch.uint16), mask),
         "dark uint8": ((mask * 100).byte(), (mask * 100).byte() / 255),
         "bool": (mask > 0.5, solid),
+        "floats of 8 bits": (mask.to(torch.float8_e4m3fn), mask.to(torch.float8_e4m3fn).float()),
         "0 and 1 of int64": ((mask > 0.5).long(), solid),
         "0 and 1 of uint8": ((mask > 0.5).byte(), solid),
         "non-contiguous": (mask.permute(2, 1, 0).contiguous().permute(2, 1, 0), mask),

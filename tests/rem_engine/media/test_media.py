@@ -275,6 +275,13 @@ def cut_video(name: str, codec: str, pix_fmt: str, share: float, **options: str)
     return write
 
 
+def video_between_frames(folder: Path) -> Path:
+    path = cut_video("a.avi", "ffv1", "yuv420p", 1.0)(folder)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"00dc", 0, data.rindex(b"idx1"))])  # before the last one's chunk
+    return path
+
+
 @pytest.mark.parametrize(
     ("write", "sentence"),
     [
@@ -282,7 +289,10 @@ def cut_video(name: str, codec: str, pix_fmt: str, share: float, **options: str)
         (cut_video("a.mp4", "libx264", "yuv420p", 0.6, movflags="faststart"), r"a\.mp4 .*truncated"),
         (cut_video("a.mp4", "libx264", "yuv420p", 0.98, movflags="faststart"), r"a\.mp4 .*truncated"),
         (cut_video("a.mov", "prores_ks", "yuv422p10le", 0.6, movflags="faststart"), r"a\.mov ends within frame 1\d"),
-        (cut_video("a.mkv", "libx264", "yuv420p", 0.6), r"a\.mkv ends after 0\.\d of the 1\.0 seconds"),
+        (cut_video("a.mkv", "libx264", "yuv420p", 0.6), r"a\.mkv ends after 0\.\d+ of the 1\.00 seconds"),
+        (cut_video("a.mkv", "ffv1", "yuv420p", 0.9), r"a\.mkv ends after 0\.\d\d of the 1\.00 seconds"),
+        (cut_video("a.webm", "libvpx-vp9", "yuv420p", 0.9, lossless="1"), r"a\.webm ends after 0\.\d\d of the 1\.00"),
+        (video_between_frames, r"a\.avi ends after 0\.96 of the 1\.00 seconds"),
         (cut_video("a.avi", "mpeg4", "yuv420p", 0.6), r"a\.avi .*truncated"),
     ],
 )

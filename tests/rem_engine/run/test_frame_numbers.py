@@ -280,6 +280,18 @@ def test_masks_lie_on_the_frames_of_their_numbers(tmp_path: Path, capsys: pytest
     assert values(tmp_path / "held") == {1001: shade(1), 1002: shade(2), 1003: shade(2), 1004: shade(4)}
 
 
+def test_before_the_first_mask_no_other_stands_and_it_is_said_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shot, masks = plate(tmp_path / "p", range(1001, 1005)), mask(tmp_path / "m", (1002, 1004))
+    given = ["matte", str(shot), "--masks", str(masks), "-o", str(tmp_path / "out"), "--gaps", "hold", *NEUTRAL]
+    assert main(given) == 0
+    assert values(tmp_path / "out") == {1001: 0, 1002: shade(2), 1003: shade(2), 1004: shade(4)}
+    said = capsys.readouterr().err
+    assert f"The masks in {masks} have none of frames 1001: the matte is empty there." in said
+    assert f"The masks in {masks} have none of frames 1003: the mask before stands in its place." in said
+
+
 def test_masks_of_a_part_are_no_reason_to_speak_of_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shot, masks = plate(tmp_path / "p", range(1001, 1011)), mask(tmp_path / "m", range(1001, 1011))
     given = ["matte", str(shot), "--masks", str(masks), "-o", str(tmp_path / "out"), "--frames", "1004-1008x2"]
