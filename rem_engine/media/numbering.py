@@ -275,9 +275,9 @@ def parse_range(text: str) -> tuple[int, ...]:
 
     try:
         chosen = FrameSet(text)
-    except ValueError as error:
+        numbers = {number for number in chosen if isinstance(number, int)}
+    except (ValueError, ArithmeticError) as error:  # the second of numbers with more digits than decimals are given
         raise _no_range(text) from error
-    numbers = {number for number in chosen if isinstance(number, int)}
     if not numbers or len(numbers) < len(chosen):
         raise _no_range(text)
     return tuple(sorted(numbers))

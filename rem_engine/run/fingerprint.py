@@ -34,7 +34,7 @@ def stats_of(files: Iterable[Path]) -> Stats:
 def changes_since(stats: Stats) -> list[dict[str, Any]]:
     """For the warnings in run.json: what is to be said of files that were written while a run read them; a render that
     goes on under a run gives it masks of one picture and colours of another."""
-    changed = [file for file, before in stats.items() if not file.exists() or _stat(file) != before]
+    changed = [file for file, before in stats.items() if not _is_still(file, before)]
     if not changed:
         return []
     others = f" and {len(changed) - 1} more files" if len(changed) > 1 else ""
@@ -43,6 +43,13 @@ def changes_since(stats: Stats) -> list[dict[str, Any]]:
         "new pictures. Run it again once the shot is whole."
     )
     return [{"layer": "", "what": "shot", "state": "changed", "sentence": sentence}]
+
+
+def _is_still(file: Path, before: tuple[int, int]) -> bool:
+    try:
+        return _stat(file) == before
+    except OSError:  # gone, or out of reach
+        return False
 
 
 def _stat(file: Path) -> tuple[int, int]:

@@ -357,7 +357,9 @@ def test_of_frames_that_are_asked_for_missing_ones_are_named_or_filled(tmp_path:
         open_shot(tmp_path, PlateSettings(frames="1006-1007", gaps="hold"))
 
 
-@pytest.mark.parametrize("text", ["", " ", "x", "1-", "1.5-3", "1001x2", "1-10x0", "1-99999999999", "1001;1002"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "x", "1-", "1.5-3", "1001x2", "1-10x0", "1-99999999999", "1001;1002", "9" * 30]
+)
 def test_what_is_no_range_of_frames_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="is no range of frames: give numbers such as 1001-1050"):
         parse_range(text)
