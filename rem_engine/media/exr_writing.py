@@ -19,6 +19,7 @@ from .windows import Box
 
 # The Color Interop Forum's names of display spaces by their primaries and transfer in H.273.
 _DISPLAY_IDS = {
+    (REC_709, REC_709): "g24_rec709_display",  # as Rec. 1886 shows it
     (9, 16): "pq_rec2020_display",
     (12, 16): "pq_p3d65_display",
     (9, 18): "hlg_rec2020_display",

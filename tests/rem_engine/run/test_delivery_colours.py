@@ -15,6 +15,7 @@ from plate_files import write_dpx, write_exr
 from spaces import TO_REC709, logc3, png_with, pq, to_space
 
 from rem_engine.matte import MatteSettings
+from rem_engine.media import open_shot
 from rem_engine.media.plate_settings import PlateSettings
 from rem_engine.run.delivery_settings import DeliverySettings
 from rem_engine.run.matte_job import MatteJob, matte_to_files
@@ -133,6 +134,15 @@ def test_a_pq_plate_keeps_its_code_values_in_pictures(tmp_path: Path, exr_linear
     pixels, header = exr(out)
     assert header["colorInteropID"] == ("lin_rec2020_scene" if exr_linear else "pq_rec2020_display")
     np.testing.assert_allclose(pixels, to_space(LIGHT * 3, "rec2020") if exr_linear else codes, rtol=3e-3, atol=1e-3)
+
+
+def test_display_values_of_rec1886_say_so_and_are_read_so(tmp_path: Path) -> None:
+    plate = write_exr(tmp_path / "plate.1001.exr", {"RGB": DISPLAY})
+    pixels, header = exr(deliver(tmp_path, plate, "exr", plate_space="rec709", exr_linear=False))
+    assert header["colorInteropID"] == "g24_rec709_display"
+    again = write_exr(tmp_path / "again.1001.exr", {"RGB": pixels}, colorInteropID=header["colorInteropID"])
+    with open_shot(again) as shot:
+        np.testing.assert_allclose(shot.read_linear(0, 1)[0], DISPLAY**2.4, rtol=5e-3, atol=1e-3)
 
 
 def test_an_srgb_picture_stays_what_it_is(tmp_path: Path) -> None:
