@@ -73,6 +73,10 @@ def of_class(config: dict[str, Any], path: Path, model_class: type) -> dict[str,
     parameters = inspect.signature(model_class).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     _check_types(config, path, defaults)
+    for name, value in config.items():
+        # Nothing else tells of a null that is no size of a weight before the network computes with it.
+        if value is None and name in parameters and not _may_be_null(parameters[name]):
+            raise ValueError(f"{path} gives {name} as null; something like {json.dumps(defaults[name])} is expected.")
     return {name: value for name, value in config.items() if name in parameters}
 
 
@@ -194,6 +198,11 @@ def _check_types(config: Mapping[str, Any], path: Path, defaults: Mapping[str, A
         most = _LARGEST_TABLES.get(name)
         if most is not None and not (_is_int(value) and 1 <= value <= most):
             raise ValueError(f"{path} gives {name} as {_shown(value)}; 1 to {most} are expected.")
+
+
+def _may_be_null(parameter: inspect.Parameter) -> bool:
+    told = str(parameter.annotation)
+    return parameter.default in (None, inspect.Parameter.empty) or "None" in told or "Optional" in told
 
 
 def _is_like(value: Any, default: Any) -> bool:

@@ -89,6 +89,17 @@ def test_a_setting_of_the_wrong_type_is_told(folder: Path, part: str, setting: s
         refused(folder, path)
 
 
+@pytest.mark.parametrize("setting", ["eps", "num_layers", "cross_attn_norm"])
+def test_a_null_in_the_place_of_a_setting_is_told(wan_copy: Path, setting: str) -> None:
+    """In a Wan folder others are null as published: image_dim, added_kv_proj_dim, pos_embed_seq_len, qk_norm."""
+    path = wan_copy / "transformer" / "config.json"
+    change(path, image_dim=None, added_kv_proj_dim=None, pos_embed_seq_len=None)
+    load_segmenter(wan_copy, device="cpu")
+    change(path, **{setting: None})
+    with pytest.raises(ValueError, match=f"{path} gives {setting} as null; something like .* is expected."):
+        load_segmenter(wan_copy, device="cpu")
+
+
 @pytest.mark.parametrize("setting", ["num_train_timesteps", "beta_start", "beta_schedule"])
 def test_a_noise_schedule_of_the_wrong_type_is_told(modelscope_copy: Path, setting: str) -> None:
     path = modelscope_copy / "scheduler" / "scheduler_config.json"
