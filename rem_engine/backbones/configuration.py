@@ -61,6 +61,9 @@ def read_config(folder: Path, model_class: type, family: str) -> dict[str, Any]:
     config = read_json(path)
     if config.get("_class_name") != name:
         raise ValueError(f"{folder} holds a {config.get('_class_name')}, where a {name} ({family}) is expected.")
+    if name == "AutoencoderKLWan" and config.get("patch_size") not in (None, 1):  # of which no weight tells
+        given = _shown(config["patch_size"])
+        raise ValueError(f"{path} gives patch_size as {given}; null is expected: patches are Wan2.2's, not supported.")
     return of_class(config, path, model_class)
 
 

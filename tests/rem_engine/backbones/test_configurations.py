@@ -100,6 +100,16 @@ def test_a_null_in_the_place_of_a_setting_is_told(wan_copy: Path, setting: str) 
         load_segmenter(wan_copy, device="cpu")
 
 
+@pytest.mark.parametrize("size", [2, 0, -1, 10**9, "two", [], {}])
+def test_a_vae_of_patches_is_told(wan_copy: Path, size: Any) -> None:
+    path = wan_copy / "vae" / "config.json"
+    change(path, patch_size=None)
+    load_segmenter(wan_copy, device="cpu")
+    change(path, patch_size=size)
+    with pytest.raises(ValueError, match=f"{path} gives patch_size as .*; null is expected: patches are Wan2.2's"):
+        load_segmenter(wan_copy, device="cpu")
+
+
 @pytest.mark.parametrize("setting", ["num_train_timesteps", "beta_start", "beta_schedule"])
 def test_a_noise_schedule_of_the_wrong_type_is_told(modelscope_copy: Path, setting: str) -> None:
     path = modelscope_copy / "scheduler" / "scheduler_config.json"
