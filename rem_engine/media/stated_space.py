@@ -16,6 +16,8 @@ from .png_colour import GAMMA, PRIMARIES, space_of_chunks
 
 # DPX transfer characteristics (SMPTE ST 268-1, table 5A), as OpenImageIO names them.
 _DPX_LOG, _DPX_FILM, _DPX_LINEAR, _DPX_VIDEO = "Logarithmic", "Printing density", "Linear", "ITU-R 709-4"
+# EXIF's code of a colour space that is not sRGB (EXIF 2.3, tag 40961).
+_UNCALIBRATED = 65535
 # H.273's codes of what is not said, or reserved; and of primaries that are none.
 _NOT_SAID, _XYZ = (0, 2, 3), 10
 # Names of H.273's transfer codes that are no SDR video, for sentences.
@@ -87,7 +89,11 @@ def space_of_picture(name: str, kind: str, attributes: Mapping[str, Any]) -> Sta
             return Stated(_srgb(), f"ICC profile {described}, of no RGB matrix and curve: shown as it is")
         return Stated(found, f"ICC profile {described}")
     chunks = space_of_chunks(attributes.get(GAMMA), attributes.get(PRIMARIES))
-    return Stated(*chunks) if chunks is not None else Stated(_srgb(), "stored display values")
+    if chunks is not None:
+        return Stated(*chunks)
+    if attributes.get("Exif:ColorSpace") == _UNCALIBRATED:
+        return Stated(_srgb(), "EXIF says another space than sRGB, and not which: shown as it is")
+    return Stated(_srgb(), "stored display values")
 
 
 def space_of_video(name: str, tags: ColourTags, metadata: Mapping[str, str]) -> Stated:

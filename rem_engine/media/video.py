@@ -90,7 +90,7 @@ class VideoShot(Shot):
     @property
     def stated_space(self) -> Stated:
         stated = space_of_video(self._path.name, self.colour, self._metadata)
-        if self._says_matrix:
+        if self._says_matrix or stated.space is None:
             return stated
         matrix = default_matrix(self._stored_height, self.colour.primaries)
         taken = {REC_709: "Rec. 709's", 9: "Rec. 2020's"}.get(matrix, "Rec. 601's")

@@ -18,6 +18,7 @@ from delivered import decoded, encoded
 from PIL import Image
 from plate_files import write_dpx, write_exr
 from spaces import TO_REC709, hlg, icc_profile, logc3, png_with, pq, to_space
+from video_files import scene, write_video
 
 from rem_engine.media import open_shot
 from rem_engine.media.first_look import colour_hints
@@ -289,6 +290,16 @@ def test_a_picture_is_what_its_icc_profile_says(tmp_path: Path, suffix: str, gam
             assert shot.read(0, 1).dtype == np.uint8
 
 
+def test_a_photograph_that_denies_srgb_is_told_from_one_that_says_nothing(tmp_path: Path) -> None:
+    for code in (1, 65535):  # sRGB, and uncalibrated (EXIF 2.3, tag 40961)
+        exif = Image.Exif()
+        exif.get_ifd(0x8769)[40961] = code
+        Image.new("RGB", (24, 20)).save(tmp_path / f"{code}.jpg", exif=exif)
+        with open_shot(tmp_path / f"{code}.jpg") as shot:
+            assert ("EXIF" in shot.plate_colour.known_from) == (code == 65535)
+            assert shot.plate_colour.shows_as_is
+
+
 @pytest.mark.parametrize("profile", [b"\0" * 200, b"no profile", "truncated"])
 def test_a_broken_icc_profile_is_left_aside(tmp_path: Path, profile: bytes | str) -> None:
     content = icc_profile("p3", ("para", 0, 2.0))[:200] if isinstance(profile, str) else profile
@@ -358,6 +369,12 @@ def test_a_video_whose_camera_says_log_asks_for_its_space(tmp_path: Path, metada
     with pytest.raises(ValueError, match=rf"a\.mkv says .*--plate-space.*one of {near}, "):
         open_shot(path)
     view(path, plate_space=near)
+
+
+def test_a_video_of_y_cb_cr_asks_for_its_space_in_one_sentence(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", scene(2), "ffv1", "yuv420p", tags={"gamma": "V-Log"})
+    with pytest.raises(ValueError, match=r"a\.mkv says .*--plate-space [^.;]*, hlg\.$"):
+        open_shot(path)
 
 
 def test_a_video_of_xyz_asks_for_its_space(tmp_path: Path) -> None:
