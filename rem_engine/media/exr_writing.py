@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..names import ExrCompression, ExrType
 from .attributes import Attributes
 from .colour import LARGEST_HALF, REC_709
 from .hdr import exr_attributes
+from .plate_colour import PlateColour
 from .plate_space import SRGB_TRANSFER, told_gamut
 from .shot import ShotInfo
 from .windows import Box
@@ -116,6 +118,15 @@ def exr_header(info: ShotInfo, *, linear: bool, premultiplied: bool) -> dict[str
     if info.hdr:
         header |= exr_attributes(info.hdr)
     return header
+
+
+def shown_info(info: ShotInfo) -> ShotInfo:
+    """Of a shot whose EXRs hold its pictures. Code values that no name tells from light would be read as such: of these
+    it is sRGB that is written."""
+    if _picture(info)[1] is not None:
+        return info
+    colour = info.plate_colour or PlateColour()
+    return replace(info, plate_colour=replace(colour, space=replace(info.space, tags=None, is_display=False)))
 
 
 def with_attributes(header: dict[str, Any], of_plate: Attributes) -> dict[str, Any]:

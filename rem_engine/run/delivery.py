@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..matte.frames import Frame, alpha_of, display_values
-from ..media.exr_writing import exr_bytes, exr_channels, exr_header, with_attributes
+from ..media.exr_writing import exr_bytes, exr_channels, exr_header, shown_info, with_attributes
 from ..media.made_by import MadeBy
 from ..media.matte_video import ProResWriter, WebMWriter
 from ..media.numbering import Numbering, frame_range
@@ -77,6 +77,7 @@ class Delivery:
         self._out, self._numbering, self._layers = out, numbering, tuple(layers)
         self._info, self._settings = info if settings.sound else replace(info, sound=None), settings
         self._plate_colour = info.plate_colour or PlateColour()
+        self._exr_info = info if settings.exr_linear else shown_info(info)
         said = info.space.tags is None or info.space.tags.transfer is not None
         self._png_tags = info.picture_tags if said else None
         self._fps = info.fps or STILLS_FPS
@@ -214,14 +215,16 @@ class Delivery:
         plate = parts.linear if settings.exr_linear else parts.picture
         if plate is None or (colours is not None and display is None):
             raise ValueError("An EXR needs the plate: give it scene-linear, and display-referred with a foreground.")
+        if not settings.exr_linear:
+            plate = self._shown(plate)
         if colours is not None and display is not None and settings.exr_linear:
             # A foreground is display-referred, so it ends at 1. Its difference to the plate is what matters, and added
             # to the plate it leaves highlights above 1 as they are.
             light = self._plate_colour.light_of_display
             colours = plate + (light(colours) - light(display))
         elif colours is not None:
-            colours = np.stack([self._colour(parts, place) for place in range(len(colours))])
-        header = exr_header(self._info, linear=settings.exr_linear, premultiplied=settings.premultiplied)
+            colours = np.stack([self._shown(self._colour(parts, place)) for place in range(len(colours))])
+        header = exr_header(self._exr_info, linear=settings.exr_linear, premultiplied=settings.premultiplied)
         header = with_attributes(header, parts.attributes)
         if timecode := self._timecode(index):
             own = parts.attributes.get("timeCode")  # with flags and user data, where it says the same
@@ -230,6 +233,12 @@ class Delivery:
         channels = exr_channels(plate, parts.alpha, self._layers, colours, settings.premultiplied)
         header |= self._all_texts
         return exr_bytes(channels, header, settings.exr_type, settings.exr_compression)
+
+    def _shown(self, picture: np.ndarray) -> np.ndarray:
+        """A picture as EXR has it; see `shown_info`."""
+        if self._exr_info.space.tags == self._info.space.tags:
+            return picture
+        return replace(self._plate_colour, exposure=0.0).display(picture)
 
     def _colour(self, parts: _Parts, place: int) -> np.ndarray:
         """Colour [H,W,3] of a layer in PNG and videos."""

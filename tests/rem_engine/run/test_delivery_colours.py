@@ -145,6 +145,20 @@ def test_display_values_of_rec1886_say_so_and_are_read_so(tmp_path: Path) -> Non
         np.testing.assert_allclose(shot.read_linear(0, 1)[0], DISPLAY**2.4, rtol=5e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize(("primaries", "gamut"), [(9, "rec2020"), (12, "p3"), (6, "rec709")])
+@pytest.mark.parametrize("decontaminate", [False, True])
+def test_no_exr_of_display_values_can_be_taken_for_light(
+    tmp_path: Path, primaries: int, gamut: str, decontaminate: bool
+) -> None:
+    plate = png_with(tmp_path / "plate.1001.png", DISPLAY, {b"cICP": bytes([primaries, 1, 0, 1])})
+    pixels, header = exr(deliver(tmp_path, plate, "exr", exr_linear=False, decontaminate=decontaminate))
+    assert header["colorInteropID"] == "srgb_rec709_display"
+    assert header["chromaticities"] == pytest.approx((0.64, 0.33, 0.3, 0.6, 0.15, 0.06, 0.3127, 0.329))
+    if not decontaminate:
+        expected = encoded(np.clip(decoded(DISPLAY) @ TO_REC709[gamut].T, 0, 1))
+        np.testing.assert_allclose(pixels, expected, rtol=3e-3, atol=1e-3)
+
+
 def test_an_srgb_picture_stays_what_it_is(tmp_path: Path) -> None:
     plate = png_with(tmp_path / "a.png", DISPLAY, {})
     out = deliver(tmp_path, plate, "exr", "png16", "prores", plate_space="auto", exposure=2.0)
