@@ -15,12 +15,17 @@ import torch
 from torch import Tensor
 
 from ..input_files import is_refusal
+from ..sizes import gigabytes
 from .nested import Place, StateDicts
 from .stored import StoredTensor
 
 SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
 
 _DEPTH = 6  # of state dicts within what a trainer keeps
+
+# Bytes of what says where the weights lie: those of Wan's 14B and its optimizer take a hundredth. A byte can be an
+# object of 64, and takes microseconds.
+_PICKLE_LIMIT = 16_000_000
 
 # Bytes of a tensor that may see elements of its storage several times (a stride of 0, as of an expanded row of
 # positions); beyond that its values would take more memory than the file holds.
@@ -62,7 +67,7 @@ def read_index(path: Path, choose: Callable[[StateDicts], dict[str, Place]]) -> 
             f"{path.name} is in the tar format of PyTorch before 0.4, which cannot be read safely; "
             "save it anew with a later PyTorch."
         )
-    _refuse_compressed(path)
+    _check_archive(path)
     # On the device "meta" tensors have shapes and places, and cost nothing. Files of PyTorch before 1.6 have no places.
     in_place = zipfile.is_zipfile(path)
     found = _state_dicts(_load(path, map_location="meta" if in_place else "cpu"))
@@ -75,17 +80,25 @@ def read_index(path: Path, choose: Callable[[StateDicts], dict[str, Place]]) -> 
     return {bare: _stored(path, found[entry][name].detach()) for bare, (entry, name) in chosen.items()}
 
 
-def _refuse_compressed(path: Path) -> None:
-    """PyTorch stores its members as they are; what is deflated could be inflated to any size in memory."""
+def _check_archive(path: Path) -> None:
+    """Refuse what would take any amount of memory or time: PyTorch stores its members as they are, so that what is
+    deflated is none of its own, and what it lists of them is short."""
     try:
         with zipfile.ZipFile(path) as archive:
-            packed = next((info for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED), None)
+            members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return  # no archive, or one that is damaged: the reader says so
+    packed = next((info for info in members if info.compress_type != zipfile.ZIP_STORED), None)
     if packed is not None:
         raise ValueError(
             f"{path.name} was not read: {packed.filename} in it is compressed, which PyTorch's files never are; save "
             "it anew with torch.save, or use safetensors."
+        )
+    long = next((info for info in members if info.filename.endswith(".pkl") and info.file_size > _PICKLE_LIMIT), None)
+    if long is not None:
+        raise ValueError(
+            f"{path.name} was not read: {long.filename}, which lists what is in it, has {gigabytes(long.file_size)}, "
+            f"and up to {gigabytes(_PICKLE_LIMIT)} are read; save the weights alone, or use safetensors."
         )
 
 

@@ -10,6 +10,7 @@ import os
 import pickle
 import struct
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -203,6 +204,22 @@ def test_a_compressed_member_is_refused_before_it_is_inflated(tmp_path: Path) ->
             packed.writestr(name, whole.read(name))
     with pytest.raises(ValueError, match=r"packed\.pth was not read: .* is compressed"):
         read_state_dict(tmp_path / "packed.pth")
+
+
+def test_a_list_of_millions_of_things_is_refused_before_they_are_made(tmp_path: Path) -> None:
+    """A byte of a pickle makes an object of 64, and a real one takes a few hundred kilobytes."""
+    path = tmp_path / "long.pth"
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "whole.pth")
+    with zipfile.ZipFile(tmp_path / "whole.pth") as whole, zipfile.ZipFile(path, "w") as long:
+        for name in whole.namelist():
+            data = whole.read(name)
+            long.writestr(name, b"\x80\x02" + b"}" * 17_000_000 + b"." if name.endswith("data.pkl") else data)
+    start = time.perf_counter()
+    with pytest.raises(
+        ValueError, match=r"long\.pth was not read: .*/data\.pkl, .* has 17 MB, and up to 16 MB are read"
+    ):
+        read_state_dict(path)
+    assert time.perf_counter() - start < 5  # to read it takes a minute
 
 
 @pytest.mark.parametrize("zipped", [True, False])
