@@ -1,4 +1,4 @@
-"""The method in one file is the engine's, to the bit."""
+"""The method in one file is the engine's, to the bit where both have diffusers run the VAE."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from rem_engine import load_segmenter, open_shot
+from rem_engine.backbones import wan
 from rem_engine.backbones.load import MINI_FOLDER
 from rem_engine.minimal import segment
 
@@ -31,7 +32,12 @@ def of_size(folder: Path, model: Path, size: str) -> Path:
 
 def assert_equal_to_the_engine(frames: np.ndarray, sentence: str, model: Path, **weights: Any) -> torch.Tensor:
     soft, mask = segment(frames, sentence, model, **weights)
-    engine = load_segmenter(model, protocol="paper", device="cpu", **weights).segment(frames, [sentence])
+    segmenter = load_segmenter(model, protocol="paper", device="cpu", **weights)
+    in_one_pass = segmenter.segment(frames, [sentence])
+    torch.testing.assert_close(in_one_pass.soft[0], soft, atol=2e-5, rtol=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wan, "_ONE_PASS_BYTES", 0)
+        engine = segmenter.segment(frames, [sentence])
     assert torch.equal(soft, engine.soft[0])
     assert torch.equal(mask, engine.masks()[0])
     return mask

@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 from einops import rearrange
+from safetensors.torch import load_file
 from torch import Tensor
 
-from rem_engine.checkpoints import read_state_dict
-from rem_engine.input_files import NotJson, load_json
+from rem_engine.input_files import NotJson, load_json, told_as_damage
 
 _FRAMES = ("pixels", "frames_u8")
 _KINDS = ("image", "video")
@@ -100,14 +100,18 @@ def read_recording(folder: Path) -> list[RecordedRun]:
         FileNotFoundError: one of the two files is missing.
         ValueError: no steps in them, or a step without its batch.
     """
-    path = folder / "expected.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no expected.json; a recorded step has one beside tensors.safetensors.")
+    path, values = folder / "expected.json", folder / "tensors.safetensors"
+    for file in (path, values):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no {file.name}; a recorded step has expected.json beside tensors.safetensors."
+            )
     try:
         shared = load_json(path)
     except NotJson as error:
         raise ValueError(f"{path} cannot be read: {error}; record the steps again.") from error
-    tensors = read_state_dict(folder / "tensors.safetensors")
+    with told_as_damage(f"{values} is damaged: record the steps again."):
+        tensors = load_file(values)
     runs = [
         RecordedRun(name, _steps(name, entries, shared, tensors, path), shared)
         for name, entries in (_entries(shared).items() if isinstance(shared, Mapping) else ())

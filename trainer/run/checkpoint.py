@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, FiniteFloat
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from rem_engine.checkpoints import check, read_state_dict
+from rem_engine.checkpoints import check
 from rem_engine.input_files import told_as_damage
 from rem_engine.whole_files import (
     meant_for,
@@ -179,7 +179,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         ValueError: it is damaged or missing.
     """
     with told_as_damage(f"{file} is damaged or missing: {_GO_BACK}."):
-        return read_state_dict(file)
+        return load_file(file)  # under the very names it was saved by, whatever they look like
 
 
 def save_trainable_weights_only(accelerator: Accelerator) -> None:
