@@ -34,6 +34,7 @@ def host(request: pytest.FixtureRequest) -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--mutations", type=int, default=6, help="of each kind of file, damaged in as many ways (6)")
     parser.addoption("--all-hosts", action="store_true", help="test in every ComfyUI found, not in the newest alone")
 
 

@@ -148,16 +148,16 @@ def _main() -> int:
     if KINDS[options.kind].loads:
         write_tiny_wan(models["wan"])
         write_tiny_modelscope(models["modelscope"])
-    faults = 0
     try:
-        for outcome in run_cases(options.kind, models, range(options.first, options.first + options.count), scratch):
-            if outcome.fault:
-                faults += 1
-                print(f"---- case {outcome.case}, {outcome.what}, {outcome.seconds} s\n{outcome.fault}")
-        print(f"{faults} faults in {options.count} cases")
+        outcomes = run_cases(options.kind, models, range(options.first, options.first + options.count), scratch)
     finally:
         if not options.keep:
             shutil.rmtree(scratch)
+    faults = [outcome for outcome in outcomes if outcome.fault]
+    for outcome in faults:
+        print(f"---- case {outcome.case}, {outcome.what}, {outcome.seconds} s\n{outcome.fault}")
+    refused = sum(outcome.code == 2 for outcome in outcomes)
+    print(f"{len(faults)} faults in {len(outcomes)} cases, {refused} of them refused")
     return bool(faults)
 
 
