@@ -366,9 +366,13 @@ def _matching(pictures: Sequence[Path], pattern: str, numbers: re.Match[str]) ->
     """Pictures with a pattern's names, each with its number as it is written."""
     from fileseq import PAD_STYLE_HASH1, FileSequence
 
-    form = re.compile(rf"{re.escape(pattern[: numbers.start()])}(-?[0-9]+){re.escape(pattern[numbers.end() :])}")
-    matching = [(found[1], file) for file in pictures if (found := form.fullmatch(file.name))]
+    suffix = Path(pattern).suffix
+    tail = pattern[numbers.end() : len(pattern) - len(suffix)]
+    form = re.compile(rf"{re.escape(pattern[: numbers.start()])}(-?[0-9]+){re.escape(tail)}")
+    alike = (file for file in pictures if _suffix(file) == _suffix(Path(pattern)))  # .PNG is .png, as in a folder
+    matching = [(found[1], file) for file in alike if (found := form.fullmatch(file.stem))]
     if len({int(text) for text, _ in matching}) < len(matching):  # shot.1.exr and shot.0001.exr: the pattern says which
+        matching = [(text, file) for text, file in matching if file.suffix == suffix]
         digits = FileSequence.getPaddingNum(numbers[0], PAD_STYLE_HASH1)
         plain, printf = (FrameNames("", "", digits, signed) for signed in (False, True))
         matching = [(text, file) for text, file in matching if text in (plain.of(int(text)), printf.of(int(text)))]

@@ -206,6 +206,17 @@ def test_numbers_below_0_with_words_behind_them_are_of_the_same_sequence(tmp_pat
         assert [file.name for file in shot.files] == [form % number for number in numbers]
 
 
+def test_a_pattern_takes_suffixes_as_a_folder_does(tmp_path: Path) -> None:
+    picture(tmp_path / "s.1001.PNG")
+    picture(tmp_path / "s.1002.png")
+    for path in (tmp_path, tmp_path / "s.####.png", tmp_path / "s.%04d.PNG"):
+        with open_shot(path) as shot:
+            assert names_of(shot) == ["s.1001", "s.1002"]
+    picture(tmp_path / "s.1001.png")  # one frame twice: now the pattern says which
+    with open_shot(tmp_path / "s.####.png") as shot:
+        assert [file.name for file in shot.files] == ["s.1001.png", "s.1002.png"]
+
+
 # ---- links
 
 
