@@ -15,6 +15,8 @@ from .processes import birth, host_name, is_running
 
 LOCK_FILE = ".lock"
 
+_BEGINNING = b'{"process": '  # of what a lock says; less where its writer was killed
+
 # From making a lock to saying in it whose it is takes no longer, on a slow network drive neither.
 _SECONDS_TO_WRITE = 10.0
 
@@ -38,7 +40,7 @@ def locked(folder: Path, advice: str, file: str = "") -> Iterator[None]:
         file: to hold a file of this name in it alone.
 
     Raises:
-        ValueError: it is a file.
+        ValueError: it is a file, or another program's file has the lock's name.
         RuntimeError: another run holds it.
     """
     check_is_folder(folder, advice)
@@ -49,6 +51,7 @@ def locked(folder: Path, advice: str, file: str = "") -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         if _made(lock, mark):
             break
+        _check_is_a_lock(lock, advice)
         held = _holder(lock)
         if held is None:
             continue
@@ -79,6 +82,17 @@ def _made(lock: Path, mark: dict[str, Any]) -> bool:
         lock.unlink(missing_ok=True)
         raise
     return True
+
+
+def _check_is_a_lock(lock: Path, advice: str) -> None:
+    """Raise ValueError for what others have put in a lock's place: a file of theirs, a link, a folder, a pipe."""
+    head = b""
+    foreign = lock.is_symlink() or (lock.exists() and not lock.is_file())
+    if not foreign:
+        with suppress(FileNotFoundError), open(lock, "rb") as file:
+            head = file.read(len(_BEGINNING)).strip(b"\0")  # which a power cut leaves
+    if foreign or not _BEGINNING.startswith(head):
+        raise ValueError(f"{lock} is another program's: move it away, or {advice}.")
 
 
 def _holder(lock: Path) -> dict[str, Any] | None:

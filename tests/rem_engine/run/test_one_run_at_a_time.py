@@ -79,3 +79,24 @@ def test_of_two_processes_that_write_to_one_folder_at_once_one_does_and_one_says
     run = json.loads((out / "run.json").read_text("utf-8"))
     assert run["settings"]["threshold"] == (0.4, 0.5)[codes.index(0)]
     assert len(list((out / "the_red_star" / "masks").iterdir())) == FRAMES
+
+
+@pytest.mark.parametrize("what", ["text", "json", "link", "folder", "pipe"])
+def test_what_others_call_a_lock_is_neither_removed_nor_waited_for(tmp_path: Path, what: str) -> None:
+    lock = tmp_path / ".lock"
+    if what == "link":
+        lock.symlink_to(tmp_path / "nowhere")
+    elif what == "folder":
+        lock.mkdir()
+    elif what == "pipe":
+        os.mkfifo(lock)
+    else:
+        lock.write_text("theirs" if what == "text" else '{"theirs": 1}')
+        os.utime(lock, (1, 1))
+    before = (lock.lstat().st_ino, lock.lstat().st_mtime_ns)
+    with (
+        pytest.raises(ValueError, match=r"\.lock is another program's: move it away, or wait\."),
+        locked(tmp_path, "wait"),
+    ):
+        pass
+    assert (lock.lstat().st_ino, lock.lstat().st_mtime_ns) == before
