@@ -14,7 +14,7 @@ import numpy as np
 from .attributes import Attributes, of_exr, of_picture, tags_of
 from .colour import ColourTags, luminance_weights
 from .exr_layers import Picture, choose_picture
-from .numbering import Numbering, counted
+from .numbering import Numbering, counted, told_numbers
 from .plate_colour import PlateColour
 from .plate_settings import AUTO, PlateSettings
 from .shot import Shot, ShotInfo, check_frame_size
@@ -54,6 +54,7 @@ class ImageShot(Shot):
         self.files = tuple(files)
         self._numbering = numbering or counted(name, len(self.files))
         self._plate = plate
+        self._cut: set[int] = set()  # numbers of frames; all readers' together
         with Still(self.files[0]) as still:
             picture = _picture(still, plate)
             part, self.exr_view = picture.part, picture.view
@@ -81,6 +82,15 @@ class ImageShot(Shot):
     @property
     def stated_space(self) -> Stated:
         return self._stated_space
+
+    @property
+    def left_out(self) -> str:
+        if not self._cut:
+            return ""
+        return (
+            f"The data window of {self.files[0].name} is its display window, and those of frames "
+            f"{told_numbers(self._cut)} reach beyond it: what they hold there is left out."
+        )
 
     def _timecode_of_the_first(self, stated: ShotInfo) -> str | None:
         """That of frame 0: where it is missing, of the frame that stands in for it less their distance."""
@@ -112,6 +122,8 @@ class ImageShot(Shot):
                 )
             self._check_space(file, space_of_picture(file.name, still.kind, picture.part.attributes))
             self._said[index] = partial(_attributes, still.kind, picture.part)
+            if self._canvas.union(picture.part.data) != self._canvas:
+                self._cut.add(self._numbering.numbers[index])
             return _rgb(still, picture, self._canvas)
 
     def _check_space(self, file: Path, stated: Stated) -> None:

@@ -194,6 +194,11 @@ class Shot(ABC):
         return without_its_time(said) if self.numbering.is_missing(index) else said
 
     @property
+    def left_out(self) -> str:
+        """What frames that were read hold and the shot does not show, a sentence; "" where that is nothing."""
+        return ""
+
+    @property
     @abstractmethod
     def stated_space(self) -> Stated:
         """What its first frame, or the file, says of its colours."""

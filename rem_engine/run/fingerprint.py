@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..media.shot import Shot
 
 Stats = dict[Path, tuple[int, int]]
 """Sizes and times of files."""
@@ -43,6 +44,12 @@ def changes_since(stats: Stats) -> list[dict[str, Any]]:
         "new pictures. Run it again once the shot is whole."
     )
     return [{"layer": "", "what": "shot", "state": "changed", "sentence": sentence}]
+
+
+def left_out_of(shot: object) -> list[dict[str, Any]]:
+    """For the warnings in run.json: what the frames of a shot hold and its masks do not see."""
+    sentence = shot.left_out if isinstance(shot, Shot) else ""
+    return [{"layer": "", "what": "shot", "state": "cut", "sentence": sentence}] if sentence else []
 
 
 def _is_still(file: Path, before: tuple[int, int]) -> bool:

@@ -33,7 +33,7 @@ from .clock import explained_stop
 from .coverage import Coverage
 from .delivery import Delivery
 from .delivery_settings import DeliverySettings
-from .fingerprint import changes_since, content_hash, settings_hash, stats_of
+from .fingerprint import changes_since, content_hash, left_out_of, settings_hash, stats_of
 from .given_masks import GivenMasks, find_masks
 from .layout import check_apart
 from .mask_pairs import PairedMasks, pair
@@ -135,7 +135,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                     {"prompt": made_by.prompts[name], "name": name, "folder": name, "frames": shot.frame_count}
                     for name in layers
                 ]
-                warnings = [*coverage.warnings(), *changes_since(stats)]
+                warnings = [*coverage.warnings(), *changes_since(stats), *left_out_of(shot)]
                 run = {
                     "shot": shot_entry(str(job.shot), shot.numbering, numbering, shot.info),
                     "settings": settings,

@@ -36,7 +36,7 @@ from .clock import Clock, explained_stop, where_it_stands
 from .coverage import Coverage, warnings_of
 from .delivery import Delivery
 from .delivery_settings import DeliverySettings
-from .fingerprint import changes_since, stats_of
+from .fingerprint import changes_since, left_out_of, stats_of
 from .folder import RunFolder
 from .layout import DELIVERIES, KINDS
 from .output import Claim, Output, claimed
@@ -254,7 +254,7 @@ def segment_to_output(
     if folder.notes["cuts"]:
         found = ", ".join(map(str, folder.notes["cuts"]))
         progress.say(f"Takes begin at frames 0, {found}: no window looks across a cut.")
-    warnings = [*warnings_of(masks_coverage, mattes_coverage), *changes_since(stats)]
+    warnings = [*warnings_of(masks_coverage, mattes_coverage), *changes_since(stats), *left_out_of(shot)]
     for warning in warnings:
         progress.say(warning["sentence"])
     with stopping():

@@ -77,6 +77,20 @@ def test_later_frames_are_cut_to_a_first_one_without_overscan(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("fake_model")
+@pytest.mark.parametrize("beyond", [False, True])
+def test_what_is_cut_off_later_frames_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], beyond: bool) -> None:
+    (tmp_path / "p").mkdir()
+    for number in (1, 2, 3):
+        write(tmp_path / "p" / f"fx.{number}.exr", (-4, -4, 70, 50) if beyond and number == 2 else DISPLAY)
+    assert deliver(tmp_path / "p", tmp_path / "out", "--write", "exr") == 0
+    sentence = (
+        "fx.1.exr is its display window, and those of frames 2 reach beyond it: what they hold there is left out."
+    )
+    for told in (capsys.readouterr().err, (tmp_path / "out" / "run.json").read_text()):
+        assert (sentence in told) == beyond
+
+
+@pytest.mark.usefixtures("fake_model")
 @pytest.mark.parametrize("exr_type", ["half", "float"])
 def test_a_delivered_exr_has_both_windows_and_the_plates_own_pixels(tmp_path: Path, exr_type: str) -> None:
     data = (-8, -6, 71, 53)
