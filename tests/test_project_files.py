@@ -130,3 +130,9 @@ def test_every_package_has_its_row_among_the_dependencies() -> None:
     rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", page, re.MULTILINE)
     named = {name.lower() for row in rows for name in row.split(", ")} - {"package", "---"}
     assert named == requirements() | extra("trainer") | extra("test") | extra("lint")
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest takes the second for the first."""
+    names = [file.name for file in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -138,7 +139,8 @@ def _array_frames(path: Path) -> Iterator[np.ndarray]:
             with told_as_damage(f"{path} cannot be read to its end: it is truncated or damaged, write it again."):
                 values = np.frombuffer(data.read(height * width * 4), "<f4").reshape(height, width)
             low, high = float(values.min()), float(values.max())
-            if low < -_OVERSHOOT or high > 1.0 + _OVERSHOOT:
+            finite = math.isfinite(low) and math.isfinite(high)  # what is not has a sentence of its own
+            if finite and (low < -_OVERSHOOT or high > 1.0 + _OVERSHOOT):
                 raise ValueError(
                     f"The mask of frame {index} in {path} holds values from {low:g} to {high:g}, and those of a run "
                     "lie in 0..1: the file is damaged or no run's, give another."

@@ -180,8 +180,9 @@ def test_ctrl_c_saves_the_step_and_says_how_to_go_on(
 
 
 def test_accumulated_batches_make_one_larger_batch(tiny_wan: Path, shots: Path, tmp_path: Path) -> None:
-    whole = write_settings(tmp_path / "whole.yaml", shots, steps=2)
-    parts = write_settings(tmp_path / "parts.yaml", shots, steps=2, streams__0__batch=1, optim__accumulate=2)
+    changes = {"steps": 2, "optim__eps": 1e-6}  # under which the rounding of the smallest gradients shows less
+    whole = write_settings(tmp_path / "whole.yaml", shots, **changes)
+    parts = write_settings(tmp_path / "parts.yaml", shots, **changes, streams__0__batch=1, optim__accumulate=2)
     one, two = run(tiny_wan, whole, tmp_path / "whole"), run(tiny_wan, parts, tmp_path / "parts")
     assert curve(tmp_path / "parts") == pytest.approx(curve(tmp_path / "whole"), rel=1e-5)
     assert largest_difference(one, two) < ROUNDING
