@@ -59,7 +59,8 @@ def remind_host(queue: Any, look: float = _LOOK, looked: float = _LOOKED) -> Non
     if not _reminding.acquire(blocking=False):  # one does for all nodes
         return
     try:
-        idle_since, before = time.monotonic(), {}
+        idle_since = time.monotonic()
+        before: dict[str, Any] = {}
         while time.monotonic() - idle_since < looked:
             time.sleep(look)
             if queue.get_tasks_remaining():
