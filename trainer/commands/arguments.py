@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from rem_engine.backbones.base import LARGEST_SIDE
+from rem_engine.commands.command_line import a_path
 from rem_engine.segment.settings import MAX_SEED
 
 _SIDES = (16, LARGEST_SIDE)  # pixels
@@ -40,3 +41,19 @@ def frame_size(text: str) -> tuple[int, int]:
     if not (least <= height <= most and least <= width <= most):
         raise argparse.ArgumentTypeError(f"{text} is not possible; both sides need {least} to {most} pixels")
     return height, width
+
+
+def add_checkpoints(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --checkpoint, of weights that are laid over a model in their order.
+
+    Args:
+        what: they are, which begins the help.
+    """
+    parser.add_argument(
+        "--checkpoint",
+        type=a_path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help=f"{what}: whole ones, a delta or a LoRA; several times for several",
+    )

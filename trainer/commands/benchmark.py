@@ -9,7 +9,7 @@ from pathlib import Path
 from rem_engine.backbones.base import LONGEST_WINDOW
 from rem_engine.commands.command_line import a_path
 
-from .arguments import frame_size, positive, seed, whole_number
+from .arguments import add_checkpoints, frame_size, positive, seed, whole_number
 
 NAMES = ("ref-davis17", "ref-ytvos", "mevis", "burst", "vspw", "ref-vps")
 
@@ -46,14 +46,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("name", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
     add("--root", type=a_path, required=True, metavar="DIR", help="folder of the dataset")
     add("--model", default="mini", metavar="mini|DIR", help="REM-mini, or a model folder (mini)")
-    add(
-        "--checkpoint",
-        type=a_path,
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="REM weights laid over the model folder: whole ones, a delta or a LoRA; several times for several",
-    )
+    add_checkpoints(benchmark, "REM weights laid over the model folder")
     add("--out", type=a_path, metavar="DIR", help="folder for predictions and reports (benchmark-NAME)")
     add(
         "--protocol",

@@ -6,6 +6,7 @@ import argparse
 
 from rem_engine.commands.command_line import a_path
 
+from .arguments import add_checkpoints
 from .command_line import COMMAND_LINE
 
 _DESCRIPTION = """\
@@ -38,14 +39,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add = train.add_argument
     add("settings", metavar="PRESET", help="modelscope_stage1, modelscope_stage2, wan_14b, wan_1_3b, mini, or a .yaml")
     add("--model", required=True, metavar="BASE", help="'mini' or the folder of the base model (diffusers' layout)")
-    add(
-        "--checkpoint",
-        type=a_path,
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="weights laid over BASE to start from: whole ones, a delta or a LoRA; several times for several",
-    )
+    add_checkpoints(train, "weights laid over BASE to start from")
     add("--out", type=a_path, required=True, metavar="RUN", help="folder of the run")
     add(
         "--set",
