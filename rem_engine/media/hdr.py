@@ -13,11 +13,6 @@ HDR_TRANSFERS = (16, 18)
 nothing."""
 
 
-HDR_TRANSFERS = (16, 18)
-"""Transfer functions of HDR pictures by their codes in ITU-T H.273, PQ and HLG: beside others the metadata mean
-nothing."""
-
-
 @dataclass(frozen=True)
 class HdrMetadata:
     """Static metadata of HDR pictures; None for what the file does not say.
