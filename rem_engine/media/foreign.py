@@ -13,6 +13,8 @@ _AS_VIDEO = "transcode it to ProRes 4444, or to an EXR sequence"
 _FLATTENED = "export the picture flattened, as EXR, PNG or TIFF"
 
 _SVG = "an SVG drawing", "render it as PNG"
+_ARRIRAW = "a frame of ARRIRAW", "develop it to EXR or DPX, with ARRI's Reference Tool for example"
+_REDCODE = "a clip of REDCODE RAW", f"{_AS_VIDEO}, with REDCINE-X for example"
 
 # What a file begins with, from which byte on, and what it is then.
 _SIGNS = (
@@ -25,9 +27,9 @@ _SIGNS = (
     (38, b"image/openraster", "an OpenRaster document", _FLATTENED),
     (0, b"BPG\xfb", "a BPG picture", _AS_STILLS),
     (0, b"II\xbc\x01", "a JPEG XR picture", _AS_STILLS),
-    (0, b"ARRI", "a frame of ARRIRAW", "develop it to EXR or DPX, with ARRI's Reference Tool for example"),
-    (4, b"RED1", "a clip of REDCODE RAW", f"{_AS_VIDEO}, with REDCINE-X for example"),
-    (4, b"RED2", "a clip of REDCODE RAW", f"{_AS_VIDEO}, with REDCINE-X for example"),
+    (0, b"ARRI", *_ARRIRAW),
+    (4, b"RED1", *_REDCODE),
+    (4, b"RED2", *_REDCODE),
     (1, b"BDV\0", "an OpenVDB volume", "render it"),
     (0, b"BLENDER", "a Blender scene", "render it"),
     (0, b"Ogawa", "an Alembic scene", "render it"),
@@ -43,10 +45,10 @@ _SIGNS = (
 # What files of these names are, where they could not be opened and their beginning does not tell.
 _SUFFIXES = {
     ".braw": ("a clip of Blackmagic RAW", f"{_AS_VIDEO}, with DaVinci Resolve for example"),
-    ".r3d": ("a clip of REDCODE RAW", f"{_AS_VIDEO}, with REDCINE-X for example"),
+    ".r3d": _REDCODE,
     ".nev": ("a clip of N-RAW", f"{_AS_VIDEO}, with DaVinci Resolve for example"),
     ".crm": ("a clip of Cinema RAW Light", f"{_AS_VIDEO}, with DaVinci Resolve for example"),
-    ".ari": ("a frame of ARRIRAW", "develop it to EXR or DPX, with ARRI's Reference Tool for example"),
+    ".ari": _ARRIRAW,
 }
 # Files of these names should have opened.
 _READ = (

@@ -39,11 +39,6 @@ class FrameTimes:
         return (self.ticks[index + 1] - self.ticks[index]) * self.tick
 
     @property
-    def end(self) -> Fraction:
-        """When the last frame ends, seconds."""
-        return self.ticks[-1] * self.tick
-
-    @property
     def rates(self) -> tuple[Fraction, Fraction]:
         """The lowest and the highest rate at which two frames follow each other, frames per second."""
         steps = np.diff(np.array(self.ticks))

@@ -13,7 +13,7 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from .matte_values import StoredPicture, matte_channels
-from .video import VideoShot, is_deep
+from .video import VideoShot, is_deep, tag_of
 
 _RGBA = ("R", "G", "B", "A")
 # FFmpeg's own decoders of these leave the alpha out that libvpx reads.
@@ -43,8 +43,7 @@ class MaskVideo(VideoShot):
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         decoder = _WITH_ALPHA.get(stream.codec_context.codec.name)
-        tagged = next((value for name, value in stream.metadata.items() if name.lower() == "alpha_mode"), "0")
-        if decoder is None or tagged != "1" or decoder not in av.codecs_available:
+        if decoder is None or tag_of(stream.metadata, "alpha_mode") != "1" or decoder not in av.codecs_available:
             return super()._decoded(container, stream)
         context = av.CodecContext.create(decoder, "r")
         assert isinstance(context, VideoCodecContext)

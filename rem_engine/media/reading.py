@@ -38,9 +38,9 @@ _AS_IS = PlateSettings()
 _SAME_SUFFIX = {".jpeg": ".jpg", ".tiff": ".tif"}
 _NAMED = 4  # of sequences in a sentence
 _LONGEST_FILL = 1_000_000  # frames of a shot whose gaps are filled
-# Nuke, Houdini, printf; `#` and `@` are digits each, as Nuke has them.
 # With a sign that stands where `splits` sees one.
 _NUMBER = re.compile(rf"(?:(?:^|(?<=[{re.escape(SEPARATORS)}]))-)?[0-9]+")
+# Nuke, Houdini, printf; `#` and `@` are digits each, as Nuke has them.
 _DIGITS_OF_PATTERN = re.compile(r"#+|@+|%0?[0-9]*d|\$F[0-9]*")
 
 

@@ -83,10 +83,6 @@ class ShotInfo:
         matrix = tags.matrix if tags.matrix in LUMA else default_matrix(self.height, tags.primaries)
         return ColourTags(tags.primaries or REC_709, tags.transfer or REC_709, matrix)
 
-    def time_of(self, index: int) -> Fraction:
-        """When a frame is shown, in seconds from the first."""
-        return index / (self.fps or STILLS_FPS) if self.times is None else self.times[index]
-
 
 class Shot(ABC):
     """Frames on disk, read in order and in ranges, so that a shot need never be in memory whole.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -336,9 +336,8 @@ def _shot_stream(container: InputContainer) -> VideoStream | None:
 
 def _tagged_turn(stream: VideoStream) -> Orientation:
     """How the tag "rotate" of old files wants pictures turned, by degrees clockwise."""
-    degrees = next((value for name, value in stream.metadata.items() if name.lower() == "rotate"), "0")
     try:
-        return turned_clockwise(float(degrees))
+        return turned_clockwise(float(tag_of(stream.metadata, "rotate") or 0))
     except (ValueError, OverflowError):  # no number, or none that is finite
         return Orientation()
 
@@ -393,8 +392,10 @@ def _reel(container: InputContainer) -> dict[str, str]:
 
 def _timecode(container: InputContainer) -> str | None:
     """The file's timecode: a track of its own (QuickTime), or a tag of the picture or of the file (Matroska, MXF)."""
-    for tags in (*(stream.metadata for stream in container.streams), container.metadata):
-        for name, value in tags.items():
-            if name.lower() == "timecode":
-                return value
-    return None
+    stated = (tag_of(one.metadata, "timecode") for one in (*container.streams, container))
+    return next((timecode for timecode in stated if timecode is not None), None)
+
+
+def tag_of(tags: Mapping[str, str], name: str) -> str | None:
+    """The tag of a name in lower case, however the file writes it; None where it has none."""
+    return next((value for key, value in tags.items() if key.lower() == name), None)

@@ -72,9 +72,8 @@ def are_ranges(noted: Any, layers: int) -> bool:
     return pairs and all(isinstance(value, (int, float)) for pair in noted for value in pair)
 
 
-def warnings_of(masks: Coverage | None, mattes: Coverage | None) -> list[dict[str, Any]]:
+def warnings_of(masks: Coverage, mattes: Coverage) -> list[dict[str, Any]]:
     """Those of a run's masks and mattes; of a layer that is alike in both, once."""
-    of_masks = [] if masks is None else masks.warnings()
+    of_masks = masks.warnings()
     said = {(warning["layer"], warning["state"]) for warning in of_masks}
-    of_mattes = [] if mattes is None else mattes.warnings()
-    return [*of_masks, *(warning for warning in of_mattes if (warning["layer"], warning["state"]) not in said)]
+    return [*of_masks, *(warning for warning in mattes.warnings() if (warning["layer"], warning["state"]) not in said)]

@@ -365,7 +365,7 @@ def test_an_animation_of_uneven_frames_keeps_their_times(tmp_path: Path) -> None
         tmp_path / "a.webp", save_all=True, append_images=frames[1:], duration=[40, 40, 200, 40, 100], lossless=True
     )
     with open_shot(tmp_path / "a.webp") as shot:
-        assert [round(float(shot.info.time_of(index)), 3) for index in range(5)] == [0, 0.04, 0.08, 0.28, 0.32]
+        assert [round(float(shot.info.times[index]), 3) for index in range(5)] == [0, 0.04, 0.08, 0.28, 0.32]
 
 
 @pytest.mark.parametrize("name", ["animated.webp", "animated.png"])
