@@ -20,13 +20,13 @@ from .colour import ColourTags
 from .frame_times import Timing, read_timing
 from .numbering import Numbering, counted
 from .plate_colour import PlateColour
+from .png_check import SIGNATURE, chunks_before_pixels
 from .shot import Shot, ShotInfo, check_frame_size
 from .stated_space import Stated
 
 _ADVICE = "the file is truncated or damaged, export it again."
 _BYTES = 20  # of memory a pixel takes at most: two canvases of four channels, the frame, and what is compressed
 _MILLISECOND = Fraction(1, 1000)
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def is_animation(file: Path) -> bool:
@@ -35,14 +35,10 @@ def is_animation(file: Path) -> bool:
         start = stream.read(21)
         if start[:4] == b"RIFF" and start[8:16] == b"WEBPVP8X":
             return bool(start[20:] and start[20] & 2)
-        if start[:8] != _PNG:
+        if not start.startswith(SIGNATURE):
             return False
-        stream.seek(8)
-        while len(head := stream.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
-            if head[4:] == b"acTL":
-                return int.from_bytes(stream.read(4), "big") > 1
-            stream.seek(int.from_bytes(head[:4], "big") + 4, 1)
-    return False
+        chunks = chunks_before_pixels(stream)
+        return next((int.from_bytes(stream.read(4), "big") > 1 for kind, _ in chunks if kind == b"acTL"), False)
 
 
 _Animation = TypeVar("_Animation", bound="AnimationShot")

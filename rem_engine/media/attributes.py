@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .made_by import safe_text
+from .timecode import packed_parts
 
 Attributes = Mapping[str, Any]
 """Attributes of an EXR by name."""
@@ -259,12 +260,9 @@ def _time_code(packed: int, user: int) -> Any:
     """OpenEXR's time code of its two words (ImfTimeCode.h): time and flags, and eight binary groups."""
     from OpenEXR import TimeCode
 
-    def decimal(lowest: int, bits_of_tens: int) -> int:
-        return (packed >> lowest & 15) + 10 * (packed >> lowest + 4 & (1 << bits_of_tens) - 1)
-
     flags = [packed >> bit & 1 for bit in (6, 7, 15, 23, 30, 31)]  # drop, color, field and binary group flags
     groups = [user >> 4 * group & 15 for group in range(8)]
-    return _valid(TimeCode, decimal(24, 2), decimal(16, 3), decimal(8, 3), decimal(0, 2), *flags, *groups)
+    return _valid(TimeCode, *packed_parts(packed), *flags, *groups)
 
 
 def _key_code(value: tuple[int, ...]) -> Any:

@@ -82,10 +82,11 @@ def gamut_name(xy: tuple[float, ...]) -> str | None:
 def to_rec709(xy: tuple[float, ...]) -> np.ndarray:
     """The matrix, float64 [3,3], from light of these primaries and white to that of Rec. 709 (SMPTE RP 177; white goes
     to white, by Bradford's cones)."""
-    return np.linalg.solve(_to_xyz(GAMUTS["rec709"]), _adapted(xy, GAMUTS["rec709"]) @ _to_xyz(xy))
+    return np.linalg.solve(to_xyz(GAMUTS["rec709"]), _adapted(xy, GAMUTS["rec709"]) @ to_xyz(xy))
 
 
-def _to_xyz(xy: tuple[float, ...]) -> np.ndarray:
+def to_xyz(xy: tuple[float, ...]) -> np.ndarray:
+    """The matrix, float64 [3,3], from light of these primaries and white to X, Y, Z (SMPTE RP 177)."""
     x, y = np.array(xy[0::2]), np.array(xy[1::2])
     tristimulus = np.stack([x / y, np.ones(4), (1 - x - y) / y])
     return tristimulus[:, :3] * np.linalg.solve(tristimulus[:, :3], tristimulus[:, 3])
@@ -115,7 +116,7 @@ def default_matrix(height: int, primaries: int | None = None) -> int:
 
 def luminance_weights(xy: tuple[float, ...]) -> tuple[float, float, float]:
     """Parts of red, green and blue in luminance, by their and white's x, y (SMPTE RP 177)."""
-    red, green, blue = _to_xyz(xy)[1].tolist()
+    red, green, blue = to_xyz(xy)[1].tolist()
     return red, green, blue
 
 

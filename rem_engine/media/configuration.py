@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import OpenImageIO as oiio
 
-from .colour import GAMUTS, gamut_name, to_rec709
+from .colour import GAMUTS, gamut_name, to_rec709, to_xyz
 from .curves import Curve, Table, codes_of_tables
 
 BUILT_IN = "ocio://studio-config-latest"
@@ -140,9 +140,7 @@ def _light(name: str, aces: str, config: str) -> tuple[np.ndarray, tuple[float, 
 
 def _xy_under_d65(matrix: np.ndarray) -> tuple[float, ...]:
     """x, y of primaries, by their matrix to Rec. 709, for a white of D65, which all cameras' gamuts have."""
-    x, y = np.array(GAMUTS["rec709"][0::2]), np.array(GAMUTS["rec709"][1::2])
-    tristimulus = np.stack([x / y, np.ones(4), (1 - x - y) / y])
-    xyz = tristimulus[:, :3] * np.linalg.solve(tristimulus[:, :3], tristimulus[:, 3]) @ matrix
+    xyz = to_xyz(GAMUTS["rec709"]) @ matrix
     places = (xyz[:2] / xyz.sum(axis=0)).T.round(4)
     return (*places.ravel().tolist(), *GAMUTS["rec709"][6:])
 

@@ -67,8 +67,7 @@ class Table:
         return light
 
     def encode(self, light: np.ndarray) -> np.ndarray:
-        codes = np.linspace(0.0, 1.0, _STEPS + 1)
-        return np.interp(light, self.values, codes).astype(np.float32)
+        return np.interp(light, self.values, codes_of_tables()).astype(np.float32)
 
     @property
     def curve(self) -> Curve:

@@ -61,14 +61,13 @@ def choose_picture(file: Path, parts: Sequence[Part], layer: str, view: str) -> 
     views = _distinct(picture.view for picture in found)
     if view and view.lower() not in map(str.lower, views):
         raise ValueError(f"{file.name} holds no view {view}{_others(views, 'views')}.")
-    seen = [picture for picture in found if picture.view.lower() == (view or views[0]).lower()] or found
+    seen = [picture for picture in found if picture.view.lower() == (view or views[0]).lower()]
     if layer:
         named = [picture for picture in seen if layer.lower() in _names(picture)]
         if not named:
             raise ValueError(f"{file.name} holds no picture {layer}{_others(_layers(seen), 'layers')}.")
         return named[0]
-    unnamed = [picture for picture in seen if picture.is_unnamed]
-    chosen = unnamed if len(unnamed) == 1 else unnamed or seen
+    chosen = [picture for picture in seen if picture.is_unnamed] or seen
     if len(chosen) > 1:
         raise ValueError(
             f"{file.name} holds several pictures, {', '.join(_layers(seen))}: ask for one of them with --layer NAME."

@@ -7,15 +7,16 @@ import unicodedata
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from .png_check import SIGNATURE, chunks_before_pixels
 
 _PREFIX = "rem/"
 _LONGEST = 4000  # characters of a text
 _LONGEST_COMMENT = 65_535  # bytes of a ZIP archive's
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MOST_CHUNKS = 64  # that are looked at before the pixels
 
 
@@ -109,18 +110,11 @@ def _texts_of_zip(archive: Path) -> dict[str, str]:
 def _texts_of_png(png: Path) -> dict[str, str]:
     texts = {}
     with open(png, "rb") as file:
-        if file.read(8) != _PNG_SIGNATURE:
+        if file.read(len(SIGNATURE)) != SIGNATURE:
             return {}
-        for _ in range(_MOST_CHUNKS):
-            head = file.read(8)
-            length, kind = int.from_bytes(head[:4], "big"), head[4:]
-            if len(head) < 8 or kind == b"IDAT":
-                break
+        for kind, length in islice(chunks_before_pixels(file), _MOST_CHUNKS):
             if kind in (b"tEXt", b"iTXt") and length < 8 * _LONGEST:
                 name, _, text = file.read(length).partition(b"\0")
                 text = text.removeprefix(b"\0\0\0\0" if kind == b"iTXt" else b"")
                 texts[name.decode("latin-1")] = text.decode("utf-8", "replace")
-            else:
-                file.seek(length, 1)
-            file.seek(4, 1)
     return texts

@@ -1,13 +1,15 @@
-"""Whether a PNG is whole, before libpng looks: whatever that finds it also prints on standard error."""
+"""A PNG's chunks, and whether it is whole before libpng looks: what that finds it also prints on standard error."""
 
 from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+"""The first bytes of a PNG."""
 
 _LONGEST = (1 << 31) - 1  # bytes of a chunk (PNG 5.3)
 _ANCILLARY = 0x20  # a bit of the first letter of chunks that readers may leave out (PNG 5.4)
@@ -51,6 +53,18 @@ def check_png(file: Path, pixels: bool) -> None:
                 raise ValueError("a palette of parts of colours")
             if seen[-1:] != [kind]:
                 seen.append(kind)
+
+
+def chunks_before_pixels(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Kind and length of each chunk of a PNG before its pixels. The stream then stands at the chunk's content, of which
+    as much may be read as is wanted."""
+    place = len(SIGNATURE)
+    stream.seek(place)
+    while len(head := stream.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
+        length = int.from_bytes(head[:4], "big")
+        yield head[4:], length
+        place += 12 + length
+        stream.seek(place)
 
 
 def _check_order(kind: bytes, seen: list[bytes]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
 
 from .colour import GAMUTS, gamut_name
 from .plate_space import SRGB_TRANSFER, PlateSpace, power_space, tagged_space
-from .png_check import SIGNATURE
+from .png_check import chunks_before_pixels
 
 GAMMA, PRIMARIES = "png:gAMA", "png:cHRM"
 """Names, among a header's attributes, of the exponent from code values to light, and of x, y of red, green, blue and
@@ -27,13 +26,9 @@ def stated_colours(file: Path) -> dict[str, float | tuple[float, ...]]:
     """
     found: dict[bytes, bytes] = {}
     with open(file, "rb") as stream:
-        stream.seek(len(SIGNATURE))
-        while len(head := stream.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
-            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        for kind, length in chunks_before_pixels(stream):
             if kind in (b"gAMA", b"cHRM", b"sRGB") and length <= 32:
                 found[kind] = stream.read(length)
-                length = 0
-            stream.seek(length + 4, os.SEEK_CUR)
     said: dict[str, float | tuple[float, ...]] = {}
     if b"sRGB" in found:
         return said

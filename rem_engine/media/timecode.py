@@ -112,13 +112,18 @@ def of_exr(stated: TimeCode, fps: Fraction) -> Timecode:
 
 
 def from_exr(packed: int, fps: Fraction | None) -> Timecode:
-    """OpenEXR's attribute `timeCode` as a file stores it (ImfTimeCode.h, packed as for 60-field television); frames are
-    counted as at up to 30 a second where no rate is known."""
+    """OpenEXR's attribute `timeCode` as a file stores it; frames are counted as at up to 30 a second where no rate is
+    known."""
+    hours, minutes, seconds, frames = packed_parts(packed)
+    if fps is not None and fps > _FASTEST_COUNT:
+        frames = 2 * frames + (packed >> 15 & 1)
+    return Timecode(hours, minutes, seconds, frames, bool(packed >> 6 & 1))
+
+
+def packed_parts(packed: int) -> tuple[int, int, int, int]:
+    """Hours, minutes, seconds, frames of binary-coded decimals (ImfTimeCode.h, packed as for 60-field television)."""
 
     def decimal(lowest: int, bits_of_tens: int) -> int:
         return (packed >> lowest & 15) + 10 * (packed >> lowest + 4 & (1 << bits_of_tens) - 1)
 
-    frames = decimal(0, 2)
-    if fps is not None and fps > _FASTEST_COUNT:
-        frames = 2 * frames + (packed >> 15 & 1)
-    return Timecode(decimal(24, 2), decimal(16, 3), decimal(8, 3), frames, bool(packed >> 6 & 1))
+    return decimal(24, 2), decimal(16, 3), decimal(8, 3), decimal(0, 2)
