@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import tarfile
@@ -105,7 +106,15 @@ def _check_archive(path: Path) -> None:
 def _load(path: Path, map_location: str, mmap: bool = False) -> Any:
     try:
         with _inert_globals_alone():
-            return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+            if zipfile.is_zipfile(path):
+                return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+            with _ShortPickles(path) as file:
+                return torch.load(file, map_location=map_location, weights_only=True)
+    except _TooLongError:
+        raise ValueError(
+            f"{path.name} was not read: what lists its weights is longer than {gigabytes(_PICKLE_LIMIT)}; save the "
+            "weights alone, or use safetensors."
+        ) from None
     except Exception as error:  # a damaged pickle can fail in any way
         if is_refusal(error):
             raise
@@ -116,6 +125,29 @@ def _load(path: Path, map_location: str, mmap: bool = False) -> Any:
             f"{path.name} was not read: beyond weights it asks for {asked[1] or asked[2]}, which could run code when "
             "loaded. Use safetensors, or a checkpoint as REM's authors publish it."
         ) from error
+
+
+class _TooLongError(Exception):
+    pass
+
+
+class _ShortPickles(io.FileIO):
+    """A file of PyTorch before 1.6, in which pickles of no stated length lie before the numbers: what is read through
+    Python is the pickles alone, since PyTorch reads numbers by the file's descriptor."""
+
+    _bytes_read = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self._counted(super().read(-1 if size is None else size))
+
+    def readline(self, size: int | None = -1) -> bytes:
+        return self._counted(super().readline(-1 if size is None else size))
+
+    def _counted(self, data: bytes) -> bytes:
+        self._bytes_read += len(data)
+        if self._bytes_read > _PICKLE_LIMIT:
+            raise _TooLongError
+        return data
 
 
 @contextmanager

@@ -222,6 +222,19 @@ def test_a_list_of_millions_of_things_is_refused_before_they_are_made(tmp_path: 
     assert time.perf_counter() - start < 5  # to read it takes a minute
 
 
+def test_an_old_file_that_lists_more_than_any_models_is_left_before_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rem_engine.checkpoints.pickle_file._PICKLE_LIMIT", 100_000)
+    path, weights = tmp_path / "old.pth", {"w": torch.arange(100_000.0)}
+    torch.save(weights, path, _use_new_zipfile_serialization=False)
+    assert path.stat().st_size > 400_000  # numbers do not count
+    assert torch.equal(read_state_dict(path)["w"], weights["w"])
+    torch.save({**weights, "steps": list(range(300, 100_000))}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(ValueError, match=r"old\.pth was not read: what lists its weights is longer than 100000 bytes"):
+        read_state_dict(path)
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_tensor_that_repeats_its_storage_does_not_grow_to_its_nominal_size(tmp_path: Path, zipped: bool) -> None:
     path = tmp_path / "small.pth"
