@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .files import quoted
 from .sample import BrokenSample
 
 _BEYOND = 4  # sides of the picture that a polygon may reach beyond it
@@ -28,7 +28,7 @@ def decode_mask(path: Path, segmentation: Any, size: tuple[int, ...], where: str
         BrokenSample: neither of those forms, or of another size.
     """
     if isinstance(segmentation, dict) and segmentation.get("size") != [*size]:
-        found = json.dumps(segmentation.get("size"))[:60]
+        found = quoted(segmentation.get("size"))
         raise BrokenSample(path, f"the mask of {where} is {found} pixels, its picture {[*size]}.")
     try:
         if isinstance(segmentation, list):

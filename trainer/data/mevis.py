@@ -87,12 +87,8 @@ class Mevis(VideoSource):
         union = np.zeros(size, bool)
         for number in expression.target:
             run = self._runs[self._first[number] + position]
-            if run is None:
-                continue
-            mask = decode_mask(self._mask_file, run, size, f"annotation {number}, {where}")
-            if mask.shape != size:
-                return mask
-            union |= mask
+            if run is not None:
+                union |= decode_mask(self._mask_file, run, size, f"annotation {number}, {where}")
         return union
 
 

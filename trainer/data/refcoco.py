@@ -73,10 +73,7 @@ class RefCoco:
             found, listed = (f"{width}x{height}" for height, width in (picture.shape[:2], size))
             raise BrokenSample(path, f"is {found} pixels, but {self._listing.name} says {listed}.")
         where = f"the sentence {record['id']} ({caption!r}, {record['file_name']})"
-        masks = [decode_mask(self._listing, each, size, where) for each in record["segmentations"]]
-        if any(mask.shape != size for mask in masks):
-            raise BrokenSample(self._listing, f"the mask of {where} has another size than its image.")
-        mask = np.logical_or.reduce(masks)
+        mask = np.logical_or.reduce([decode_mask(self._listing, each, size, where) for each in record["segmentations"]])
         if not mask.any():
             raise BrokenSample(self._listing, f"the mask of {where} is empty.")
         return picture, mask, caption
