@@ -15,7 +15,6 @@ Rounding turns a row by little, fine-tuning by much:
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -95,7 +94,7 @@ def read_signature(metadata: Mapping[str, str], label: str) -> BaseSignature | N
         content = json.loads(text)
         rows = {str(name): _decoded(row) for name, row in content["rows"].items()}
         return BaseSignature(rows, bool(content["float8"]))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"The {KEY} of {label} is damaged; download the file again.") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from ..input_files import load_json
 from ..progress import SILENT, Progress
 from ..whole_files import check_space, told_when_full, written_whole
 from .adapter import is_adapter, stored_change
@@ -150,7 +150,7 @@ def _is_converted(file: Path) -> bool:
 
 def _is_report(file: Path) -> bool:
     try:
-        return "energy_kept" in json.loads(file.read_text("utf-8"))
+        return "energy_kept" in load_json(file)
     except (ValueError, TypeError, OSError):
         return False
 

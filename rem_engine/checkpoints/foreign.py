@@ -27,7 +27,7 @@ _SIGNS = (
     (b"version https://git-lfs", "the note that Git LFS leaves in a file's place", "fetch it with `git lfs pull`"),
     (b"<!doctype html", "a web page", "download the file itself"),
     (b"<html", "a web page", "download the file itself"),
-)  # fmt: skip
+)
 
 # What a file is by its name, where its content tells nothing.
 _NAMES = {
@@ -44,7 +44,7 @@ _NAMES = {
     ".mlmodel": ("a Core ML model", "take the weights it was exported from"),
     ".npz": ("an archive of NumPy arrays", _TO_SAFETENSORS),
     ".distcp": ("a part of a distributed checkpoint", _MERGED),
-}  # fmt: skip
+}
 
 SHARDED_PICKLES = ".bin.index.json"
 """How the index of a model in several PyTorch files ends."""

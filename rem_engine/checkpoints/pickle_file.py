@@ -63,14 +63,14 @@ def read_index(path: Path, choose: Callable[[StateDicts], dict[str, Place]]) -> 
     Raises:
         ValueError: damaged, without weights, or asking for more than weights and plain containers.
     """
-    if tarfile.is_tarfile(path) and not zipfile.is_zipfile(path):
+    in_place = zipfile.is_zipfile(path)  # files of PyTorch before 1.6 do not say where their tensors lie
+    if not in_place and tarfile.is_tarfile(path):
         raise ValueError(
             f"{path.name} is in the tar format of PyTorch before 0.4, which cannot be read safely; "
             "save it anew with a later PyTorch."
         )
     _check_archive(path)
-    # On the device "meta" tensors have shapes and places, and cost nothing. Files of PyTorch before 1.6 have no places.
-    in_place = zipfile.is_zipfile(path)
+    # On the device "meta" tensors have shapes and places, and cost nothing.
     found = _state_dicts(_load(path, map_location="meta" if in_place else "cpu"))
     if not found:
         raise ValueError(f"{path.name} holds no weights by name; a state dict or REM's own .pth is expected.")

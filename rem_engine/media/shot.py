@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..frames import SMALLEST_SIDE
 from .attributes import Attributes, without_its_time
 from .colour import LUMA, REC_709, ColourTags, default_matrix
 from .frame_times import FrameTimes
@@ -314,8 +315,6 @@ def frames_from_first(info: ShotInfo, numbering: Numbering, index: int, fps: Fra
 
 def check_frame_size(name: str, height: int, width: int) -> None:
     """Raise ValueError for frames too small for the models to see."""
-    from ..frames import SMALLEST_SIDE  # here, since it brings torch
-
     if min(height, width) < SMALLEST_SIDE:
         raise ValueError(
             f"{name} is {width}x{height} pixels, but at least {SMALLEST_SIDE}x{SMALLEST_SIDE} are needed: "

@@ -160,7 +160,7 @@ def test_progress_goes_on_within_the_denoiser_and_ends_whole(folder: Path) -> No
 
 
 def test_a_stopped_pass_is_begun_anew(folder: Path) -> None:
-    streaming, log = segmenter(folder, memory="stream"), ProgressLog()
+    streaming = segmenter(folder, memory="stream")
     expected = streaming.segment(FRAMES, PROMPTS).soft
 
     class Stop(ProgressLog):
@@ -170,7 +170,7 @@ def test_a_stopped_pass_is_begun_anew(folder: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         streaming.segment(FRAMES, PROMPTS, Stop())
-    assert torch.equal(streaming.segment(FRAMES, PROMPTS, log).soft, expected)
+    assert torch.equal(streaming.segment(FRAMES, PROMPTS).soft, expected)
 
 
 def test_a_damaged_weight_is_named_when_its_block_comes(folder: Path, tmp_path: Path) -> None:
@@ -184,6 +184,8 @@ def test_a_damaged_weight_is_named_when_its_block_comes(folder: Path, tmp_path: 
         streaming.segment(FRAMES, PROMPTS)
 
 
-def test_what_cannot_be_streamed_is_told(folder: Path) -> None:
+def test_what_cannot_be_streamed_is_told(folder: Path, modelscope_copy: Path) -> None:
+    with pytest.raises(ValueError, match="The weights of ModelScope are not streamed: they fit whole"):
+        load_backbone(modelscope_copy, memory="stream")
     with pytest.raises(ValueError, match="There is no memory 'some' here; use 'auto', 'whole' or 'stream'"):
         load_backbone(folder, memory="some")

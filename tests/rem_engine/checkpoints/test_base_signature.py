@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -125,8 +126,6 @@ def test_twenty_small_steps_are_another_base() -> None:
 def test_the_command_line_takes_several(
     files: Path, tmp_path: Path, shot: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import json
-
     given = ["segment", str(shot), "-p", "the red thing", "-o", str(tmp_path / "out"), "--write", "masks"]
     paths = [str(BASE), str(files / "delta.safetensors")]
     options = ["--checkpoint", paths[0], "--checkpoint", paths[1], "--size", "32x48", "--window", "5"]
