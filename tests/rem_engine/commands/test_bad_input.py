@@ -8,16 +8,15 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import torch
 from plate_files import write_dpx
 from red_model import FRAMES, HEIGHT, WIDTH, check_refused
 from safetensors.torch import save
+from video_files import scene, write_video
 
 from rem_engine.commands.cli import main
 
@@ -30,27 +29,15 @@ def truncated_dpx(folder: Path) -> Path:
     return path
 
 
-def video(path: Path, codec: str, pix_fmt: str) -> Path:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=24)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
-        for number in range(6):
-            frame = av.VideoFrame.from_ndarray(np.round(RAMP * 255).astype(np.uint8), format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, 24)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
-
-
 def without_track(folder: Path) -> Path:
-    path = video(folder / "lost.mp4", "libx264", "yuv420p")
+    path = write_video(folder / "lost.mp4", scene(6))
     path.write_bytes(path.read_bytes().replace(b"trak", b"tr\0k"))
     return path
 
 
 def without_sizes(folder: Path) -> Path:
     """A movie whose table of the frames' sizes is zeros."""
-    path = video(folder / "sizes.mov", "prores_ks", "yuv422p10le")
+    path = write_video(folder / "sizes.mov", scene(6), "prores_ks", "yuv422p10le")
     data = bytearray(path.read_bytes())
     place = data.index(b"stsz") + 12
     data[place:] = bytes(len(data) - place)

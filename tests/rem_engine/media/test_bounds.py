@@ -13,13 +13,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import OpenImageIO as oiio
 import pytest
 from PIL import Image
 from plate_files import write_dpx, write_exr
+from video_files import scene, write_video
 
 from rem_engine import memory
 from rem_engine.media import open_shot, stills
@@ -49,17 +49,6 @@ def write_grey_png(path: Path, height: int, width: int, rows: int | None = None)
             for name, data in chunks
         )
     )
-    return path
-
-
-def write_video(path: Path, codec: str, pix_fmt: str) -> Path:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=24)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
-        for shift in range(8):
-            frame = av.VideoFrame.from_ndarray(np.roll(PICTURE, 4 * shift, axis=1), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
     return path
 
 
@@ -130,7 +119,7 @@ def test_free_memory_decides_for_every_kind_of_picture(
     elif kind == "exr":
         write_grey_exr(path)
     elif kind == "mp4":
-        write_video(path, "mpeg4", "yuv420p")
+        write_video(path, scene(8), "mpeg4")
     elif kind == "jxl":
         oiio.ImageBuf(PICTURE).write(str(path))
     else:
