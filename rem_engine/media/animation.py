@@ -6,7 +6,6 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +16,7 @@ from PIL import Image
 from ..input_files import told_as_damage
 from ..memory import check_fits
 from .colour import ColourTags
-from .frame_times import Timing, read_timing
+from .frame_times import read_timing
 from .numbering import Numbering, counted
 from .plate_colour import PlateColour
 from .png_check import SIGNATURE, chunks_before_pixels
@@ -55,7 +54,6 @@ class AnimationShot(Shot):
         self.name, self.files = path.stem, (path,)
         self.colour = ColourTags()
         self._path = path
-        self._chosen: tuple[int, ...] | None = None
         self._image: Image.Image | None = None
         opened = self._opened()
         self.width, self.height = opened.size
@@ -67,20 +65,19 @@ class AnimationShot(Shot):
                 opened.seek(index)
                 opened.load()
                 durations.append(round(opened.info.get("duration", 0)))
-        self._every = counted(self.name, len(durations))
+        self._places: Sequence[int] = range(len(durations))
+        self._numbering = counted(self.name, len(durations))
         stamps = list(accumulate(durations[:-1], initial=0))
-        self._timing: Timing = read_timing(stamps, durations[-1], _MILLISECOND, ())
-        self.fps = self._timing.fps
+        timing = read_timing(stamps, durations[-1], _MILLISECOND, ())
+        self.fps, self._times = timing.fps, timing.times
 
     @property
     def frame_count(self) -> int:
-        return len(self.numbering.numbers)
+        return len(self._places)
 
-    @cached_property
+    @property
     def numbering(self) -> Numbering:
-        if self._chosen is None:
-            return self._every
-        return self._every.only(self._chosen)
+        return self._numbering
 
     @property
     def stated_space(self) -> Stated:
@@ -88,15 +85,14 @@ class AnimationShot(Shot):
 
     @property
     def info(self) -> ShotInfo:
-        times = self._timing.times
-        if times is not None and self._chosen is not None:
-            times = times.of_frames(self._chosen)
-        return replace(super().info, times=times)
+        return replace(super().info, times=self._times)
 
     def choose(self, frames: Sequence[int]) -> None:
-        """Be a shot of some frames alone, by their places in the file, rising; before any is read."""
-        self._chosen = tuple(frames)
-        vars(self).pop("numbering", None)
+        """Be a shot of some frames alone, by their places in the file, rising; once, and before any is read."""
+        self._places = tuple(frames)
+        self._numbering = self._numbering.only(frames)
+        if self._times is not None:
+            self._times = self._times.of_frames(frames)
 
     def reopen(self: _Animation) -> _Animation:
         again = copy.copy(self)
@@ -108,7 +104,7 @@ class AnimationShot(Shot):
         self._image = None
 
     def _frame(self, index: int) -> np.ndarray:
-        place = index if self._chosen is None else self._chosen[index]
+        place = self._places[index]
         if self._image is None:
             self._image = self._opened()
         with told_as_damage(f"{self._path.name} cannot be decoded at frame {place}: {_ADVICE}"):

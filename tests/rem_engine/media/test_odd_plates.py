@@ -18,6 +18,7 @@ from PIL import Image
 from plate_files import write_dpx, write_exr
 
 from rem_engine.media import open_shot
+from rem_engine.media.plate_settings import PlateSettings
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "plates.md"
 HEIGHT, WIDTH = 24, 40
@@ -366,6 +367,11 @@ def test_an_animation_of_uneven_frames_keeps_their_times(tmp_path: Path) -> None
     )
     with open_shot(tmp_path / "a.webp") as shot:
         assert [round(float(shot.info.times[index]), 3) for index in range(5)] == [0, 0.04, 0.08, 0.28, 0.32]
+        third = shot.read(2, 3)
+    with open_shot(tmp_path / "a.webp", PlateSettings(frames="1002-1004")) as shot:
+        assert (shot.frame_count, shot.numbering.numbers) == (3, (1002, 1003, 1004))
+        assert [round(float(shot.info.times[index]), 3) for index in range(3)] == [0, 0.04, 0.24]
+        np.testing.assert_array_equal(shot.read(1, 2), third)
 
 
 @pytest.mark.parametrize("name", ["animated.webp", "animated.png"])
