@@ -80,11 +80,10 @@ def announced_bytes(head: bytes) -> int | None:
     """
     place = 0
     for kind in (_EBML, _SEGMENT):
-        sized = 9 - head[place + 4].bit_length() if len(head) >= place + 12 else 9
-        if head[place : place + 4] != _id(kind) or sized > 8:
+        if head[place : place + 4] != _id(kind) or len(head) < place + 12:
             return None
-        size = int.from_bytes(head[place + 4 : place + 4 + sized], "big") & ((1 << 7 * sized) - 1)
-        if size == (1 << 7 * sized) - 1:  # what is written to a pipe does not know its end
+        sized, size = _size(head, place + 4)
+        if sized > 8 or size == (1 << 7 * sized) - 1:  # none; what is written to a pipe does not know its end
             return None
         place += 4 + sized + (size if kind == _EBML else 0)
     return place + size
@@ -105,11 +104,16 @@ def _elements(data: bytes, place: int, end: int) -> Iterator[tuple[int, int, int
         kind = int.from_bytes(data[place : place + width], "big")
         if kind == _CLUSTER:
             return
-        sized = 9 - data[place + width].bit_length()
-        size = int.from_bytes(data[place + width : place + width + sized], "big") & ((1 << 7 * sized) - 1)
+        sized, size = _size(data, place + width)
         start = place + width + sized
         yield kind, place, start, start + size
         place = start + size
+
+
+def _size(data: bytes, place: int) -> tuple[int, int]:
+    """How many bytes the size of an element takes (9: it is none), and what it says."""
+    sized = 9 - data[place].bit_length()
+    return sized, int.from_bytes(data[place : place + sized], "big") & ((1 << 7 * sized) - 1)
 
 
 def _joined(elements: Mapping[int, bytes]) -> bytes:

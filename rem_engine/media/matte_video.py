@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from .colour import LUMA, REC_709
-from .hdr import HDR_TRANSFERS, quicktime_boxes
+from .hdr import HDR_TRANSFERS, HdrMetadata, quicktime_boxes
 from .matroska import PLACEHOLDER, describe_pictures, light_elements, shape_elements
 from .quicktime import add_to_picture_description
 from .shot import ShotInfo
@@ -35,7 +35,7 @@ class ProResWriter(VideoFile):
         size = (info.height, info.width)
         super().__init__(path, "mov", "prores_ks", self._OPTIONS, "yuva444p10le", size, info, "pcm", texts)
         self._path = path
-        self._boxes = quicktime_boxes(info.hdr) if info.hdr and info.picture_tags.transfer in HDR_TRANSFERS else b""
+        self._boxes = quicktime_boxes(_light_of(info))
 
     def write(self, rgb: np.ndarray, alpha: np.ndarray) -> None:
         """Append a frame: float32 [H,W,3] and [H,W] in 0..1."""
@@ -67,7 +67,7 @@ class WebMWriter(VideoFile):
         super().__init__(path, "webm", "libvpx-vp9", self._OPTIONS, "yuva420p", size, info, texts=texts)
         self._path = path
         self._shape = {} if info.pixel_aspect == 1 else shape_elements(*size, info.pixel_aspect)
-        self._light = light_elements(info.hdr) if info.hdr and info.picture_tags.transfer in HDR_TRANSFERS else {}
+        self._light = light_elements(_light_of(info))
         if self._shape or self._light:
             self._stream.metadata["title"] = PLACEHOLDER
 
@@ -97,6 +97,11 @@ def _encoding(info: ShotInfo, bits: int) -> np.ndarray:
     rows = [[*(219.0 * step * luma), 16.0 * step + 0.5]]
     rows += [[*(224.0 * step * chroma), 128.0 * step + 0.5] for chroma in (cb, cr)]
     return np.array(rows, np.float32)
+
+
+def _light_of(info: ShotInfo) -> HdrMetadata:
+    """What the pictures are to say of their light; nothing where they are of no HDR."""
+    return info.hdr if info.hdr and info.picture_tags.transfer in HDR_TRANSFERS else HdrMetadata()
 
 
 def _in_range(rgb: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import av
@@ -37,10 +38,14 @@ def truth() -> np.ndarray:
 @pytest.fixture
 def masks(tmp_path: Path, truth: np.ndarray) -> Path:
     """The folder `car/soft` of 16-bit PNGs."""
-    folder = tmp_path / "car" / "soft"
+    return write_pngs(tmp_path / "car" / "soft", truth)
+
+
+def write_pngs(folder: Path, pictures: Iterable[np.ndarray]) -> Path:
+    """As `m.1001.png` and so on."""
     folder.mkdir(parents=True)
-    for number, mask in enumerate(truth):
-        cv2.imwrite(str(folder / f"m.{1001 + number}.png"), mask)
+    for number, picture in enumerate(pictures, start=1001):
+        cv2.imwrite(str(folder / f"m.{number}.png"), picture)
     return folder
 
 
@@ -117,11 +122,8 @@ def test_the_frames_of_a_matte_video_are_counted_once(
 
 
 def test_a_channel_is_asked_for_behind_a_colon(shot: Path, tmp_path: Path, truth: np.ndarray) -> None:
-    folder = tmp_path / "roto"
-    folder.mkdir()
     noise = np.random.default_rng(2).integers(0, 65536, (FRAMES, HEIGHT, WIDTH, 3), np.uint16)
-    for number in range(FRAMES):
-        cv2.imwrite(str(folder / f"{1001 + number}.png"), np.dstack([noise[number], truth[number]]))  # B, G, R, A
+    folder = write_pngs(tmp_path / "roto", np.concatenate([noise, truth[..., None]], axis=3))  # B, G, R, A
     masks = ("--masks", f"car={folder}:A", "--masks", f"red={folder}:R")
     assert main(["matte", str(shot), *masks, "-o", str(tmp_path / "out"), *NEUTRAL]) == 0
     np.testing.assert_array_equal(alphas(tmp_path / "out"), truth)
@@ -133,10 +135,7 @@ def test_a_channel_is_asked_for_behind_a_colon(shot: Path, tmp_path: Path, truth
 def test_masks_whose_colour_and_alpha_vary_are_refused_before_anything_is_written(
     shot: Path, tmp_path: Path, truth: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "roto"
-    folder.mkdir()
-    for number in range(FRAMES):
-        cv2.imwrite(str(folder / f"{1001 + number}.png"), np.dstack([truth[number]] * 3 + [truth[number][:, ::-1]]))
+    folder = write_pngs(tmp_path / "roto", (np.dstack([mask] * 3 + [mask[:, ::-1]]) for mask in truth))
     arguments = ["matte", str(shot), "--masks", str(folder), "-o", str(tmp_path / "out")]
     check_refused(arguments, "both the colour and the alpha vary, and either may be the matte", capsys)
     assert not (tmp_path / "out").exists()
@@ -145,10 +144,7 @@ def test_masks_whose_colour_and_alpha_vary_are_refused_before_anything_is_writte
 def test_masks_of_0_and_1_are_taken_and_that_is_said(
     shot: Path, tmp_path: Path, truth: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "car"
-    folder.mkdir()
-    for number in range(FRAMES):
-        cv2.imwrite(str(folder / f"{1001 + number}.png"), (truth[number] > 0).astype(np.uint8))
+    folder = write_pngs(tmp_path / "car", (truth > 0).astype(np.uint8))
     assert matte(shot, folder, tmp_path / "out", *NEUTRAL) == 0
     np.testing.assert_array_equal(alphas(tmp_path / "out"), (truth > 0) * np.uint16(65535))
     assert "hold only 0 and 1, which are taken for black and white" in "".join(capsys.readouterr())
