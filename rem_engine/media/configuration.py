@@ -31,7 +31,6 @@ class ConfiguredSpace:
     """A colour space as a configuration has it.
 
     Attributes:
-        name: as the configuration has it.
         curve: of code values to light; None where they are light.
         to_rec709: the matrix, float64 [3,3], from that light to Rec. 709's.
         xy: primaries and white of that light; None where the configuration does not say.
@@ -39,7 +38,6 @@ class ConfiguredSpace:
         cicp: codes of ITU-T H.273 of its code values (primaries, transfer), or None.
     """
 
-    name: str
     curve: Curve | None
     to_rec709: np.ndarray
     xy: tuple[float, ...] | None
@@ -91,11 +89,11 @@ def configured_space(name: str, config: str) -> ConfiguredSpace:
     cicp = found.get_cicp(name)
     codes = None if cicp is None else (int(cicp[0]), int(cicp[1]))
     if found.isColorSpaceLinear(name):
-        return ConfiguredSpace(name, None, *_light(name, aces, config), codes)
+        return ConfiguredSpace(None, *_light(name, aces, config), codes)
     light = _light_of(name, config)
     table = _table(name, light, config) if light else None
     if light and table:
-        return ConfiguredSpace(name, table, *_light(light, aces, config), codes)
+        return ConfiguredSpace(table, *_light(light, aces, config), codes)
 
     def decode(codes: np.ndarray) -> np.ndarray:
         return _converted(codes, name, aces, config)
@@ -104,7 +102,7 @@ def configured_space(name: str, config: str) -> ConfiguredSpace:
         return _converted(light, aces, name, config)
 
     through = Curve(decode, encode)
-    return ConfiguredSpace(name, through, to_rec709(GAMUTS["ap0"]), GAMUTS["ap0"], "lin_ap0_scene", codes)
+    return ConfiguredSpace(through, to_rec709(GAMUTS["ap0"]), GAMUTS["ap0"], "lin_ap0_scene", codes)
 
 
 @cache

@@ -120,15 +120,16 @@ class ImageShot(Shot):
                     f"The frames of {self.name} differ in size: {self.files[0].name} is {self._display}, but "
                     f"{file.name} is {display}; bring them to one size, or keep one shot per folder."
                 )
-            self._check_space(file, space_of_picture(file.name, still.kind, picture.part.attributes))
+            if self._plate.plate_space == AUTO:
+                self._check_space(file, space_of_picture(file.name, still.kind, picture.part.attributes))
             self._said[index] = partial(_attributes, still.kind, picture.part)
             if self._canvas.union(picture.part.data) != self._canvas:
                 self._cut.add(self._numbering.numbers[index])
             return _rgb(still, picture, self._canvas)
 
     def _check_space(self, file: Path, stated: Stated) -> None:
-        """Refuse a frame that says it is of another colour space than the first one, where that is gone by."""
-        if self._plate.plate_space == AUTO and stated.space != self._stated_space.space:
+        """Refuse a frame that says it is of another colour space than the first one."""
+        if stated.space != self._stated_space.space:
             first, other = (one.space.name if one.space else "not said" for one in (self._stated_space, stated))
             raise ValueError(
                 f"The frames of {self.name} differ in colour space: {self.files[0].name} is {first}, but {file.name} "

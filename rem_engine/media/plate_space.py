@@ -82,11 +82,6 @@ class PlateSpace:
     is_display: bool = False
 
     @property
-    def is_linear(self) -> bool:
-        """Whether its values are scene-linear light."""
-        return self.curve is None
-
-    @property
     def digest(self) -> str:
         """Equal for spaces that give equal light: a name may mean another space once the configuration has changed."""
         ramp = np.linspace(0.0, 1.0, 65, dtype=np.float32)

@@ -183,4 +183,4 @@ def _asked(seen: str, near: str) -> str:
 
 
 def _srgb() -> PlateSpace:
-    return tagged_space(1, SRGB_TRANSFER)
+    return tagged_space(REC_709, SRGB_TRANSFER)

@@ -112,7 +112,11 @@ def test_an_exr_whose_space_is_none_asks_for_it(tmp_path: Path, header: dict, sa
 
 
 @pytest.mark.parametrize(
-    "name", [*SHORT_NAMES, "ARRI LogC4", "lin_p3d65", "Log3G10 REDWideGamutRGB", "ACEScct", "ADX10"]
+    "name",
+    [
+        *(name for name in SHORT_NAMES if name != "cineon"),  # which OpenColorIO has not
+        *("ARRI LogC4", "lin_p3d65", "Log3G10 REDWideGamutRGB", "ACEScct", "ADX10"),
+    ],
 )
 def test_a_named_space_is_opencolorios(name: str) -> None:
     codes = np.random.default_rng(1).random((200, 3), np.float32) * 0.9 + 0.05
@@ -123,8 +127,6 @@ def test_a_named_space_is_opencolorios(name: str) -> None:
         **{"slog3": "slog3_sgamut3cine", "vlog": "vlog_vgamut", "redlog": "log3g10_redwidegamutrgb"},
         **{"applelog": "apple_log", "pq": "pq_rec2020_display", "hlg": "hlg_rec2020_display"},
     }.get(name, name)
-    if known == "cineon":
-        return
     image = oiio.ImageBufAlgo.colorconvert(
         oiio.ImageBuf(codes[None]), known, "lin_rec709_scene", False, "", "", "ocio://studio-config-latest"
     )
@@ -318,7 +320,7 @@ def test_a_float_tiff_of_light_keeps_its_highlights(tmp_path: Path) -> None:
 
 
 def video(path: Path, values: np.ndarray, tags: tuple[int, int, int], **metadata: str) -> Path:
-    """Values [H,W,3] as three frames of ProRes 4444 in Matroska, R'G'B' by the matrix of the tags."""
+    """Values [H,W,3] as one frame of FFV1 in Matroska, R'G'B' of 16 bits without loss."""
     with av.open(path, "w") as container:
         container.metadata.update(metadata)
         stream = container.add_stream("ffv1", rate=Fraction(24))
