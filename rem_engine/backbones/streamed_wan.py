@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ..shelf import Shelf
-from .base import Network
+from .base import Network, OneAtATime, queued
 from .stream import BlockStream
 
 
-class StreamedWan:
+class StreamedWan(OneAtATime):
     """diffusers' `WanTransformer3DModel.forward` taken apart at its blocks, at timestep 0.
 
     Args:
@@ -23,6 +23,7 @@ class StreamedWan:
     """
 
     def __init__(self, transformer: Network, stream: BlockStream, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
         self.stream = stream
         self._transformer, self._device, self._dtype = transformer, device, dtype
 
@@ -31,6 +32,7 @@ class StreamedWan:
         """How many times `predict` says that it is further on."""
         return len(self.stream.blocks)
 
+    @queued
     @torch.no_grad()
     def predict(self, latents: Iterable[Tensor], prompt_embeds: Tensor, done: Callable[[], None]) -> Shelf:
         """Mask latents of every window for every prompt; every weight is read once.

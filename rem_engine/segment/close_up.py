@@ -48,7 +48,7 @@ class CloseUp:
     says of places ("on the left") is judged within the crop the second time.
 
     It takes another pass for each prompt, decodes the shot once more for each, and holds some two windows of soft masks
-    in half precision.
+    in half precision; those of the whole shot where weights are streamed, which are read once more for each prompt.
 
     Attributes:
         backbone, plan: those of the segmenter.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,16 @@ def test_a_stopped_pass_is_begun_anew(folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         streaming.segment(FRAMES, PROMPTS, Stop())
     assert torch.equal(streaming.segment(FRAMES, PROMPTS).soft, expected)
+
+
+def test_threads_that_share_a_streamed_model_get_each_its_own_masks(folder: Path) -> None:
+    streaming = segmenter(folder, memory="stream")
+    shots = [np.roll(FRAMES, step, axis=2) for step in range(4)]
+    expected = [streaming.segment(frames, PROMPTS).soft for frames in shots]
+    with ThreadPoolExecutor(len(shots)) as threads:
+        found = list(threads.map(lambda frames: streaming.segment(frames, PROMPTS).soft, shots))
+    for soft, right in zip(found, expected, strict=True):
+        assert torch.equal(soft, right)
 
 
 def test_a_damaged_weight_is_named_when_its_block_comes(folder: Path, tmp_path: Path) -> None:
