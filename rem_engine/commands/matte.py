@@ -41,7 +41,8 @@ examples:
     python -m rem_engine matte plate/ --masks car=roto/car --masks dust=dust_matte.mov -o mattes --write exr,alpha
 
 what OUT holds:
-  run.json                      settings, layers, and which files are whose
+  run.json                      settings, versions, layers, warnings of layers that are empty or full in every frame,
+                                and which files are whose
 {help_lines(DELIVERIES)}
 
 Files of an earlier delivery of the same shot, layers and kinds are replaced, once all new ones are whole; until

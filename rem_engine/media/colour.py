@@ -114,6 +114,12 @@ def default_matrix(height: int, primaries: int | None = None) -> int:
     return 9 if primaries == 9 else REC_709 if height >= 720 else 6
 
 
+def luma_weights(matrix: int) -> tuple[float, float, float]:
+    """Weights of red, green and blue in luma by a matrix' code that `LUMA` has."""
+    red, blue = LUMA[matrix]
+    return red, 1.0 - red - blue, blue
+
+
 def luminance_weights(xy: tuple[float, ...]) -> tuple[float, float, float]:
     """Parts of red, green and blue in luminance, by their and white's x, y (SMPTE RP 177)."""
     red, green, blue = to_xyz(xy)[1].tolist()

@@ -10,11 +10,12 @@ from itertools import combinations
 import numpy as np
 
 from ..pixels import check_unit_range
+from .colour import REC_709, luma_weights
 
 LUMA = "luma"
 """Asks for Rec. 709's luma of R, G and B, where others ask for a channel by its name."""
 
-_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
+_LUMA = np.array(luma_weights(REC_709), np.float32)
 _SUFFIXES = {"r": 0, "red": 0, "g": 1, "green": 1, "b": 2, "blue": 2, "y": 3, "a": 4, "alpha": 4}
 _FLAT = 4 / 255  # values that differ by no more are one: compression and the way to 8 bits change them
 _FEW = 32  # levels; a soft edge has more of them

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .colour import LUMA, REC_709
+from .colour import REC_709, luma_weights
 from .hdr import HDR_TRANSFERS, HdrMetadata, quicktime_boxes
 from .matroska import PLACEHOLDER, describe_pictures, light_elements, shape_elements
 from .quicktime import add_to_picture_description
@@ -89,8 +89,8 @@ class WebMWriter(VideoFile):
 def _encoding(info: ShotInfo, bits: int) -> np.ndarray:
     """The matrix that the shot's pictures are tagged with: float32 [3,4] from R'G'B' in 0..1 to limited-range Y'CbCr of
     so many bits (ITU-T H.273, 8.3), half a step higher, so that cutting off rounds."""
-    red, blue = LUMA[info.picture_tags.matrix or REC_709]
-    luma = np.array([red, 1.0 - red - blue, blue])
+    luma = np.array(luma_weights(info.picture_tags.matrix or REC_709))
+    red, _, blue = luma
     cb = (np.array([0.0, 0.0, 1.0]) - luma) / (2.0 * (1.0 - blue))
     cr = (np.array([1.0, 0.0, 0.0]) - luma) / (2.0 * (1.0 - red))
     step = 2.0 ** (bits - 8)
