@@ -1,4 +1,4 @@
-"""Values in 0..1 as the integers that pictures are made of."""
+"""Values in 0..1 as the integers that pictures are made of, and back."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ def to_uint16(values: np.ndarray) -> np.ndarray:
     scaled = np.multiply(values, 65535.0, dtype=np.float64)
     np.rint(scaled, out=scaled)
     return np.clip(scaled, 0.0, 65535.0, out=scaled).astype(np.uint16)
+
+
+def unit_values(stored: np.ndarray) -> np.ndarray:
+    """Stored values, uint8 or float32 -> float32: of 8 bits 0..1, others as they are."""
+    return stored.astype(np.float32) / np.float32(255.0) if stored.dtype == np.uint8 else stored
 
 
 def check_finite_pixels(pixels: np.ndarray, file: Path) -> None:

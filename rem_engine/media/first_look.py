@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..pixels import unit_values
 from .colour import GAMUTS, luminance_weights, srgb_to_linear
-from .plate_colour import ASKED, unit_values
+from .plate_colour import ASKED
 from .plate_space import TRANSFERS
 from .shot import Shot
 

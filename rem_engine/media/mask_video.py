@@ -12,6 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
+from ..pixels import unit_values
 from .matte_values import StoredPicture, matte_channels
 from .video import VideoShot, is_deep, tag_of
 
@@ -53,11 +54,7 @@ class MaskVideo(VideoShot):
         """RGB or RGBA, float32 [H,W,C] in 0..1."""
         self._white = 65535 if is_deep(frame) else 255
         grey, alpha = _grey(frame), _alpha(frame)
-        if grey is None:
-            rgb = super()._stored(frame)
-            rgb = rgb.astype(np.float32) / np.float32(255.0) if rgb.dtype == np.uint8 else rgb
-        else:
-            rgb = np.repeat(grey[..., None], 3, axis=2)
+        rgb = unit_values(super()._stored(frame)) if grey is None else np.repeat(grey[..., None], 3, axis=2)
         return rgb if alpha is None else np.dstack([rgb, alpha])
 
 

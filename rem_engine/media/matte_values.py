@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from ..pixels import check_unit_range
+from ..pixels import check_unit_range, unit_values
 from .colour import REC_709, luma_weights
 
 LUMA = "luma"
@@ -64,10 +64,6 @@ class StoredPicture:
     def top(self) -> float:
         """The value that is 1 in `values`."""
         return 255.0 if self.values.dtype == np.uint8 else 1.0
-
-    def shades(self, plane: np.ndarray) -> np.ndarray:
-        """A plane as float32 in 0..1."""
-        return plane.astype(np.float32) / np.float32(255.0) if plane.dtype == np.uint8 else plane
 
 
 def matte_channels(name: str, channels: Sequence[str], asked: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -144,11 +140,11 @@ class MatteChoice:
                 raise _both_vary(picture)
         planes = picture.planes_of(self.is_alpha)
         if self.is_luma and len(planes) == 3:
-            shades = np.stack([picture.shades(plane) for plane in planes], axis=-1) @ _LUMA
+            shades = np.stack([unit_values(plane) for plane in planes], axis=-1) @ _LUMA
         elif any(_apart(one, other) > _FLAT * picture.top for one, other in combinations(planes, 2)):
             raise _in_colour(picture)
         else:
-            shades = picture.shades(planes[len(planes) // 2])
+            shades = unit_values(planes[len(planes) // 2])
         if self.is_unit and picture.white:
             shades = np.rint(shades * np.float32(picture.white))
             if shades.max() > 1:

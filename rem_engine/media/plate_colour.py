@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..pixels import unit_values
 from .colour import REC_709, linear_to_srgb, srgb_to_linear
 from .plate_settings import AUTO, PlateSettings
 from .plate_space import SRGB_TRANSFER, PlateSpace, named_space, tagged_space
@@ -107,11 +108,6 @@ class PlateColour:
         """Exposed light of Rec. 709, float32 [...,3], not clipped; may be `stored` itself."""
         light = self.light(stored)
         return light if self._is_identity else _through(light, self._gained)
-
-
-def unit_values(stored: np.ndarray) -> np.ndarray:
-    """Stored values as float32: of 8 bits 0..1."""
-    return stored.astype(np.float32) / np.float32(255.0) if stored.dtype == np.uint8 else stored
 
 
 def colour_of(stated: Stated, settings: PlateSettings) -> PlateColour:

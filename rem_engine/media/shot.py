@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..frames import SMALLEST_SIDE
+from ..pixels import unit_values
 from .attributes import Attributes, without_its_time
 from .colour import LUMA, REC_709, ColourTags, default_matrix
 from .frame_times import FrameTimes
 from .hdr import HdrMetadata
 from .numbering import Numbering
-from .plate_colour import PlateColour, unit_values
+from .plate_colour import PlateColour
 from .plate_space import SRGB_TRANSFER, PlateSpace, linear_space, tagged_space
 from .sound import Sound
 from .stated_space import Stated
