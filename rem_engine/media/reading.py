@@ -50,9 +50,10 @@ def open_shot(
     """Open a shot for reading.
 
     Args:
-        path: a video file; a folder of PNG, JPEG, TIFF, DPX or EXR frames of one sequence, in the order of their
-            numbers (other files and sub-folders are left aside); a pattern of a sequence's names (shot.####.exr,
-            shot.%04d.exr, shot.@@@@.exr), which takes it out of others; or a single image, a shot of one frame.
+        path: a video file; a folder of EXR, DPX, TIFF, PNG, JPEG, WebP or JPEG XL frames of one sequence, in the order
+            of their numbers (other files and sub-folders are left aside); a pattern of a sequence's names
+            (shot.####.exr, shot.%04d.exr, shot.@@@@.exr), which takes it out of others; or a single image, a shot of
+            one frame.
         plate: what is read of it, and how.
         span: (start, duration) of the part of a video that is the shot, seconds by its own clock; a duration of 0
             reaches to its end. Its frames count from 1001.

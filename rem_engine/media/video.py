@@ -304,34 +304,30 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
     except ValueError:
         check_name(path)
         raise
+    try:
+        return container, _shot_stream(container, path)
+    except ValueError:
+        container.close()
+        raise
+
+
+def _shot_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The stream that players show; ValueError where there is none that can be decoded."""
     if not container.streams.video:
-        container.close()
         raise ValueError(f"{path.name} holds no pictures: it is no video, or the file is truncated.")
-    stream = _shot_stream(container)
-    if stream is None:
-        container.close()
+    pictures = [stream for stream in container.streams.video if not stream.disposition & _NO_SHOT]
+    if not pictures:
         raise ValueError(f"{path.name} holds no moving pictures, only a cover or a thumbnail: give a video.")
+    stream = next((stream for stream in pictures if stream.disposition & Disposition.default), pictures[0])
     codec = stream.codec_context
     if codec is None:
-        container.close()
         check_name(path)
         raise ValueError(
             f"{path.name} is coded in a way that this FFmpeg does not know, which is not supported: transcode it to "
             "ProRes 4444, or to an EXR sequence."
         )
-    try:
-        check_fits(codec.width * codec.height * _BYTES, f"The {codec.width}x{codec.height} pixels of {path.name}")
-    except ValueError:
-        container.close()
-        raise
-    return container, stream
-
-
-def _shot_stream(container: InputContainer) -> VideoStream | None:
-    """The stream that players show."""
-    pictures = [stream for stream in container.streams.video if not stream.disposition & _NO_SHOT]
-    default = (stream for stream in pictures if stream.disposition & Disposition.default)
-    return next(default, next(iter(pictures), None))
+    check_fits(codec.width * codec.height * _BYTES, f"The {codec.width}x{codec.height} pixels of {path.name}")
+    return stream
 
 
 def _tagged_turn(stream: VideoStream) -> Orientation:
