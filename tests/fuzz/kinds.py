@@ -33,7 +33,6 @@ from mutations import (
 from PIL import Image
 
 import rem_engine.commands.cli
-import rem_engine.segment.load
 import trainer.commands.cli
 
 HEIGHT, WIDTH, FRAMES = 32, 48, 3

@@ -226,14 +226,16 @@ def train_and_score(run: AblationRun) -> dict[str, Any]:
     segmenter = load_trained_segmenter(run.folder, torch.device("cpu"))
     started = time.monotonic()
     scores = {split: score(segmenter, ablation.out / "data" / split) for split in SPLITS}
-    result = {
-        "variant": run.variant,
-        "seed": run.seed,
-        "steps": settings.steps,
-        "train_seconds": round(read_progress(checkpoint).seconds, 1),
-        "score_seconds": round(time.monotonic() - started, 1),
-        "scores": scores,
-    }
+    result = asdict(
+        _Result(
+            run.variant,
+            run.seed,
+            settings.steps,
+            train_seconds=round(read_progress(checkpoint).seconds, 1),
+            score_seconds=round(time.monotonic() - started, 1),
+            scores=scores,
+        )
+    )
     with written_whole(run.folder / RESULT_FILE) as path:
         path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result

@@ -41,7 +41,7 @@ class LoopSettings:
         steps: optimizer steps in all.
         optim: the optimizer, its schedule over `steps`, and clipping.
         ema: decay of the moving average of the weights, or None for no average.
-        save_every: steps between two checkpoints; the last step has one too.
+        save_every: steps between two checkpoints; every evaluation and the last step have one too.
         keep_last: checkpoints kept, beside the best.
         evaluate_every: steps between two evaluations, or None for none.
         how_to_resume: ends the sentence about a stop: "give the same command with --resume to go on".
@@ -132,18 +132,18 @@ class TrainingLoop:
                 log.step(step, {**figures, **data_figures, "seconds": step_seconds})
                 done = step + 1
                 is_last = done == settings.steps
-                every = (settings.evaluate_every if task.evaluate else None) or 0
-                evaluated = every > 0 and (done % every == 0 or is_last)
-                if evaluated or stop_requested or done % settings.save_every == 0 or is_last:
+                every = settings.evaluate_every
+                evaluate = task.evaluate if every and (done % every == 0 or is_last) else None
+                if evaluate or stop_requested or done % settings.save_every == 0 or is_last:
                     # Before it is evaluated, which may fail, and take long.
                     progress = TrainingProgress(done, None, seconds)
                     self._last_checkpoint = self._checkpoints.save(self._accelerator, progress, self.average)
                     _log.debug("saved %s", self._last_checkpoint)
                     with averaged(self._module, self.average):
                         log.picture(step, *task.samples(step, batches[-1]))
-                if task.evaluate and evaluated:
+                if evaluate:
                     with averaged(self._module, self.average):
-                        score = task.evaluate()
+                        score = evaluate()
                     log.scalars(step, {"J": score})
                     self._checkpoints.rate(self._accelerator, replace(progress, score=score))
                 since = time.monotonic()
