@@ -103,6 +103,10 @@ def as_masks(name: str, shot: str = "plate", *options: str) -> Arguments:
     return lambda root, out: ["matte", str(root / shot), "--masks", str(root / name), "-o", str(out), *options]
 
 
+def converted(name: str) -> Arguments:
+    return lambda root, out: ["convert", str(root / name), "-o", str(out / "o.safetensors")]
+
+
 _NPZ = ("--write", "npz,masks")
 
 
@@ -353,9 +357,6 @@ def write_safetensors(root: Path, models: Mapping[str, Path]) -> list[Target]:
     index = {"metadata": {}, "weight_map": {name: shard for shard, held in shards.items() for name in held}}
     (root / "several" / "x.safetensors.index.json").write_text(json.dumps(index))
 
-    def converted(name: str) -> Arguments:
-        return lambda root, out: ["convert", str(root / name), "-o", str(out / "o.safetensors")]
-
     def laid_over(name: str) -> Arguments:
         more = ("--model", str(wan), "--checkpoint", str(root / name), "--size", "32x48", "--write", "masks,npz")
         return as_shot("plate", *more)
@@ -376,9 +377,6 @@ def write_pth(root: Path, models: Mapping[str, Path]) -> list[Target]:
     content = {"model_state": {f"module.backbone.dit.{name}": value for name, value in weights.items()}, "step": 3}
     torch.save(content, root / "rem.pth")
     torch.save(weights, root / "old.pth", _use_new_zipfile_serialization=False)
-
-    def converted(name: str) -> Arguments:
-        return lambda root, out: ["convert", str(root / name), "-o", str(out / "o.safetensors")]
 
     return [
         Target("rem.pth", [converted("rem.pth")], (*BYTES, *[zip_members] * 4)),
