@@ -358,34 +358,27 @@ def _of_pattern(path: Path, patterns: Sequence[re.Match[str]]) -> PictureSequenc
         raise ValueError(f"{path} names no pictures: a pattern ends in .exr, .dpx, .png, .tif or .jpg.")
     pictures = _pictures(path.parent)
     for numbers in patterns:
-        if matching := _matching(pictures, path.name, numbers):
-            return _matched(path.name, numbers, matching)
+        if matching := _matching(pictures, path, numbers):
+            return _sequence(matching)
     raise FileNotFoundError(f"No file in {path.parent} is called {path.name}: check the name.")
 
 
-def _matching(pictures: Sequence[Path], pattern: str, numbers: re.Match[str]) -> list[tuple[str, Path]]:
-    """Pictures with a pattern's names, each with its number as it is written."""
+def _matching(pictures: Sequence[Path], pattern: Path, numbers: re.Match[str]) -> list[tuple[SplitName, Path]]:
+    """Pictures with a pattern's names, each with its number as it is written; `numbers` is where the pattern has it."""
     from fileseq import PAD_STYLE_HASH1, FileSequence
 
-    suffix = Path(pattern).suffix
-    tail = pattern[numbers.end() : len(pattern) - len(suffix)]
-    form = re.compile(rf"{re.escape(pattern[: numbers.start()])}(-?[0-9]+){re.escape(tail)}")
-    alike = (file for file in pictures if _suffix(file) == _suffix(Path(pattern)))  # .PNG is .png, as in a folder
+    before, tail = pattern.stem[: numbers.start()], pattern.stem[numbers.end() :]
+    form = re.compile(rf"{re.escape(before)}(-?[0-9]+){re.escape(tail)}")
+    alike = (file for file in pictures if _suffix(file) == _suffix(pattern))  # .PNG is .png, as in a folder
     matching = [(found[1], file) for file in alike if (found := form.fullmatch(file.stem))]
     if len({int(text) for text, _ in matching}) < len(matching):  # shot.1.exr and shot.0001.exr: the pattern says which
-        matching = [(text, file) for text, file in matching if file.suffix == suffix]
+        matching = [(text, file) for text, file in matching if file.suffix == pattern.suffix]
         digits = FileSequence.getPaddingNum(numbers[0], PAD_STYLE_HASH1)
         plain, printf = (FrameNames("", "", digits, signed) for signed in (False, True))
         matching = [(text, file) for text, file in matching if text in (plain.of(int(text)), printf.of(int(text)))]
-    return matching
-
-
-def _matched(pattern: str, numbers: re.Match[str], matching: Sequence[tuple[str, Path]]) -> PictureSequence:
-    before, after = pattern[: numbers.start()], pattern[numbers.end() :]
     separator = before[-1:] if before[-1:] in SEPARATORS else ""
-    tail = after[: len(after) - len(Path(pattern).suffix)]
     name = before.removesuffix(separator)
-    return _sequence([(SplitName(name, separator, text, tail), file) for text, file in matching])
+    return [(SplitName(name, separator, text, tail), file) for text, file in matching]
 
 
 def _asked_for(frames: str, there: Sequence[int], what: str) -> tuple[int, ...]:
