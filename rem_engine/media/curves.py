@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from .colour import LARGEST_HALF, linear_to_srgb, srgb_to_linear
+from .colour import LARGEST_HALF, linear_to_srgb, luma_weights, srgb_to_linear
 
 CurveName = Literal["linear", "srgb", "log100", "log316", "pq", "st428", "hlg", "cineon"]
 
@@ -22,7 +22,7 @@ _HLG = (0.17883277, 0.28466892, 0.55991073)  # a, b, c of BT.2100, table 5
 _HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2  # of the reference display
 _OPEN = ("cineon", "log100", "log316")
 """Curves that go on beyond codes of 0 and 1."""
-_LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
+_LUMA_2020 = np.array(luma_weights(9), np.float32)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,11 @@ class Orientation:
         return np.ascontiguousarray(pixels[:: -1 if self.flipped else 1, :: -1 if self.mirrored else 1])
 
 
+def from_exif(number: int) -> Orientation:
+    """The orientation that EXIF has under a number, of which 1 is upright (EXIF 2.3, tag 274)."""
+    return Orientation(number in (5, 6, 7, 8), number in (2, 3, 6, 7), number in (3, 4, 7, 8))
+
+
 def from_matrix(matrix: Sequence[int]) -> Orientation:
     """The orientation nearest to a display matrix.
 

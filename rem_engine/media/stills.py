@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +17,7 @@ from ..input_files import check_is_file, told_as_damage
 from ..memory import check_fits, free_bytes
 from ..pixels import check_finite_pixels
 from .foreign import check_form, read_head
+from .orientation import Orientation, from_exif
 from .png_check import SIGNATURE, check_png
 from .png_colour import stated_colours
 from .windows import Box, placed
@@ -165,7 +166,7 @@ class Still:
         display = Box(spec.full_x, spec.full_y, spec.full_x + spec.full_width, spec.full_y + spec.full_height)
         if self.kind != "openexr":  # offsets of pages and tiles, which no viewer shows
             # Of a turned DPX OpenImageIO gives the size as displayed.
-            turned = self._orientation(attributes) >= 5 and self.kind != "dpx"
+            turned = self._orientation(attributes).transposed and self.kind != "dpx"
             data = display = Box(0, 0, *((spec.height, spec.width) if turned else (spec.width, spec.height)))
         formats = {str(kind) for kind in (spec.channelformats or (spec.format,))}
         return Part(
@@ -183,18 +184,17 @@ class Still:
             {attribute.name: str(attribute.type) for attribute in spec.extra_attribs},
         )
 
-    def _orientation(self, attributes: Mapping[str, Any]) -> int:
-        """As EXIF numbers it: 1 is upright."""
+    def _orientation(self, attributes: Mapping[str, Any]) -> Orientation:
         stated = attributes.get("Orientation", 1) if self.kind in _TURNED_KINDS else 1
-        return int(stated) if stated in range(1, 9) else 1
+        return from_exif(int(stated) if stated in range(1, 9) else 1)
 
     def _upright(self, pixels: np.ndarray, part: Part) -> np.ndarray:
         orientation = self._orientation(part.attributes)
         stated = part.attributes
         in_jpeg = stated.get("compression") == "jpeg" and len(part.channels) != 3
         if self.kind == "tiff" and (in_jpeg or stated.get("tiff:PhotometricInterpretation") == _YCBCR):
-            pixels = _mirrored(pixels, orientation)  # back, as libtiff has done it, which does not turn
-        return _upright(pixels, orientation)
+            pixels = replace(orientation, transposed=False)(pixels)  # back, as libtiff has done it, which does not turn
+        return orientation(pixels)
 
     def _in_order(self, part: Part, channels: Sequence[str]) -> np.ndarray:
         places = [part.channels.index(name) for name in channels]
@@ -224,7 +224,7 @@ class Still:
                 f"{self.file.name} holds {part.bits}-bit {name} values, which are not supported: save it with 8 or 16 "
                 "bits a channel, or as EXR."
             )
-        turned_dpx = self.kind == "dpx" and self._orientation(part.attributes) >= 5
+        turned_dpx = self.kind == "dpx" and self._orientation(part.attributes).transposed
         if turned_dpx and not _lines_end_with_words(part):
             raise ValueError(f"{self.file.name} is a packed DPX stored on its side, which is not supported: turn it.")
         with told_as_damage(f"{self.file.name} cannot be decoded: {_ADVICE}"):
@@ -323,17 +323,3 @@ def _readable(value: Any) -> Any:
         return content.decode()
     except UnicodeDecodeError:
         return content.decode("latin-1")
-
-
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels [H,W,C] turned and mirrored as EXIF's orientation says (EXIF 2.3, tag 274)."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    return np.ascontiguousarray(_mirrored(pixels, orientation))
-
-
-def _mirrored(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """What `_upright` does after it has turned."""
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
