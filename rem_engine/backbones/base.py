@@ -199,7 +199,8 @@ class Backbone(Protocol):
 
 
 class OneAtATime:
-    """A base of backbones whose networks cannot serve two threads at once: Wan's VAE keeps features between frames.
+    """A base of what cannot serve two threads at once: Wan's VAE keeps features between frames, a model whose weights
+    are streamed has those of one block.
 
     Its methods marked with `queued` are called by one thread at a time, and others wait.
     """
