@@ -46,6 +46,11 @@ def to_uint16(values: np.ndarray) -> np.ndarray:
     return np.clip(scaled, 0.0, 65535.0, out=scaled).astype(np.uint16)
 
 
+def as_16_bits(values: np.ndarray) -> np.ndarray:
+    """float, nominally 0..1, any shape -> float32: what is read back of them once `to_uint16` was stored."""
+    return to_uint16(values).astype(np.float32) / np.float32(65535.0)
+
+
 def unit_values(stored: np.ndarray) -> np.ndarray:
     """Stored values, uint8 or float32 -> float32: of 8 bits 0..1, others as they are."""
     return stored.astype(np.float32) / np.float32(255.0) if stored.dtype == np.uint8 else stored

@@ -14,7 +14,7 @@ from PIL import Image
 from ..media.made_by import MadeBy, zip_comment
 from ..media.numbering import Numbering
 from ..media.writing import ids_png, mask_png, soft_png
-from ..pixels import to_uint16
+from ..pixels import as_16_bits
 from ..whole_files import written_together, written_whole
 from .coverage import are_ranges
 from .layout import KINDS, SEQUENCES, STORED_MASKS, VIDEOS, array_file
@@ -163,7 +163,7 @@ class RunFolder:
         if "npz" in self._write:
             return soft
         if "soft" in self._write:
-            return to_uint16(soft).astype(np.float32) / np.float32(65535.0)
+            return as_16_bits(soft)
         return (soft > self._threshold).astype(np.float32) if "masks" in self._write else soft
 
     def read_frame(self, index: int) -> np.ndarray:

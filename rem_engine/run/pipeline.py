@@ -18,7 +18,7 @@ from ..media.attributes import without_its_time
 from ..media.colour import srgb_to_linear
 from ..media.numbering import Numbering, counted
 from ..media.shot import Shot, ShotInfo
-from ..pixels import to_uint16
+from ..pixels import as_16_bits
 
 
 def needs_plate(settings: MatteSettings, kinds: Collection[str]) -> bool:
@@ -62,7 +62,7 @@ def make_mattes(
     if numbering is not None and numbering.missing:
         there = (frame for frame in frames if not numbering.is_missing(frame.index))
         return _filled(make_mattes(there, settings, cuts, device), numbering)
-    rounded = (replace(frame, soft=_rounded(frame.soft)) for frame in frames)
+    rounded = (replace(frame, soft=torch.from_numpy(as_16_bits(frame.soft.numpy()))) for frame in frames)
     return matte_frames(rounded, settings, device=device, cuts=cuts)
 
 
@@ -96,10 +96,6 @@ def _in_its_place(frame: Frame, index: int, numbering: Numbering) -> Frame:
         name: torch.zeros_like(part) for name, part in vars(frame).items() if isinstance(part, Tensor)
     }
     return replace(frame, index=index, **empty)
-
-
-def _rounded(soft: Tensor) -> Tensor:
-    return torch.from_numpy(to_uint16(soft.numpy()).astype(np.float32) / np.float32(65535.0))
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:
