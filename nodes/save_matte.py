@@ -15,9 +15,10 @@ from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.run.coverage import Coverage
 from ..rem_engine.run.delivery import Delivery
 from ..rem_engine.run.pipeline import read_plate
+from ..rem_engine.whole_files import told_when_full
 from .host.inputs import IMAGE_COLOURS, as_frames
 from .host.layers import as_foregrounds, as_layers, foregrounds_of, layer_names, masks_of
-from .host.outputs import disk_full_sentence, new_output_folder, written_output
+from .host.outputs import new_output_folder, written_output
 from .host.previews import PreviewFrames, over_checker
 from .host.schema import NodeProgress, check_connected, node_schema
 from .widgets.delivery import (
@@ -103,7 +104,7 @@ class SaveMatte(io.ComfyNode):
         progress, preview = NodeProgress(cls), PreviewFrames()
         numbering = counted(name, frames.frame_count).delivered(start=settings.start, digits=settings.padding)
         files, coverage = Delivery(folder, numbering, named, info, settings), Coverage("mattes", named)
-        with disk_full_sentence(folder), files:
+        with told_when_full(folder, "make room and run again; frames written so far are whole"), files:
             for index in range(frames.frame_count):
                 parts = read_plate(frames, index, settings.kinds)
                 alpha = masks_of(layers, index)

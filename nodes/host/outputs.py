@@ -1,12 +1,11 @@
-"""Files in the host's output folder: where they go, what the graph is told of them, and a full disk."""
+"""Files in the host's output folder: where they go, and what the graph is told of them."""
 
 from __future__ import annotations
 
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import folder_paths
@@ -15,7 +14,6 @@ from comfy_api.latest import io
 from ...rem_engine.media.numbering import frame_range
 from ...rem_engine.media.reading import natural_key, sequences_in
 from ...rem_engine.media.suffixes import IMAGE_SUFFIXES
-from ...rem_engine.whole_files import is_disk_full
 from .previews import PreviewFrames
 from .schema import show_text, strip_preview
 
@@ -93,23 +91,6 @@ def written_output(
     show_text("\n".join([*notes, str(folder), ", ".join(lines)]), node)
     shown = strip_preview(preview.frames(), node).as_dict() | {"text": [*notes, str(folder), *lines]}
     return io.NodeOutput(str(folder), "\n".join(lines), ui=shown)
-
-
-@contextmanager
-def disk_full_sentence(folder: Path) -> Iterator[None]:
-    """Turn a full disk into a sentence.
-
-    Raises:
-        RuntimeError: instead of the OSError of a full disk.
-    """
-    try:
-        yield
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
-        raise RuntimeError(
-            f"No space is left on the disk for {folder}: make room and run again; frames written so far are whole."
-        ) from error
 
 
 def _date(form: str, now: time.struct_time) -> str:
