@@ -17,6 +17,7 @@ from .exr_layers import Picture, choose_picture
 from .numbering import Numbering, counted, told_numbers
 from .plate_colour import PlateColour
 from .plate_settings import AUTO, PlateSettings
+from .plate_space import linear_space
 from .shot import Shot, ShotInfo, check_frame_size
 from .stated_space import Stated, space_of_picture
 from .stills import Part, Still
@@ -229,13 +230,21 @@ def _rgb(still: Still, picture: Picture, canvas: Box | None = None) -> np.ndarra
     if pixels.shape[2] == 1:
         return np.repeat(pixels, 3, axis=2)
     if picture.is_luminance:
-        return _from_luminance(pixels, picture.part)
+        return _from_luminance(pixels, picture.part, still.file)
     return pixels
 
 
-def _from_luminance(pixels: np.ndarray, part: Part) -> np.ndarray:
+def _from_luminance(pixels: np.ndarray, part: Part, file: Path) -> np.ndarray:
     """R, G, B of Y, RY, BY, as OpenEXR's ImfRgbaYca.h has them: RY is (R - Y) / Y, BY is (B - Y) / Y."""
-    weights = luminance_weights(ColourTags(chromaticities=part.attributes.get("chromaticities")).xy())
+    xy = ColourTags(chromaticities=part.attributes.get("chromaticities")).xy()
+    try:
+        linear_space(xy)
+    except ValueError:
+        raise ValueError(
+            f"The chromaticities of {file.name} span no colours, so that its luminance and chroma give none: save it "
+            "as R, G, B."
+        ) from None
+    weights = luminance_weights(xy)
     luminance, red, blue = (pixels[..., place] for place in range(3))
     red, blue = (red + 1) * luminance, (blue + 1) * luminance
     green = (luminance - weights[0] * red - weights[2] * blue) / weights[1]

@@ -142,7 +142,7 @@ def _space_of_exr(name: str, attributes: Mapping[str, Any]) -> Stated:
 
 
 def _interop_space(interop: str) -> PlateSpace:
-    """A space by the Color Interop Forum's name; those that deliveries write need no configuration."""
+    """A space by the Color Interop Forum's name; sRGB and the light of no camera's gamut need no configuration."""
     if interop in ("srgb_rec709_display", "srgb_rec709_scene"):
         return _srgb()
     if interop.startswith("lin_"):

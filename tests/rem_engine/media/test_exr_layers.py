@@ -167,6 +167,18 @@ def test_luminance_and_chroma_become_colour(tmp_path: Path, weights: tuple[float
         np.testing.assert_allclose(shot.read_linear(0, 1)[0], rgb, rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.parametrize("places", [0.0, 0.3, np.nan])
+def test_luminance_and_chroma_of_primaries_that_are_none_are_refused(tmp_path: Path, places: float) -> None:
+    held = luminance_chroma(np.full((HEIGHT, WIDTH, 3), 0.5), REC_709)
+    held = {name: values.astype(np.float32) for name, values in held.items()}
+    path = write_exr(tmp_path / "a.exr", held, chromaticities=(places,) * 8)
+    with (
+        open_shot(path, PlateSettings(plate_space="linear")) as shot,
+        pytest.raises(ValueError, match=r"The chromaticities of a\.exr span no colours, .*: save it as R, G, B\."),
+    ):
+        shot.read(0, 1)
+
+
 def write_subsampled(path: Path, held: dict[str, np.ndarray]) -> Path:
     """An uncompressed EXR of half channels, RY and BY at every other pixel and line, by the file layout."""
     names, sampling = sorted(held), {"Y": 1, "RY": 2, "BY": 2}
