@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,6 +31,7 @@ class _Profile:
     light: np.ndarray
 
 
+@lru_cache(8)  # every frame of a sequence brings the same one
 def space_of_profile(profile: bytes, name: str) -> PlateSpace | None:
     """The space of an RGB profile that is a matrix with one curve; None for any other, or one that is damaged.
 
