@@ -106,7 +106,7 @@ class SegmentVideo(io.ComfyNode):
         overlay = np.empty((*ids.shape, 3), np.uint8)
         shown, coverage = "", Coverage("masks", [layer.name for layer in layers], threshold)
         for chunk in segmenter.stream(frames, embeds, progress=NodeProgress(cls)):
-            if (note := note_of(segmenter, len(embeds))) != shown:
+            if (note := note_of(chunk, len(embeds))) != shown:
                 show_text(note, cls)
                 shown = note
             stop = chunk.start + chunk.soft.shape[1]

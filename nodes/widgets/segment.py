@@ -14,8 +14,7 @@ from comfy_api.latest import io
 from ...rem_engine.checkpoints.pickle_file import SUFFIXES
 from ...rem_engine.layers import Layer, layer_label
 from ...rem_engine.run.segment_job import Provenance
-from ...rem_engine.segment.close_up import CloseUp
-from ...rem_engine.segment.segmenter import Segmenter
+from ...rem_engine.segment.segmenter import Chunk, Segmenter
 from ...rem_engine.segment.settings import MaskSettings, SegmentSettings
 from ...rem_engine.setting import settings_of
 from ..host.open_backbone import host_backbone
@@ -105,12 +104,12 @@ def legend(layers: tuple[Layer, ...]) -> list[str]:
     return labels if len(labels) == 1 else [f"{number}  {label}" for number, label in enumerate(labels, start=1)]
 
 
-def note_of(segmenter: Segmenter | CloseUp, prompt_count: int) -> str:
+def note_of(chunk: Chunk, prompt_count: int) -> str:
     """What a node says of a run so far: how many prompts go together, and where takes begin."""
     notes = []
     if prompt_count > 1:
-        notes.append(f"{segmenter.prompts_per_pass} of {prompt_count} prompts at a time.")
-    if segmenter.cuts:
-        takes = textwrap.shorten(", ".join(map(str, (0, *segmenter.cuts))), _SHOWN_CHARACTERS, placeholder=" ...")
+        notes.append(f"{chunk.prompts_per_pass} of {prompt_count} prompts at a time.")
+    if chunk.cuts:
+        takes = textwrap.shorten(", ".join(map(str, (0, *chunk.cuts))), _SHOWN_CHARACTERS, placeholder=" ...")
         notes.append(f"Takes begin at frames {takes}.")
     return " ".join(notes)
