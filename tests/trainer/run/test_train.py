@@ -30,6 +30,8 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[3]
 ROUNDING = 2e-5
 """Of weights moved by 1e-3 a step: Adam divides gradients by their size, so that the rounding of small ones shows."""
+EPS = 1e-6
+"""Of Adam, where two ways of computing a gradient are compared: the rounding of the smallest shows less."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,8 @@ def everything(out: Path) -> dict[str, Tensor]:
 def test_the_loop_takes_the_steps_of_a_plain_torch_loop(tiny_wan: Path, shots: Path, tmp_path: Path) -> None:
     """The same steps by diffusers' classes and torch alone, with groups, schedule and clipping written out."""
     schedule = {"kind": "steps", "at": [[2, 0.1]]}
-    settings = write_settings(tmp_path / "s.yaml", shots, steps=3, optim__schedule=schedule, optim__clip_norm=0.5)
+    changes = {"steps": 3, "optim__schedule": schedule, "optim__clip_norm": 0.5, "optim__eps": EPS}
+    settings = write_settings(tmp_path / "s.yaml", shots, **changes)
     trained = run(tiny_wan, settings, tmp_path / "run")
 
     read = load_settings(settings)
@@ -89,7 +92,8 @@ def test_the_loop_takes_the_steps_of_a_plain_torch_loop(tiny_wan: Path, shots: P
         parameter.requires_grad_(True)
     plain = [p for n, p in named.items() if n.endswith(".bias") or ".bias" in n or "norm" in n]
     decayed = [p for p in named.values() if not any(p is other for other in plain)]
-    optimizer = torch.optim.AdamW([{"params": plain, "weight_decay": 0.0}, {"params": decayed, "weight_decay": 1e-2}])
+    groups = [{"params": plain, "weight_decay": 0.0}, {"params": decayed, "weight_decay": 1e-2}]
+    optimizer = torch.optim.AdamW(groups, eps=EPS)
     for step, batch in enumerate(batches):
         loss = 0.0
         for sample in batch.samples:
@@ -180,7 +184,7 @@ def test_ctrl_c_saves_the_step_and_says_how_to_go_on(
 
 
 def test_accumulated_batches_make_one_larger_batch(tiny_wan: Path, shots: Path, tmp_path: Path) -> None:
-    changes = {"steps": 2, "optim__eps": 1e-6}  # under which the rounding of the smallest gradients shows less
+    changes = {"steps": 2, "optim__eps": EPS}
     whole = write_settings(tmp_path / "whole.yaml", shots, **changes)
     parts = write_settings(tmp_path / "parts.yaml", shots, **changes, streams__0__batch=1, optim__accumulate=2)
     one, two = run(tiny_wan, whole, tmp_path / "whole"), run(tiny_wan, parts, tmp_path / "parts")
