@@ -13,7 +13,7 @@ from einops import rearrange, repeat
 from torch import Tensor
 
 from ..rem_engine import layers as prompts
-from ..rem_engine.media import draw_overlay
+from ..rem_engine.media.overlay import OverlayColours, draw_overlay
 from ..rem_engine.pixels import to_uint8
 from ..rem_engine.run.coverage import Coverage
 from ..rem_engine.segment.close_up import CloseUp
@@ -104,6 +104,7 @@ class SegmentVideo(io.ComfyNode):
         soft = torch.empty(count, frames.frame_count, frames.height, frames.width)
         ids = torch.empty(soft.shape[1:], dtype=torch.uint8)
         overlay = np.empty((*ids.shape, 3), np.uint8)
+        colours = OverlayColours(len(layers))
         shown, coverage = "", Coverage("masks", [layer.name for layer in layers], threshold)
         for chunk in segmenter.stream(frames, embeds, progress=NodeProgress(cls)):
             if (note := note_of(chunk, len(embeds))) != shown:
@@ -116,7 +117,10 @@ class SegmentVideo(io.ComfyNode):
             ids[chunk.start : stop] = prompts.id_map(masks, threshold)
             pixels = to_uint8(frames.read(chunk.start, stop))
             for frame, layer_masks in enumerate(masks.numpy().swapaxes(0, 1)):
-                overlay[chunk.start + frame] = draw_overlay(pixels[frame], layer_masks, labels, threshold=threshold)
+                chosen = colours.at(pixels[frame], layer_masks, threshold)
+                overlay[chunk.start + frame] = draw_overlay(
+                    pixels[frame], layer_masks, labels, threshold=threshold, colours=chosen
+                )
         give_back_memory_after_run()
         if warnings := [warning["sentence"] for warning in coverage.warnings()]:
             show_text("\n".join(filter(None, [shown, *warnings])), cls)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -22,14 +23,71 @@ COLOURS = (
     (0, 128, 128),
     (128, 0, 0),
 )
-"""RGB 0..255 of the first prompts; more prompts than that take them again."""
+"""RGB 0..255 of prompts, in the order in which they are taken; more prompts than that take them again."""
 
+CONTRAST = 60.0
+"""CIE 1976 distance from what it covers at which a colour is plain to see, contour and fill."""
+
+_SEEN = 1 / 4000  # of a frame that a mask covers before its colour is settled by what lies beneath
 _FILL = 0.45  # opacity of a mask at 1: the colour is plain to see, and so is the shot beneath
 _SMALLEST_TEXT = 8  # pixels; below that the default font is no longer readable
 _LEGEND_SHARE = 0.6  # of the frame's height at most; what does not fit is counted in the last line
 
 
-def draw_overlay(frame: np.ndarray, soft: np.ndarray, labels: Sequence[str], *, threshold: float = 0.5) -> np.ndarray:
+class OverlayColours:
+    """A colour for each layer of a shot that contrasts with what the layer covers where it is first seen.
+
+    Each takes the first of `COLOURS` that no other layer has and that lies `CONTRAST` away from the mean colour
+    beneath its mask, or else the one farthest away; and keeps it to the end of the shot.
+
+    Args:
+        count: of layers.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._settled: list[int | None] = [None] * count
+
+    def at(self, frame: np.ndarray, soft: np.ndarray, threshold: float = 0.5) -> list[tuple[int, int, int]]:
+        """The layers' colours from a frame on, RGB 0..255; one that was not seen yet has what the others leave.
+
+        Args:
+            frame: uint8 [H,W,3], the frames of a shot in order.
+            soft: soft masks [P,H,W].
+            threshold: above which a mask covers a pixel.
+        """
+        for layer, place in enumerate(self._settled):
+            if place is None and (inside := soft[layer] > threshold).mean() > _SEEN:
+                self._settled[layer] = self._contrasting(frame[inside].mean(axis=0))
+        given = list(self._settled)
+        for layer, place in enumerate(given):
+            if place is None:
+                given[layer] = _free(given)[0]
+        return [COLOURS[place] for place in given if place is not None]
+
+    def _contrasting(self, covered: np.ndarray) -> int:
+        away = np.linalg.norm(_lab(COLOURS) - _lab([covered]), axis=-1)
+        free = _free(self._settled)
+        return next((place for place in free if away[place] >= CONTRAST), max(free, key=lambda place: away[place]))
+
+
+def _free(taken: Sequence[int | None]) -> list[int]:
+    """Places in `COLOURS` that the fewest layers have."""
+    uses = [taken.count(place) for place in range(len(COLOURS))]
+    return [place for place, count in enumerate(uses) if count == min(uses)]
+
+
+def _lab(colours: Sequence[Sequence[float]] | Sequence[np.ndarray]) -> np.ndarray:
+    return cv2.cvtColor(np.array([colours], np.float32) / 255.0, cv2.COLOR_RGB2LAB)[0]
+
+
+def draw_overlay(
+    frame: np.ndarray,
+    soft: np.ndarray,
+    labels: Sequence[str],
+    *,
+    threshold: float = 0.5,
+    colours: Sequence[tuple[int, int, int]] | None = None,
+) -> np.ndarray:
     """Draw soft masks over a frame: each prompt a colour of its own, filled as far as its mask says, with a contour
     where the mask crosses the threshold, and a legend at the top left.
 
@@ -38,6 +96,7 @@ def draw_overlay(frame: np.ndarray, soft: np.ndarray, labels: Sequence[str], *, 
         soft: soft masks [P,H,W], nominally 0..1 (clipped here).
         labels: P texts of the legend.
         threshold: where the contour runs.
+        colours: P of them, RGB 0..255; None takes those of `OverlayColours` for this frame alone.
 
     Returns:
         uint8 [H,W,3].
@@ -52,13 +111,15 @@ def draw_overlay(frame: np.ndarray, soft: np.ndarray, labels: Sequence[str], *, 
             f"{len(labels)} labels and a frame {frame.shape[0]} high, {frame.shape[1]} wide need soft masks "
             f"{[len(labels), *frame.shape[:2]]}, not {list(soft.shape)}."
         )
+    if colours is None:
+        colours = OverlayColours(len(labels)).at(frame, soft, threshold)
     drawn = frame.copy()
     line = max(1, round(min(frame.shape[:2]) / 300))
     for index, mask in enumerate(soft):
-        _fill(drawn, mask, COLOURS[index % len(COLOURS)])
+        _fill(drawn, mask, colours[index])
     for index, mask in enumerate(soft):  # after every fill, so that none dulls a contour
-        drawn[_contour(mask > threshold, line)] = COLOURS[index % len(COLOURS)]
-    return _with_legend(drawn, labels)
+        drawn[_contour(mask > threshold, line)] = colours[index]
+    return _with_legend(drawn, labels, colours)
 
 
 def preview_strip(frames: np.ndarray, *, count: int = 4, height: int = 192) -> np.ndarray:
@@ -106,7 +167,7 @@ def _contour(inside: np.ndarray, line: int) -> np.ndarray:
     return inside & ~core
 
 
-def _with_legend(drawn: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+def _with_legend(drawn: np.ndarray, labels: Sequence[str], colours: Sequence[tuple[int, int, int]]) -> np.ndarray:
     if not labels:
         return drawn
     height, width = drawn.shape[:2]
@@ -133,7 +194,7 @@ def _with_legend(drawn: np.ndarray, labels: Sequence[str]) -> np.ndarray:
         top = 1 + row * pitch
         if row < swatches:
             square = (margin, top + margin, pitch - margin, top + pitch - margin)
-            draw.rectangle(square, fill=COLOURS[row % len(COLOURS)])
+            draw.rectangle(square, fill=colours[row])
         draw.text((indent, top + pitch / 2), text, fill=(255, 255, 255), font=font, anchor="lm")
     return np.array(picture)
 

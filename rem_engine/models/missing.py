@@ -19,12 +19,15 @@ def missing_checkpoint(checkpoint: str, folders: Folders) -> str:
         checkpoint: the name that was asked for.
         folders: the host's `rem` folders.
     """
-    model = known_model("rem-wan-14b")
-    there = find(model, {model.folder: _paths(folders)})
+    models = [known_model(name) for name in ("rem-wan-14b", "rem-modelscope")]
+    meant = [model for model in models if model.matches(checkpoint.rpartition("/")[2])]
+    offered = meant if len(meant) == 1 else models  # by its name it is the one, or it may be either
+    there = [file for model in offered for file in find(model, {model.folder: _paths(folders)})]
     instead = f" or choose {there[0].name!r}, which is there," if there else ""
+    ways = " or ".join(f"`python -m rem_engine models get {model.name}`, {_gigabytes(model)}" for model in offered)
     return (
         f"There is no checkpoint {checkpoint!r}: put the file into {_either(folders)},{instead} or choose REM-mini. "
-        f"REM's weights are at {model.url} (`python -m rem_engine models get {model.name}` downloads them)."
+        f"REM's weights are at {models[0].url} ({ways})."
     )
 
 
@@ -116,3 +119,7 @@ def _files(models: Sequence[KnownModel]) -> str:
 
 def _either(folders: Folders) -> str:
     return " or ".join(os.fspath(folder) for folder in folders)
+
+
+def _gigabytes(model: KnownModel) -> str:
+    return f"{model.size / 1e9:.1f} GB"

@@ -20,7 +20,7 @@ from ..matte.frames import alpha_of
 from ..media.first_look import colour_hints
 from ..media.made_by import MadeBy, settings_text
 from ..media.numbering import Numbering
-from ..media.overlay import draw_overlay
+from ..media.overlay import OverlayColours, draw_overlay
 from ..media.plate_settings import PlateSettings
 from ..media.shot import Shot, ShotInfo
 from ..media.writing import VideoWriter
@@ -399,10 +399,12 @@ def _overlay(job: SegmentJob, work: Path, info: ShotInfo, made_by: MadeBy) -> It
     labels = [layer_label(layer) for layer in job.written_layers]
     with written_whole(KINDS["overlay"].path(work)) as temporary:
         texts = made_by.texts([layer.name for layer in job.written_layers], matted=False)
-        video = VideoWriter(temporary, info, texts)
+        video, colours = VideoWriter(temporary, info, texts), OverlayColours(len(labels))
 
         def write(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
-            video.write(draw_overlay(plate, soft, labels, threshold=job.masks.threshold))
+            threshold = job.masks.threshold
+            chosen = colours.at(plate, soft, threshold)
+            video.write(draw_overlay(plate, soft, labels, threshold=threshold, colours=chosen))
 
         try:
             yield write

@@ -328,3 +328,14 @@ def test_sentences_point_to_what_is_there(tmp_path: Path) -> None:
     )
     put(tmp_path / "rem_wan.safetensors")
     assert "or choose 'rem_wan.safetensors', which is there," in missing_checkpoint("x", [tmp_path])
+
+
+def test_who_lacks_the_checkpoint_of_one_model_is_not_sent_for_the_other(tmp_path: Path) -> None:
+    small, large = "models get rem-modelscope`, 5.6 GB", "models get rem-wan-14b`, 28.6 GB"
+    put(tmp_path / "rem_wan.safetensors")
+    modelscope = missing_checkpoint("rem_modelscope.safetensors", [tmp_path])
+    assert small in modelscope and "wan" not in modelscope
+    wan = missing_checkpoint("old/rem_wan_14b.pth", [tmp_path])
+    assert large in wan and "modelscope" not in wan and "'rem_wan.safetensors', which is there," in wan
+    either = missing_checkpoint("mine.safetensors", [tmp_path])
+    assert small in either and large in either
