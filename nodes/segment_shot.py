@@ -59,14 +59,23 @@ CONNECTED = "connected video"
 
 _MATTE_AT_FIRST = MatteSettings()
 _MATTE_WIDGETS = ("black", "white", "grow", "feather", "refine", "smooth")
-_LATER_MATTE_WIDGETS = ("fill_holes", "remove_islands", "decontaminate")  # values of saved graphs go by their order
+_LATER_MATTE_WIDGETS = (  # values of saved graphs go by their order
+    "fill_holes",
+    "remove_islands",
+    "decontaminate",
+    "gamma",
+    "threshold",
+    "knee",
+    "refine_detail",
+    "invert",
+)
 
 
 class SegmentShot(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        first = (*_MATTE_WIDGETS, *_LATER_MATTE_WIDGETS)
-        further = [name for name in settings_of(MatteSettings) if name not in first]
+        known = (*_MATTE_WIDGETS, *_LATER_MATTE_WIDGETS)
+        newest = [name for name in settings_of(MatteSettings) if name not in known]
         listed = list_input_shots()
         return node_schema(
             node_id="SegmentShot",
@@ -97,10 +106,11 @@ class SegmentShot(io.ComfyNode):
                 *window_inputs(),
                 *layer_inputs(),
                 *further_format_inputs(),
-                *matte_inputs((*_LATER_MATTE_WIDGETS, *further), _MATTE_AT_FIRST, optional=True, rare=True),
+                *matte_inputs(_LATER_MATTE_WIDGETS, _MATTE_AT_FIRST, optional=True, rare=True),
                 *plate_inputs(),
                 widget(settings_of(DeliverySettings)["sound"], optional=True),
                 renumber_input(),
+                *matte_inputs(newest, _MATTE_AT_FIRST, optional=True, rare=True),
             ],
             outputs=folder_outputs(),
             hidden=[io.Hidden.unique_id],

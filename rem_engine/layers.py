@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import torch
@@ -27,11 +27,13 @@ class Layer:
         name: of its folder, and of its channels in an EXR.
         text: what to segment.
         without: texts whose masks are taken away from it.
+        settings: (name, value) of what is set for this layer alone, as they were written.
     """
 
     name: str
     text: str
     without: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 def check_prompt(prompt: str) -> None:
@@ -41,21 +43,22 @@ def check_prompt(prompt: str) -> None:
 
 
 def parse_layers(lines: Sequence[str]) -> tuple[Layer, ...]:
-    """Read prompts, one layer a line: `name: text | -text | -text`.
+    """Read prompts, one layer a line: `name: text | -text | -text | setting: value`.
 
-    The name and what is left out are optional. A name is one word of letters, digits, `_`, `-` and `.`, which begins
-    and ends with none of the last two; without one a layer is named by its text, as its folder always was. A colon
-    between two digits (10:30) belongs to the text. Blank lines are skipped, but counted.
+    All but the text is optional. A line that begins with `#` is none, as if it were blank. What is set is only taken
+    apart here; `matte.layer_settings` knows what can be set. A name is one word of letters, digits, `_`, `-` and `.`,
+    which begins and ends with none of the last two; without one a layer is named by its text, as its folder always was.
+    A colon between two digits (10:30) belongs to the text. Blank lines are skipped, but counted.
 
     >>> parse_layers(["smoke: the smoke | -the steam from the kettle", "the red car"])
-    (Layer(name='smoke', text='the smoke', without=('the steam from the kettle',)),
-     Layer(name='the_red_car', text='the red car', without=()))
+    (Layer(name='smoke', text='the smoke', without=('the steam from the kettle',), settings=()),
+     Layer(name='the_red_car', text='the red car', without=(), settings=()))
 
     Raises:
         ValueError: no prompt at all, or a line that cannot be read: the sentence names the line, counted from 1, and
             says what to write.
     """
-    numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1) if _is_prompt(line)]
     if not numbered:
         check_prompt("")
     for number, line in numbered:
@@ -64,8 +67,8 @@ def parse_layers(lines: Sequence[str]) -> tuple[Layer, ...]:
         raise ValueError(f"There are {len(numbered)} prompts, and a run takes up to {MOST_LAYERS}: make several runs.")
     parsed = [_parse_line(line, f"Prompt line {number} ({line!r})") for number, line in numbered]
     given: dict[str, int] = {}
-    for (number, line), (name, _, _) in zip(numbered, parsed, strict=True):
-        if name is None:
+    for (number, line), layer in zip(numbered, parsed, strict=True):
+        if not (name := layer.name):
             continue
         # Regardless of case: on some systems Smoke and smoke are one folder.
         first = given.setdefault(name.casefold(), number)
@@ -74,9 +77,28 @@ def parse_layers(lines: Sequence[str]) -> tuple[Layer, ...]:
                 f"Prompt line {number} ({line!r}) has the name {name!r} of line {first}: give each layer a name of "
                 "its own."
             )
-    unnamed = [text for name, text, _ in parsed if name is None]
+    unnamed = [layer.text for layer in parsed if not layer.name]
     made = iter(folder_names(unnamed, taken={*given, *RESERVED_NAMES}))
-    return tuple(Layer(next(made) if name is None else name, text, without) for name, text, without in parsed)
+    return tuple(replace(layer, name=layer.name or next(made)) for layer in parsed)
+
+
+def parse_settings(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Read what is set for a layer that has no text: `name | setting: value | setting: value`.
+
+    Returns:
+        the layer's name, and (name, value) of each setting.
+
+    Raises:
+        ValueError: a line that cannot be read.
+    """
+    name, *parts = [part.strip() for part in line.split("|")]
+    where = f"The line {line.strip()!r}"
+    settings = tuple(setting for part in parts if (setting := _setting(part)) is not None)
+    if not name or len(settings) < max(len(parts), 1):
+        raise ValueError(
+            f"{where} is no layer's settings: write its name and what is set, for example 'smoke | feather: 2'."
+        )
+    return name, settings
 
 
 def texts_of(layers: Sequence[Layer]) -> tuple[str, ...]:
@@ -96,10 +118,19 @@ def layer_prompt(layer: Layer) -> str:
 
 
 def combined_layers(layers: Sequence[Layer], mode: CombineMode) -> tuple[Layer, ...]:
-    """The layers that `combine` gives: those asked for, or the one that is their union."""
+    """The layers that `combine` gives: those asked for, or the one that is their union.
+
+    Raises:
+        ValueError: layers of different settings would become one.
+    """
     if mode != "union" or len(layers) == 1:
         return tuple(layers)
-    return (Layer("union", " + ".join(layer.text for layer in layers)),)
+    settings = {layer.settings for layer in layers}
+    if len(settings) > 1:
+        raise ValueError(
+            "Layers that become one (combine: union) cannot be set apart: give all of them the same settings, or none."
+        )
+    return (Layer("union", " + ".join(layer.text for layer in layers), settings=settings.pop()),)
 
 
 def combine(soft: Tensor, layers: Sequence[Layer], mode: CombineMode = "separate") -> Tensor:
@@ -165,8 +196,12 @@ def _check_text(line: str, where: str) -> None:
         raise ValueError(f"{where} holds a byte that is not UTF-8: write the prompt in UTF-8.") from error
 
 
-def _parse_line(line: str, where: str) -> tuple[str | None, str, tuple[str, ...]]:
-    """(name or None, text, texts left out) of a line that is not blank; `where` begins its error sentences."""
+def _is_prompt(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith("#")
+
+
+def _parse_line(line: str, where: str) -> Layer:
+    """The layer of a line that is one, "" for a name that it does not have; `where` begins its error sentences."""
     first, *rest = [part.strip() for part in line.split("|")]
     if first.startswith("-"):
         raise ValueError(
@@ -176,10 +211,20 @@ def _parse_line(line: str, where: str) -> tuple[str | None, str, tuple[str, ...]
     name, text = _split_name(first, where)
     if not text:
         raise ValueError(f"{where} does not say what to segment: {_HOW}.")
-    without = tuple(_left_out(part, where) for part in rest)
+    found = [(part, _setting(part)) for part in rest]
+    without = tuple(_left_out(part, where) for part, setting in found if setting is None)
     if text in without:
         raise ValueError(f"{where} leaves out what it asks for: nothing would be left; name another thing after '-'.")
-    return name, text, tuple(dict.fromkeys(without))
+    settings = tuple(setting for _, setting in found if setting is not None)
+    return Layer(name or "", text, tuple(dict.fromkeys(without)), settings)
+
+
+def _setting(part: str) -> tuple[str, str] | None:
+    """`name: value` of what is set for a layer; None for what is left out, or nothing of either."""
+    name, colon, value = (piece.strip() for piece in part.partition(":"))
+    if part.startswith("-") or not colon or not name or not value:
+        return None
+    return re.sub(r"[\s-]+", "_", name.lower()), value
 
 
 def _split_name(part: str, where: str) -> tuple[str | None, str]:
@@ -215,7 +260,8 @@ def _left_out(part: str, where: str) -> str:
     shown = f"{part!r}" if part else "nothing"
     raise ValueError(
         f"{where} has {shown} after a '|', where each part begins with '-' and says what to leave out, for example "
-        "'the smoke | -the steam from the kettle'; a further layer goes into a line of its own."
+        "'the smoke | -the steam from the kettle', or sets something, as 'feather: 2' does; a further layer goes into "
+        "a line of its own."
     )
 
 

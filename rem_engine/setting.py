@@ -24,6 +24,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 T = TypeVar("T")
 _METADATA = "about"
+_SWITCH = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,30 @@ class Setting(About):
             raise ValueError(
                 f"{'An' if self.noun[0] in 'aeiou' else 'A'} {self.noun} of {given} is not possible; give {self.range}."
             )
+
+    def of_text(self, text: str) -> Any:
+        """A value as a line of text has it: a number, one of `choices`, on or off, or "off" for None.
+
+        Raises:
+            ValueError: it is none.
+        """
+        word = text.strip().lower()
+        if self.choices and self.kind is str:
+            value: Any = word
+        elif self.kind is bool and word in _SWITCH:
+            value = _SWITCH[word]
+        elif self.default is None and word in ("off", "none", self.none):
+            value = None
+        else:
+            try:
+                value = self.kind(word) if self.kind in (int, float) else None
+            except ValueError:
+                value = None
+            if value is None:
+                what = "on or off" if self.kind is bool else f"a number{', ' + self.range if self.range else ''}"
+                raise ValueError(f"The {self.noun} is {text.strip()!r}, and {what}, is expected.")
+        self.check(value)
+        return value
 
     # A widget's value is never None: in one of a field that may be None, `none_widget` stands for it.
 

@@ -58,7 +58,8 @@ def read_layers(conditioning: Conditioning, width: int = WAN.text_width) -> tupl
             place += 1
         for layer in group:
             without = tuple(known[text] for text in layer.without)
-            layers.append(Layer(_unused(layer.name, layers), known[layer.text], without))
+            name, text = _unused(layer.name, layers), known[layer.text]
+            layers.append(Layer(name, text, without, layer.settings))
     return tuple(layers), torch.stack([rows[text] for text in texts_of(layers)])
 
 

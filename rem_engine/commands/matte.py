@@ -40,6 +40,10 @@ examples:
   masks of another program, with names for their layers
     python -m rem_engine matte plate/ --masks car=roto/car --masks dust=dust_matte.mov -o mattes --write exr,alpha
 
+  layers by their kind, within a garbage matte, behind a hold-out, with core and edge mattes
+    python -m rem_engine matte plate/ --masks out -o mattes --write exr --edge-mattes 4 --include garbage.png \\
+        --hold-out smoke=roto/lamp --set "smoke | preset: smoke" --set "car | preset: solid | edge blur: 1"
+
 what OUT holds:
   run.json                      settings, versions, layers, warnings of layers that are empty or full in every frame,
                                 and which files are whose
@@ -81,6 +85,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "the matte is the one that varies; where both do, name its channel: A, R, luma, or one of an EXR such as "
         "smoke.A. Several times for several layers",
     )
+    given = "[LAYER=]MATTE"
+    what = "a picture for all frames, a sequence or a video of the shot's size, or a box left,top,width,height"
+    add("--include", metavar=given, action="append", default=[], help=f"garbage matte: multiplies; {what}")
+    add("--hold-out", metavar=given, action="append", default=[], help="subtracts from the mattes; given alike")
+    add("--add", metavar=given, action="append", default=[], help="the least that the mattes are; given alike")
+    add(
+        "--set",
+        metavar="LINE",
+        action="append",
+        default=[],
+        help="settings for one layer: its name, and matte options or a preset, as in 'smoke | preset: smoke | grow: 2'",
+    )
     add_out_options(matte)
     add(
         "--write",
@@ -100,7 +116,8 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     """Make mattes; returns the exit code."""
     matte = matte_settings(options)
 
-    from ..run.matte_job import MatteJob, matte_to_files  # here, so that help is quick
+    from ..matte.given import MODES  # here, so that help is quick
+    from ..run.matte_job import MatteJob, matte_to_files
     from ..run.output import already_there
 
     delivery = delivery_settings(options, options.write)
@@ -116,6 +133,8 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         options.again,
         plate_settings(options),
         options.name,
+        tuple(options.set),
+        {mode: tuple(texts) for mode in MODES if (texts := getattr(options, mode))},
     )
     written = matte_to_files(job, bar)
     bar.close()

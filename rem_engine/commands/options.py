@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from ..matte import MatteSettings
+from ..matte.presets import PresetName, preset_values
 from ..media.plate_settings import PlateSettings
 from ..names import LONGEST_FILE_NAME, names_a_file
 from ..run.delivery_settings import DeliverySettings
@@ -73,12 +74,20 @@ def add_segment_options(parser: argparse.ArgumentParser, names: Collection[str] 
 
 
 def add_matte_options(parser: argparse.ArgumentParser, threshold: Sequence[str] = ("--matte-threshold",)) -> None:
-    """Add an option for every field of `MatteSettings`; `threshold` are the names of the one for its threshold."""
+    """Add the presets, and an option for every field of `MatteSettings`; `threshold` are the names of the one for its
+    threshold."""
     group = parser.add_argument_group(
         "matte options", "What happens to masks on the way to alpha, exr, prores, webm and png16. Lengths in pixels."
     )
+    group.add_argument(
+        "--preset",
+        choices=get_args(PresetName),
+        help="settings that suit such a thing, where no option here says otherwise (none)",
+    )
     for name, setting in settings_of(MatteSettings).items():
-        add_option(group, setting, *(threshold if name == "threshold" else ()), dest=_matte_dest(name))
+        names = threshold if name == "threshold" else ()
+        # What is not given is not in the namespace, so that a preset may say it.
+        add_option(group, setting, *names, dest=_matte_dest(name), default=argparse.SUPPRESS)
 
 
 def matte_settings(options: argparse.Namespace) -> MatteSettings:
@@ -87,7 +96,13 @@ def matte_settings(options: argparse.Namespace) -> MatteSettings:
     Raises:
         ValueError: a value out of range.
     """
-    return MatteSettings(**{name: getattr(options, _matte_dest(name)) for name in settings_of(MatteSettings)})
+    preset = preset_values(options.preset) if options.preset else {}
+    given = {
+        name: getattr(options, dest)
+        for name in settings_of(MatteSettings)
+        if hasattr(options, dest := _matte_dest(name))
+    }
+    return MatteSettings(**{**preset, **given})
 
 
 def add_out_options(parser: argparse.ArgumentParser) -> None:

@@ -75,6 +75,8 @@ a prompt is written as
   the smoke                                             what to segment, in plain words
   smoke: the smoke                                      with a name for its layer: letters, digits, _ - .
   smoke: the smoke | -the steam | -the fog              less what other words name
+  smoke: the smoke | preset: smoke | edge blur: 2       with matte options, or a preset of them, for this layer alone
+  # the fog                                             not at all, as a blank line
 
 what OUT holds:
   run.json                      settings, versions, seconds per stage, all layers with prompts and mean areas, warnings

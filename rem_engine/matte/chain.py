@@ -9,8 +9,10 @@ import torch
 
 from .checks import check_finite, check_plate
 from .colour import decontaminate
+from .edge_mattes import core_and_edge, edge_blur
 from .edges import feather, grow, levels, threshold
 from .frames import Frame, display_values, plate_of
+from .given import with_given
 from .refinement import refine
 from .regions import fill_holes, remove_islands
 from .settings import MatteSettings
@@ -33,8 +35,9 @@ def matte_frames(
     2. levels or threshold (levels first), which say what is solid and what is empty,
     3. so that holes and islands are such,
     4. and so that refinement knows what is sure. It needs the edge where the plate has it, so it comes before
-    5. grow and 6. feather, which move and soften it on purpose.
-    7. `invert`; 8. the colour of what the finished alpha keeps.
+    5. grow, 6. feather and 7. edge_blur, which move and soften it on purpose.
+    8. `invert`; 9. the colour of what the alpha keeps.
+    10. the mattes that were given with the frame, which bound whatever was made; 11. core and edge of the result.
 
     A frame depends on those up to `smooth` frames to either side of it in the same take, and on nothing else: a run
     that is fed from frame n - `smooth` on gives the same mattes from n on as an uninterrupted one. As many are in
@@ -48,8 +51,8 @@ def matte_frames(
             while they are read; smoothing does not cross them.
 
     Yields:
-        Each frame with its `alpha`, with its `foreground` where the settings ask for one, and its plate in float32; its
-        soft masks are the smoothed ones.
+        Each frame with its `alpha`, with its `foreground` and `derived` mattes where the settings ask for them, and its
+        plate in float32; its soft masks are the smoothed ones.
 
     Raises:
         ValueError: a plate that is missing or of another size, or masks that are not finite.
@@ -86,7 +89,12 @@ def _matte(frame: Frame, settings: MatteSettings, device: torch.device) -> Frame
     if settings.refine:
         mask = refine(mask, plate_of(frame).to(device), settings.refine, settings.refine_detail)
     mask = feather(grow(mask, settings.grow), settings.feather)
+    if settings.edge_blur:
+        mask = edge_blur(mask, settings.edge_blur)
     if settings.invert:
         mask = 1.0 - mask
     foreground = decontaminate(plate_of(frame), mask) if settings.decontaminate else None
-    return replace(frame, alpha=mask.cpu(), foreground=foreground)
+    if frame.given:
+        mask = with_given(mask, frame.given)
+    derived = core_and_edge(mask, settings.edge_mattes).cpu() if settings.edge_mattes else None
+    return replace(frame, alpha=mask.cpu(), foreground=foreground, derived=derived)

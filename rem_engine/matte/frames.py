@@ -24,6 +24,9 @@ class Frame:
             are decontaminated.
         picture: what PNG and videos show, [H,W,3]: uint8, or float in 0..1; None where that is the plate.
         attributes: what the header of the plate's frame says that an EXR of it says too, by name; None for nothing.
+        given: mattes that bound the layers' own, by mode, float32 [L,H,W] or [1,H,W]; see `given.with_given`.
+        derived: core and edge of each layer that is to have them, float32 [2K,H,W] in 0..1, in the order of the layers;
+            None where none is.
     """
 
     index: int
@@ -34,6 +37,8 @@ class Frame:
     foreground: Tensor | None = None
     picture: Tensor | None = None
     attributes: Mapping[str, Any] | None = None
+    given: Mapping[str, Tensor] | None = None
+    derived: Tensor | None = None
 
 
 def plate_of(frame: Frame) -> Tensor:

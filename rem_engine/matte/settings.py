@@ -33,6 +33,8 @@ class MatteSettings:
         smooth: frames to either side that smoothing along the motion looks at; 0 is off.
         decontaminate: estimate the colour the foreground has without the ground that shows through.
         invert: keep the rest of the picture instead.
+        edge_blur: over how many pixels of a plate of 1920 the edge alone is softened; 0 is off.
+        edge_mattes: over how many of these pixels to either side of the edge core and edge mattes are made; 0 is off.
 
     Raises:
         ValueError: a value out of range.
@@ -162,6 +164,30 @@ class MatteSettings:
         ),
     )
     invert: bool = setting(False, About("Keeps the rest of the picture instead."))
+    edge_blur: float = setting(
+        0.0,
+        About(
+            "Softens the edge alone, over about that many pixels to either side; the body of smoke and hair keeps its "
+            "texture. In pixels of a plate 1920 wide, and in proportion on others. 0 is off.",
+            unit="pixels",
+            minimum=0.0,
+            maximum=128.0,
+            step=0.5,
+        ),
+    )
+    edge_mattes: float = setting(
+        0.0,
+        About(
+            "Makes two further mattes of each layer: its core, which lies that many pixels inside the edge, and its "
+            "edge, as many to either side. In pixels of a plate 1920 wide, and in proportion on others. 0: none.",
+            noun="width of edge mattes",
+            unit="pixels",
+            minimum=0.0,
+            maximum=128.0,
+            step=0.5,
+            rare=True,
+        ),
+    )
 
     def __post_init__(self) -> None:
         check_values(MatteSettings, **vars(self))

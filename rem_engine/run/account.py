@@ -345,17 +345,21 @@ def _files_of_0_1(run: dict[str, Any]) -> Iterator[FileSet]:
             yield file_set(described | ({"layer": layer} if layer else {}))  # which refuses what no run has written
 
 
-def file_sets(kinds: Iterable[str], layers: Sequence[str], numbering: Numbering) -> Iterator[FileSet]:
+def file_sets(
+    kinds: Iterable[str], layers: Sequence[str], numbering: Numbering, derived: Sequence[str] = ()
+) -> Iterator[FileSet]:
     """What a run writes.
 
     Args:
         kinds: some of `layout.FILES`.
         layers: names of layers.
         numbering: names and numbers of its frames, as they are delivered.
+        derived: names of mattes that are made of the layers', which have files of the kind "alpha".
     """
     frames = numbering.range
     for kind in (KINDS[name] for name in kinds):
-        for layer in layers if "{layer}" in kind.file else ("",):
+        named = (*layers, *derived) if kind.name == "alpha" else layers
+        for layer in named if "{layer}" in kind.file else ("",):
             if kind.is_sequence:
                 yield FileSet(kind.name, layer, numbering.names, frames)
             else:

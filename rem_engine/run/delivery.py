@@ -52,6 +52,7 @@ class Delivery:
         first_index: int = 0,
         made_by: MadeBy = _UNKNOWN,
         timecode_of: Callable[[int], str | None] | None = None,
+        derived: Sequence[str] = (),
     ) -> None:
         """Nothing is written before the first frame.
 
@@ -64,24 +65,27 @@ class Delivery:
             first_index: the first frame that image sequences lack, where an earlier run has written those before it.
             made_by: what the files say of how they were made.
             timecode_of: gives each frame's timecode; None counts on from that of `info`.
+            derived: names of `Frame.derived`, mattes without colours: `<name>.A` in an EXR and "alpha" files have them,
+                and they are no part of a union.
 
         Raises:
             ValueError: no layers, one name twice, a name that is no folder's, or a timecode that the rate does not
                 have.
         """
-        for layer in layers:
+        for layer in (*layers, *derived):
             if not names_a_file(layer):
                 raise ValueError(f"The layer name {layer!r} cannot name a folder: use letters, digits, _, - and dots.")
-        if not layers or len(set(layers)) < len(layers):
+        if not layers or len({*layers, *derived}) < len(layers) + len(derived):
             raise ValueError(f"A delivery needs layers of different names, not {', '.join(layers) or 'none'}.")
         self._out, self._numbering, self._layers = out, numbering, tuple(layers)
+        self._derived = tuple(derived)
         self._info, self._settings = info if settings.sound else replace(info, sound=None), settings
         self._plate_colour = info.plate_colour or PlateColour()
         self._exr_info = info if settings.exr_linear else shown_info(info)
         said = info.space.tags is None or info.space.tags.transfer is not None
         self._png_tags = info.picture_tags if said else None
         self._fps = info.fps or STILLS_FPS
-        self._texts = {layer: made_by.texts([layer]) for layer in layers}
+        self._texts = {layer: made_by.texts([layer]) for layer in (*layers, *derived)}
         self._all_texts = made_by.texts(layers)
         self._first_timecode = parse_timecode(info.timecode, self._fps) if info.timecode else None
         self._timecode_of = timecode_of
@@ -165,7 +169,8 @@ class Delivery:
         for kind, count in self._next.items():
             if kind in SEQUENCES and count:
                 numbers = frame_range(self._numbering.numbers[:count], names.digits)
-                found += [self._path(kind, layer, names.around(numbers)) for layer in self._layers]
+                named = (*self._layers, *self._derived) if kind == "alpha" else self._layers
+                found += [self._path(kind, layer, names.around(numbers)) for layer in named]
         return sorted({path.relative_to(self._out).as_posix() for path in found})
 
     def _path(self, kind: str, layer: str, frame: str = "") -> Path:
@@ -183,6 +188,7 @@ class Delivery:
         layers, rgb = len(self._layers), (height, width, 3)
         for what, pixels, shape in (
             ("alpha", parts.alpha, (layers, height, width)),
+            ("edge matte", parts.derived, (len(self._derived), height, width)),
             ("scene-linear plate", parts.linear, rgb),
             ("plate", parts.display, rgb),
             ("picture", parts.picture, rgb),
@@ -205,6 +211,9 @@ class Delivery:
                 images[self._path("png16", layer, name)] = rgba_png(
                     self._colour(parts, place), parts.alpha[place], self._png_tags, self._texts[layer]
                 )
+        if "alpha" in kinds and parts.derived is not None:
+            for layer, matte in zip(self._derived, parts.derived, strict=True):
+                images[self._path("alpha", layer, name)] = soft_png(matte, self._texts[layer])
         if "exr" in kinds:
             images[self._path("exr", "", name)] = self._exr(index, parts)
         return images
@@ -231,6 +240,8 @@ class Delivery:
             same = own is not None and of_exr(own, self._fps) == timecode
             header["timeCode"] = own if same else to_exr(timecode, self._fps)
         channels = exr_channels(plate, parts.alpha, self._layers, colours, settings.premultiplied)
+        if parts.derived is not None:
+            channels |= {f"{layer}.A": matte for layer, matte in zip(self._derived, parts.derived, strict=True)}
         header |= self._all_texts
         return exr_bytes(channels, header, settings.exr_type, settings.exr_compression)
 
@@ -272,11 +283,12 @@ class _Parts:
     linear: np.ndarray | None
     foreground: np.ndarray | None
     picture: np.ndarray | None
+    derived: np.ndarray | None
 
     @classmethod
     def of(cls, frame: Frame) -> _Parts:
         display = None if frame.plate is None else display_values(frame.plate)
         picture = display if frame.picture is None else display_values(frame.picture)
-        parts = (display, frame.linear, frame.foreground, picture)
+        parts = (display, frame.linear, frame.foreground, picture, frame.derived)
         arrays = (None if part is None else part.numpy() for part in parts)
         return cls(frame.attributes or {}, alpha_of(frame).numpy(), *arrays)

@@ -58,17 +58,17 @@ def find_masks(given: Sequence[str]) -> dict[str, GivenMasks]:
         name, equals, rest = text.partition("=")
         if not (rest if equals else text):
             raise ValueError(f"The masks {text!r} have no path: give NAME=PATH, or a path.")
-        if equals and not _masks_at(text).path.exists():
+        if equals and not masks_at(text).path.exists():
             if not names_a_layer(name):
                 raise ValueError(
                     f"{name!r} cannot name a layer: a name is one word of letters, digits, '_', '-' and '.', and none "
                     "that other files of a run or of Windows have."
                 )
-            found.append((name, _masks_at(rest)))
+            found.append((name, masks_at(rest)))
         elif (Path(text) / RUN_FILE).is_file():
             found += _layers_of_run(Path(text))
         else:
-            masks = _masks_at(text)
+            masks = masks_at(text)
             found.append((_made_name(masks.path), masks))
     names = [name.casefold() for name, _ in found]
     for (name, masks), folded in zip(found, names, strict=True):
@@ -77,8 +77,8 @@ def find_masks(given: Sequence[str]) -> dict[str, GivenMasks]:
     return dict(found)
 
 
-def _masks_at(text: str) -> GivenMasks:
-    """PATH or PATH:CHANNEL; what is there under the whole name is a path, and a single letter a Windows drive."""
+def masks_at(text: str) -> GivenMasks:
+    """Masks at PATH or PATH:CHANNEL; what is there under the whole name is a path, a single letter a Windows drive."""
     path, _, channel = text.rpartition(":")
     if not path or not channel or set("/\\") & set(channel) or Path(text).exists():
         return GivenMasks(Path(text))

@@ -15,9 +15,11 @@ import torch
 from .. import __version__
 from ..devices import find_device
 from ..folder_lock import check_is_folder
+from ..layers import Layer, parse_settings
 from ..matte import Frame, MatteSettings
 from ..matte.checks import check_finite
 from ..matte.frames import alpha_of, plate_of
+from ..matte.layer_settings import derived_layers, settings_of_layers
 from ..media.made_by import MadeBy, read_made_by, settings_text
 from ..media.masks import open_masks
 from ..media.numbering import Numbering
@@ -35,6 +37,7 @@ from .delivery import Delivery
 from .delivery_settings import DeliverySettings
 from .fingerprint import changes_since, content_hash, left_out_of, settings_hash, stats_of
 from .given_masks import GivenMasks, find_masks
+from .given_mattes import GivenMattes, open_given
 from .layout import check_apart
 from .mask_pairs import PairedMasks, pair
 from .output import Claim, claimed
@@ -44,7 +47,11 @@ from .shot_entry import say_notes, shot_entry
 
 @dataclass(frozen=True)
 class MatteJob:
-    """Which masks to make mattes of, and how; see `python -m rem_engine matte --help`."""
+    """Which masks to make mattes of, and how; see `python -m rem_engine matte --help`.
+
+    `own` are settings of single layers, as `parse_settings` reads them, and `given` further mattes by mode, as
+    `open_given` does.
+    """
 
     shot: Path
     masks: tuple[str, ...]
@@ -57,6 +64,21 @@ class MatteJob:
     again: bool = False
     plate: PlateSettings = field(default_factory=PlateSettings)
     name: str = ""
+    own: tuple[str, ...] = ()
+    given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def mattes(self, layers: Sequence[str]) -> tuple[MatteSettings, ...]:
+        """Settings of each layer: those of all, and over them its own.
+
+        Raises:
+            ValueError: settings of a layer that there is not, or that cannot be.
+        """
+        own: dict[str, tuple[tuple[str, str], ...]] = {}
+        for name, settings in map(parse_settings, self.own):
+            if name not in layers:
+                raise ValueError(f"There is no layer {name!r} to set something for: they are {', '.join(layers)}.")
+            own[name] = own.get(name, ()) + settings
+        return settings_of_layers(self.matte, [Layer(name, "", settings=own.get(name, ())) for name in layers])
 
 
 def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | None:
@@ -85,12 +107,16 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         form, given = job.delivery, find_masks(job.masks)
         numbering = shot.numbering.delivered(name=job.name, start=form.start, digits=form.padding)
         layers = {name: _open_fitting(masks, shot, numbering, job) for name, masks in given.items()}
+        mattes, bounds = job.mattes([*layers]), open_given(job.given, [*layers], shot, numbering)
+        derived = derived_layers([*layers], mattes)
         check_cuts(() if job.cuts == "auto" else job.cuts, shot.frame_count)
-        inputs, device = [job.shot, *(paired.masks.path for paired in layers.values())], find_device(job.device)
-        check_apart(inputs, job.out, layers, numbering.names.title, job.delivery.kinds)
+        inputs = [job.shot, *(paired.masks.path for paired in layers.values()), *bounds.files]
+        device = find_device(job.device)
+        check_apart(inputs, job.out, (*layers, *derived), numbering.names.title, job.delivery.kinds)
         shot.read(0, 1)
         for paired in layers.values():
             next(paired.masks.frames())
+        next(bounds.frames())
         settings = {
             "masks": {name: str(masks) for name, masks in given.items()},
             "cuts": job.cuts,
@@ -99,12 +125,15 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
             "delivery": asdict(job.delivery),
             "plate": asdict(job.plate),
             "name": job.name,
+            "own": job.own,
+            "given": {mode: [*texts] for mode, texts in job.given.items()},
         }
-        with claimed(_claim(job, shot, numbering, layers, settings)) as output:
+        with claimed(_claim(job, shot, numbering, layers, settings, derived, bounds.files)) as output:
             if output.is_there:
                 return None
             say_notes(shot.info, job.delivery.sound, progress)
-            for note in (note for paired in layers.values() for note in (paired.masks.note(), *paired.notes) if note):
+            told = [note for paired in layers.values() for note in (paired.masks.note(), *paired.notes) if note]
+            for note in (*told, *bounds.notes):
                 progress.say(note)
             made_by = _made_by(layers, job.matte)
             delivery = Delivery(
@@ -115,8 +144,10 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                 job.delivery,
                 made_by=made_by,
                 timecode_of=timecodes_of(shot, shot.info),
+                derived=derived,
             )
-            masked, coverage = _MaskedFrames(shot, list(layers.values()), job), Coverage("mattes", list(layers))
+            masked = _MaskedFrames(shot, list(layers.values()), job, mattes, bounds)
+            coverage = Coverage("mattes", list(layers))
             with explained_stop(
                 job.out,
                 # What waits to replace others is of use to nobody, since mattes are not gone on with.
@@ -124,9 +155,10 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                 lambda: _where_it_stands(0 if output.replaces else delivery.frames_in_sequences, shot.frame_count),
             ):
                 output.begin({})
-                stats = stats_of([*shot.files, *(file for paired in layers.values() for file in paired.masks.files)])
+                masks = [file for paired in layers.values() for file in paired.masks.files]
+                stats = stats_of([*shot.files, *masks, *bounds.files])
                 with delivery:
-                    for frame in make_mattes(masked.frames(), job.matte, masked.cuts, device, numbering):
+                    for frame in make_mattes(masked.frames(), mattes, masked.cuts, device, numbering):
                         delivery.write(frame)
                         coverage.add(alpha_of(frame))
                         progress.update("mattes", frame.index + 1, shot.frame_count)
@@ -160,13 +192,19 @@ def _made_by(layers: Mapping[str, PairedMasks], matte: MatteSettings) -> MadeBy:
 
 
 def _claim(
-    job: MatteJob, shot: Shot, numbering: Numbering, layers: Mapping[str, PairedMasks], settings: Mapping[str, Any]
+    job: MatteJob,
+    shot: Shot,
+    numbering: Numbering,
+    layers: Mapping[str, PairedMasks],
+    settings: Mapping[str, Any],
+    derived: Sequence[str],
+    bounds: Sequence[Path],
 ) -> Claim:
     names = list(layers)
-    read = [shot.files, *(paired.masks.files for paired in layers.values())]
+    read = [shot.files, *(paired.masks.files for paired in layers.values()), *([bounds] if bounds else [])]
     return Claim(
         job.out,
-        tuple(file_sets(job.delivery.kinds, names, numbering)),
+        tuple(file_sets(job.delivery.kinds, names, numbering, derived)),
         tuple({"prompt": "", "name": name, "folder": name} for name in names),
         settings_hash(
             {"shot": job.shot, **settings, "space": shot.plate_colour.space.digest},
@@ -197,11 +235,19 @@ def _open_fitting(given: GivenMasks, shot: Shot, numbering: Numbering, job: Matt
 class _MaskedFrames:
     """Frames and masks for the matte stage, as far ahead of it as it takes to know where takes begin."""
 
-    def __init__(self, shot: Shot, layers: Sequence[PairedMasks], job: MatteJob) -> None:
-        self._shot, self._layers, self._kinds = shot, layers, job.delivery.kinds
-        self._needs_plate = needs_plate(job.matte, job.delivery.kinds)
+    def __init__(
+        self,
+        shot: Shot,
+        layers: Sequence[PairedMasks],
+        job: MatteJob,
+        mattes: Sequence[MatteSettings],
+        bounds: GivenMattes,
+    ) -> None:
+        self._shot, self._layers, self._kinds, self._bounds = shot, layers, job.delivery.kinds, bounds
+        self._needs_plate = needs_plate(mattes, job.delivery.kinds)
         # Only smoothing looks beyond a frame.
-        self._finder = CutFinder() if job.cuts == "auto" and job.matte.smooth > 0 else None
+        smooths = any(own.smooth > 0 for own in mattes)
+        self._finder = CutFinder() if job.cuts == "auto" and smooths else None
         self._given = {*shot.numbering.takes, *(() if job.cuts == "auto" else job.cuts)}
 
     def cuts(self) -> Collection[int]:
@@ -210,12 +256,13 @@ class _MaskedFrames:
 
     def frames(self) -> Iterator[Frame]:
         ahead: deque[Frame] = deque()
+        given = self._bounds.frames()
         for index, masks in enumerate(zip(*(layer.frames() for layer in self._layers), strict=True)):
             plates = read_plate(self._shot, index, self._kinds) if self._needs_plate else {}
             soft = torch.from_numpy(np.stack(masks))
             for layer, mask in zip(self._layers, soft, strict=True):
                 check_finite(mask, f"mask of frame {index} in {layer.masks.path}")
-            ahead.append(Frame(index, soft, **plates))
+            ahead.append(Frame(index, soft, **plates, given=next(given) or None))
             if self._finder:
                 self._finder.add(plate_of(ahead[-1]).numpy())
             while ahead and (self._finder is None or ahead[0].index < self._finder.known):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ..frames import FrameSource
-from ..matte import Frame, MatteSettings, matte_frames
+from ..matte import Frame, MatteSettings
 from ..matte.frames import display_values
+from ..matte.layered import matte_layers
 from ..media.attributes import without_its_time
 from ..media.colour import srgb_to_linear
 from ..media.numbering import Numbering, counted
@@ -21,9 +22,10 @@ from ..media.shot import Shot, ShotInfo
 from ..pixels import as_16_bits
 
 
-def needs_plate(settings: MatteSettings, kinds: Collection[str]) -> bool:
-    """Whether mattes by these settings, or files of these kinds, need the shot's pixels."""
-    return any(kind != "alpha" or settings.needs_plate for kind in kinds)
+def needs_plate(settings: Sequence[MatteSettings], kinds: Collection[str]) -> bool:
+    """Whether mattes of layers by these settings, or files of these kinds, need the shot's pixels."""
+    by_stage = any(own.needs_plate for own in settings)
+    return any(kind != "alpha" or by_stage for kind in kinds)
 
 
 def read_plate(source: FrameSource, index: int, kinds: Collection[str]) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def read_plate(source: FrameSource, index: int, kinds: Collection[str]) -> dict[
 
 def make_mattes(
     frames: Iterable[Frame],
-    settings: MatteSettings,
+    settings: Sequence[MatteSettings],
     cuts: Callable[[], Collection[int]],
     device: str | torch.device = "cpu",
     numbering: Numbering | None = None,
@@ -53,7 +55,7 @@ def make_mattes(
 
     Args:
         frames: of a shot, in order.
-        settings: of the matte stage.
+        settings: of each layer in the matte stage.
         cuts: gives the frames at which takes begin, known for all frames given so far.
         device: where the matte stage computes.
         numbering: of the shot. Frames that it lacks do not go through the stage: they get the matte and the picture of
@@ -63,7 +65,7 @@ def make_mattes(
         there = (frame for frame in frames if not numbering.is_missing(frame.index))
         return _filled(make_mattes(there, settings, cuts, device), numbering)
     rounded = (replace(frame, soft=torch.from_numpy(as_16_bits(frame.soft.numpy()))) for frame in frames)
-    return matte_frames(rounded, settings, device=device, cuts=cuts)
+    return matte_layers(rounded, settings, device=device, cuts=cuts)
 
 
 def numbering_of(source: FrameSource) -> Numbering:

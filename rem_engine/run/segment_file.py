@@ -82,7 +82,7 @@ def segment_file(
         job = replace(job, device=device, provenance=provenance)
         with claimed(job.claim(shot)) as output:
             # Of every kind, and of other layers, so that no shot is ever taken out of the folder that is written to.
-            written = {*(layer.name for layer in job.written_layers), *output.earlier_layers}
+            written = {*(layer.name for layer in job.written_layers), *job.derived, *output.earlier_layers}
             check_apart([path], job.out, written, job.numbering(shot).names.title, KINDS)
             if output.is_there:
                 return None

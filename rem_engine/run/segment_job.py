@@ -17,6 +17,7 @@ from ..frames import ReopenableFrames
 from ..layers import Layer, combine, combined_layers, id_map, layer_label, layer_prompt, texts_of
 from ..matte import Frame, MatteSettings
 from ..matte.frames import alpha_of
+from ..matte.layer_settings import derived_layers, settings_of_layers
 from ..media.first_look import colour_hints
 from ..media.made_by import MadeBy, settings_text
 from ..media.numbering import Numbering
@@ -119,6 +120,20 @@ class SegmentJob:
         """The layers that there are masks of, once they were combined."""
         return combined_layers(self.layers, self.masks.combine)
 
+    @property
+    def mattes(self) -> tuple[MatteSettings, ...]:
+        """Settings of the matte stage of each of these: those of all, and over them the layer's own.
+
+        Raises:
+            ValueError: a layer sets what there is not, or what cannot be.
+        """
+        return settings_of_layers(self.matte, self.written_layers)
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """Names of the core and edge mattes of these."""
+        return derived_layers([layer.name for layer in self.written_layers], self.mattes)
+
     def numbering(self, shot: ReopenableFrames) -> Numbering:
         """Names and numbers of frames as they are delivered."""
         form = self.delivery
@@ -136,7 +151,7 @@ class SegmentJob:
     def claim(self, shot: ReopenableFrames) -> Claim:
         """What it asks of its folder."""
         names = [layer.name for layer in self.written_layers]
-        files = file_sets(self.kinds, names, self.numbering(shot))
+        files = file_sets(self.kinds, names, self.numbering(shot), self.derived)
         prompts = ({"prompt": layer.text, "name": layer.name, "folder": layer.name} for layer in self.written_layers)
         return Claim(
             self.out,
@@ -234,6 +249,7 @@ def segment_to_output(
             folder.delivered,
             made_by,
             timecodes_of(shot, info),
+            job.derived,
         )
         with (
             closing(shot.reopen()) as model_shot,
@@ -244,7 +260,7 @@ def segment_to_output(
             model = _Model(looking, model_shot, prompt_embeds, progress)
             viewers = [one for one in (overlay, viewer) if one is not None]
             frames = _SegmentedFrames(model, plates, job, folder, clock, viewers, masks_coverage)
-            mattes = make_mattes(frames.stream(), job.matte, frames.cuts, job.device, numbering)
+            mattes = make_mattes(frames.stream(), job.mattes, frames.cuts, job.device, numbering)
             for frame in clock.each("matte", mattes):
                 with clock.timed("deliver"):
                     delivery.write(frame)
@@ -336,7 +352,7 @@ class _SegmentedFrames:
             return 0
         if not job.deliveries or folder.delivered == folder.frame_count:
             return folder.frame_count
-        return max(folder.delivered - job.matte.smooth, 0)
+        return max(folder.delivered - max(own.smooth for own in job.mattes), 0)
 
     def _frames_of_the_model(self, first: int, wanted: int, written: int) -> Iterator[Frame]:
         """Frames from `wanted` on, by the model from `first` on; masks of those from `written` on are written."""
@@ -370,7 +386,7 @@ class _SegmentedFrames:
             progress.update("frames", folder.whole_frames, folder.frame_count)
 
     def _with_plate(self, index: int, soft: Tensor) -> Frame:
-        if not (self._viewers or needs_plate(self._job.matte, self._job.deliveries)):
+        if not (self._viewers or needs_plate(self._job.mattes, self._job.deliveries)):
             return Frame(index, soft)
         with self._clock.timed("read"):
             return Frame(index, soft, **read_plate(self._plates, index, self._job.deliveries))

@@ -76,7 +76,9 @@ def test_new_inputs_come_last_and_may_be_missing(report: dict[str, Any]) -> None
     assert alpha["optional"] == alpha["widgets"][7:]
     of_matte = [name for name in shot["widgets"] if name in settings_of(MatteSettings)]
     assert of_matte[: len(SEGMENT_SHOT_MATTE_WIDGETS)] == SEGMENT_SHOT_MATTE_WIDGETS
-    later = [*of_matte[of_matte.index("fill_holes") :], *settings_of(PlateSettings), "sound", "renumber"]
+    newest = of_matte[len(SEGMENT_SHOT_MATTE_WIDGETS) :]
+    before = SEGMENT_SHOT_MATTE_WIDGETS[SEGMENT_SHOT_MATTE_WIDGETS.index("fill_holes") :]
+    later = [*before, *settings_of(PlateSettings), "sound", "renumber", *newest]
     assert shot["widgets"][-len(later) :] == later  # behind all that graphs had before them
     assert set(later) <= set(shot["optional"])
     common = {name for name, setting in settings_of(PlateSettings).items() if not setting.rare}

@@ -1,0 +1,62 @@
+"""Settings of the matte stage that each layer has for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..layers import Layer
+from ..names import LONGEST_NAME
+from ..setting import settings_of
+from .presets import preset_values
+from .settings import MatteSettings
+
+_PRESET = "preset"
+_CORE, _EDGE = "core", "edge"
+
+
+def settings_of_layers(common: MatteSettings, layers: Sequence[Layer]) -> tuple[MatteSettings, ...]:
+    """The settings of each layer: those that all have in common, and over them its preset, and what it sets itself.
+
+    Raises:
+        ValueError: a layer sets what there is not, or to what it cannot be; the sentence names it.
+    """
+    return tuple(_of_layer(common, layer.name, layer.settings) for layer in layers)
+
+
+def derived_layers(names: Sequence[str], settings: Sequence[MatteSettings]) -> tuple[str, ...]:
+    """Names of the core and edge mattes of layers that have them, in the order of `Frame.derived`.
+
+    Raises:
+        ValueError: another layer has such a name, or it is longer than names may be.
+    """
+    wanted = [name for name, own in zip(names, settings, strict=True) if own.edge_mattes]
+    derived = tuple(f"{name}_{part}" for name in wanted for part in (_CORE, _EDGE))
+    taken = {name.casefold() for name in names}
+    for name in derived:
+        if name.casefold() in taken:
+            raise ValueError(f"A layer is called {name!r}, as an edge matte of another would be: name it otherwise.")
+        if len(name) > LONGEST_NAME:
+            raise ValueError(
+                f"The layer {name.rpartition('_')[0]!r} has too long a name for edge mattes: give it one of up to "
+                f"{LONGEST_NAME - 5} characters."
+            )
+    return derived
+
+
+def _of_layer(common: MatteSettings, name: str, given: Sequence[tuple[str, str]]) -> MatteSettings:
+    known = settings_of(MatteSettings)
+    values: dict[str, Any] = {}
+    preset: Mapping[str, Any] = {}
+    try:
+        for setting, text in given:
+            if setting == _PRESET:
+                preset = preset_values(text.lower())
+            elif setting in known:
+                values[setting] = known[setting].of_text(text)
+            else:
+                raise ValueError(f"There is no setting {setting!r}: choose {', '.join([_PRESET, *known])}.")
+        return replace(common, **{**preset, **values})
+    except ValueError as error:
+        raise ValueError(f"Layer {name!r}: {error}") from error

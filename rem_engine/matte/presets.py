@@ -1,0 +1,29 @@
+"""Settings of the matte stage by the name of what is to be matted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+PresetName = Literal["solid", "hair", "smoke", "fire", "water"]
+
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
+    "solid": {"black": 0.05, "white": 0.9},
+    "hair": {"black": 0.02, "white": 0.97, "decontaminate": True},
+    "smoke": {"black": 0.02, "white": 1.0, "refine": 0, "smooth": 2},
+    "fire": {"black": 0.02, "white": 1.0, "refine": 0},
+    "water": {"black": 0.02, "white": 1.0, "refine": 0, "smooth": 1},
+})  # fmt: skip
+"""Values of fields of `MatteSettings`; what is not among them stays at its default."""
+
+
+def preset_values(name: str) -> Mapping[str, Any]:
+    """The settings that a preset gives.
+
+    Raises:
+        ValueError: no such preset.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"There is no preset {name!r}: choose {', '.join(get_args(PresetName))}.")
+    return PRESETS[name]
