@@ -37,6 +37,7 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     {"kinds": ("png16",)},
     *({"kinds": ("exr",), "exr_compression": compression} for compression in ("zip", "zips", "piz", "dwaa", "none")),
     {"kinds": ("exr",), "exr_type": "float"},
+    *({"kinds": ("exr",), "exr_form": form} for form in ("premultiplied", "matte")),
 )
 _SETTLED = 100  # frames after which encoders have all the buffers they will ever have
 

@@ -14,7 +14,7 @@ from ..rem_engine.media.shot import ShotInfo
 from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.run.coverage import Coverage
 from ..rem_engine.run.delivery import Delivery
-from ..rem_engine.run.pipeline import read_plate
+from ..rem_engine.run.pipeline import PlateReader
 from ..rem_engine.whole_files import told_when_full
 from .host.inputs import IMAGE_COLOURS, as_frames
 from .host.layers import as_foregrounds, as_layers, foregrounds_of, layer_names, masks_of
@@ -23,6 +23,7 @@ from .host.previews import PreviewFrames, over_checker
 from .host.schema import NodeProgress, check_connected, node_schema
 from .widgets.delivery import (
     delivery_settings,
+    exr_form_input,
     filename_input,
     folder_outputs,
     format_inputs,
@@ -70,6 +71,7 @@ class SaveMatte(io.ComfyNode):
                     tooltip="A name for each layer, one a line, in the order of the masks: an EXR's channels are "
                     "smoke.A, fire.A, ... Segment Video's 'layer names' fits here. Empty: matte, matte_2, ...",
                 ),
+                exr_form_input(),
             ],
             outputs=folder_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -103,10 +105,11 @@ class SaveMatte(io.ComfyNode):
         folder, name = new_output_folder(filename_prefix, frames.height, frames.width)
         progress, preview = NodeProgress(cls), PreviewFrames()
         numbering = counted(name, frames.frame_count).delivered(start=settings.start, digits=settings.padding)
+        plates = PlateReader(frames, (), settings, shown=True)
         files, coverage = Delivery(folder, numbering, named, info, settings), Coverage("mattes", named)
         with told_when_full(folder, "make room and run again; frames written so far are whole"), files:
             for index in range(frames.frame_count):
-                parts = read_plate(frames, index, settings.kinds)
+                parts = plates.read(index)
                 alpha = masks_of(layers, index)
                 straight = None if colours is None else foregrounds_of(colours, index, frames.frame_count)
                 files.write(Frame(index, alpha, **parts, alpha=alpha, foreground=straight))

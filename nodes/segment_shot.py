@@ -35,6 +35,7 @@ from .host.schema import NodeProgress, check_connected, node_schema
 from .widgets.delivery import (
     DEFAULT_PREFIX,
     delivery_settings,
+    exr_form_input,
     filename_input,
     folder_outputs,
     format_inputs,
@@ -111,6 +112,7 @@ class SegmentShot(io.ComfyNode):
                 widget(settings_of(DeliverySettings)["sound"], optional=True),
                 renumber_input(),
                 *matte_inputs(newest, _MATTE_AT_FIRST, optional=True, rare=True),
+                exr_form_input(),
             ],
             outputs=folder_outputs(),
             hidden=[io.Hidden.unique_id],

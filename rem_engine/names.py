@@ -30,6 +30,11 @@ CombineMode = Literal["separate", "union", "exclusive"]
 ExrType = Literal["half", "float"]
 """Numbers in an EXR: floats of 16 or 32 bits."""
 
+ExrForm = Literal["premultiplied", "plate", "matte"]
+"""What an EXR has beside the mattes of its layers: colours times the alpha; the plate as it is; nothing."""
+
+ExrFormChoice = Literal["auto", "premultiplied", "plate", "matte"]
+
 ExrCompression = Literal["zip", "zips", "piz", "dwaa", "none"]
 
 _WINDOWS_DEVICES = re.compile(r"con|prn|aux|nul|com\d|lpt\d")

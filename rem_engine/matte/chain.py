@@ -11,7 +11,7 @@ from .checks import check_finite, check_plate
 from .colour import decontaminate
 from .edge_mattes import core_and_edge, edge_blur
 from .edges import feather, grow, levels, threshold
-from .frames import Frame, display_values, plate_of
+from .frames import Frame, display_values, mixed_colours_of, plate_of
 from .given import with_given
 from .refinement import refine
 from .regions import fill_holes, remove_islands
@@ -93,7 +93,7 @@ def _matte(frame: Frame, settings: MatteSettings, device: torch.device) -> Frame
         mask = edge_blur(mask, settings.edge_blur)
     if settings.invert:
         mask = 1.0 - mask
-    foreground = decontaminate(plate_of(frame), mask) if settings.decontaminate else None
+    foreground = decontaminate(mixed_colours_of(frame), mask) if settings.decontaminate else None
     if frame.given:
         mask = with_given(mask, frame.given)
     derived = core_and_edge(mask, settings.edge_mattes).cpu() if settings.edge_mattes else None

@@ -55,16 +55,15 @@ def composite(foreground: Tensor, alpha: Tensor, background: Tensor, premultipli
 def decontaminate(plate: Tensor, alpha: Tensor) -> Tensor:
     """The straight colour of the foreground, without the ground that shows through its edge and its thin parts.
 
-    Multi-level foreground estimation (Germer, Uelwer, Conrad and Harmeling 2020) by pymatting, on the CPU. Opaque
-    pixels and those outside of the mask keep the plate's colour. The first call of all compiles the method, which takes
-    a minute.
+    Multi-level foreground estimation (Germer, Uelwer, Conrad and Harmeling 2020) on the CPU. Opaque pixels and those
+    outside of the mask keep the plate's colour.
 
     Args:
-        plate: [H, W, 3], display-referred, 0..1.
+        plate: [H, W, 3], display-referred in 0..1, or light of any range.
         alpha: [..., H, W] in 0..1.
 
     Returns:
-        [..., H, W, 3] in 0..1.
+        [..., H, W, 3], within 0..1 or the range of the plate, whichever is the larger.
 
     Raises:
         ValueError: the sizes differ.
@@ -81,16 +80,17 @@ def _foreground(plate: Tensor, alpha: Tensor) -> Tensor:
     if box is None:
         return plate
     result = plate.clone()
-    estimated = _estimated(plate[box].contiguous(), alpha[box].contiguous()).clamp_(0.0, 1.0)
+    estimated = _estimated(plate[box].contiguous(), alpha[box].contiguous())
     result[box] = torch.where(partial[box].unsqueeze(-1), estimated, plate[box])
     return result
 
 
 def _estimated(plate: Tensor, alpha: Tensor) -> Tensor:
-    threads = torch.get_num_threads()
-    try:
-        from pymatting import estimate_foreground_ml  # here, since it brings a compiler, which takes seconds
+    from .foreground import estimated_foreground  # here, since it brings a compiler, which takes a second
 
-        return torch.from_numpy(estimate_foreground_ml(plate.numpy(), alpha.numpy()))
-    finally:
-        torch.set_num_threads(threads)  # numba raises the number, which it shares with torch, to that of all cores
+    # It estimates within 0..1. Weights of foreground and ground add up to 1, so that light may be moved there and back.
+    low, high = min(0.0, float(plate.min())), max(1.0, float(plate.max()))
+    if (low, high) == (0.0, 1.0):
+        return torch.from_numpy(estimated_foreground(plate.numpy(), alpha.numpy()))
+    within = (plate - low) / (high - low)
+    return torch.from_numpy(estimated_foreground(within.numpy(), alpha.numpy())).mul_(high - low).add_(low)

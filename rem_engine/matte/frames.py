@@ -18,15 +18,16 @@ class Frame:
         index: its place in the shot, from 0.
         soft: soft masks, float32 [L,H,W], one a layer; nominally 0..1, not clipped.
         plate: the picture, display-referred [H,W,3]: uint8, or float in 0..1; None where nothing needs it.
-        linear: the picture in scene-linear light, float32 [H,W,3], not clipped; None where no EXR is written.
+        linear: the picture in scene-linear light, float32 [H,W,3], not clipped; None where nothing needs it.
         alpha: the matte, float32 [L,H,W] in 0..1; None before the matte stage.
-        foreground: straight colour without the ground, float32 [L,H,W,3] in 0..1, display-referred; None unless colours
-            are decontaminated.
+        foreground: straight colour without the ground, float32 [L,H,W,3]: display-referred in 0..1, or, of a plate that
+            is light, light as `linear`; None unless colours are decontaminated.
         picture: what PNG and videos show, [H,W,3]: uint8, or float in 0..1; None where that is the plate.
         attributes: what the header of the plate's frame says that an EXR of it says too, by name; None for nothing.
         given: mattes that bound the layers' own, by mode, float32 [L,H,W] or [1,H,W]; see `given.with_given`.
         derived: core and edge of each layer that is to have them, float32 [2K,H,W] in 0..1, in the order of the layers;
             None where none is.
+        plate_is_light: whether the plate's own values are scene-linear light, in which foreground and ground mix.
     """
 
     index: int
@@ -39,6 +40,7 @@ class Frame:
     attributes: Mapping[str, Any] | None = None
     given: Mapping[str, Tensor] | None = None
     derived: Tensor | None = None
+    plate_is_light: bool = False
 
 
 def plate_of(frame: Frame) -> Tensor:
@@ -53,6 +55,19 @@ def plate_of(frame: Frame) -> Tensor:
             "give the plate, or turn them off (smooth=0, refine=0, decontaminate=False)."
         )
     return frame.plate
+
+
+def mixed_colours_of(frame: Frame) -> Tensor:
+    """What a frame's foreground is taken out of: light where the plate is light, else the plate.
+
+    Raises:
+        ValueError: it comes without.
+    """
+    if not frame.plate_is_light:
+        return plate_of(frame)
+    if frame.linear is None:
+        raise ValueError(f"Frame {frame.index} comes without its light, which decontamination needs: give it.")
+    return frame.linear
 
 
 def alpha_of(frame: Frame) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .chain import matte_frames
-from .frames import Frame, alpha_of, display_values, plate_of
+from .frames import Frame, alpha_of, display_values, mixed_colours_of
 from .settings import MatteSettings
 
 
@@ -78,4 +78,4 @@ def _joined(parts: Sequence[Frame], groups: dict[MatteSettings, list[int]]) -> F
 
 
 def _plates(frame: Frame, layers: int) -> Tensor:
-    return display_values(plate_of(frame)).expand(layers, -1, -1, -1)
+    return display_values(mixed_colours_of(frame)).expand(layers, -1, -1, -1)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import reduce
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import OpenEXR
 
-from ..names import ExrCompression, ExrType
+from ..names import ExrCompression, ExrForm, ExrType
 from .attributes import Attributes
 from .colour import LARGEST_HALF, REC_709
 from .hdr import exr_attributes
 from .plate_colour import PlateColour
 from .plate_space import SRGB_TRANSFER, told_gamut
 from .shot import ShotInfo
-from .windows import Box
+from .windows import Box, Windows
 
 # The Color Interop Forum's names of display spaces by their primaries and transfer in H.273.
 _DISPLAY_IDS = {
@@ -26,6 +27,12 @@ _DISPLAY_IDS = {
     (12, 16): "pq_p3d65_display",
     (9, 18): "hlg_rec2020_display",
     (12, SRGB_TRANSFER): "srgb_p3d65_display",
+}
+_TOLD: dict[ExrForm, str] = {
+    "premultiplied": "premultiplied (associated) alpha. A is the union of the layers' alphas.",
+    "plate": "the plate's own pixels, without an alpha. Each layer's matte is its A; colours beside it are "
+    "premultiplied.",
+    "matte": "Mattes alone, cropped to what they hold. A is the union of the layers' alphas.",
 }
 _TYPES = {"half": np.float16, "float": np.float32}
 _COMPRESSIONS = {
@@ -59,50 +66,82 @@ def exr_bytes(
 
 
 def exr_channels(
-    plate: np.ndarray, alpha: np.ndarray, layers: Sequence[str], colours: np.ndarray | None, premultiplied: bool
+    plate: np.ndarray | None, alpha: np.ndarray, layers: Sequence[str], colours: np.ndarray | None, form: ExrForm
 ) -> dict[str, np.ndarray]:
-    """Channels of a frame with its layers: R, G, B, A, `<layer>.A`, and `<layer>.R`, `.G`, `.B` where a layer has
-    colours of its own.
+    """Channels of a frame with its layers; wherever an A stands beside R, G, B these are multiplied by it (associated
+    alpha, as OpenEXR has it).
+
+    "premultiplied": R, G, B, A, the union of the layers' alphas, and `<layer>.A`; of several layers `<layer>.R`, `.G`
+    and `.B`, too. "plate": the plate's R, G, B without an A, and `<layer>.A`; with colours of their own each layer has
+    its R, G, B, too. "matte": A, the union, and `<layer>.A`.
 
     Args:
-        plate: float32 [H,W,3].
+        plate: float32 [H,W,3]; not needed for "matte".
         alpha: float32 [L,H,W].
         layers: L names.
-        colours: straight colours of the layers, float32 [L,H,W,3]; None: the plate's. R, G, B are then those of the
-            strongest layer.
-        premultiplied: multiply colours by their alpha; each layer then has its own.
+        colours: straight colours of the layers, float32 [L,H,W,3]; None: the plate's. R, G, B of "premultiplied" are
+            then those of the strongest layer.
+        form: what stands beside the layers' mattes.
+
+    Raises:
+        ValueError: a form that needs the plate, without one.
     """
-    union = alpha.max(axis=0)
-    rgb = plate if colours is None else np.take_along_axis(colours, alpha.argmax(axis=0)[None, ..., None], axis=0)[0]
-    channels = _with_colour("", rgb, union, premultiplied)
-    for number, layer in enumerate(layers):
-        if premultiplied or colours is not None:
-            rgb = plate if colours is None else colours[number]
-            channels |= _with_colour(f"{layer}.", rgb, alpha[number], premultiplied)
-        else:
-            channels[f"{layer}.A"] = alpha[number]
-    return channels
+    mattes = {f"{layer}.A": matte for layer, matte in zip(layers, alpha, strict=True)}
+    union = alpha[0] if len(layers) == 1 else alpha.max(axis=0)
+    if form == "matte":
+        return {"A": union, **mattes}
+    if plate is None:
+        raise ValueError("An EXR needs the plate: give it scene-linear, and display-referred with a foreground.")
+    channels = _named("", plate)
+    if form == "premultiplied":
+        channels = {**_premultiplied("", _strongest(plate, alpha, colours), union), "A": union}
+    own = colours is not None if form == "plate" else len(layers) > 1
+    for number, layer in enumerate(layers if own else ()):
+        channels |= _premultiplied(f"{layer}.", plate if colours is None else colours[number], alpha[number])
+    return channels | mattes
 
 
-def _with_colour(prefix: str, rgb: np.ndarray, alpha: np.ndarray, premultiplied: bool) -> dict[str, np.ndarray]:
-    if premultiplied:
-        rgb = rgb * alpha[..., None]
-    return {**{f"{prefix}{name}": rgb[..., place] for place, name in enumerate("RGB")}, f"{prefix}A": alpha}
+def matte_box(mattes: Iterable[np.ndarray]) -> Box:
+    """What of a frame any of its mattes [H,W] holds: the smallest box, of one pixel where all are empty."""
+    found = [box for matte in mattes if (box := _box_of(matte))]
+    return reduce(Box.union, found) if found else Box(0, 0, 1, 1)
 
 
-def exr_header(info: ShotInfo, *, linear: bool, premultiplied: bool) -> dict[str, Any]:
+def _box_of(matte: np.ndarray) -> Box | None:
+    rows, columns = (np.flatnonzero(matte.max(axis=axis) > 0) for axis in (1, 0))
+    if not rows.size:
+        return None
+    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def _strongest(plate: np.ndarray, alpha: np.ndarray, colours: np.ndarray | None) -> np.ndarray:
+    """The colour [H,W,3] of the layer whose alpha is the largest."""
+    if colours is None or len(colours) == 1:
+        return plate if colours is None else colours[0]
+    return np.take_along_axis(colours, alpha.argmax(axis=0)[None, ..., None], axis=0)[0]
+
+
+def _named(prefix: str, rgb: np.ndarray) -> dict[str, np.ndarray]:
+    return {f"{prefix}{name}": rgb[..., place] for place, name in enumerate("RGB")}
+
+
+def _premultiplied(prefix: str, rgb: np.ndarray, alpha: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: channel * alpha for name, channel in _named(prefix, rgb).items()}
+
+
+def exr_header(info: ShotInfo, *, linear: bool, form: ExrForm, box: Box | None = None) -> dict[str, Any]:
     """Attributes that say what the numbers of a frame mean.
 
     Args:
         info: of the shot, whose primaries, rate, windows and shape of pixels the file keeps.
         linear: scene-linear light, else its pictures (see `ShotInfo.picture_tags`).
-        premultiplied: colour is multiplied by its alpha, else straight.
+        form: see `exr_channels`; of "matte" no colours are told.
+        box: what of the frame the file holds, pixels from its first on; None for all of it.
     """
-    xy, space, told = _light(info) if linear else _picture(info)
-    alpha = "premultiplied" if premultiplied else "straight (unpremultiplied)"
+    xy, space, told = (None, "data", _TOLD["matte"]) if form == "matte" else _light(info) if linear else _picture(info)
     header: dict[str, Any] = {
         "pixelAspectRatio": float(info.pixel_aspect),
-        "comments": f"{told}; {alpha} alpha. A is the union of the layers' alphas.",
+        "comments": told if form == "matte" else f"{told}; {_TOLD[form]}",
     }
     if xy:
         header["chromaticities"] = xy
@@ -110,12 +149,15 @@ def exr_header(info: ShotInfo, *, linear: bool, premultiplied: bool) -> dict[str
         header["colorInteropID"] = space
     if info.fps:
         header["framesPerSecond"] = info.fps
-    if info.windows:
-        header["dataWindow"] = _corners(info.windows.data)
-        header["displayWindow"] = _corners(info.windows.display)
+    whole = Box(0, 0, info.width, info.height)
+    windows = info.windows or Windows(whole, whole)
+    if info.windows or box:
+        data = windows.data if box is None else box.moved(windows.data.left, windows.data.top)
+        header["dataWindow"] = _corners(data)
+        header["displayWindow"] = _corners(windows.display)
     if info.exr_view:
         header["view"] = info.exr_view
-    if info.hdr:
+    if info.hdr and form != "matte":
         header |= exr_attributes(info.hdr)
     return header
 

@@ -38,6 +38,11 @@ class PlateColour:
         """Whether stored values are display values already."""
         return self.space.is_display and self.exposure == 0.0
 
+    @property
+    def is_light(self) -> bool:
+        """Whether stored values are scene-linear light."""
+        return self.space.curve is None
+
     def display(self, stored: np.ndarray) -> np.ndarray:
         """Stored values [...,3] -> display sRGB in 0..1: as they are where that is what they are (uint8 too), else
         float32."""

@@ -27,6 +27,10 @@ class Box(NamedTuple):
     def height(self) -> int:
         return self.bottom - self.top
 
+    def moved(self, right: int, down: int) -> Box:
+        """The box, so many pixels further on."""
+        return Box(self.left + right, self.top + down, self.right + right, self.bottom + down)
+
     def union(self, other: Box) -> Box:
         """The smallest box that holds both."""
         return Box(

@@ -9,9 +9,17 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ..matte.frames import Frame, alpha_of, display_values
-from ..media.exr_writing import exr_bytes, exr_channels, exr_header, shown_info, with_attributes
+from ..media.exr_writing import (
+    exr_bytes,
+    exr_channels,
+    exr_header,
+    matte_box,
+    shown_info,
+    with_attributes,
+)
 from ..media.made_by import MadeBy
 from ..media.matte_video import ProResWriter, WebMWriter
 from ..media.numbering import Numbering, frame_range
@@ -31,9 +39,7 @@ _UNKNOWN = MadeBy()
 class Delivery:
     """Writes the mattes of one shot, frame by frame, where `layout.FILES` has them.
 
-    An EXR has R, G, B and A, the union (the largest) of the layers' alphas, and `<layer>.A` for each layer. Where
-    colours are premultiplied, or decontaminated ones are given, a layer has its own `<layer>.R`, `.G` and `.B` too, and
-    R, G, B take a decontaminated colour from the layer that is strongest at the pixel. All other files hold one layer.
+    What an EXR has is its form's: see `exr_channels`. All other files hold one layer.
 
     Image sequences go on where an earlier run stopped; videos, which cannot, begin anew. Image files of a frame are
     written whole or not at all, and videos take their names in `close`. Frame rate, timecode, primaries, transfer and
@@ -105,8 +111,8 @@ class Delivery:
 
         Args:
             frame: in turn; the first may be one that all image sequences have, and not beyond what any file lacks.
-                Wanted of it are its alpha; scene-linear light by an EXR of such; the plate by everything but "alpha"
-                and an EXR of scene-linear light without a foreground.
+                Wanted of it are its alpha; scene-linear light by an EXR of such; the plate by everything but "alpha",
+                mattes alone in an EXR and an EXR of scene-linear light without a foreground.
 
         Raises:
             ValueError: a frame out of turn, without what is wanted, or of another size than the shot's.
@@ -219,31 +225,42 @@ class Delivery:
         return images
 
     def _exr(self, index: int, parts: _Parts) -> bytes:
-        settings = self._settings
-        display, colours = parts.display, parts.foreground
-        plate = parts.linear if settings.exr_linear else parts.picture
-        if plate is None or (colours is not None and display is None):
-            raise ValueError("An EXR needs the plate: give it scene-linear, and display-referred with a foreground.")
-        if not settings.exr_linear:
-            plate = self._shown(plate)
-        if colours is not None and display is not None and settings.exr_linear:
-            # A foreground is display-referred, so it ends at 1. Its difference to the plate is what matters, and added
-            # to the plate it leaves highlights above 1 as they are.
-            light = self._plate_colour.light_of_display
-            colours = plate + (light(colours) - light(display))
-        elif colours is not None:
-            colours = np.stack([self._shown(self._colour(parts, place)) for place in range(len(colours))])
-        header = exr_header(self._exr_info, linear=settings.exr_linear, premultiplied=settings.premultiplied)
+        settings, alpha, box = self._settings, parts.alpha, None
+        derived = alpha[:0] if parts.derived is None else parts.derived
+        plate = colours = None
+        if settings.form_of_exr == "matte":
+            box = matte_box((*alpha, *derived))
+            crop = (slice(None), slice(box.top, box.bottom), slice(box.left, box.right))
+            alpha, derived = alpha[crop], derived[crop]
+        else:
+            plate, colours = self._exr_colours(parts)
+        header = exr_header(self._exr_info, linear=settings.exr_linear, form=settings.form_of_exr, box=box)
         header = with_attributes(header, parts.attributes)
         if timecode := self._timecode(index):
             own = parts.attributes.get("timeCode")  # with flags and user data, where it says the same
             same = own is not None and of_exr(own, self._fps) == timecode
             header["timeCode"] = own if same else to_exr(timecode, self._fps)
-        channels = exr_channels(plate, parts.alpha, self._layers, colours, settings.premultiplied)
-        if parts.derived is not None:
-            channels |= {f"{layer}.A": matte for layer, matte in zip(self._derived, parts.derived, strict=True)}
-        header |= self._all_texts
-        return exr_bytes(channels, header, settings.exr_type, settings.exr_compression)
+        channels = exr_channels(plate, alpha, self._layers, colours, settings.form_of_exr)
+        channels |= {f"{layer}.A": matte for layer, matte in zip(self._derived, derived, strict=True)}
+        return exr_bytes(channels, header | self._all_texts, settings.exr_type, settings.exr_compression)
+
+    def _exr_colours(self, parts: _Parts) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """(plate, colours of the layers) of an EXR."""
+        foreground, display = parts.foreground, parts.display
+        if not self._settings.exr_linear:
+            if parts.picture is None or foreground is None:
+                return None if parts.picture is None else self._shown(parts.picture), None
+            return self._shown(parts.picture), np.stack(
+                [self._shown(self._colour(parts, place)) for place in range(len(foreground))]
+            )
+        if parts.linear is None or foreground is None or parts.plate_is_light:
+            return parts.linear, foreground
+        if display is None:
+            raise ValueError("An EXR with a foreground needs the display-referred plate: give it.")
+        # A foreground of display values ends at 1. Its difference to the plate is what matters, and added to the plate
+        # it leaves highlights above 1 as they are.
+        light = self._plate_colour.light_of_display
+        return parts.linear, parts.linear + (light(foreground) - light(display))
 
     def _shown(self, picture: np.ndarray) -> np.ndarray:
         """A picture as EXR has it; see `shown_info`."""
@@ -253,10 +270,14 @@ class Delivery:
 
     def _colour(self, parts: _Parts, place: int) -> np.ndarray:
         """Colour [H,W,3] of a layer in PNG and videos."""
-        if parts.picture is None or parts.display is None:
+        if parts.foreground is not None and parts.plate_is_light:
+            return self._plate_colour.picture(parts.foreground[place])
+        if parts.picture is None:
             raise ValueError("PNG, ProRes and WebM with colour need the display-referred plate: give it.")
         if parts.foreground is None:
             return parts.picture
+        if parts.display is None:
+            raise ValueError("A foreground needs the display-referred plate beside it: give it.")
         return self._plate_colour.repainted(parts.picture, parts.display, parts.foreground[place])
 
     def _write_videos(self, parts: _Parts, kinds: Sequence[str]) -> None:
@@ -284,11 +305,23 @@ class _Parts:
     foreground: np.ndarray | None
     picture: np.ndarray | None
     derived: np.ndarray | None
+    plate_is_light: bool
 
     @classmethod
     def of(cls, frame: Frame) -> _Parts:
         display = None if frame.plate is None else display_values(frame.plate)
         picture = display if frame.picture is None else display_values(frame.picture)
-        parts = (display, frame.linear, frame.foreground, picture, frame.derived)
-        arrays = (None if part is None else part.numpy() for part in parts)
-        return cls(frame.attributes or {}, alpha_of(frame).numpy(), *arrays)
+        return cls(
+            frame.attributes or {},
+            alpha_of(frame).numpy(),
+            _array(display),
+            _array(frame.linear),
+            _array(frame.foreground),
+            _array(picture),
+            _array(frame.derived),
+            frame.plate_is_light,
+        )
+
+
+def _array(part: Tensor | None) -> np.ndarray | None:
+    return None if part is None else part.numpy()

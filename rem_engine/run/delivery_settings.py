@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..media.numbering import DIGITS, FIRST_FRAME
-from ..names import ExrCompression, ExrType
+from ..names import ExrCompression, ExrForm, ExrFormChoice, ExrType
 from ..setting import About, check_values, setting
 from .layout import DELIVERIES
 
@@ -24,14 +24,17 @@ class DeliverySettings:
         start: number of the first frame, with the others at their distance from it; None keeps the plate's own numbers,
             and counts what has none (a video) from 1001.
         padding: digits of a frame's number at least; None keeps the plate's own, 4 where it has none.
-        premultiplied: colour in "exr" and "prores" is multiplied by the alpha (in scene-linear light, and as display
-            values, respectively); otherwise it is straight.
+        premultiplied: colour in "prores", and in "exr" of the form "auto", is multiplied by the alpha (as display
+            values, and in scene-linear light, respectively); otherwise it is left as it is.
         exr_type: "half", 16-bit floats, or "float", 32-bit.
         exr_compression: "zip" (16 lines at a time), "zips" (one line), "piz" and "none" are lossless; "dwaa" is
             lossless in the alphas only.
         exr_linear: EXR holds scene-linear light of the plate's own gamut, otherwise what PNG has. Its header says
             which.
         sound: "prores" has the shot's sound.
+        exr_form: "premultiplied", R, G, B times the alpha, and A; "plate", the plate's R, G, B without an A; "matte",
+            neither, cropped to what the mattes hold; "auto" is "premultiplied" where `premultiplied` is, else "plate".
+            Each has `<layer>.A`, and none straight colour beside an A, which is against OpenEXR's convention.
 
     Raises:
         ValueError: another kind, type, compression or number.
@@ -72,8 +75,8 @@ class DeliverySettings:
     premultiplied: bool = setting(
         False,
         About(
-            "straight leaves colours as they are; premultiplied multiplies those of EXR (in linear light) and ProRes "
-            "by the alpha. PNG and WebM are straight always."
+            "straight leaves colours as they are; premultiplied multiplies those of ProRes, and of EXR (in linear "
+            "light), by the alpha. PNG and WebM are straight always."
         ),
     )
     exr_type: ExrType = setting(
@@ -103,6 +106,22 @@ class DeliverySettings:
         False,
         About("ProRes has the shot's sound, every track of it without loss, cut to the frames.", rare=True),
     )
+    exr_form: ExrFormChoice = setting(
+        "auto",
+        About(
+            "What an EXR has beside each layer's A. premultiplied: RGB times the alpha, and A, which composites as it "
+            "is. plate: the plate's RGB untouched, without an A. matte: the mattes alone, cropped to what they hold. "
+            "auto: premultiplied where colours are, else plate.",
+            noun="form of an EXR",
+        ),
+    )
 
     def __post_init__(self) -> None:
         check_values(DeliverySettings, **vars(self))
+
+    @property
+    def form_of_exr(self) -> ExrForm:
+        """What `exr_form` comes to."""
+        if self.exr_form == "auto":
+            return "premultiplied" if self.premultiplied else "plate"
+        return self.exr_form

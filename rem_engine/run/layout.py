@@ -58,7 +58,7 @@ FILES = (
     FileKind("ids", f"{IDS_FOLDER}/{{frame}}.png", "8-bit, the number of each pixel's layer", "--combine exclusive"),
     FileKind("alpha", "{layer}/alpha/{frame}.png", "16-bit grey", is_delivery=True),
     FileKind("png16", "{layer}/png16/{frame}.png", "16-bit RGBA", is_delivery=True),
-    FileKind("exr", f"{EXR_FOLDER}/{{frame}}.exr", "RGBA, and A of each layer", is_delivery=True),
+    FileKind("exr", f"{EXR_FOLDER}/{{frame}}.exr", "A of each layer, and RGB, RGBA or A", is_delivery=True),
     FileKind("prores", "{layer}/{shot}.mov", "ProRes 4444", is_delivery=True),
     FileKind("webm", "{layer}/{shot}.webm", "VP9 with alpha", is_delivery=True),
 )

@@ -41,7 +41,7 @@ from .given_mattes import GivenMattes, open_given
 from .layout import check_apart
 from .mask_pairs import PairedMasks, pair
 from .output import Claim, claimed
-from .pipeline import make_mattes, needs_plate, read_plate, timecodes_of
+from .pipeline import PlateReader, make_mattes, timecodes_of
 from .shot_entry import say_notes, shot_entry
 
 
@@ -243,8 +243,8 @@ class _MaskedFrames:
         mattes: Sequence[MatteSettings],
         bounds: GivenMattes,
     ) -> None:
-        self._shot, self._layers, self._kinds, self._bounds = shot, layers, job.delivery.kinds, bounds
-        self._needs_plate = needs_plate(mattes, job.delivery.kinds)
+        self._layers, self._bounds = layers, bounds
+        self._plates = PlateReader(shot, mattes, job.delivery)
         # Only smoothing looks beyond a frame.
         smooths = any(own.smooth > 0 for own in mattes)
         self._finder = CutFinder() if job.cuts == "auto" and smooths else None
@@ -258,11 +258,10 @@ class _MaskedFrames:
         ahead: deque[Frame] = deque()
         given = self._bounds.frames()
         for index, masks in enumerate(zip(*(layer.frames() for layer in self._layers), strict=True)):
-            plates = read_plate(self._shot, index, self._kinds) if self._needs_plate else {}
             soft = torch.from_numpy(np.stack(masks))
             for layer, mask in zip(self._layers, soft, strict=True):
                 check_finite(mask, f"mask of frame {index} in {layer.masks.path}")
-            ahead.append(Frame(index, soft, **plates, given=next(given) or None))
+            ahead.append(Frame(index, soft, **self._plates.read(index), given=next(given) or None))
             if self._finder:
                 self._finder.add(plate_of(ahead[-1]).numpy())
             while ahead and (self._finder is None or ahead[0].index < self._finder.known):

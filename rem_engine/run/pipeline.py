@@ -13,33 +13,67 @@ from torch import Tensor
 
 from ..frames import FrameSource
 from ..matte import Frame, MatteSettings
-from ..matte.frames import display_values
 from ..matte.layered import matte_layers
 from ..media.attributes import without_its_time
 from ..media.colour import srgb_to_linear
 from ..media.numbering import Numbering, counted
+from ..media.plate_colour import PlateColour
 from ..media.shot import Shot, ShotInfo
-from ..pixels import as_16_bits
+from ..pixels import as_16_bits, unit_values
+from .delivery_settings import DeliverySettings
 
 
-def needs_plate(settings: Sequence[MatteSettings], kinds: Collection[str]) -> bool:
-    """Whether mattes of layers by these settings, or files of these kinds, need the shot's pixels."""
-    by_stage = any(own.needs_plate for own in settings)
-    return any(kind != "alpha" or by_stage for kind in kinds)
+class PlateReader:
+    """Reads of a shot what its mattes and their files need, and nothing else.
 
+    Args:
+        source: the shot.
+        mattes: what the matte stage does to each layer.
+        delivery: what is written of its mattes.
+        shown: whether the plate is looked at beside.
+    """
 
-def read_plate(source: FrameSource, index: int, kinds: Collection[str]) -> dict[str, Any]:
-    """`plate`, and what else of a `Frame` files of these kinds need: `linear`, `picture`, `attributes`."""
-    parts: dict[str, Any] = {"plate": _tensor(source.read(index, index + 1)[0])}
-    if isinstance(source, Shot):
-        if "exr" in kinds:
-            parts["linear"] = _tensor(source.read_linear(index, index + 1)[0])
-            parts["attributes"] = source.attributes(index)
-        if not source.plate_colour.picture_is_display and any(kind != "alpha" for kind in kinds):
-            parts["picture"] = _tensor(source.read_picture(index, index + 1)[0])
-    elif "exr" in kinds:
-        parts["linear"] = _tensor(srgb_to_linear(display_values(parts["plate"]).numpy()))
-    return parts
+    def __init__(
+        self,
+        source: FrameSource,
+        mattes: Sequence[MatteSettings],
+        delivery: DeliverySettings,
+        *,
+        shown: bool = False,
+    ) -> None:
+        self._source, mattes = source, mattes if delivery.kinds else ()
+        colour = source.plate_colour if isinstance(source, Shot) else PlateColour()
+        of_light = delivery.exr_linear and delivery.form_of_exr != "matte"
+        pictures = any(kind not in ("exr", "alpha") for kind in delivery.kinds)
+        pictures = pictures or ("exr" in delivery.kinds and not delivery.exr_linear and delivery.form_of_exr != "matte")
+        self._is_light = colour.is_light
+        self._needs_picture = pictures and not colour.picture_is_display
+        takes_light_apart = self._is_light and any(own.decontaminate for own in mattes)
+        self._needs_linear = takes_light_apart or ("exr" in delivery.kinds and of_light)
+        by_stage = any(own.needs_plate for own in mattes)
+        self._needs_plate = shown or by_stage or (pictures and not self._needs_picture)
+        self._needs_attributes = "exr" in delivery.kinds and isinstance(source, Shot)
+
+    def read(self, index: int) -> dict[str, Any]:
+        """Parts of a `Frame` by their names."""
+        source, parts = self._source, dict[str, Any]()
+        if self._needs_plate:
+            parts["plate"] = _tensor(source.read(index, index + 1)[0])
+        if self._needs_linear:
+            parts["linear"] = _tensor(self._light(index, parts.get("plate")))
+        if isinstance(source, Shot):
+            parts["plate_is_light"] = self._is_light
+            if self._needs_picture:
+                parts["picture"] = _tensor(source.read_picture(index, index + 1)[0])
+            if self._needs_attributes:
+                parts["attributes"] = source.attributes(index)
+        return parts
+
+    def _light(self, index: int, plate: Tensor | None) -> np.ndarray:
+        if isinstance(self._source, Shot):
+            return self._source.read_linear(index, index + 1)[0]
+        shown = self._source.read(index, index + 1)[0] if plate is None else plate.numpy()
+        return srgb_to_linear(unit_values(shown))
 
 
 def make_mattes(

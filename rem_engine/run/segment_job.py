@@ -41,7 +41,7 @@ from .fingerprint import changes_since, left_out_of, stats_of
 from .folder import RunFolder
 from .layout import DELIVERIES, KINDS
 from .output import Claim, Output, claimed
-from .pipeline import make_mattes, needs_plate, numbering_of, read_plate, timecodes_of
+from .pipeline import PlateReader, make_mattes, numbering_of, timecodes_of
 from .shot_entry import say_notes, shot_entry
 
 Viewer = Callable[[int, np.ndarray, np.ndarray], None]
@@ -320,7 +320,9 @@ class _SegmentedFrames:
         viewers: Sequence[Viewer],
         coverage: Coverage,
     ) -> None:
-        self._model, self._plates, self._job, self._coverage = model, plates, job, coverage
+        self._model, self._job, self._coverage = model, job, coverage
+        form = replace(job.delivery, kinds=job.deliveries)
+        self._plates = PlateReader(plates, job.mattes, form, shown=bool(viewers))
         self._folder, self._clock, self._viewers = folder, clock, viewers
         self._numbering = numbering_of(plates)
         self._first = self._numbering.last_present(self._first_matte())
@@ -386,10 +388,8 @@ class _SegmentedFrames:
             progress.update("frames", folder.whole_frames, folder.frame_count)
 
     def _with_plate(self, index: int, soft: Tensor) -> Frame:
-        if not (self._viewers or needs_plate(self._job.mattes, self._job.deliveries)):
-            return Frame(index, soft)
         with self._clock.timed("read"):
-            return Frame(index, soft, **read_plate(self._plates, index, self._job.deliveries))
+            return Frame(index, soft, **self._plates.read(index))
 
     def _show(self, frame: Frame) -> None:
         if frame.plate is None or not self._viewers:

@@ -67,6 +67,6 @@ def test_pictures_in_half_precision_go_through_every_node(comfy: ComfyServer) ->
     # The host's MASK is 1 where the picture is transparent; half precision has 11 bits.
     assert np.abs(found - picture).max() <= 1
     (frame,) = exr_channels(sorted((folder_of(entry, "4") / "exr").iterdir()))
-    assert np.abs(frame["A"] - picture[..., 3] / 255).max() < 1e-3
+    assert np.abs(frame["matte.A"] - picture[..., 3] / 255).max() < 1e-3
     (overlay,) = comfy.saved(entry, "8")
     assert Image.open(overlay).size == SIZE[::-1]

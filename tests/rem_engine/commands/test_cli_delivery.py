@@ -56,7 +56,7 @@ def test_every_delivery_holds_the_models_own_mask_where_matte_options_are_neutra
         assert rgba.dtype == np.uint16
         np.testing.assert_array_equal(rgba[..., 3], expected)
         channels = openexr_channels(out / "exr" / f"plate.{number}.exr")
-        assert set(channels) == {"R", "G", "B", "A", "smoke.A"}
+        assert set(channels) == {"R", "G", "B", "smoke.A"}
         np.testing.assert_array_equal(channels["smoke.A"], (expected / 65535).astype(np.float32).astype(np.float16))
         np.testing.assert_allclose(prores[index], soft[index], atol=0.002)
         assert np.abs(webm[index][:HEIGHT, :WIDTH] - soft[index]).mean() <= 0.002
@@ -108,7 +108,7 @@ def test_layers_have_their_names_lose_what_is_left_out_and_every_text_is_encoded
         with np.load(out / name / "soft.npz") as archive:
             np.testing.assert_allclose(archive["soft"], soft, atol=1e-6)
     channels = openexr_channels(out / "exr" / "plate.1014.exr")
-    assert set(channels) == {"R", "G", "B", "A", *(f"{name}.A" for name in expected)}
+    assert set(channels) == {"R", "G", "B", *(f"{name}.A" for name in expected)}
     for name, soft in expected.items():
         np.testing.assert_allclose(channels[f"{name}.A"], soft[-1].clip(0, 1), atol=6e-4)
     run = json.loads((out / "run.json").read_text("utf-8"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from rem_engine import matte
 from rem_engine.matte import Frame, MatteSettings, matte_frames
+from rem_engine.matte.settings import NEUTRAL
 
 GREEN, ORANGE, BLUE = ((0.1, 0.75, 0.15), (0.85, 0.4, 0.1), (0.1, 0.2, 0.8))
 
@@ -80,6 +82,41 @@ def test_the_foreground_is_that_of_the_finished_alpha() -> None:
     assert result.foreground.shape == (2, *plate.shape)
     assert torch.equal(result.alpha, 1.0 - torch.stack([alpha, alpha * 0.5]))
     assert torch.equal(result.foreground, matte.decontaminate(plate, result.alpha))
+
+
+@pytest.mark.slow
+def test_the_estimate_is_that_of_the_methods_own_authors() -> None:
+    """Where no pixel is sure; at sure ones ours begins with their own colour."""
+    pymatting = pytest.importorskip("pymatting")
+    y, x = np.mgrid[:90, :160].astype(np.float32)
+    alpha = (0.5 + 0.45 * np.sin(x / 9) * np.cos(y / 7)).astype(np.float32)
+    front, back = (np.stack([x / 160, y / 90, 0 * x + shade], axis=-1) for shade in (0.2, 0.9))
+    plate = (alpha[..., None] * front + (1 - alpha[..., None]) * back[::-1]).astype(np.float32)
+    ours = matte.decontaminate(torch.from_numpy(plate), torch.from_numpy(alpha)).numpy()
+    assert np.abs(ours - pymatting.estimate_foreground_ml(plate, alpha)).max() < 1e-3
+
+
+@pytest.mark.slow
+def test_light_is_taken_apart_as_light_whatever_its_range() -> None:
+    """Above 1 and below 0 as in between: foreground and ground mix in proportion."""
+    plate, alpha, _ = _soft_disk_on_green()
+    bright = matte.decontaminate(plate * 9.0 - 0.5, alpha)
+    assert bright.max() > 5.0
+    assert torch.allclose(bright, matte.decontaminate(plate, alpha) * 9.0 - 0.5, atol=0.02)
+
+
+@pytest.mark.slow
+def test_the_colour_of_a_linear_plate_is_that_of_its_light() -> None:
+    """A highlight of 6 behind a soft edge: in display values it would end at 1."""
+    y, x = np.mgrid[:96, :96]
+    alpha = torch.from_numpy(np.clip((30.0 - np.hypot(y - 47.5, x - 50.0)) / 12.0 + 0.5, 0.0, 1.0).astype(np.float32))
+    front, back = torch.tensor([2.0, 0.5, 0.1]), torch.tensor([0.2, 6.0, 0.3])
+    light = alpha[..., None] * front + (1.0 - alpha[..., None]) * back
+    frame = Frame(0, alpha[None], light.clamp(0, 1), light, plate_is_light=True)
+    (result,) = matte_frames([frame], replace(NEUTRAL, decontaminate=True))
+    edge = (alpha > 0.2) & (alpha < 0.8)
+    assert (light - front).abs()[edge].mean() > 0.5
+    assert (result.foreground[0] - front).abs()[edge].mean() < 0.05
 
 
 def test_a_plate_of_another_size_is_refused() -> None:

@@ -84,6 +84,6 @@ def test_a_space_that_means_something_else_now_is_another_run(
             out = tmp_path / command
             assert main([command, str(shot), *given, "-o", str(out), "--write", write, "--plate-space", "scan"]) == 0
             with OpenEXR.File(str(out / "exr" / "plate.1001.exr")) as file:
-                reds.append(float(file.channels()["RGBA"].pixels[0, 0, 0]))
+                reds.append(float(file.channels()["RGB"].pixels[0, 0, 0]))
     expected = [(40 / 255) ** power for power in (2, 2, 3, 3)]
     np.testing.assert_allclose(reds, expected, rtol=2e-3)

@@ -193,7 +193,7 @@ def test_a_full_disk_leaves_whole_frames_only(
     delivery.abandon()
     assert all(".1001." in name or ".1002." in name for name in files_in(tmp_path))
     for number in (1001, 1002):
-        assert set(openexr_channels(tmp_path / "exr" / f"shot.{number}.exr")) >= {"R", "G", "B", "A"}
+        assert set(openexr_channels(tmp_path / "exr" / f"shot.{number}.exr")) >= {"R", "G", "B", "smoke.A", "fire.A"}
         for layer in ("smoke", "fire"):
             for kind in ("alpha", "png16"):
                 assert oiio_pixels(tmp_path / layer / kind / f"shot.{number}.png")[0].shape[:2] == (48, 64)
