@@ -4,8 +4,8 @@
     python -m benchmarks.real_size run FOLDER --frames 18 --window 9 --threads 2
 
 `run` segments a shot of random pixels and prints, as JSON, the seconds of each stage, the peak of anonymous memory in
-each, the bytes of weights that were read and how long blocks waited for them. Masks mean nothing; shapes, times and
-memory are those of the real weights.
+each, the bytes that were read and how long blocks waited for theirs. Masks mean nothing; shapes, times and memory are
+those of the real weights. A second run finds the prompt's rows in FOLDER/prompts and needs no text encoder.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import shutil
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +30,7 @@ from torch import Tensor, nn
 from rem_engine import load_segmenter
 from rem_engine.backbones.load import MINI_FOLDER
 from rem_engine.checkpoints.safetensors_file import Writer
-from rem_engine.segment import segmenter as engine
+from rem_engine.segment.window_model import STAGES
 
 # As the published config.json files have them.
 SIZES = {
@@ -44,7 +47,7 @@ def main() -> None:
     write = commands.add_parser("write", help="write random weights")
     write.add_argument("folder", type=Path)
     write.add_argument("--size", choices=SIZES, default="14b")
-    write.add_argument("--blocks", type=int, help="fewer blocks than published, of the same width")
+    write.add_argument("--blocks", type=int, help="fewer blocks than published, of the same width; a smaller table")
     run = commands.add_parser("run", help="segment a shot with them")
     run.add_argument("folder", type=Path)
     run.add_argument("--frames", type=int, default=18)
@@ -53,6 +56,7 @@ def main() -> None:
     run.add_argument("--dtype", default="bfloat16")
     run.add_argument("--memory", default="stream")
     run.add_argument("--device", default="cpu")
+    run.add_argument("--limit", type=float, help="GiB of anonymous memory beyond which the run is ended")
     run.add_argument("--threads", type=int, help="of the CPU (all)")
     arguments = parser.parse_args()
     if arguments.command == "write":
@@ -71,7 +75,7 @@ def write_random(folder: Path, size: str, blocks: int | None = None) -> None:
         denoiser["num_layers"] = blocks
     text = json.loads((MINI_FOLDER / "text_encoder" / "config.json").read_text("utf-8")) | UMT5_XXL
     if blocks is not None:
-        text["num_layers"] = blocks
+        text |= {"num_layers": blocks, "vocab_size": 4096}
     with torch.device("meta"):
         parts: dict[str, nn.Module] = {
             "transformer": WanTransformer3DModel(**denoiser),
@@ -110,9 +114,12 @@ def _parts(name: str, shape: torch.Size, values: Tensor) -> Iterator[Tensor]:
 
 def measure(arguments: argparse.Namespace) -> dict[str, object]:
     """Segment a shot of random pixels."""
+    # What a text encoder gives is kept; in a folder of the benchmark's own, which `prompts` there names.
+    assert "huggingface_hub" not in sys.modules
+    os.environ["HF_ASSETS_CACHE"] = str(arguments.folder / "prompts")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    with _Peak() as peak:
+    with _Peak(arguments.limit) as peak:
         segmenter = load_segmenter(
             arguments.folder,
             size=(arguments.side, arguments.side),
@@ -125,7 +132,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
         peak.stage("load")
         shape = (arguments.frames, arguments.side, arguments.side, 3)
         frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        timed = segmenter._timed
+        timed = segmenter._model.timed
 
         @contextmanager
         def measured(stage: str) -> Iterator[None]:
@@ -133,43 +140,67 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
                 yield
             peak.stage(stage)
 
-        segmenter._timed = measured  # type: ignore[method-assign]
+        segmenter._model.timed = measured  # type: ignore[method-assign]
         start = time.perf_counter()
         segmenter.segment(frames, [PROMPT])
         seconds = time.perf_counter() - start
     streamed = segmenter.backbone.streamed
-    report = {
+    report: dict[str, object] = {
         "frames": arguments.frames,
         "windows": len(segmenter.windows(arguments.frames)),
         "side": arguments.side,
         "dtype": arguments.dtype,
         "threads": torch.get_num_threads(),
         "seconds": round(seconds, 1),
-        "seconds_by_stage": {stage: round(segmenter.seconds[stage], 1) for stage in engine.STAGES},
+        "seconds_by_stage": {stage: round(segmenter.seconds[stage], 1) for stage in STAGES},
         "peak_anonymous_gib_by_stage": {stage: round(gib, 2) for stage, gib in peak.gib.items()},
+        "gigabytes_read_by_stage": {stage: round(count / 1e9, 2) for stage, count in peak.read.items()},
+        "gigabytes_from_disk_by_stage": {stage: round(count / 1e9, 2) for stage, count in peak.from_disk.items()},
+        "load_average": Path("/proc/loadavg").read_text("utf-8").split()[0],
     }
     if streamed is not None:
-        report["denoiser_bytes_read"] = streamed.stream.bytes_read
+        report["denoiser_bytes_streamed"] = streamed.stream.bytes_read
         report["seconds_waited_for_weights"] = round(streamed.stream.seconds_waited, 1)
+        report["waited_share_of_the_pass"] = round(streamed.stream.seconds_waited / segmenter.seconds["predict"], 4)
     return report
 
 
 class _Peak:
-    """The most anonymous memory of this process (RssAnon of Linux) within each stage."""
+    """The most anonymous memory of this process (RssAnon of Linux) within each stage, and what it read.
 
-    def __init__(self) -> None:
+    Attributes:
+        gib: by stage.
+        read, from_disk: bytes, by stage: all that was read, and what of it was in no cache of the system's.
+
+    Args:
+        limit: GiB beyond which the process is ended.
+    """
+
+    def __init__(self, limit: float | None) -> None:
+        self._limit = limit or math.inf
         self.gib: dict[str, float] = {}
+        self.read: Counter[str] = Counter()
+        self.from_disk: Counter[str] = Counter()
         self._now, self._done = 0.0, threading.Event()
+        self._io = _io()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def stage(self, name: str) -> None:
         """A stage has ended."""
         self.gib[name] = max(self.gib.get(name, 0.0), self._now, _anonymous_gib())
         self._now = 0.0
+        before, self._io = self._io, _io()
+        self.read[name] += self._io["rchar"] - before["rchar"]
+        self.from_disk[name] += self._io["read_bytes"] - before["read_bytes"]
 
     def _watch(self) -> None:
         while not self._done.wait(0.02):
             self._now = max(self._now, _anonymous_gib())
+            if self._now > self._limit:
+                print(
+                    f"The run took {self._now:.2f} GiB, and {self._limit} are the limit.", file=sys.stderr, flush=True
+                )
+                os._exit(1)
 
     def __enter__(self) -> _Peak:
         self._thread.start()
@@ -183,6 +214,11 @@ class _Peak:
 def _anonymous_gib() -> float:
     lines = Path("/proc/self/status").read_text("utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 2**20
+
+
+def _io() -> dict[str, int]:
+    lines = Path("/proc/self/io").read_text("utf-8").splitlines()
+    return {name: int(count) for name, count in (line.split(": ") for line in lines)}
 
 
 if __name__ == "__main__":

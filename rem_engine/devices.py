@@ -23,12 +23,7 @@ def find_device(name: str) -> torch.device:
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(
-            f"There is no device {name!r}; use 'auto', 'cpu', or one that PyTorch has, such as 'cuda:1' or 'mps'."
-        ) from error
+    device = _parse(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("A CUDA GPU was asked for and PyTorch sees none; use the device 'cpu' or 'auto'.")
     try:
@@ -36,3 +31,36 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, ImportError) as error:  # each backend has its own
         raise RuntimeError(f"PyTorch cannot use the device {name!r} here; use the device 'cpu' or 'auto'.") from error
     return device
+
+
+def split_devices(names: str) -> list[str]:
+    """The devices that "cuda:0,cuda:1" names; a single one is one.
+
+    Raises:
+        ValueError: no kind of device has one of the names, or they are of several kinds, which compute to other digits
+            and at other speeds.
+        RuntimeError: there are fewer GPUs here.
+    """
+    import torch
+
+    split = [name.strip() for name in names.split(",")]
+    if len(split) == 1:
+        return split
+    devices = [_parse(name) for name in split]
+    if len({device.type for device in devices}) > 1:
+        raise ValueError(f"The devices {names!r} are of several kinds; those that share a shot are to be of one.")
+    count = torch.cuda.device_count()
+    if devices[0].type == "cuda" and any((device.index or 0) >= count for device in devices):
+        raise RuntimeError(f"The devices {names!r} were asked for, and PyTorch sees {count} CUDA GPUs; name fewer.")
+    return split
+
+
+def _parse(name: str) -> torch.device:
+    import torch
+
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(
+            f"There is no device {name!r}; use 'auto', 'cpu', or one that PyTorch has, such as 'cuda:1' or 'mps'."
+        ) from error

@@ -14,6 +14,7 @@ PACKAGES = ("rem_engine", "trainer", "nodes")
 # CONTRIBUTING.md draws it: a room imports from rooms below its own floor, and from its neighbours on it.
 FLOORS = (
     (
+        "content_hash",
         "devices",
         "finite",
         "folder_lock",

@@ -83,6 +83,16 @@ def fill(model: Network, weights: Weights, device: torch.device) -> Network:
     return frozen(model)
 
 
+def before_first_call(model: Network, do: Callable[[], object]) -> None:
+    """Have something done when a model is called for the first time."""
+
+    def first_call(*_: object) -> None:
+        hook.remove()
+        do()
+
+    hook = model.register_forward_pre_hook(first_call)
+
+
 def frozen(model: Network) -> Network:
     """The model, for inference: without gradients, or autocast would keep a half-precision copy of every float32
     weight through a pass."""

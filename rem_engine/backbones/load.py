@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from ..devices import find_device
 from .base import WAN, Memory
@@ -46,7 +46,8 @@ def load_backbone(
         memory: "whole" keeps all weights in memory. "stream" leaves those of Wan's denoiser and text encoder in their
             files and reads them block by block, once a shot, to the same masks bit by bit where a pass holds one
             prompt; memory then holds two blocks of a denoiser. "auto" keeps them whole where they fit into seven tenths
-            of what is free, and else as many blocks as fit into half of it.
+            of what is free, and else as many blocks as fit into half of it. What a text encoder of Wan's size gives for
+            a prompt is kept on disk in any case (`prompt_rows`), and the encoder read where a prompt is new.
 
     Raises:
         FileNotFoundError: no such model or checkpoint.
@@ -65,7 +66,7 @@ def load_backbone(
         raise ValueError(f"There is no memory {memory!r} here; use 'auto', 'whole' or 'stream'.")
     if memory == "stream" and family is not WAN:
         raise ValueError(f"The weights of {family.name} are not streamed: they fit whole, leave memory at 'auto'.")
-    streaming = {"memory": memory} if family is WAN else {}
+    of_wan: dict[str, Any] = {"memory": memory, "keep_rows": True} if family is WAN else {}
     if dtype == "auto":
         dtype = "float32" if chosen.type == "cpu" else family.gpu_dtype
     _log.debug("loading %s on %s in %s, with %s", folder, chosen, dtype, checkpoint or "its own weights")
@@ -75,7 +76,7 @@ def load_backbone(
         strength=strength,
         device=chosen,
         dtype=_dtype(dtype),
-        **streaming,
+        **of_wan,
     )
 
 

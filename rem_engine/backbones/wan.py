@@ -29,7 +29,8 @@ from .base import (
 )
 from .checkpoint import Paths, Weights, open_checkpoint
 from .configuration import build, of_transformers, read_defaults
-from .folder import check_parts, check_weights, fill, load_component, load_tokenizer
+from .folder import before_first_call, check_parts, check_weights, fill, load_component, load_tokenizer
+from .prompt_rows import PromptRows
 from .stream import BlockStream, StoredEmbedding, resident_blocks
 from .streamed_wan import StreamedWan
 from .vae import OnePassVAE, mark_per_frame, one_pass_bytes, takes_one_pass
@@ -44,6 +45,8 @@ _TOKENS_READ = 512  # REM's released code tokenises with this limit
 # What the VAE may take for a clip in one pass: all of REM-mini's, and Wan's short ones. It does not depend on what is
 # free, so that an interrupted run goes on with the same numbers.
 _ONE_PASS_BYTES = 4 << 30
+# Of a text encoder's weights: from there on it is worth while to remember what it gave.
+_LARGE_ENCODER = 2**28
 
 
 class WanBackbone(OneAtATime):
@@ -60,6 +63,7 @@ class WanBackbone(OneAtATime):
         name, default_size, default_window, default_overlap: see `Backbone`.
         dtype: float32, bfloat16 or float16, for the transformer.
         streamed: its passes for one reading of the weights, where these stay in their files.
+        kept_rows: of prompts that were encoded before, and where to keep those of others.
     """
 
     family = WAN
@@ -77,8 +81,10 @@ class WanBackbone(OneAtATime):
         default_overlap: int = WAN.default_overlap,
         dtype: torch.dtype = torch.float32,
         streamed: StreamedWan | None = None,
+        kept_rows: PromptRows | None = None,
     ) -> None:
         super().__init__()
+        self._kept_rows = kept_rows
         self.streamed: Streamed | None = streamed
         self.transformer, self.vae = transformer, vae
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
@@ -124,10 +130,15 @@ class WanBackbone(OneAtATime):
         cut = _cut_words(prompt, tokens.offset_mapping[0].tolist())
         if cut:
             warn_cut_prompt(tokens.input_ids.shape[1], cut)
-        rows = self.text_encoder(
-            tokens.input_ids.to(self.device), attention_mask=tokens.attention_mask.to(self.device)
-        ).last_hidden_state[0]
-        return fit_text_rows(rows, WAN.text_width).cpu()
+        rows = self._kept_rows.get(prompt) if self._kept_rows else None
+        if rows is None:
+            rows = self.text_encoder(
+                tokens.input_ids.to(self.device), attention_mask=tokens.attention_mask.to(self.device)
+            ).last_hidden_state[0]
+            rows = rows[:TEXT_ROWS].float().cpu()
+            if self._kept_rows:
+                self._kept_rows.keep(prompt, rows)
+        return fit_text_rows(rows, WAN.text_width)
 
     def prompts_per_pass(self, latents: Tensor) -> int:
         """How many prompts fit into four fifths of the memory of a GPU that is free now, or half of a CPU's.
@@ -202,6 +213,7 @@ def load_wan(
     dtype: torch.dtype,
     text_dtype: torch.dtype | None = None,
     memory: Memory = "whole",
+    keep_rows: bool = False,
 ) -> WanBackbone:
     """Load a Wan2.1 model folder (diffusers' layout), offline, with a REM checkpoint laid over it.
 
@@ -215,6 +227,7 @@ def load_wan(
         dtype: float32, bfloat16 or float16; see `WanBackbone`.
         text_dtype: of the text encoder; by default float32 beside a float32 transformer, otherwise bfloat16.
         memory: where the weights of transformer and text encoder are; see `load.load_backbone`.
+        keep_rows: whether what a large text encoder gives is kept on disk; it is then loaded when it is first needed.
 
     Raises:
         FileNotFoundError: a part of the folder, or the checkpoint, is missing.
@@ -247,11 +260,16 @@ def load_wan(
     text_encoder, text_weights = _build_text(folder, text_dtype)
     tokenizer = load_tokenizer(folder, text_encoder.config.vocab_size)
 
+    large = sum(map(text_weights.nbytes, text_weights.stored)) >= _LARGE_ENCODER
+    kept_rows = _kept_rows(folder, device, text_dtype) if keep_rows and large else None
     resident = resident_blocks(memory, "blocks.", weights, text_weights, device)
     streamed = None
     if resident is None:
         fill(transformer, weights, device)
-        fill(text_encoder, text_weights, device).tie_weights()
+        if kept_rows:
+            before_first_call(text_encoder, lambda: fill(text_encoder, text_weights, device).tie_weights())
+        else:
+            fill(text_encoder, text_weights, device).tie_weights()
     else:
         streamed = StreamedWan(
             transformer, BlockStream(transformer, "blocks.", weights, device, resident), device, dtype
@@ -262,7 +280,15 @@ def load_wan(
         device
     )
     vae = fill(vae, vae_weights, device)
-    return WanBackbone(transformer, vae, text_encoder, tokenizer, dtype=dtype, streamed=streamed, **defaults)
+    return WanBackbone(
+        transformer, vae, text_encoder, tokenizer, dtype=dtype, streamed=streamed, kept_rows=kept_rows, **defaults
+    )
+
+
+def _kept_rows(folder: Path, device: torch.device, dtype: torch.dtype) -> PromptRows:
+    parts = (folder / part for part in ("text_encoder", "tokenizer"))
+    files = [file for part in parts for file in sorted(part.rglob("*")) if file.is_file()]
+    return PromptRows(files, {"device": device.type, "dtype": str(dtype)})
 
 
 def _build_text(folder: Path, dtype: torch.dtype) -> tuple[Network, Weights]:

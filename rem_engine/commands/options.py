@@ -114,13 +114,14 @@ def add_out_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--again", action="store_true", help="begin anew where OUT has the same run, whole or stopped")
 
 
-def add_device_option(parser: argparse.ArgumentParser) -> None:
-    """Add where to compute."""
+def add_device_option(parser: argparse.ArgumentParser, several: str = "") -> None:
+    """Add where to compute, and what several devices do."""
     parser.add_argument(
         "--device",
         metavar="NAME",
         default="auto",
-        help="where to compute: auto (a CUDA GPU if there is one), cpu, cuda:1, mps, or whatever torch takes (auto)",
+        help="where to compute: auto (a CUDA GPU if there is one), cpu, cuda:1, mps, or whatever torch takes"
+        f"{several} (auto)",
     )
 
 

@@ -62,6 +62,10 @@ examples:
   the published REM weights over Wan2.1, on a GPU
     python -m rem_engine segment shot.mov -p "the waves" -o masks --model Wan2.1-T2V-14B-Diffusers --checkpoint rem.pth
 
+  the same on two GPUs, which share the windows of the shot
+    python -m rem_engine segment shot.mov -p "the waves" -o masks --model Wan2.1-T2V-14B-Diffusers \\
+        --checkpoint rem.pth --device cuda:0,cuda:1
+
   an edit whose cuts are known; the model sees 16:9 as 16:9
     python -m rem_engine segment edit.mov -p "the rain" -o masks --cuts 120,305 --size 480x832 --keep-aspect
 
@@ -148,7 +152,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add_segment_options(segment)
     add_option(segment, masks["close_up"])
     add_option(segment, masks["threshold"], type=_threshold)
-    add_device_option(segment)
+    add_device_option(segment, "; several of one kind, cuda:0,cuda:1, share the windows of a shot")
     add(
         "--dtype",
         choices=("auto", "float32", "bfloat16", "float16"),

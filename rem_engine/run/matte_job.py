@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .. import __version__
+from ..content_hash import content_hash
 from ..devices import find_device
 from ..folder_lock import check_is_folder
 from ..layers import Layer, parse_settings
@@ -35,7 +36,7 @@ from .clock import explained_stop
 from .coverage import Coverage
 from .delivery import Delivery
 from .delivery_settings import DeliverySettings
-from .fingerprint import changes_since, content_hash, left_out_of, settings_hash, stats_of
+from .fingerprint import changes_since, left_out_of, settings_hash, stats_of
 from .given_masks import GivenMasks, find_masks
 from .given_mattes import GivenMattes, open_given
 from .layout import check_apart

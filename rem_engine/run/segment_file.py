@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..devices import find_device
+from ..content_hash import content_hash
+from ..devices import find_device, split_devices
 from ..folder_lock import check_is_folder
 from ..media.reading import open_shot
 from ..progress import SILENT, Progress
 from ..segment.settings import SegmentSettings, check_cuts
 from ..setting import settings_of
 from ..whole_files import check_space
-from .fingerprint import content_hash, settings_hash
+from .fingerprint import settings_hash
 from .layout import KINDS, check_apart
 from .output import claimed
 from .segment_job import Provenance, SegmentJob, segment_to_output
@@ -64,7 +65,7 @@ def segment_file(
         frame_count = shot.frame_count  # also finds a truncated file
         shot.read(0, 1)
         _check_settings(model, frame_count)
-        device = find_device(model["device"])
+        device = find_device(split_devices(model["device"])[0])
         settings = {
             "prompts": prompts,
             **model,

@@ -6,7 +6,6 @@ frame it sees eight. A crop around it shows it at up to the shot's own resolutio
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch import Tensor
 from ..backbones.base import Backbone
 from ..frames import FrameSource, ReopenableFrames, check_source
 from ..progress import SILENT, Progress, Unit
+from ..shelf import Shelf
 from .resize import frames_to_model, masks_to_shot
 from .segmenter import Chunk, Segmenter
 from .window_plan import WindowPlan
@@ -48,7 +48,8 @@ class CloseUp:
     says of places ("on the left") is judged within the crop the second time.
 
     It takes another pass for each prompt, decodes the shot once more for each, and holds some two windows of soft masks
-    in half precision; those of the whole shot where weights are streamed, which are read once more for each prompt.
+    in half precision, beyond 256 MiB in a temporary file; those of the whole shot where weights are streamed, which are
+    read once more for each prompt.
 
     Attributes:
         backbone, plan: those of the segmenter.
@@ -64,7 +65,7 @@ class CloseUp:
         if segmenter.plan.paper:
             raise ValueError("The protocol 'paper' knows no close-ups; use the protocol 'shot', or leave them out.")
         self._wide = segmenter
-        self._near = Segmenter(segmenter.backbone, segmenter.plan.settings)
+        self._near = Segmenter(segmenter.backbone, segmenter.plan.settings, segmenter.others)
         self.backbone: Backbone = segmenter.backbone
         self.plan: WindowPlan = segmenter.plan
 
@@ -188,7 +189,9 @@ class _FirstPass:
         self.cuts: tuple[int, ...] = ()
         self.prompts_per_pass = 0
         self._first = self._end = begin
-        self._masks: deque[tuple[int, Tensor]] = deque()
+        self._masks = Shelf()
+        self._places: dict[int, int] = {}  # of frames on the shelf
+        self._free: list[int] = []
         self._found: dict[int, list[_Found | None]] = {}
 
     def end_of_take(self, start: int, limit: int) -> int:
@@ -198,12 +201,12 @@ class _FirstPass:
 
     def pop(self, index: int) -> Tensor:
         """Soft masks [P,H,W] of a frame, float32; each frame once, in order."""
-        while self._masks[0][0] < index:
-            self._masks.popleft()
+        self._free += (self._places.pop(gone) for gone in [number for number in self._places if number < index])
         self._first = max(self._first, index - _STEADY)
         for gone in [number for number in self._found if number < self._first]:
             del self._found[gone]
-        return self._masks.popleft()[1].float()
+        self._free.append(self._places.pop(index))
+        return self._masks[self._free[-1]].float()
 
     def box(self, prompt: int, index: int) -> _Box:
         """A prompt's crop in a frame."""
@@ -233,9 +236,17 @@ class _FirstPass:
             chunk = next(self._chunks)
             self.cuts, self.prompts_per_pass = chunk.cuts, chunk.prompts_per_pass
             for index, soft in enumerate(chunk.soft.unbind(dim=1), start=chunk.start):
-                self._masks.append((index, soft.half()))
+                self._put_aside(index, soft.half())
                 self._found[index] = [self._find(mask) for mask in soft.numpy()]
                 self._end = index + 1
+
+    def _put_aside(self, index: int, soft: Tensor) -> None:
+        if self._free:
+            self._places[index] = self._free.pop()
+            self._masks[self._places[index]] = soft
+        else:
+            self._places[index] = len(self._masks)
+            self._masks.append(soft)
 
     def _find(self, soft: np.ndarray) -> _Found | None:
         _, _, stats, _ = cv2.connectedComponentsWithStats((soft > _FOUND).astype(np.uint8))

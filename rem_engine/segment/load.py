@@ -9,6 +9,8 @@ from typing import Any
 from ..backbones.base import Memory
 from ..backbones.checkpoint import Paths
 from ..backbones.load import load_backbone
+from ..devices import split_devices
+from .other_device import OtherDevice
 from .segmenter import Segmenter
 from .settings import SegmentSettings
 
@@ -26,15 +28,22 @@ def load_segmenter(
     """Load a model from disk, never from the network, ready to segment shots.
 
     Args:
-        model, checkpoint, strength, device, dtype, memory: see `backbones.load.load_backbone`.
+        model, checkpoint, strength, dtype, memory: see `backbones.load.load_backbone`.
+        device: as there; or several of one kind with commas between, "cuda:0,cuda:1", which share the windows of a
+            shot. Each has the whole model, in a process of its own but for the first: a program that asks for several
+            keeps to Python's rules for those, `if __name__ == "__main__":` around what it does.
         settings: those of `SegmentSettings`, by name.
 
     Raises:
         FileNotFoundError: no such model or checkpoint.
         ValueError: weights that do not fit the model, or settings it cannot take.
-        RuntimeError: a device was asked for and there is none.
+        RuntimeError: a device was asked for and there is none, or its process ended.
         TypeError: there is no setting of this name.
     """
     chosen = SegmentSettings(**settings)
-    backbone = load_backbone(model, checkpoint=checkpoint, strength=strength, device=device, dtype=dtype, memory=memory)
-    return Segmenter(backbone, chosen)
+    common: dict[str, Any] = {
+        "model": model, "checkpoint": checkpoint, "strength": strength, "dtype": dtype, "memory": memory
+    }  # fmt: skip
+    first, *further = split_devices(device)
+    others = [OtherDevice({**common, "device": name}, chosen.protocol == "paper") for name in further]
+    return Segmenter(load_backbone(**common, device=first), chosen, others)

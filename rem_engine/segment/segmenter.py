@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import logging
-import time
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import repeat
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..backbones.base import Backbone
-from ..finite import all_finite
 from ..frames import ArrayFrames, FrameSource, check_source
 from ..progress import SILENT, Progress
 from ..shelf import Shelf
 from .model_frames import ModelFrames, groups
+from .other_device import OtherDevice
 from .resize import masks_to_shot
 from .settings import SegmentSettings
+from .window_model import WindowModel
 from .window_plan import WindowPlan
 from .windows import EndOfTake, Window
-
-STAGES = ("read", "encode_video", "encode_text", "predict", "decode", "resize")
 
 _DEFAULTS = SegmentSettings()
 _log = logging.getLogger(__name__)
@@ -81,21 +77,29 @@ class Segmenter:
     Attributes:
         backbone: as given.
         plan: the settings, with the backbone's own values where nothing was set.
-        seconds: time spent so far in all streams, waiting included, per stage (`read`, `encode_video`, `encode_text`,
-            `predict`, `decode`, `resize`).
+        others: the same model on further devices, with which the windows of a shot are shared.
         cuts, prompts_per_pass: of the chunk handed on last, whichever stream it belongs to; see `Chunk`.
     """
 
-    def __init__(self, backbone: Backbone, settings: SegmentSettings = _DEFAULTS) -> None:
-        """Raises ValueError for settings the backbone cannot take."""
+    def __init__(
+        self, backbone: Backbone, settings: SegmentSettings = _DEFAULTS, others: Sequence[OtherDevice] = ()
+    ) -> None:
+        """Raises ValueError for settings the backbone cannot take, and what loading a model elsewhere raised."""
         self.backbone = backbone
         self.plan = WindowPlan(backbone, settings)
-        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self.others = tuple(others)
         self.cuts: tuple[int, ...] = ()
         self.prompts_per_pass = 0
-        self._most_prompts = 0  # what memory once did not suffice for; 0 is no limit
+        self._model = WindowModel(backbone, self.plan.paper)
+        self._staged = any([self._model.streams, *(other.streams for other in self.others)])
         self._embeds: dict[str, Tensor] = {}
         self._embeds_lock = Lock()
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Time spent so far in all streams, waiting included, per stage: `read`, `encode_video`, `encode_text`,
+        `predict` (with the waiting for other devices), `decode`, `resize`."""
+        return self._model.seconds
 
     def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
         """Prompts -> embeddings [P,77,D]; each distinct prompt is encoded once and remembered.
@@ -178,7 +182,7 @@ class Segmenter:
             first_frame,
             frames.frame_count,
         )
-        make_masks = self._window_by_window if self.backbone.streamed is None else self._stage_by_stage
+        make_masks = self._stage_by_stage if self._staged else self._window_by_window
         shot_size = (frames.height, frames.width)
         pending: Tensor | None = None  # masks [P,n,C,h,w] of the window before, of the frames now cross-faded
         for window, following, masks, together in make_masks(shot, prompt_embeds, progress):
@@ -190,7 +194,7 @@ class Segmenter:
             pending = masks[:, final - window.keep :].clone() if final < window.stop else None
             start = max(window.keep, first_frame)
             for begin, end in groups(start, final, shot_size):
-                with self._timed("resize"):
+                with self._model.timed("resize"):
                     soft = masks_to_shot(masks[:, begin - window.keep : end - window.keep], shot_size).cpu()
                 self.cuts, self.prompts_per_pass = cuts, together
                 yield Chunk(begin, soft, cuts, together)
@@ -203,106 +207,93 @@ class Segmenter:
         if prompt not in self._embeds:
             if len(self._embeds) == _PROMPTS_CACHED:
                 del self._embeds[next(iter(self._embeds))]
-            with self._timed("encode_text"):
+            with self._model.timed("encode_text"):
                 self._embeds[prompt] = self.backbone.encode_text(prompt)
         return self._embeds[prompt]
 
     def _window_by_window(self, shot: _Shot, prompt_embeds: Tensor, progress: Progress) -> Iterator[_Masked]:
-        """Every window through the whole model before the next one is read."""
-        steps = _Steps(2 + len(prompt_embeds), 0, progress)
-        together = len(prompt_embeds)
+        """Every window through the whole model before the next one is read; of several devices each has one."""
+        count = len(prompt_embeds)
+        steps = _Steps(2 + count, 0, progress)
+        together = count
         current = self._next_window(shot)
         while current is not None:
-            number, window = current
-            latents = self._encode_window(shot, current, steps)
-            seeds = self.plan.noise_seeds(number, len(prompt_embeds), shot.frame_count)
-            with self._timed("predict"):
-                predicted, in_pass = self._predict(latents, prompt_embeds, self._draw_noise(latents, seeds))
-            together = min(together, in_pass)
-            steps.done()
-            masks = self._decode(predicted, window, steps)
+            group = self._read_group(shot, current, steps)
+            calls = [
+                (inputs, prompt_embeds, self.plan.noise_seeds(number, count, shot.frame_count), _frames_of(window))
+                for number, window, inputs in group
+            ]
+            made = self._on_devices("masks", calls, steps, 2 + count)
             current = self._next_window(shot)
-            yield window, current and current[1], masks, together
+            followings = [*(window for _, window, _ in group[1:]), current and current[1]]
+            for (_, window, _), following, (masks, in_pass) in zip(group, followings, made, strict=True):
+                together = min(together, in_pass)
+                yield window, following, masks, together
 
     def _stage_by_stage(self, shot: _Shot, prompt_embeds: Tensor, progress: Progress) -> Iterator[_Masked]:
         """All windows encoded, then all predicted for one reading of the denoiser's weights, then decoded."""
-        streamed = self.backbone.streamed
-        assert streamed is not None
-        steps = _Steps(1 + len(prompt_embeds), streamed.steps, progress)
+        count, devices = len(prompt_embeds), 1 + len(self.others)
+        steps = _Steps(1 + count, self._model.steps_of_all, progress)
         windows: list[Window] = []
         with Shelf() as latents:
             while (current := self._next_window(shot)) is not None:
-                latents.append(self._encode_window(shot, current, steps))
-                windows.append(current[1])
-            with self._timed("predict"):
-                predicted = streamed.predict(latents, prompt_embeds, steps.done)
-        for window, following, mask_latents in zip(windows, [*windows[1:], None], predicted):
-            yield window, following, self._decode(mask_latents, window, steps), 1
+                group = self._read_group(shot, current, steps)
+                windows += (window for _, window, _ in group)
+                calls = [(inputs, _frames_of(window)) for _, window, inputs in group]
+                for encoded in self._on_devices("encode", calls, steps, 1):
+                    latents.append(encoded)
+            shares = [range(first, len(windows), devices) for first in range(min(devices, len(windows)))]
+            of_shares = [((latents[number] for number in share), prompt_embeds) for share in shares]
+            predicted = [iter(made) for made in self._on_devices("predict_all", of_shares, steps, 0)]
+        for first in range(0, len(windows), devices):
+            group_of_windows = windows[first : first + devices]
+            of_windows = [
+                (next(mask_latents), _frames_of(window)) for mask_latents, window in zip(predicted, group_of_windows)
+            ]
+            made = self._on_devices("decode", of_windows, steps, count)
+            followings = [*windows[first + 1 : first + devices + 1], None]
+            for window, following, masks in zip(group_of_windows, followings, made):
+                yield window, following, masks, 1
+
+    def _on_devices(self, method: str, calls: Sequence[tuple[Any, ...]], steps: _Steps, per_call: int) -> list[Any]:
+        """What a method of `WindowModel` gives for each call: the first here, each other one on a device of its own.
+
+        Args:
+            calls: their arguments, of one at least and as many as there are devices at most.
+            steps, per_call: told how far it is; how many steps a call elsewhere stands for.
+        """
+        begun = {number: other.begin(method, *call) for number, (other, call) in enumerate(zip(self.others, calls[1:]))}
+        try:
+            made = [getattr(self._model, method)(*calls[0], steps.done)]
+            for number, other in enumerate(self.others[: len(calls) - 1]):
+                with self._model.timed("predict"):
+                    made.append(other.result(begun.pop(number)))
+                for _ in range(per_call):
+                    steps.done()
+        except BaseException:
+            for number, call in begun.items():
+                self.others[number].forget(call)
+            raise
+        return made
 
     def _next_window(self, shot: _Shot) -> tuple[int, Window] | None:
-        with self._timed("read"):
+        with self._model.timed("read"):
             return next((item for item in shot.windows if item[1].stop > shot.first_frame), None)
 
-    def _encode_window(self, shot: _Shot, current: tuple[int, Window], steps: _Steps) -> Tensor:
-        """Latents [1,C,t,h,w] of a window."""
+    def _read_group(self, shot: _Shot, current: tuple[int, Window], steps: _Steps) -> list[tuple[int, Window, Tensor]]:
+        """A window and those after it, one for each device: their numbers, and their frames [T,3,h,w]."""
+        group = [(*current, self._read(shot, current, steps))]
+        while len(group) <= len(self.others) and (following := self._next_window(shot)) is not None:
+            group.append((*following, self._read(shot, following, steps)))
+        return group
+
+    def _read(self, shot: _Shot, current: tuple[int, Window], steps: _Steps) -> Tensor:
         number, window = current
         steps.expect(self.plan.windows_left(window, shot.frame_count))
-        with self._timed("read"):
+        with self._model.timed("read"):
             inputs = shot.pixels.window(window)
-        _log.debug("window %d: frames %d to %d at %dx%d", number, window.start, window.stop - 1, *inputs.shape[2:])
-        with self._timed("encode_video"):
-            latents = self.backbone.encode_video(inputs)
-            _check_finite(latents, f"latents of {_frames_of(window)}")
-        steps.done()
-        return latents
-
-    def _decode(self, predicted: Tensor, window: Window, steps: _Steps) -> Tensor:
-        """Mask latents [P,C,t,h,w] -> soft masks [P,T,C,h,w] at the model's size; C is for `masks_to_shot`."""
-        _check_finite(predicted, f"mask latents of {_frames_of(window)}")
-        masks = []
-        for mask_latents in predicted.split(1):
-            with self._timed("decode"):
-                decoded = self.backbone.decode_masks(mask_latents).float()
-                # The authors take the mean over the channels after the resize to the frame's size; both are linear, so
-                # the order changes rounding only, and the other way round takes a third of the memory and of the time.
-                masks.append(decoded if self.plan.paper else decoded.mean(dim=1, keepdim=True))
-                _check_finite(masks[-1], f"masks of {_frames_of(window)}")
-            steps.done()
-        return torch.stack(masks)
-
-    def _draw_noise(self, latents: Tensor, seeds: Sequence[int]) -> Tensor | None:
-        """Noise [seeds,C,t,h,w] for latents [1,C,t,h,w]; None for a backbone that takes none."""
-        drawn = [noise for seed in seeds if (noise := self.backbone.draw_noise(latents, seed)) is not None]
-        return torch.cat(drawn) if drawn else None
-
-    def _predict(self, latents: Tensor, prompt_embeds: Tensor, noise: Tensor | None) -> tuple[Tensor, int]:
-        """Mask latents [P,C,t,h,w], of as many prompts at a time as fit into memory, and how many these were."""
-        count = min(self.backbone.prompts_per_pass(latents), len(prompt_embeds))
-        if noise is not None:
-            noise = noise.expand(len(prompt_embeds), -1, -1, -1, -1)
-        if self._most_prompts:
-            count = min(count, self._most_prompts)
-        while True:
-            try:
-                noises = repeat(None) if noise is None else noise.split(count)
-                pairs = zip(prompt_embeds.split(count), noises)
-                passes = [self.backbone.predict_mask_latents(latents, *pair) for pair in pairs]
-            except torch.cuda.OutOfMemoryError:
-                if count == 1:
-                    raise
-            else:
-                return torch.cat(passes), count
-            # Outside of the handler, which would keep the failed pass's tensors alive.
-            self._most_prompts = count = -(-count // 2)
-            warnings.warn(f"Memory ran out; the denoiser goes on with {count} of the prompts at a time.", stacklevel=2)
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        if torch.cuda.is_initialized():
-            torch.cuda.synchronize()  # work on a GPU is only queued until then
-        self.seconds[stage] += time.perf_counter() - start
+        _log.debug("window %d: %s at %dx%d", number, _frames_of(window), *inputs.shape[2:])
+        return inputs
 
 
 @dataclass
@@ -345,15 +336,6 @@ class _Steps:
 
 def _frames_of(window: Window) -> str:
     return f"frames {window.start} to {window.stop - 1}"
-
-
-def _check_finite(values: Tensor, what: str) -> None:
-    """Raise ValueError where the model gave values that are no numbers, or infinite."""
-    if not all_finite(values):
-        raise ValueError(
-            f"The model's {what} hold values that are not finite (NaN or infinite): run it in float32, or in bfloat16 "
-            "in place of float16; if that does not help, its weights are damaged, download them again."
-        )
 
 
 def _cross_fade(before: Tensor, masks: Tensor, window: Window) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from rem_engine.frames import ArrayFrames
 from rem_engine.metrics import region_similarity
 from rem_engine.segment.close_up import CloseUp
 from rem_engine.segment.settings import SegmentSettings
+from rem_engine.shelf import Shelf
 
 HEIGHT, WIDTH, FRAMES = 360, 640, 24
 PROMPTS = ("red", "green")
@@ -182,7 +185,7 @@ def test_masks_that_are_held_do_not_grow_with_the_shot(monkeypatch: pytest.Monke
 
     def watched(self: close_up._FirstPass, stop: int) -> None:
         make(self, stop)
-        most[-1] = max(most[-1], len(self._masks), len(self._found))
+        most[-1] = max(most[-1], len(self._masks), len(self._places), len(self._found))
 
     monkeypatch.setattr(close_up._FirstPass, "_make", watched)
     frames, _ = shot(step=0.0)
@@ -191,6 +194,30 @@ def test_masks_that_are_held_do_not_grow_with_the_shot(monkeypatch: pytest.Monke
         most.append(0)
         whole(segmenter, np.concatenate([frames] * times), PROMPTS[:1])
     assert most[1] - most[0] < segmenter.plan.window
+
+
+def test_masks_that_wait_in_a_file_are_those_that_wait_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, _ = shot()
+    segmenter = Segmenter(ColourBackbone(), SegmentSettings(cuts=()))
+    expected = whole(CloseUp(segmenter), frames, PROMPTS)
+    monkeypatch.setattr("rem_engine.shelf._IN_MEMORY", 3 * HEIGHT * WIDTH * 2)
+    assert torch.equal(whole(CloseUp(segmenter), frames, PROMPTS), expected)
+
+
+@pytest.mark.slow
+def test_soft_masks_of_a_streamed_shot_wait_on_disk(tiny_wan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model that predicts all windows together the first pass is whole before the first close-up begins."""
+    from rem_engine import load_segmenter
+    from rem_engine.segment import close_up
+
+    shelves: list[Shelf] = []
+    monkeypatch.setattr(close_up, "Shelf", lambda: shelves.append(Shelf()) or shelves[-1])
+    monkeypatch.setattr("rem_engine.shelf._IN_MEMORY", 2**20)
+    frames = np.random.default_rng(0).integers(0, 256, (40, 200, 320, 3), dtype=np.uint8)
+    segmenter = load_segmenter(tiny_wan, device="cpu", memory="stream", size=(32, 32), window=5, overlap=1, cuts=())
+    whole(CloseUp(segmenter), frames, ("fire",))
+    (shelf,) = shelves
+    assert len(shelf) == 40 and shelf._file._rolled  # 5 MB
 
 
 def test_a_model_that_sees_the_frame_at_its_own_size_looks_once() -> None:
