@@ -3,6 +3,7 @@
 # make test-fast    only those that take no ComfyUI and a moment each
 # make test-all     all of them, in every ComfyUI found, and files damaged in ten times as many ways
 # make lint         ruff, and mypy: whether the classes are what the functions they are given to expect
+# make mini-decoder distil REM-mini's mask decoder anew, for a VAE that has changed; CLIPS as in make mini
 # make docs         bring the nodes' help pages up to date with the settings, and draw docs/how-it-works.md's pictures
 #
 # All set up a virtual environment in .venv first. With PYTHON=/path/to/python they use that interpreter instead, its
@@ -19,10 +20,11 @@ TORCH ?= torch
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 SHOT := assets/sample_shot.mp4
 CLIPS ?=
+comma := ,
 # Two files at a time, each on one thread: several pools of threads on the same cores wait for one another.
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast test-all lint docs mini clean
+.PHONY: demo test test-fast test-all lint docs mini mini-decoder clean
 
 demo: $(READY)
 	$(RUN) -m rem_engine segment $(SHOT) -p "the smoke" -p "the red star" -p "the orange circle" -o demo
@@ -53,6 +55,15 @@ docs: $(READY)
 # A day at most on two CPU cores; run it again to go on after a stop. CLIPS=folder adds real footage as backgrounds.
 mini: $(READY)
 	$(RUN) -m trainer mini --work build/mini --out rem_engine/mini $(if $(CLIPS),--clips $(CLIPS))
+
+# From shots of REM-mini's own size; under an hour on one CPU core, and run again it goes on after a stop.
+MINI_SIZE = $(shell $(RUN) -c "import json; print('{}x{}'.format(*json.load(open('rem_engine/mini/rem.json'))['size']))")
+mini-decoder: $(READY)
+	test -d build/decoder/shots || $(RUN) -m trainer synth --out build/decoder/shots --count 400 --seed 9001 \
+		--size $(MINI_SIZE) $(if $(CLIPS),--clips $(CLIPS))
+	$(RUN) -m trainer distill-decoder mini --model mini --work build/decoder/work \
+		--out rem_engine/mini/mask_decoder.safetensors --set size=[$(subst x,$(comma),$(MINI_SIZE))] \
+		streams.0.sources.0.root=$(CURDIR)/build/decoder/shots
 
 clean:
 	rm -rf .venv build demo

@@ -47,6 +47,7 @@ from .widgets.from_settings import widget
 from .widgets.matte import matte_inputs, matte_settings
 from .widgets.plate import plate_inputs, plate_settings
 from .widgets.segment import (
+    decoder_input,
     layer_inputs,
     legend,
     make_segmenter,
@@ -113,6 +114,7 @@ class SegmentShot(io.ComfyNode):
                 renumber_input(),
                 *matte_inputs(newest, _MATTE_AT_FIRST, optional=True, rare=True),
                 exr_form_input(),
+                decoder_input(),
             ],
             outputs=folder_outputs(),
             hidden=[io.Hidden.unique_id],

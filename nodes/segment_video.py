@@ -22,6 +22,7 @@ from .host.inputs import as_frames
 from .host.memory import give_back_memory_after_run
 from .host.schema import NodeProgress, check_connected, node_schema, show_text, strip_preview
 from .widgets.segment import (
+    decoder_input,
     layer_inputs,
     legend,
     make_segmenter,
@@ -61,7 +62,8 @@ class SegmentVideo(io.ComfyNode):
                 threshold_input(),
                 protocol_input(),
                 *window_inputs(),
-                *layer_inputs(),  # last, as every input added since: values of saved graphs go by their order
+                *layer_inputs(),  # these, as every input added since: values of saved graphs go by their order
+                decoder_input(),
             ],
             outputs=[
                 io.Mask.Output(display_name="soft mask", tooltip="How much each pixel belongs, 0..1, a mask a frame."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import comfy.ldm.wan.vae
@@ -23,6 +23,7 @@ from ...rem_engine.checkpoints import Change
 from ...rem_engine.checkpoints.check import check_finite_weight
 from ...rem_engine.finite import all_finite
 from .latents import frames_key, latents_cache
+from .mask_decoder import mask_decoder_of
 
 # What LoadREM leaves on a MODEL; clones keep it, so LoRA and compile nodes may come between.
 _CARD = "refereverything"
@@ -139,6 +140,19 @@ class HostBackbone(EncodedPrompts):
         """Mask latents [1,16,t,h,w] -> [T,3,H,W] in -1..1; the host's VAEs give (x + 1) / 2, only Wan's own clamped."""
         decoded = rearrange(self._decoder.decode(mask_latents), "1 t h w c -> t c h w")
         return decoded.clamp(0.0, 1.0) * 2.0 - 1.0
+
+    def mask_decoder(self) -> Callable[[Tensor], Tensor]:
+        """See the engine's `Backbone`; it is looked for among the host's models.
+
+        Raises:
+            ValueError: there is none for the VAE, or a VAE for decoding is connected too.
+        """
+        if self._decoder is not self._vae:
+            raise ValueError(
+                "A decode_vae is connected and decoder is mask: disconnect the one, or set decoder to vae."
+            )
+        decoder, normalise, device = mask_decoder_of(self._vae), self._model.model.process_latent_in, self._vae.device
+        return lambda mask_latents: decoder.draw(normalise(mask_latents).to(device))
 
 
 def name_what_is_not_finite(predicted: Tensor, model: ModelPatcher) -> None:

@@ -25,7 +25,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from transformers import CLIPTextConfig
 
-from ...rem_engine.backbones.base import MODELSCOPE
+from ...rem_engine.backbones.base import MODELSCOPE, WithoutMaskDecoder
 from ...rem_engine.backbones.checkpoint import Checkpoint, open_checkpoint
 from ...rem_engine.backbones.configuration import of_transformers, read_json
 from ...rem_engine.backbones.folder import check_no_code, check_parts
@@ -155,7 +155,7 @@ def _heed_cancel(*_: Any) -> None:
     comfy.model_management.throw_exception_if_processing_interrupted()
 
 
-class ModelScopeHostBackbone(EncodedPrompts):
+class ModelScopeHostBackbone(WithoutMaskDecoder, EncodedPrompts):
     """A ModelScope MODEL of LoadREM and a VAE of the host as the engine's `Backbone`; prompts come as CONDITIONING.
 
     Frames encoded once are not encoded again as long as the host keeps the VAE.

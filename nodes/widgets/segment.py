@@ -63,6 +63,11 @@ def window_inputs() -> list[io.Input]:
     ]
 
 
+def decoder_input() -> io.Input:
+    """What draws the masks; a graph may leave it out."""
+    return widget(settings_of(SegmentSettings)["decoder"], optional=True)
+
+
 def layer_inputs() -> list[io.Input]:
     """How layers share the picture, and the second pass; a graph may leave them out."""
     settings = settings_of(MaskSettings)

@@ -197,6 +197,23 @@ class Backbone(Protocol):
         A mask is encoded as 0 and 1, not -1 and 1, so the values of interest lie in 0..1.
         """
 
+    def mask_decoder(self) -> Callable[[Tensor], Tensor]:
+        """A small decoder of masks alone, in place of `decode_masks`: mask latents [1,C,t,h,w] -> [T,1,H,W] in 0..1.
+
+        Raises:
+            ValueError: the model has none, or one of another VAE.
+        """
+
+
+class WithoutMaskDecoder:
+    """A base of backbones whose masks the VAE alone decodes."""
+
+    name: str
+
+    def mask_decoder(self) -> Callable[[Tensor], Tensor]:
+        """Raises ValueError."""
+        raise ValueError(f"{self.name} has no mask decoder: use decoder vae.")
+
 
 class OneAtATime:
     """A base of what cannot serve two threads at once: Wan's VAE keeps features between frames, a model whose weights

@@ -18,7 +18,17 @@ from ..checkpoints.stored import StoredTensor
 from ..input_files import is_refusal
 from ..layers import check_prompt
 from ..memory import available_bytes
-from .base import MODELSCOPE, TEXT_ROWS, Network, OneAtATime, Streamed, queued, warn_cut_prompt, words_from
+from .base import (
+    MODELSCOPE,
+    TEXT_ROWS,
+    Network,
+    OneAtATime,
+    Streamed,
+    WithoutMaskDecoder,
+    queued,
+    warn_cut_prompt,
+    words_from,
+)
 from .checkpoint import Checkpoint, Paths, Weights, open_checkpoint
 from .configuration import build, of_class, of_transformers, read_defaults, read_json
 from .folder import check_parts, check_weights, fill, load_component, load_tokenizer
@@ -104,7 +114,7 @@ def draw_noise(latents: Tensor, seed: int) -> Tensor:
     return rearrange(noise.to(latents.device), "t c h w -> 1 c t h w")
 
 
-class ModelScopeBackbone(OneAtATime):
+class ModelScopeBackbone(WithoutMaskDecoder, OneAtATime):
     """The UNet, the image VAE and the CLIP text encoder of text-to-video-ms-1.7b; a `Backbone`.
 
     The UNet computes in the type of its weights, the VAE in float32.

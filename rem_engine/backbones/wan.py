@@ -30,6 +30,8 @@ from .base import (
 from .checkpoint import Paths, Weights, open_checkpoint
 from .configuration import build, of_transformers, read_defaults
 from .folder import before_first_call, check_parts, check_weights, fill, load_component, load_tokenizer
+from .mask_decoder import FILE as MASK_DECODER
+from .mask_decoder import load_mask_decoder
 from .prompt_rows import PromptRows
 from .stream import BlockStream, StoredEmbedding, resident_blocks
 from .streamed_wan import StreamedWan
@@ -64,6 +66,7 @@ class WanBackbone(OneAtATime):
         dtype: float32, bfloat16 or float16, for the transformer.
         streamed: its passes for one reading of the weights, where these stay in their files.
         kept_rows: of prompts that were encoded before, and where to keep those of others.
+        mask_decoder: file of its mask decoder, which need not be there.
     """
 
     family = WAN
@@ -82,6 +85,7 @@ class WanBackbone(OneAtATime):
         dtype: torch.dtype = torch.float32,
         streamed: StreamedWan | None = None,
         kept_rows: PromptRows | None = None,
+        mask_decoder: Path | None = None,
     ) -> None:
         super().__init__()
         self._kept_rows = kept_rows
@@ -95,6 +99,7 @@ class WanBackbone(OneAtATime):
         # In float32; rounded to bfloat16, as in the authors' GPU run, they move latents by up to 0.009.
         statistics = torch.tensor([vae.config.latents_mean, vae.config.latents_std], device=self.device)
         self._mean, self._std = statistics.view(2, 1, -1, 1, 1, 1)
+        self._mask_decoder = mask_decoder
         self._one_pass: OnePassVAE | None = None
         if takes_one_pass(vae):
             mark_per_frame(vae)
@@ -185,6 +190,16 @@ class WanBackbone(OneAtATime):
         else:
             decoded = self.vae.decode(latents, return_dict=False)[0]
         return rearrange(decoded, "1 c t h w -> t c h w")
+
+    def mask_decoder(self) -> Callable[[Tensor], Tensor]:
+        """See `Backbone.mask_decoder`."""
+        if self._mask_decoder is None or not self._mask_decoder.is_file():
+            raise ValueError(
+                f"{self.name} has no mask decoder ({self._mask_decoder or MASK_DECODER} is missing): use decoder vae, "
+                "or distil one by 'rem-trainer distill-decoder'."
+            )
+        decoder = load_mask_decoder(self._mask_decoder, self.vae, self.device)
+        return lambda mask_latents: decoder.draw(mask_latents.to(self.device))
 
     def _fits(self, frames: int, height: int, width: int) -> bool:
         return one_pass_bytes(self.vae, frames, height, width) <= _ONE_PASS_BYTES
@@ -281,7 +296,15 @@ def load_wan(
     )
     vae = fill(vae, vae_weights, device)
     return WanBackbone(
-        transformer, vae, text_encoder, tokenizer, dtype=dtype, streamed=streamed, kept_rows=kept_rows, **defaults
+        transformer,
+        vae,
+        text_encoder,
+        tokenizer,
+        dtype=dtype,
+        streamed=streamed,
+        kept_rows=kept_rows,
+        mask_decoder=folder / MASK_DECODER,
+        **defaults,
     )
 
 

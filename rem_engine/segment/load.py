@@ -45,5 +45,5 @@ def load_segmenter(
         "model": model, "checkpoint": checkpoint, "strength": strength, "dtype": dtype, "memory": memory
     }  # fmt: skip
     first, *further = split_devices(device)
-    others = [OtherDevice({**common, "device": name}, chosen.protocol == "paper") for name in further]
+    others = [OtherDevice({**common, "device": name}, chosen) for name in further]
     return Segmenter(load_backbone(**common, device=first), chosen, others)

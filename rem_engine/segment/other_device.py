@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..backbones.load import load_backbone
+from .settings import SegmentSettings
 from .window_model import WindowModel
 
 
@@ -26,18 +27,18 @@ class OtherDevice:
 
     Args:
         model: arguments of `load_backbone`, with the device.
-        paper: see `WindowModel`.
+        settings: see `WindowModel`.
 
     Raises:
         RuntimeError: it could not be started, or ended.
     """
 
-    def __init__(self, model: Mapping[str, Any], paper: bool) -> None:
+    def __init__(self, model: Mapping[str, Any], settings: SegmentSettings) -> None:
         self._device = model["device"]
         self._manager = _Manager(ctx=multiprocessing.get_context("spawn"))
         with self._alive():
             self._manager.start()
-            self._served: Any = self._manager.served(dict(model), paper, torch.get_num_threads())
+            self._served: Any = self._manager.served(dict(model), settings, torch.get_num_threads())
 
     @property
     def streams(self) -> bool:
@@ -77,9 +78,9 @@ class OtherDevice:
 class _Served:
     """The other end, in the process: a model, and a thread that does one call after another."""
 
-    def __init__(self, model: Mapping[str, Any], paper: bool, threads: int) -> None:
+    def __init__(self, model: Mapping[str, Any], settings: SegmentSettings, threads: int) -> None:
         self._worker = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,))
-        self._model = self._worker.submit(_load, model, paper)
+        self._model = self._worker.submit(_load, model, settings)
         self._numbers, self._begun = count(), dict[int, Future[Any]]()
 
     def streams(self) -> bool:
@@ -108,10 +109,10 @@ class _Manager(BaseManager):
 _Manager.register("served", _Served)
 
 
-def _load(model: Mapping[str, Any], paper: bool) -> WindowModel:
+def _load(model: Mapping[str, Any], settings: SegmentSettings) -> WindowModel:
     if model["device"].startswith("cuda"):
         torch.cuda.set_device(model["device"])
-    return WindowModel(load_backbone(**model), paper)
+    return WindowModel(load_backbone(**model), settings)
 
 
 def _to_arrays(value: Any) -> Any:

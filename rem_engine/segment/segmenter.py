@@ -90,7 +90,7 @@ class Segmenter:
         self.others = tuple(others)
         self.cuts: tuple[int, ...] = ()
         self.prompts_per_pass = 0
-        self._model = WindowModel(backbone, self.plan.paper)
+        self._model = WindowModel(backbone, settings)
         self._staged = any([self._model.streams, *(other.streams for other in self.others)])
         self._embeds: dict[str, Tensor] = {}
         self._embeds_lock = Lock()

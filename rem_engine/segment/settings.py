@@ -33,6 +33,8 @@ class SegmentSettings:
         keep_aspect: fit frames into `size`, keeping their aspect, instead of stretching them to it; `shot` only.
         seed: of the noise, for backbones that take some. Under `paper` every window of every prompt has noise of its
             own, under `shot` the prompts share a window's.
+        decoder: what draws masks of their latents: `vae`, the VAE's decoder, as in the paper; `mask`, a small one of
+            grey masks that was distilled from it (`backbones.mask_decoder`).
 
     Raises:
         ValueError: another protocol, or a number out of range. What depends on the backbone is checked when
@@ -102,6 +104,14 @@ class SegmentSettings:
             "seed.",
             minimum=0,
             maximum=MAX_SEED,
+            rare=True,
+        ),
+    )
+    decoder: Literal["vae", "mask"] = setting(
+        "vae",
+        About(
+            "What draws the masks. vae: the VAE's decoder, as in the paper. mask: a small one that was distilled from "
+            "it, some eight times as fast, whose edges differ a little; REM-mini has one.",
             rare=True,
         ),
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..backbones.base import Backbone
 from ..finite import all_finite
+from .settings import SegmentSettings
 
 STAGES = ("read", "encode_video", "encode_text", "predict", "decode", "resize")
 
@@ -26,13 +27,17 @@ class WindowModel:
 
     Args:
         backbone: the model.
-        paper: whether masks keep the three channels that the VAE gives, for the protocol `paper`.
+        settings: `protocol` and `decoder` are heeded here: under `paper` masks keep the channels that they have.
+
+    Raises:
+        ValueError: the model has no such decoder.
     """
 
-    def __init__(self, backbone: Backbone, paper: bool) -> None:
+    def __init__(self, backbone: Backbone, settings: SegmentSettings) -> None:
         self.backbone = backbone
         self.seconds = dict.fromkeys(STAGES, 0.0)
-        self._paper = paper
+        self._paper = settings.protocol == "paper"
+        self._decode_masks = backbone.mask_decoder() if settings.decoder == "mask" else backbone.decode_masks
         self._most_prompts = 0  # what memory once did not suffice for; 0 is no limit
 
     @property
@@ -109,7 +114,7 @@ class WindowModel:
         masks = []
         for mask_latents in predicted.split(1):
             with self.timed("decode"):
-                decoded = self.backbone.decode_masks(mask_latents).float()
+                decoded = self._decode_masks(mask_latents).float()
                 # The authors take the mean over the channels after the resize to the frame's size; both are linear, so
                 # the order changes rounding only, and the other way round takes a third of the memory and of the time.
                 masks.append(decoded if self._paper else decoded.mean(dim=1, keepdim=True))

@@ -43,6 +43,14 @@ def frame_size(text: str) -> tuple[int, int]:
     return height, width
 
 
+def override(text: str) -> tuple[str, str]:
+    """A setting in place of a preset's, as a type for argparse: its dotted name and its value."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as optim.lr=2e-5")
+    return name, value
+
+
 def add_checkpoints(parser: argparse.ArgumentParser, what: str) -> None:
     """Add --checkpoint, of weights that are laid over a model in their order.
 

@@ -21,6 +21,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         action="append",
         help="REM weights laid over the model folder; several times for more",
     )
+    score.add_argument(
+        "--decoder", choices=("vae", "mask"), default="vae", help="what draws the masks; see rem-segment (default vae)"
+    )
     score.add_argument("--data", type=a_path, required=True, help="folder that 'synth' wrote")
     score.set_defaults(run=run, operation="scoring the model")
 
@@ -33,5 +36,5 @@ def run(arguments: argparse.Namespace) -> None:
 
     from ..synth.score import score
 
-    segmenter = load_segmenter(arguments.model, checkpoint=arguments.checkpoint)
+    segmenter = load_segmenter(arguments.model, checkpoint=arguments.checkpoint, decoder=arguments.decoder)
     print(json.dumps({name: round(value, 4) for name, value in score(segmenter, arguments.data).items()}, indent=2))

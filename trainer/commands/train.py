@@ -6,7 +6,7 @@ import argparse
 
 from rem_engine.commands.command_line import a_path
 
-from .arguments import add_checkpoints
+from .arguments import add_checkpoints, override
 from .command_line import COMMAND_LINE
 
 _DESCRIPTION = """\
@@ -46,7 +46,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         nargs="+",
         action="extend",
         default=[],
-        type=_override,
+        type=override,
         dest="overrides",
         metavar="NAME=VALUE",
         help="settings in place of the preset's, list items by number: optim.lr=2e-5 streams.0.batch=2",
@@ -82,10 +82,3 @@ def run(arguments: argparse.Namespace) -> None:
     if PartialState().is_main_process:
         command = COMMAND_LINE.as_called(f"python -m trainer export {arguments.out} -o rem.safetensors")
         print(f"{last}  done; export it with: {command}")
-
-
-def _override(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as optim.lr=2e-5")
-    return name, value

@@ -1,0 +1,1 @@
+"""Distilling a mask decoder from a model's VAE."""
