@@ -119,6 +119,7 @@ def test_options_reach_the_model(shot: Path, tmp_path: Path, fake_model: list[di
             "cuts": "auto",
             "keep_aspect": False,
             "seed": 7,
+            "decoder": "vae",
             "device": "cpu",
             "dtype": "bfloat16",
             "memory": "stream",
