@@ -36,7 +36,7 @@ class Card:
     Attributes:
         name, default_size, default_window, default_overlap: see the engine's `Backbone`.
         laid_over: deltas and LoRAs that lie on the MODEL's own weights: changes by original names, and a strength.
-        is_float8: whether whole weights that were laid over it came out of fp8.
+        is_coarse: whether whole weights that were laid over it came out of eight bits or fewer.
     """
 
     name: str = WAN.name
@@ -44,7 +44,7 @@ class Card:
     default_window: int = WAN.default_window
     default_overlap: int = WAN.default_overlap
     laid_over: tuple[tuple[Mapping[str, Change], float], ...] = ()
-    is_float8: bool = False
+    is_coarse: bool = False
 
     @property
     def difference(self) -> bool:

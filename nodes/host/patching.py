@@ -24,7 +24,8 @@ from ...rem_engine.checkpoints.change import (
     check_changes,
     check_strength,
 )
-from ...rem_engine.checkpoints.stored import FLOAT8
+from ...rem_engine.checkpoints.stored import COARSE
+from .quantised import is_packed, is_quantised, row_of_weight
 
 _NETWORK = "diffusion_model"
 _FULL_PRECISION = (torch.float32, torch.float16, torch.bfloat16)
@@ -34,19 +35,17 @@ _COMPILED = "torch.compile"
 Patch: TypeAlias = tuple[Any, ...] | WeightAdapterBase
 
 
-def is_quantised(model: ModelPatcher) -> bool:
-    """Whether a MODEL keeps weights in less than 16 bits (fp8, scaled fp8)."""
-    return any(
-        type(weight) is not Parameter or weight.dtype not in _FULL_PRECISION
-        for weight in model.model.diffusion_model.parameters()
-    )
+def is_rounded(model: ModelPatcher) -> bool:
+    """Whether the host rounds the weights of a MODEL, once changed, to less than 16 bits (fp8, scaled or not; int8)."""
+    return any(is_quantised(weight) and not is_packed(weight) for weight in model.model.diffusion_model.parameters())
 
 
 def with_weights(model: ModelPatcher, weights: Mapping[str, Tensor]) -> ModelPatcher:
     """A MODEL like `model`, with other weights of the same architecture; `model` stays as it is.
 
-    LoRAs that `model` carries lie on top of the new weights. A quantised MODEL would round them to its own few bits: it
-    gets a network of its own for them, in the host's usual precision, with everything else carried over.
+    LoRAs that `model` carries lie on top of the new weights. A quantised MODEL would round them to its own few bits, or
+    unpack what they replace: it gets a network of its own for them, in the host's usual precision, with everything else
+    carried over.
 
     Args:
         model: a Wan2.1 MODEL.
@@ -56,7 +55,7 @@ def with_weights(model: ModelPatcher, weights: Mapping[str, Tensor]) -> ModelPat
         ValueError: a quantised MODEL whose modules were compiled or replaced.
         RuntimeError: the host does not take all of the weights.
     """
-    if is_quantised(model):
+    if any(is_quantised(weight) for weight in model.model.diffusion_model.parameters()):
         return _with_own_network(model, weights)
     clone = model.clone()
     carried, clone.patches = clone.patches, {}
@@ -95,13 +94,13 @@ def with_changes(model: ModelPatcher, changes: Mapping[str, Change], strength: f
 
 
 def row_of(
-    model: ModelPatcher, laid_over: Sequence[tuple[Mapping[str, Change], float]], is_float8: bool
+    model: ModelPatcher, laid_over: Sequence[tuple[Mapping[str, Change], float]], is_coarse: bool
 ) -> Callable[[str, int], tuple[Tensor, torch.dtype]]:
     """For the engine's `check_base`: rows of the weights of a MODEL as LoadREM has left them, without other LoRAs.
 
     Args:
         model: which may be loaded and patched at the time.
-        laid_over, is_float8: see `Card`.
+        laid_over, is_coarse: see `Card`.
     """
     network = dict(model.model.diffusion_model.named_parameters())
 
@@ -110,14 +109,11 @@ def row_of(
         sets = [patch for _, patch, _, offset, _ in model.patches.get(key, ()) if _is_set(patch) and offset is None]
         backup = model.backup.get(key)
         weight = sets[-1][1][0] if sets else network[name] if backup is None else backup.weight
-        quantised = type(weight) not in (Parameter, Tensor)
-        if quantised:
-            weight = weight.dequantize()
-        values = weight.detach()[number].reshape(-1).float().cpu()
+        values, dtype = row_of_weight(weight, number)
         for changes, strength in laid_over:
             if name in changes:
                 values = values + strength * change_row(changes[name], number).cpu()
-        return values, FLOAT8[0] if quantised or is_float8 else weight.dtype
+        return values, COARSE[0] if is_coarse else dtype
 
     return row
 

@@ -46,7 +46,7 @@ def register_model_folder() -> None:
     folder_paths.add_model_folder_path(MODEL_FOLDER, os.path.join(folder_paths.models_dir, MODEL_FOLDER))
     # add_model_folder_path gives a new folder no extensions, which would list every file.
     paths, _ = folder_paths.folder_names_and_paths[MODEL_FOLDER]
-    folder_paths.folder_names_and_paths[MODEL_FOLDER] = (paths, folder_paths.supported_pt_extensions)
+    folder_paths.folder_names_and_paths[MODEL_FOLDER] = (paths, folder_paths.supported_pt_extensions | {".gguf"})
 
 
 class NodeProgress:

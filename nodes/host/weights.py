@@ -19,7 +19,7 @@ from comfy.supported_models_base import ClipTarget
 from torch import Tensor
 
 from ...rem_engine.backbones.base import WAN
-from ...rem_engine.backbones.checkpoint import read_base
+from ...rem_engine.backbones.checkpoint import base_of
 from ...rem_engine.backbones.configuration import read_defaults, read_json
 from ...rem_engine.backbones.load import MINI_FOLDER
 from ...rem_engine.checkpoints import (
@@ -34,14 +34,13 @@ from ...rem_engine.checkpoints import (
 from ...rem_engine.checkpoints.architecture import is_for_modelscope, text_to_video_shapes
 from ...rem_engine.checkpoints.base_signature import check_base
 from ...rem_engine.checkpoints.change import Change
-from ...rem_engine.checkpoints.names import Shaped
-from ...rem_engine.checkpoints.read import open_state_dict
-from ...rem_engine.checkpoints.safetensors_file import read_index
-from ...rem_engine.checkpoints.stored import FLOAT8, StoredTensor, map_tensors
+from ...rem_engine.checkpoints.read import open_file, open_state_dict
+from ...rem_engine.checkpoints.stored import COARSE, StoredFile, StoredTensor, map_tensors
 from ...rem_engine.models import missing_base, missing_text_encoder, missing_vae
 from .backbone import Card, attach_card, card_of, check_model
 from .modelscope import load_modelscope
-from .patching import is_quantised, row_of, with_changes, with_weights
+from .patching import is_rounded, row_of, with_changes, with_weights
+from .quantised import check_fits_host, type_of_host, weights_for_host
 
 _WAN_VAE_WIDTH = 96
 
@@ -67,7 +66,7 @@ def load_mini(model: ModelPatcher | None, clip: CLIP | None, vae: VAE | None) ->
         ValueError: a MODEL was given that is not REM-mini's base.
     """
     label = "REM-mini"
-    weights = to_original(read_state_dict(MINI_FOLDER / "transformer"))
+    weights = to_original(open_state_dict(MINI_FOLDER / "transformer"))
     loaded = _load_model(weights, label, _MINI_DTYPE) if model is None else _lay_over(model, weights, label)
     attach_card(loaded, Card(**read_defaults(MINI_FOLDER, WAN)))
     return (
@@ -98,7 +97,8 @@ def load_checkpoint(
         ValueError: weights that do not fit, a strength they do not take, or a MODEL, CLIP or VAE that is missing.
     """
     label = Path(path).name
-    stored = open_state_dict(path)
+    file = open_file(path)
+    stored = file.tensors
     parts: dict[str, dict[str, StoredTensor]] = {"transformer": {}, "vae": {}}
     difference = is_adapter(stored)
     if not difference:
@@ -106,6 +106,9 @@ def load_checkpoint(
         parts = split_components(stored)
     if is_for_modelscope(stored):
         return load_modelscope(path, model, clip, vae, strength), ""
+    denoiser = to_original(parts["transformer"])
+    if denoiser:
+        check_fits_host(denoiser, label, describe(denoiser))
     if clip is None:
         raise ValueError(missing_text_encoder(label, folder_paths.get_folder_paths("text_encoders")))
     if vae is None:
@@ -114,21 +117,14 @@ def load_checkpoint(
         vae = _load_vae(to_original(map_tensors(parts["vae"])), label)
     card = Card() if model is None else card_of(model)
     if difference:
-        loaded, changes = _lay_changes_over(model, map_tensors(stored), Path(path), strength)
+        loaded, changes = _lay_changes_over(model, file, label, strength)
         card = replace(card, laid_over=(*card.laid_over, (changes, strength)))
-    elif model is not None:
-        loaded = _lay_over(model, to_original(map_tensors(parts["transformer"])), label)
-    elif any(entry.scale for entry in stored.values()) and _is_named_as_hosts(path, parts["transformer"]):
-        # The host keeps scaled fp8 as it is; multiplied out, it would take four times the memory.
-        _check_transformer(parts["transformer"], label)
-        loaded = comfy.sd.load_diffusion_model(path)
     else:
-        loaded = _load_model(to_original(map_tensors(parts["transformer"])), label)
-    if not difference:
-        card = replace(card, is_float8=any(entry.stored_dtype in FLOAT8 for entry in parts["transformer"].values()))
+        loaded = _load_model(denoiser, label) if model is None else _lay_over(model, denoiser, label)
+        card = replace(card, is_coarse=any(entry.stored_dtype in COARSE for entry in denoiser.values()))
     check_model(loaded)
     attach_card(loaded, replace(card, name=label))
-    note = _QUANTISED if difference and is_quantised(model) else ""
+    note = _QUANTISED if model is not None and difference and is_rounded(model) else ""
     if note:
         logging.getLogger(__name__).warning("%s: %s", label, note)
     return (loaded, clip, vae), note
@@ -143,13 +139,19 @@ def check_whole(label: str, strength: float) -> None:
         )
 
 
-def _load_model(weights: dict[str, Tensor], label: str, dtype: torch.dtype | None = None) -> ModelPatcher:
+def _load_model(stored: Mapping[str, StoredTensor], label: str, dtype: torch.dtype | None = None) -> ModelPatcher:
     """A MODEL of whole weights."""
-    _check_transformer(weights, label)
+    if "patch_embedding.weight" not in stored:
+        raise ValueError(
+            f"{label} looks like {describe(stored)}, and a Wan2.1 text-to-video transformer is expected: "
+            "choose another file from models/rem."
+        )
+    check(stored, text_to_video_shapes(stored), label)
+    weights = weights_for_host(stored, dtype)
     return comfy.sd.load_diffusion_model_state_dict(weights, model_options={} if dtype is None else {"dtype": dtype})
 
 
-def _lay_over(model: ModelPatcher, weights: dict[str, Tensor], label: str) -> ModelPatcher:
+def _lay_over(model: ModelPatcher, stored: Mapping[str, StoredTensor], label: str) -> ModelPatcher:
     """A MODEL like `model` with whole weights."""
     check_model(model)
     if card_of(model).difference:
@@ -158,44 +160,26 @@ def _lay_over(model: ModelPatcher, weights: dict[str, Tensor], label: str) -> Mo
             "connect the MODEL that goes into that LoadREM."
         )
     own = text_to_video_shapes(dict(model.model.diffusion_model.named_parameters()))
-    check(weights, own, label, "the MODEL")
-    return with_weights(model, weights)
+    check(stored, own, label, "the MODEL")
+    return with_weights(model, map_tensors(stored, type_of_host(stored)))
 
 
 def _lay_changes_over(
-    model: ModelPatcher | None, tensors: Mapping[str, Tensor], path: Path, strength: float
+    model: ModelPatcher | None, file: StoredFile, label: str, strength: float
 ) -> tuple[ModelPatcher, dict[str, Change]]:
     """A MODEL like `model` with a delta or LoRA, which was made over what `model` is with REM's weights so far, and
     what of its weights that changes."""
-    label = path.name
     if model is None:
         raise ValueError(missing_base(label, folder_paths.get_folder_paths("diffusion_models")))
     check_model(model)
     network = dict(model.model.diffusion_model.named_parameters())
-    changes = read_changes(tensors, network)
+    changes = read_changes(map_tensors(file.tensors), network)
     loaded = with_changes(model, changes, strength, label)
-    signature, base = read_base(path)
+    signature, base = base_of(file, label)
     card = card_of(model)
-    rows = row_of(model, card.laid_over, card.is_float8)
+    rows = row_of(model, card.laid_over, card.is_coarse)
     check_base(signature, network, rows, label, base)
     return loaded, changes
-
-
-def _is_named_as_hosts(path: str, weights: Mapping[str, Shaped]) -> bool:
-    """Whether the host finds the weights of a file itself: under the original names, bare or with its own prefix."""
-    names = read_index(Path(path)) if path.endswith(".safetensors") else {}
-    prefix = next((prefix for prefix in ("", "model.diffusion_model.") if f"{prefix}head.modulation" in names), None)
-    return prefix is not None and all(f"{prefix}{name}" in names for name in to_original(weights))
-
-
-def _check_transformer(weights: Mapping[str, Shaped], label: str) -> None:
-    """Raise ValueError for weights that are not all those of a Wan text-to-video transformer."""
-    if "patch_embedding.weight" not in weights:
-        raise ValueError(
-            f"{label} looks like {describe(weights)}, and a Wan2.1 text-to-video transformer is expected: "
-            "choose another file from models/rem."
-        )
-    check(weights, text_to_video_shapes(weights), label)
 
 
 def _load_vae(weights: dict[str, Tensor], label: str, dtype: torch.dtype | None = None) -> VAE:

@@ -16,9 +16,8 @@ from ..checkpoints.change import apply_change, change_row, check_changes, check_
 from ..checkpoints.check import check_finite_weight
 from ..checkpoints.names import name_to_diffusers, name_to_original
 from ..checkpoints.nested import chosen_part
-from ..checkpoints.read import open_state_dict
-from ..checkpoints.safetensors_file import read_metadata
-from ..checkpoints.stored import StoredTensor, map_tensors
+from ..checkpoints.read import open_file
+from ..checkpoints.stored import StoredFile, StoredTensor, map_tensors
 
 Paths = str | Path | Sequence[str | Path] | None
 """One checkpoint, several, or none."""
@@ -105,16 +104,16 @@ def open_checkpoint(checkpoint: Paths, strength: float | Sequence[float] = 1.0) 
         check_strength(one)
     whole, differences = Checkpoint(), []
     for path in checkpoint_paths(checkpoint):
-        stored = open_state_dict(path)
-        if is_adapter(stored):
-            differences.append((path, stored))
+        file = open_file(path)
+        if is_adapter(file.tensors):
+            differences.append((path, file))
         elif whole.label:
             raise ValueError(
                 f"{whole.label} and {path.name} both hold whole weights, of which one alone can be the denoiser's; the "
                 "others are to be deltas or LoRAs."
             )
         else:
-            whole = _whole(path, stored)
+            whole = _whole(path, file.tensors)
     if not differences and any(one != 1.0 for one in strengths):
         raise ValueError(
             "A strength is for a delta or LoRA; whole weights take the place of the model's, leave it at 1."
@@ -127,7 +126,7 @@ def open_checkpoint(checkpoint: Paths, strength: float | Sequence[float] = 1.0) 
     if len(strengths) == 1:
         strengths *= len(differences)
     overlays = tuple(
-        _overlay(path, stored, strength) for (path, stored), strength in zip(differences, strengths, strict=True)
+        _overlay(path.name, file, strength) for (path, file), strength in zip(differences, strengths, strict=True)
     )
     return Checkpoint(whole.label, whole.denoiser, whole.vae, overlays)
 
@@ -192,17 +191,13 @@ class Weights:
         return row, entry.stored_dtype
 
 
-def read_base(path: Path) -> tuple[BaseSignature | None, str]:
-    """What a delta or LoRA was made over, and what that is called, as far as the file says.
+def base_of(file: StoredFile, label: str) -> tuple[BaseSignature | None, str]:
+    """What a delta or LoRA was made over, and what that is called, as far as its file says.
 
     Raises:
         ValueError: it is damaged.
     """
-    path, _ = chosen_part(path)
-    if path.suffix != ".safetensors" or not path.is_file():
-        return None, ""
-    metadata = read_metadata(path)
-    return read_signature(metadata, path.name), metadata.get("rem.base", "")
+    return read_signature(file.metadata, label), file.metadata.get("rem.base", "")
 
 
 def _whole(path: Path, stored: Mapping[str, StoredTensor]) -> Checkpoint:
@@ -212,7 +207,7 @@ def _whole(path: Path, stored: Mapping[str, StoredTensor]) -> Checkpoint:
     return Checkpoint(path.name, parts["transformer"], parts["vae"])
 
 
-def _overlay(path: Path, stored: Mapping[str, StoredTensor], strength: float) -> Overlay:
-    overlay = Overlay(path.name, map_tensors(stored), strength, *read_base(path))
+def _overlay(label: str, file: StoredFile, strength: float) -> Overlay:
+    overlay = Overlay(label, map_tensors(file.tensors), strength, *base_of(file, label))
     overlay.changes()  # of a kind that is not read it is refused before a model is loaded
     return overlay

@@ -25,13 +25,13 @@ import torch
 from torch import Tensor
 
 from .names import Shaped
-from .stored import FLOAT8, StoredTensor
+from .stored import COARSE, StoredTensor
 
 KEY = "rem.base_signature"
 """Its name among the metadata of a safetensors file."""
 
 _MATRICES, _VALUES = 32, 48
-_TURNED, _TURNED_IN_FLOAT8 = 0.005, 0.1
+_TURNED, _TURNED_IN_FEW_BITS = 0.005, 0.1
 _LIMIT = 100_000  # characters; a signature takes some 7,000
 
 
@@ -41,16 +41,16 @@ class BaseSignature:
 
     Attributes:
         rows: values of the middle row of some matrices, by the original names of these.
-        is_float8: whether they came out of fp8.
+        is_coarse: whether they came out of eight bits or fewer.
     """
 
     rows: Mapping[str, Tensor]
-    is_float8: bool
+    is_coarse: bool
 
     def to_text(self) -> str:
         """As metadata of a file."""
         rows = {name: base64.b64encode(row.numpy().astype("<f4").tobytes()).decode() for name, row in self.rows.items()}
-        return json.dumps({"float8": self.is_float8, "rows": rows})
+        return json.dumps({"float8": self.is_coarse, "rows": rows})
 
 
 def sign_base(weights: Mapping[str, Shaped], row_of: Callable[[str, int], tuple[Tensor, torch.dtype]]) -> BaseSignature:
@@ -61,13 +61,13 @@ def sign_base(weights: Mapping[str, Shaped], row_of: Callable[[str, int], tuple[
         row_of: (name, number) -> a row of a weight seen as [out, everything else], and the type it is kept in.
     """
     names = [name for name, weight in weights.items() if name.endswith(".weight") and len(weight.shape) >= 2]
-    rows, is_float8 = {}, False
+    rows, is_coarse = {}, False
     # In no order that has to do with blocks, of which every n-th layer would always be of one kind.
     for name in sorted(names, key=lambda name: hashlib.blake2b(name.encode()).digest())[:_MATRICES]:
         row, dtype = row_of(name, weights[name].shape[0] // 2)
         rows[name] = _values(row)
-        is_float8 = is_float8 or dtype in FLOAT8
-    return BaseSignature(rows, is_float8)
+        is_coarse = is_coarse or dtype in COARSE
+    return BaseSignature(rows, is_coarse)
 
 
 def row_of_stored(weights: Mapping[str, StoredTensor]) -> Callable[[str, int], tuple[Tensor, torch.dtype]]:
@@ -123,7 +123,7 @@ def check_base(
         if name not in weights:
             continue
         row, dtype = row_of(name, weights[name].shape[0] // 2)
-        limit = _TURNED_IN_FLOAT8 if signature.is_float8 or dtype in FLOAT8 else _TURNED
+        limit = _TURNED_IN_FEW_BITS if signature.is_coarse or dtype in COARSE else _TURNED
         values = _values(row)
         if values.shape != expected.shape or _turned(values, expected) > limit:
             made_over = f"was made over {base}" if base else "was made over other weights"

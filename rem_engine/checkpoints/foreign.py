@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from . import gguf_file
 from .pickle_file import SUFFIXES
 
 _HEAD = 512  # bytes
@@ -17,7 +18,6 @@ _MERGED = "merge its folder: python -m torch.distributed.checkpoint.format_utils
 
 # What a file begins with, and what it is then.
 _SIGNS = (
-    (b"GGUF", "a GGUF file", "take the same model as .safetensors, or convert it with the Python package gguf"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as of Keras", "convert it with transformers or diffusers (from_tf=True)"),
     (b"\x93NUMPY", "a NumPy array", _TO_SAFETENSORS),
     (b"\x1f\x8b", "a gzip archive", "unpack it"),
@@ -68,6 +68,8 @@ def check_form(path: Path) -> None:
     length = int.from_bytes(head[:8], "little")
     if kind is None and path.suffix in SUFFIXES and head[8:9] == _SAFETENSORS_HEADER and length < size:
         kind = "a safetensors file under another name", "rename it to end in .safetensors"
+    if kind is None and path.suffix != gguf_file.SUFFIX and head.startswith(gguf_file.MAGIC):
+        kind = "a GGUF file under another name", "rename it to end in .gguf"
     if kind is None and path.name.endswith(SHARDED_PICKLES):
         kind = "the index of PyTorch files", f"{_TO_SAFETENSORS}, or take the same model in .safetensors"
     kind = kind or _NAMES.get(path.suffix.lower())

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from . import pickle_file, safetensors_file
+from . import gguf_file, pickle_file, safetensors_file
 from .foreign import SHARDED_PICKLES, check_folder, check_form
 from .nested import Place, StateDicts, chosen_part, select
-from .stored import StoredTensor, map_tensors, unite_scales
+from .scales import unite_scales
+from .stored import StoredFile, StoredTensor, map_tensors
 
 _HALF = re.compile(r"[.-]fp16[.-]")  # in the names of files in half precision
 
@@ -18,10 +19,11 @@ _HALF = re.compile(r"[.-]fp16[.-]")  # in the names of files in half precision
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the weights of a file, or of a model folder's component (`transformer/`, `vae/`, ...).
 
-    Understands safetensors, sharded safetensors (through their index), and PyTorch's files such as the official REM
-    `.pth`, in float32, bfloat16, float16 and fp8. A `.pth` is unpickled through an allow-list: a file that asks for
-    anything else is refused and nothing in it runs. Tensors are mapped from the file where the format permits, so that
-    large files cost no memory until they are used. Scaled fp8 comes multiplied out, in float32.
+    Understands safetensors, sharded safetensors (through their index), GGUF, and PyTorch's files such as the official
+    REM `.pth`, in float32, bfloat16, float16, fp8 and int8. A `.pth` is unpickled through an allow-list: a file that
+    asks for anything else is refused and nothing in it runs. Tensors are mapped from the file where the format permits,
+    so that large files cost no memory until they are used. Scaled fp8, int8 and packed weights come multiplied out, in
+    float32.
 
     Args:
         path: of the file or folder. Of a file that holds several denoisers, with the name of one after it:
@@ -46,6 +48,15 @@ def open_state_dict(path: str | Path) -> dict[str, StoredTensor]:
     Raises:
         as `read_state_dict`.
     """
+    return open_file(path).tensors
+
+
+def open_file(path: str | Path) -> StoredFile:
+    """What `open_state_dict` opens, with what the file says of itself.
+
+    Raises:
+        as `read_state_dict`.
+    """
     path, part = chosen_part(Path(path))
     if path.is_dir():
         path = _component_file(path)
@@ -58,28 +69,30 @@ def open_state_dict(path: str | Path) -> dict[str, StoredTensor]:
         return select(state_dicts, part, path.name)
 
     if path.suffix in pickle_file.SUFFIXES:
-        return unite_scales(pickle_file.read_index(path, choose))
+        return StoredFile(unite_scales(pickle_file.read_index(path, choose), {}))
     if path.name.endswith(safetensors_file.INDEX_SUFFIX):
-        stored = safetensors_file.read_sharded_index(path)
+        file = safetensors_file.read_sharded_index(path)
     elif path.suffix == ".safetensors":
-        stored = safetensors_file.read_index(path)
+        file = safetensors_file.read_index(path)
+    elif path.suffix == gguf_file.SUFFIX:
+        file = gguf_file.read_index(path)
     else:
         raise ValueError(
-            f"{path.name} is not a checkpoint this reads; .safetensors, its .index.json, or .pth is expected: convert "
-            "what is of another form, and let names end so."
+            f"{path.name} is not a checkpoint this reads; .safetensors, its .index.json, .gguf or .pth is expected: "
+            "convert what is of another form, and let names end so."
         )
-    return unite_scales({bare: stored[name] for bare, (_, name) in choose({"": stored}).items()})
+    chosen = {bare: file.tensors[name] for bare, (_, name) in choose({"": file.tensors}).items()}
+    return StoredFile(unite_scales(chosen, file.metadata), file.metadata)
 
 
 def _component_file(folder: Path) -> Path:
     """The file to read in a folder: a component's own, or the denoiser's of a whole model folder.
 
     Published folders hold the same weights several times: in full and, as `<name>.fp16.<suffix>`, in half precision; as
-    safetensors and as PyTorch's `.bin`. In full goes before in half, then safetensors before `.bin`.
+    safetensors and as PyTorch's `.bin`. In full goes before in half, then safetensors before `.bin` before GGUF.
     """
-    forms = [
-        sorted(folder.glob(pattern)) for pattern in (f"*{safetensors_file.INDEX_SUFFIX}", "*.safetensors", "*.bin")
-    ]
+    patterns = (f"*{safetensors_file.INDEX_SUFFIX}", "*.safetensors", "*.bin", f"*{gguf_file.SUFFIX}")
+    forms = [sorted(folder.glob(pattern)) for pattern in patterns]
     whole = [[file for file in files if not _HALF.search(file.name)] for files in forms]
     found = next(filter(None, (*whole, *forms)), [])
     if not found:

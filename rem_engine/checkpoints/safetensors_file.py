@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from .stored import StoredTensor, contiguous_stride
+from .stored import StoredFile, StoredTensor, contiguous_stride
 
 INDEX_SUFFIX = ".safetensors.index.json"
 
@@ -44,22 +44,23 @@ class _OtherType(ValueError):
     """A type of numbers that is not read here, which is no damage."""
 
 
-def read_index(path: Path) -> dict[str, StoredTensor]:
-    """Where the tensors of a safetensors file lie.
+def read_index(path: Path) -> StoredFile:
+    """Where the tensors of a safetensors file lie, and what it says of itself.
 
     Raises:
         ValueError: not such a file, cut short, or one whose header contradicts itself.
     """
     try:
-        return dict(_entries(path))
+        return _entries(path)
     except _OtherType:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _damaged(path, error) from error
 
 
-def read_sharded_index(index: Path) -> dict[str, StoredTensor]:
-    """Where the tensors lie of a model in several safetensors files, which a `.safetensors.index.json` lists.
+def read_sharded_index(index: Path) -> StoredFile:
+    """Where the tensors lie of a model in several safetensors files, which a `.safetensors.index.json` lists, and what
+    these say of themselves.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -72,6 +73,7 @@ def read_sharded_index(index: Path) -> dict[str, StoredTensor]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{index.name} is not an index of safetensors files; download it again.") from error
     stored: dict[str, StoredTensor] = {}
+    metadata: dict[str, str] = {}
     for name in sorted(set(listed.values())):
         # An index is data from outside: it may only name files beside it.
         if name != Path(name).name or "\\" in name or name in ("", ".", ".."):
@@ -79,13 +81,14 @@ def read_sharded_index(index: Path) -> dict[str, StoredTensor]:
         shard = index.parent / name
         if not shard.is_file():
             raise FileNotFoundError(f"{index.name} lists {name}, which is missing from {index.parent}; download it.")
-        entries = read_index(shard)
-        if twice := next((tensor for tensor in entries if tensor in stored), None):
+        file = read_index(shard)
+        if twice := next((tensor for tensor in file.tensors if tensor in stored), None):
             raise ValueError(f"{twice} lies in two files of {index.name}; download them again.")
-        stored |= entries
+        stored |= file.tensors
+        metadata |= file.metadata
     if lost := next((tensor for tensor in listed if tensor not in stored), None):
         raise ValueError(f"{index.name} lists {lost}, which its files do not hold; download them again.")
-    return stored
+    return StoredFile(stored, metadata)
 
 
 class Writer:
@@ -140,6 +143,10 @@ def read_metadata(path: Path) -> dict[str, str]:
         header, _, _ = _header(path)
     except (ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
+    return _texts(header)
+
+
+def _texts(header: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): str(value) for key, value in header.get("__metadata__", {}).items()}
 
 
@@ -147,10 +154,11 @@ def _damaged(path: Path, error: Exception) -> ValueError:
     return ValueError(f"{path.name} is damaged or not a safetensors file ({error}); download it again.")
 
 
-def _entries(path: Path) -> list[tuple[str, StoredTensor]]:
+def _entries(path: Path) -> StoredFile:
     header, start, size = _header(path)
+    metadata = _texts(header)
     header.pop("__metadata__", None)
-    entries = []
+    entries = {}
     covered = 0
     for name, entry in sorted(header.items(), key=lambda item: (item[1]["data_offsets"], item[0])):
         begin, end = entry["data_offsets"]
@@ -164,10 +172,10 @@ def _entries(path: Path) -> list[tuple[str, StoredTensor]]:
         if begin != covered or any(side < 0 for side in shape) or end - begin != shape.numel() * dtype.itemsize:
             raise ValueError(f"{name} is said to lie where it cannot")
         covered = end
-        entries.append((name, StoredTensor(shape, dtype, path, start + begin, contiguous_stride(shape))))
+        entries[name] = StoredTensor(shape, dtype, path, start + begin, contiguous_stride(shape))
     if start + covered != size:
         raise ValueError(f"it has {size} bytes, and its header speaks of {start + covered}")
-    return entries
+    return StoredFile(entries, metadata)
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int, int]:

@@ -253,7 +253,7 @@ def scaled(weights: dict[str, Any]) -> dict[str, Any]:
 def quantised(bench: Bench) -> dict[str, Any]:
     """An fp8 and a scaled fp8 MODEL: relative errors of the output."""
     import comfy.sd
-    from refereverything_pack.nodes.host.patching import is_quantised
+    from refereverything_pack.nodes.host.patching import is_rounded
     from safetensors.torch import save_file
 
     results = {}
@@ -276,7 +276,7 @@ def quantised(bench: Bench) -> dict[str, Any]:
         results[name]["unchanged"] = digest(wan) == before
     save_file(scaled(bench.rem), bench.models / "rem" / "scaled.safetensors")
     alone = bench.load("scaled.safetensors", None)
-    results["file"] = {"kept": is_quantised(alone), "output": relative(bench.predict(alone), bench.bare(bench.rem))}
+    results["file"] = {"kept": is_rounded(alone), "output": relative(bench.predict(alone), bench.bare(bench.rem))}
     wrapped = {f"ema.model.diffusion_model.{name}": value for name, value in scaled(bench.rem).items()}
     save_file(wrapped, bench.models / "rem" / "wrapped.safetensors")
     results["wrapped"] = relative(bench.predict(bench.load("wrapped.safetensors", None)), bench.bare(bench.rem))

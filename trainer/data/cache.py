@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rem_engine.backbones.base import fit_text_rows
-from rem_engine.checkpoints.safetensors_file import read_index, read_metadata
+from rem_engine.checkpoints.safetensors_file import read_index
 from rem_engine.input_files import told_as_damage
 from rem_engine.progress import SILENT, Progress, counted
 from rem_engine.whole_files import told_when_full, written_whole
@@ -103,9 +103,10 @@ class TextCache:
     def _row(self, name: str) -> Tensor:
         path = _shard(self._folder, _place(name, self._shards))
         with told_as_damage(_damaged(path)):
+            file = read_index(path)
             if self._width is None:
-                self._width = int(read_metadata(path)["width"])
-            return fit_text_rows(read_index(path)[name].read(), self._width)
+                self._width = int(file.metadata["width"])
+            return fit_text_rows(file.tensors[name].read(), self._width)
 
 
 class CachedSource(Wrapping):
@@ -131,11 +132,11 @@ class CachedSource(Wrapping):
         number, place = divmod(index, _SAMPLES_PER_SHARD)
         path = _shard(self._folder, number)
         with told_as_damage(_damaged(path), but=BrokenSample):
-            entry = json.loads(read_metadata(path)["samples"])[place]
+            file = read_index(path)
+            entry = json.loads(file.metadata["samples"])[place]
             if "broken" in entry:
                 raise BrokenSample(Path(entry["path"]), entry["broken"])
-            stored = read_index(path)
-            video, mask, bits = (stored[entry[part]].read() for part in ("video", "mask", "bits"))
+            video, mask, bits = (file.tensors[entry[part]].read() for part in ("video", "mask", "bits"))
             if not video.shape == mask.shape == self._shape or not video.dtype == mask.dtype == torch.float32:
                 raise ValueError("no latents of this source")
             return EncodedSample(video, mask, _unpacked(bits, entry["shape"]), self.text(index))
@@ -303,7 +304,7 @@ def _shard(folder: Path, number: int) -> Path:
 def _said_of(path: Path) -> dict[str, str] | None:
     """What a shard says of itself; None where it is to be made: it is not there, or is damaged."""
     try:
-        return read_metadata(path) if path.is_file() and read_index(path) is not None else None
+        return read_index(path).metadata if path.is_file() else None
     except ValueError:
         return None
 

@@ -25,11 +25,11 @@ def refusal(path: Path) -> str:
     return text
 
 
-@pytest.mark.parametrize("suffix", [".gguf", ".bin", ".safetensors"])
-def test_gguf_is_told(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("suffix", [".pth", ".bin", ".safetensors"])
+def test_gguf_under_another_name_is_told(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"wan{suffix}"
     path.write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 0, 0))
-    assert "is a GGUF file, which is not supported: take the same model as .safetensors" in refusal(path)
+    assert "is a GGUF file under another name, which is not supported: rename it to end in .gguf" in refusal(path)
 
 
 @pytest.mark.parametrize(
