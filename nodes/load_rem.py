@@ -31,9 +31,9 @@ class LoadREM(io.ComfyNode):
                     "checkpoint",
                     options=[BUNDLED, *folder_paths.get_filename_list(MODEL_FOLDER)],
                     default=BUNDLED,
-                    tooltip="REM-mini needs nothing else. A file from models/rem (.safetensors, .gguf, or the authors' .pth) "
-                    "needs Wan's text encoder at clip, and Wan's VAE at vae unless the file holds one; one of REM on "
-                    "ModelScope needs the folder text-to-video-ms-1.7b in models/diffusers.",
+                    tooltip="REM-mini needs nothing else. A file from models/rem (.safetensors, .gguf, or the "
+                    "authors' .pth) needs Wan's text encoder at clip, and Wan's VAE at vae unless the file holds one; "
+                    "one of REM on ModelScope needs the folder text-to-video-ms-1.7b in models/diffusers.",
                 ),
                 io.Model.Input(
                     "model",
