@@ -178,7 +178,7 @@ def load_mask_decoder(path: Path, vae: Network, device: torch.device) -> MaskDec
             f"The mask decoder {path} was distilled from the decoder of another VAE than this model's: use decoder "
             "vae, or distil one for this model by 'rem-trainer distill-decoder'."
         )
-    stored = read_index(path)
+    stored = read_index(path).tensors
     entry = stored.get("to_frames.weight")
     width = entry.shape[1] if entry is not None and len(entry.shape) == 4 else WIDTH
     with torch.device("meta"):

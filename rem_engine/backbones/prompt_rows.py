@@ -44,7 +44,7 @@ class PromptRows:
         if file is None or not file.is_file():
             return None
         try:
-            rows = read_index(file)["rows"].read()
+            rows = read_index(file).tensors["rows"].read()
         except (OSError, ValueError, KeyError) as error:
             _log.debug("rows of a prompt in %s are of no use: %s", file, error)
             return None
