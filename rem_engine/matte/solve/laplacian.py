@@ -1,0 +1,101 @@
+"""The matting Laplacian of a plate (Levin, Lischinski and Weiss 2008), as something that is applied to alpha.
+
+Over every window of 3x3 pixels alpha is a linear function of the plate's colours, up to what the Laplacian L measures:
+x'Lx is the sum of squares by which an alpha x misses that, least over all linear functions, with their slopes held back
+by `EPSILON`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+EPSILON = 1e-6
+"""Ten times as much halves nothing and doubles the error of thin things."""
+_SIDE, _AREA = 3, 9
+_LEAST = 1e-3
+"""Of the diagonal, which divides."""
+
+
+class Laplacian(Protocol):
+    """Applies L to planes float32 [n,h,w].
+
+    Attributes:
+        diagonal: of L, float32 [n,h,w] or [1,h,w], at least 0.001.
+    """
+
+    diagonal: Tensor
+
+    def __call__(self, planes: Tensor) -> Tensor: ...
+
+
+class SparseLaplacian:
+    """pymatting's matrix, for one plane on the CPU; rows count where a pixel and its neighbours are unknown."""
+
+    def __init__(self, picture: Tensor, unknown: Tensor) -> None:
+        """From a picture float32 [h,w,3], and the pixels that matter, bool [h,w]."""
+        from pymatting.laplacian.cf_laplacian import cf_laplacian  # here: it brings a compiler
+
+        self._shape = picture.shape[:2]
+        matrix = cf_laplacian(picture.numpy().astype(np.float64), EPSILON, 1, ~unknown.numpy())
+        matrix.data = matrix.data.astype(np.float32)
+        self._matrix = matrix
+        self.diagonal = torch.from_numpy(matrix.diagonal().reshape(1, *self._shape)).clamp_(min=_LEAST)
+
+    def __call__(self, planes: Tensor) -> Tensor:
+        return torch.from_numpy((self._matrix @ planes.numpy().ravel()).reshape(1, *self._shape))
+
+
+class WindowLaplacian:
+    """The same without a matrix, for many planes on any device.
+
+    A window's part of L is G = I - 11'/9 - UU', where U are its colours, centred and whitened. They are made
+    orthonormal with sqrt(EPSILON) I below them, window by window, which holds in float32; covariances do not.
+    """
+
+    def __init__(self, picture: Tensor) -> None:
+        """From a picture float32 [h,w,3]."""
+        self._size = picture.shape[:2]
+        self._colours, _ = whitened(picture, 1, EPSILON)
+        ones = torch.ones(1, _AREA, self._colours.shape[-1], device=picture.device)
+        own = 1.0 - ones / _AREA - self._colours.square().sum(dim=0)
+        self.diagonal = self._folded(own).clamp_(min=_LEAST)
+
+    def __call__(self, planes: Tensor) -> Tensor:
+        values = F.unfold(planes[:, None], _SIDE)
+        values = values - values.mean(dim=1, keepdim=True)
+        shares = torch.einsum("ckw,nkw->ncw", self._colours, values)
+        return self._folded(values - torch.einsum("ckw,ncw->nkw", self._colours, shares))
+
+    def _folded(self, windows: Tensor) -> Tensor:
+        return F.fold(windows, tuple(self._size), _SIDE)[:, 0]
+
+
+def whitened(picture: Tensor, radius: int, epsilon: float) -> tuple[Tensor, Tensor]:
+    """Colours of every window, centred and made orthonormal: Q and R of [C; sqrt(epsilon) I] = QR, by Gram and Schmidt.
+
+    Args:
+        picture: float32 [h,w,3].
+        radius: of the windows, which lie within the picture.
+        epsilon: what is added to the colours' scatter matrix C'C.
+
+    Returns:
+        Q without its last three rows, [3,k,n] for n windows of k pixels, and R, [3,3,n].
+    """
+    side = 2 * radius + 1
+    windows = F.unfold(picture.permute(2, 0, 1)[:, None], side)
+    windows = windows - windows.mean(dim=1, keepdim=True)
+    below = (epsilon**0.5) * torch.eye(3, device=picture.device)[:, :, None].expand(3, 3, windows.shape[-1])
+    columns = list(torch.cat([windows, below], dim=1))
+    upper = torch.zeros(3, 3, windows.shape[-1], device=picture.device)
+    for place in range(3):
+        for before in range(place):
+            upper[before, place] = (columns[before] * columns[place]).sum(dim=0)
+            columns[place] = columns[place] - upper[before, place] * columns[before]
+        upper[place, place] = columns[place].square().sum(dim=0).sqrt()
+        columns[place] = columns[place] / upper[place, place]
+    return torch.stack(columns)[:, : side * side], upper

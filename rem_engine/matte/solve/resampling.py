@@ -1,0 +1,65 @@
+"""Between the sizes of cells, of the grid that is solved on, and of the plate: on the CPU by OpenCV, elsewhere by torch.
+
+Pictures are float32 [h,w,c], planes float32 [n,h,w].
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Size = tuple[int, int]
+
+
+def averaged(picture: Tensor, size: Size) -> Tensor:
+    """A picture at a smaller size: the mean of what lies under each pixel, by area."""
+    if picture.device.type == "cpu":
+        return torch.from_numpy(cv2.resize(picture.numpy(), size[::-1], interpolation=cv2.INTER_AREA))
+    rows, columns = (_areas(*lengths).to(picture.device) for lengths in zip(size, picture.shape[:2]))
+    return torch.einsum("yh,hwc,xw->yxc", rows, picture, columns)
+
+
+def cubic(planes: Tensor, size: Size) -> Tensor:
+    """Planes scaled up, bicubic, in 0..1."""
+    return _scaled(planes, size, cv2.INTER_CUBIC, "bicubic").clamp_(0.0, 1.0)
+
+
+def linear(planes: Tensor, size: Size) -> Tensor:
+    """Planes scaled up, bilinear."""
+    return _scaled(planes, size, cv2.INTER_LINEAR, "bilinear")
+
+
+def spread(cells: Tensor, step: Size) -> Tensor:
+    """Values of cells [n,h,w] at each pixel of theirs, [n,h*rows,w*columns]."""
+    count, height, width = cells.shape
+    repeated = cells[:, :, None, :, None].expand(count, height, step[0], width, step[1])
+    return repeated.reshape(count, height * step[0], width * step[1])
+
+
+def gathered(planes: Tensor, step: Size) -> Tensor:
+    """The mean of planes over each cell of (rows, columns) pixels."""
+    rows, columns = step
+    # Shifted sums: on the CPU several times as fast as a mean over two axes.
+    lines = sum(planes[:, place::rows] for place in range(rows))
+    return sum(lines[..., place::columns] for place in range(columns)) / (rows * columns)  # type: ignore[index]
+
+
+def _scaled(planes: Tensor, size: Size, by_opencv: int, by_torch: str) -> Tensor:
+    if planes.device.type == "cpu":
+        scaled = [cv2.resize(plane.numpy(), size[::-1], interpolation=by_opencv) for plane in planes]
+        return torch.from_numpy(np.stack(scaled))
+    return F.interpolate(planes[:, None], size, mode=by_torch, align_corners=False)[:, 0]
+
+
+@lru_cache(maxsize=8)
+def _areas(count: int, length: int) -> Tensor:
+    """Weights [count,length] of the mean over equal parts of a length."""
+    edges = torch.linspace(0.0, length, count + 1, dtype=torch.float64)
+    pixel = torch.arange(length, dtype=torch.float64)
+    overlap = torch.minimum(edges[1:, None], pixel + 1.0) - torch.maximum(edges[:-1, None], pixel)
+    return (overlap.clamp(min=0.0) * count / length).float()

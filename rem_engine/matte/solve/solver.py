@@ -1,0 +1,241 @@
+"""Masks at the model's own size and a plate to alpha at the plate's size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from .cells import Cells, highest, widened
+from .decisions import Decision, Decisions, EdgeKind, Seen
+from .guided import at_full_size
+from .laplacian import Laplacian, SparseLaplacian, WindowLaplacian
+from .resampling import Size, averaged, cubic, linear, spread
+from .system import System
+
+# Of the means of cells, against the Laplacian; 0.3 to 10 are alike.
+_DATA = 3.0
+# The same within a trimap: 0 loses thin things, 0.01 leaves ramps.
+_LITTLE_DATA = 3e-4
+# Pixels of the plate to one of the grid, at most so many of these across a cell, and across all cells.
+_PIXELS, _ACROSS_CELL, _ACROSS = 1.5, 5, 1100
+# Levels of the trimap.
+_EMPTY, _FULL = 0.05, 0.9
+# Cells around those that matter that the grid takes in.
+_MARGIN = 3
+# Below that much, the trimap is not worth solving.
+_WORTH = 0.01
+
+
+class EdgeSolver:
+    """Solves the edges of a take, frame by frame.
+
+    A model states the mean of alpha over each of its cells. Closed-form matting with these means as data finds the
+    alpha that has them and follows the plate. Where the plate does not contradict a soft ramp (smoke, motion blur,
+    defocus), the bicubic upscale of the mask stays; where a solid thing's mask does not fit the plate's edges, a trimap
+    is made of it and solved again, with hardly any data. Both are blended, so that nothing jumps.
+
+    Args:
+        kinds: of each layer: whether its thing is solid or soft, or whether that is to be found out.
+        matrix_free: whether to solve without matrices, all layers at once; None does so wherever that is not the CPU.
+    """
+
+    def __init__(self, kinds: Sequence[EdgeKind], *, matrix_free: bool | None = None) -> None:
+        self._kinds, self._matrix_free = tuple(kinds), matrix_free
+        self.begin_take()
+
+    def begin_take(self) -> None:
+        """Forget what earlier frames said."""
+        self._decisions = [Decisions(kind) for kind in self._kinds]
+
+    def solve(self, masks: Sequence[np.ndarray], plate: Tensor) -> Tensor:
+        """The next frame's alpha.
+
+        Args:
+            masks: of each layer, float32 [h,w], at the model's own size; nominally 0..1.
+            plate: float32 [H,W,3], display-referred, on the device to compute on.
+
+        Returns:
+            float32 [L,H,W] in 0..1, on the plate's device.
+        """
+        size = (plate.shape[0], plate.shape[1])
+        layers = [Cells.of(mask) for mask in masks]
+        alpha = torch.empty(len(layers), *size, device=plate.device)
+        with_edges = []
+        for place, cells in enumerate(layers):
+            if cells.steep.any() and self._kinds[place] != "soft":
+                with_edges.append(place)
+            else:
+                self._decisions[place].add(None)
+                alpha[place] = cubic(_on(plate, [cells.mean]), size)[0]
+        together = plate.device.type != "cpu" if self._matrix_free is None else self._matrix_free
+        for places in _groups(layers, with_edges, together):
+            part = _Part.of([layers[place] for place in places], plate, together)
+            decisions = [self._decisions[place].add(seen) for place, seen in zip(places, part.seen(), strict=True)]
+            for place, finished in zip(places, part.finished([d for d in decisions if d is not None]), strict=True):
+                alpha[place] = finished
+        return alpha
+
+
+def _groups(layers: Sequence[Cells], places: Sequence[int], together: bool) -> list[list[int]]:
+    """Layers that are solved at once: those of one size, or each alone."""
+    if not together:
+        return [[place] for place in places]
+    sizes = sorted({layers[place].mean.shape for place in places})
+    return [[place for place in places if layers[place].mean.shape == size] for size in sizes]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The part of a plate in which layers have edges, and their equations there.
+
+    Attributes:
+        layers: n of one size.
+        plate: float32 [H,W,3].
+        box: rows and columns of cells.
+        picture: float32 [h,w,3], the plate over the box, reduced so that a cell is `system.step` whole pixels.
+        system: the equations.
+        means: float32 [n,cells], of the box.
+        solution: float32 [n,h,w], of the means of all cells.
+    """
+
+    layers: Sequence[Cells]
+    plate: Tensor
+    box: tuple[slice, slice]
+    picture: Tensor
+    system: System
+    means: Tensor
+    solution: Tensor
+
+    @classmethod
+    def of(cls, layers: Sequence[Cells], plate: Tensor, matrix_free: bool) -> _Part:
+        cell_count, size = layers[0].mean.shape, plate.shape[:2]
+        box = _box(np.any([_matters(cells) for cells in layers], axis=0))
+        step = _step(cell_count, size)
+        whole = averaged(plate, (cell_count[0] * step[0], cell_count[1] * step[1]))
+        rows, columns = (slice(side.start * k, side.stop * k) for side, k in zip(box, step))
+        picture = whole[rows, columns].contiguous()
+        means, unsure = _on(plate, [cells.mean[box] for cells in layers]), _unsure(layers, box, plate)
+        laplacian: Laplacian
+        if matrix_free:
+            laplacian = WindowLaplacian(picture)
+        else:
+            wide = torch.from_numpy(widened(layers[0].unsure[box], 1))[None]
+            laplacian = SparseLaplacian(picture, spread(wide, step)[0])
+        system = System(laplacian, step)
+        start = linear(means, picture.shape[:2])
+        solution = system.solve(means, torch.full_like(means, _DATA), unsure, start)
+        return cls(layers, plate, box, picture, system, means, solution)
+
+    def seen(self) -> list[Seen]:
+        """What the equations say of each layer."""
+        steep = torch.from_numpy(np.stack([cells.steep[self.box] for cells in self.layers])).to(self.plate.device)
+        cells = steep & _unsure(self.layers, self.box, self.plate)
+        ramp = cubic(self.means, self.picture.shape[:2])
+        energies = torch.stack([self.system.energy(planes, cells) for planes in (ramp, self.solution)])
+        # What a ramp of a cell costs per pixel falls with the pixels across it.
+        per_cell = 1000.0 * self.system.step[1] / _ACROSS_CELL
+        energies = energies.cpu().double().numpy() * per_cell
+        return [
+            Seen(float(plain), float(solved / (plain + 1e-6)), layer.white)
+            for plain, solved, layer in zip(*energies, self.layers, strict=True)
+        ]
+
+    def finished(self, decisions: Sequence[Decision]) -> Tensor:
+        """Alpha of each layer, float32 [n,H,W]."""
+        size, device = (self.plate.shape[0], self.plate.shape[1]), self.plate.device
+        plain = cubic(_on(self.plate, [_levelled(*pair) for pair in zip(self.layers, decisions)]), size)
+        places = [place for place, decision in enumerate(decisions) if decision.solid > 0.0]
+        if not places:
+            return plain
+        grid = self._solved(decisions, places)
+        # Cells of the box in pixels of the plate; where a cell is no whole number of them, to the nearest.
+        rows, columns = (
+            slice(round(side.start * length / count), round(side.stop * length / count))
+            for side, length, count in zip(self.box, size, self.layers[0].mean.shape)
+        )
+        fine = at_full_size(grid, self.picture, self.plate[rows, columns])
+        shares = cubic(_on(self.plate, [_share(self.layers[place], self.box) for place in places]), fine.shape[1:])
+        solid = torch.tensor([decisions[place].solid for place in places], device=device)[:, None, None]
+        for place, solved, share in zip(places, fine, shares.mul_(solid), strict=True):
+            plain[place, rows, columns].lerp_(solved, share)
+        return plain
+
+    def _solved(self, decisions: Sequence[Decision], places: Sequence[int]) -> Tensor:
+        """Alpha on the grid, of layers at `places`: of all data, of a trimap, or of both."""
+        levels, solid, faithful = (
+            torch.tensor([getattr(decisions[place], name) for place in places], device=self.plate.device)[:, None, None]
+            for name in ("white", "solid", "faithful")
+        )
+        solution = (self.solution[list(places)] / levels).clamp_(0.0, 1.0)
+        again = [n for n, place in enumerate(places) if decisions[place].solid * (1 - decisions[place].faithful) > _WORTH]
+        if not again:
+            return solution
+        chosen = [places[n] for n in again]
+        trimaps = [_trimap(self.layers[place], decisions[place]) for place in chosen]
+        means, free = (np.stack([trimap[part][self.box] for trimap in trimaps]) for part in (0, 1))
+        # Neighbours of cells that are sure have their rows in the matrix; what lies beyond is held.
+        near = np.stack([widened(self.layers[place].unsure[self.box], 1) for place in chosen])
+        target = torch.from_numpy(means).to(self.plate.device)
+        open_ = torch.from_numpy(free & near).to(self.plate.device)
+        believed = faithful[again] > 0.0
+        start = torch.where(believed, solution[again], linear(target, self.picture.shape[:2]))
+        found = self.system.solve(target, torch.full_like(target, _LITTLE_DATA), open_, start).clamp_(0.0, 1.0)
+        mixed = solution.clone()
+        mixed[again] = torch.lerp(found, solution[again], faithful[again])
+        return mixed
+
+
+def _matters(cells: Cells) -> np.ndarray:
+    """Cells at an edge, and what is not empty around them."""
+    return cells.steep | (~cells.empty & widened(cells.steep, 3))
+
+
+def _box(where: np.ndarray) -> tuple[slice, slice]:
+    sides = []
+    for axis in (1, 0):
+        places = np.flatnonzero(where.any(axis=axis))
+        sides.append(slice(max(0, places[0] - _MARGIN), min(where.shape[1 - axis], places[-1] + 1 + _MARGIN)))
+    return sides[0], sides[1]
+
+
+def _step(cells: Size, size: Size) -> Size:
+    """Pixels of the grid to a cell, (rows, columns): whole, and about square on the plate."""
+    height, width = (length / count for length, count in zip(size, cells))
+    columns = min(max(round(width / _PIXELS), 1), _ACROSS_CELL, max(1, _ACROSS // cells[1]))
+    return max(1, round(height * columns / width)), columns
+
+
+def _levelled(cells: Cells, decision: Decision) -> np.ndarray:
+    """The mask to be scaled up, at the levels that were decided."""
+    mask = (cells.mean / np.float32(decision.white)).clip(0.0, 1.0)
+    mask[cells.full] += np.float32(decision.solid) * (1.0 - mask[cells.full])
+    return mask
+
+
+def _share(cells: Cells, box: tuple[slice, slice]) -> np.ndarray:
+    """float32 cells of the box: where the solution replaces the scaled mask, 0..1."""
+    near = widened(cells.unsure, 1) & widened(cells.steep, 3)
+    return cv2.GaussianBlur(near[box].astype(np.float32), (0, 0), 0.6)
+
+
+def _trimap(cells: Cells, decision: Decision) -> tuple[np.ndarray, np.ndarray]:
+    """(means, whether unsure) of cells, which are held at 0 or 1 where the mask is sure enough."""
+    level = cells.level / np.float32(decision.white)
+    empty = highest(cells.level, 1 if decision.errs_much else 0) < max(_EMPTY, 2.0 * cells.noise)
+    full = level > _FULL
+    mean = (cells.mean / np.float32(decision.white)).clip(0.0, 1.0)
+    return np.where(full, np.float32(1.0), np.where(empty, np.float32(0.0), mean)), ~(empty | full)
+
+
+def _unsure(layers: Sequence[Cells], box: tuple[slice, slice], plate: Tensor) -> Tensor:
+    return torch.from_numpy(np.stack([cells.unsure[box] for cells in layers])).to(plate.device)
+
+
+def _on(plate: Tensor, planes: Sequence[np.ndarray]) -> Tensor:
+    """Planes of cells where the plate is, float32 [n,h,w]."""
+    return torch.from_numpy(np.stack(planes)).to(plate.device)
