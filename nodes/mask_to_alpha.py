@@ -91,7 +91,7 @@ class MaskToAlpha(io.ComfyNode):
         count = frames.frame_count
         alpha = torch.empty(len(layers), count, frames.height, frames.width)
         rgba = torch.empty(*alpha.shape, 4)
-        cuts = _cuts(frames) if settings.smooth else ()
+        cuts = _cuts(frames) if settings.frames_before else ()
         device = comfy.model_management.get_torch_device()
         # Frame by frame: a whole shot at once would hold several copies of every mask.
         for frame in matte_frames(_frames(frames, layers), settings, device=device, cuts=cuts):

@@ -118,7 +118,7 @@ class Setting(About):
             value: Any = word
         elif self.kind is bool and word in _SWITCH:
             value = _SWITCH[word]
-        elif self.default is None and word in ("off", "none", self.none):
+        elif self.default is None and word in ({"off", "none"} if self.none == "off" else {self.none}):
             value = None
         else:
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, get_args
 
 from ..matte import MatteSettings
@@ -45,6 +45,8 @@ def add_option(parser: argparse._ActionsContainer, setting: Setting, *names: str
         made["choices"] = setting.choices
     else:
         made |= {"type": setting.kind, "metavar": _metavar(setting)}
+        if setting.none == "auto":
+            made |= {"type": _number_or_auto(setting.kind), "metavar": f"auto|{made['metavar']}"}
     parser.add_argument(*names, **(made | options))
 
 
@@ -190,6 +192,16 @@ def _size(text: str) -> tuple[int, int]:
 
 def _matte_dest(name: str) -> str:
     return f"matte_{name}"  # `segment` has a threshold of its own
+
+
+def _number_or_auto(kind: type) -> Callable[[str], Any]:
+    """Reads a number, or the word for none."""
+
+    def read(text: str) -> Any:
+        return None if text == "auto" else kind(text)
+
+    read.__name__ = f"auto or {kind.__name__}"  # as argparse calls a value that it cannot be
+    return read
 
 
 def _metavar(setting: Setting) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from .checks import check_finite, check_plate
+from .checks import check_finite, check_plate, fits_as_cells
 from .colour import decontaminate
 from .edge_mattes import core_and_edge, edge_blur
 from .edges import feather, grow, levels, threshold
@@ -16,6 +18,9 @@ from .given import with_given
 from .refinement import refine
 from .regions import fill_holes, remove_islands
 from .settings import MatteSettings
+from .solve.cells import find_size, to_cells
+from .solve.resampling import Size, cubic, size_of
+from .solve.solver import EdgeSolver
 from .temporal import FlowSmoother
 
 
@@ -30,38 +35,57 @@ def matte_frames(
 
     The order of the operations, each of which its neutral value leaves out:
 
-    1. `smooth`, while the mask still holds all that the model said; what flickers around a threshold flickers more
-       behind it.
-    2. levels or threshold (levels first), which say what is solid and what is empty,
-    3. so that holes and islands are such,
-    4. and so that refinement knows what is sure. It needs the edge where the plate has it, so it comes before
-    5. grow, 6. feather and 7. edge_blur, which move and soften it on purpose.
-    8. `invert`; 9. the colour of what the alpha keeps.
-    10. the mattes that were given with the frame, which bound whatever was made; 11. core and edge of the result.
+    1. `smooth`, while the mask still holds all that the model said, and at the size at which the model said it, where
+       that is known; what flickers around a threshold flickers more behind it.
+    2. `refine` None: the edges are solved from the means of the model's cells, which levels would make others. Masks
+       that are of the plate's size and show no other stay as they are; without solving, smaller ones are scaled up,
+       bicubic.
+    3. levels or threshold (levels first), which say what is solid and what is empty,
+    4. so that holes and islands are such,
+    5. and so that `refine` by a radius knows what is sure. It needs the edge where the plate has it, so it comes before
+    6. grow, 7. feather and 8. edge_blur, which move and soften it on purpose.
+    9. `invert`; 10. the colour of what the alpha keeps.
+    11. the mattes that were given with the frame, which bound whatever was made; 12. core and edge of the result.
 
-    A frame depends on those up to `smooth` frames to either side of it in the same take, and on nothing else: a run
-    that is fed from frame n - `smooth` on gives the same mattes from n on as an uninterrupted one. As many are in
-    memory.
+    A frame depends on those up to `smooth` frames behind it and up to `settings.frames_before` before it in the same
+    take, and on nothing else: a run that is fed from frame n - `frames_before` on gives the same mattes from n on as an
+    uninterrupted one. As many as `smooth` looks at are in memory.
 
     Args:
-        frames: in order; all of one size.
+        frames: in order; plates all of one size, masks of that or of the model's.
         settings: what to do.
         device: where to compute; regions, smoothing and decontamination use the CPU wherever that is.
         cuts: frames at which a take begins, or a function that gives those known so far, for shots whose cuts are found
-            while they are read; smoothing does not cross them.
+            while they are read; neither smoothing nor what is decided of edges crosses them.
 
     Yields:
         Each frame with its `alpha`, with its `foreground` and `derived` mattes where the settings ask for them, and its
-        plate in float32; its soft masks are the smoothed ones.
+        plate in float32; its soft masks are those that were smoothed or solved.
 
     Raises:
         ValueError: a plate that is missing or of another size, or masks that are not finite.
     """
-    frames = _checked(frames, settings)
+    frames, where = _checked(frames, settings), torch.device(device)
+    if settings.refine is None:
+        frames = (_in_cells(frame, settings) for frame in frames)
     if settings.smooth:
         frames = FlowSmoother(settings.smooth).stream(frames, cuts)
+    solver: EdgeSolver | None = None
     for frame in frames:
-        yield _matte(frame, settings, torch.device(device))
+        if settings.refine is None:
+            if solver is None or frame.index in (cuts() if callable(cuts) else cuts):
+                solver = EdgeSolver([settings.edges] * len(frame.soft))
+            mask = _solved(frame, solver, where)
+        else:
+            mask = at_plate_size(frame.soft.to(torch.float32), frame.plate).to(where)
+        yield _matte(frame, mask, settings)
+
+
+def at_plate_size(soft: Tensor, plate: Tensor | None) -> Tensor:
+    """Masks [L,h,w] at the size of a plate [H,W,3]: bicubic where they are of the model's, else as they are."""
+    if plate is None or soft.shape[1:] == plate.shape[:2]:
+        return soft
+    return cubic(soft.cpu(), size_of(plate))
 
 
 def _checked(frames: Iterable[Frame], settings: MatteSettings) -> Iterator[Frame]:
@@ -73,21 +97,54 @@ def _checked(frames: Iterable[Frame], settings: MatteSettings) -> Iterator[Frame
         check_finite(frame.soft, f"mask of frame {frame.index}")
         if frame.plate is not None or settings.needs_plate:
             plate = plate_of(frame)
-            check_plate(frame.soft, plate)
+            if not (plate.ndim == 3 and fits_as_cells(frame.soft.shape[1:], plate.shape[:2])):
+                check_plate(frame.soft, plate)
             plate = display_values(plate)
             check_finite(plate, f"plate of frame {frame.index}")
             frame = replace(frame, plate=plate)
         yield frame
 
 
-def _matte(frame: Frame, settings: MatteSettings, device: torch.device) -> Frame:
-    mask = frame.soft.to(device, torch.float32)
+def _in_cells(frame: Frame, settings: MatteSettings) -> Frame:
+    """With what is known of the size at which the model made its masks, and with masks of that size where it is one."""
+    size, layers = size_of(plate_of(frame)), len(frame.soft)
+    own = size_of(frame.soft[0])
+    if own != size:
+        return replace(frame, cells=(own,) * layers)
+    masks = frame.soft.detach().cpu().float().numpy()
+    if settings.model_size:
+        cells: tuple[Size | None, ...] = ((settings.model_size, settings.model_size),) * layers
+    else:
+        cells = frame.cells or (None,) * layers
+    cells = tuple(find_size(mask) if one is None else one for mask, one in zip(masks, cells, strict=True))
+    fitting = tuple(one and (min(one[0], size[0]), min(one[1], size[1])) for one in cells)
+    if fitting[0] is None or len(set(fitting)) > 1:
+        return replace(frame, cells=fitting)
+    soft = torch.from_numpy(np.stack([to_cells(mask, fitting[0]) for mask in masks]))
+    return replace(frame, soft=soft, cells=fitting)
+
+
+def _solved(frame: Frame, solver: EdgeSolver, device: torch.device) -> Tensor:
+    """Masks of the plate's size, [L,H,W], their edges solved; as they are where the model's size is not known."""
+    plate, soft = plate_of(frame), frame.soft.detach().cpu().float()
+    masks = [
+        mask.numpy() if size is None or mask.shape == size else to_cells(mask.numpy(), size)
+        for mask, size in zip(soft, frame.cells, strict=True)
+    ]
+    known = [place for place, size in enumerate(frame.cells) if size is not None]
+    alpha = soft.to(device) if len(known) < len(soft) else torch.empty(len(soft), *plate.shape[:2], device=device)
+    if known:
+        alpha[known] = solver.solve({place: masks[place] for place in known}, plate.to(device))
+    return alpha
+
+
+def _matte(frame: Frame, mask: Tensor, settings: MatteSettings) -> Frame:
     mask = levels(mask, settings.black, settings.white, settings.gamma)
     if settings.threshold is not None:
         mask = threshold(mask, settings.threshold, settings.knee)
     mask = remove_islands(fill_holes(mask, settings.fill_holes), settings.remove_islands)
     if settings.refine:
-        mask = refine(mask, plate_of(frame).to(device), settings.refine, settings.refine_detail)
+        mask = refine(mask, plate_of(frame).to(mask.device), settings.refine, settings.refine_detail)
     mask = feather(grow(mask, settings.grow), settings.feather)
     if settings.edge_blur:
         mask = edge_blur(mask, settings.edge_blur)

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from ..finite import all_finite
 
+_SMALLEST_CELL = 1.5
+"""Pixels of the plate. Masks of nearly its size were made for another plate."""
+
 
 def check_same_size(what: str, size: Sequence[int], other: str, other_size: Sequence[int]) -> None:
     """Raise ValueError, a sentence about `what` and `other`, unless they have the same (height, width)."""
@@ -16,6 +19,13 @@ def check_same_size(what: str, size: Sequence[int], other: str, other_size: Sequ
             f"The {what} is {size[1]}x{size[0]} pixels and the {other} {other_size[1]}x{other_size[0]}; "
             "they must have the same size: resize one of them first."
         )
+
+
+def fits_as_cells(size: Sequence[int], plate_size: Sequence[int]) -> bool:
+    """Whether masks of (height, width) can be a model's, before they were scaled up to a plate's: a cell is half as
+    large again as a pixel, and no shorter."""
+    height, width = (whole / count for whole, count in zip(plate_size, size, strict=True))
+    return height >= 1.0 and width >= 1.0 and height * width >= _SMALLEST_CELL
 
 
 def check_plate(mask: Tensor, plate: Tensor) -> None:

@@ -16,7 +16,8 @@ class Frame:
 
     Attributes:
         index: its place in the shot, from 0.
-        soft: soft masks, float32 [L,H,W], one a layer; nominally 0..1, not clipped.
+        soft: soft masks, float32 [L,H,W], one a layer; nominally 0..1, not clipped. Of the plate's size, or of the
+            model's, before they were scaled up.
         plate: the picture, display-referred [H,W,3]: uint8, or float in 0..1; None where nothing needs it.
         linear: the picture in scene-linear light, float32 [H,W,3], not clipped; None where nothing needs it.
         alpha: the matte, float32 [L,H,W] in 0..1; None before the matte stage.
@@ -28,6 +29,8 @@ class Frame:
         derived: core and edge of each layer that is to have them, float32 [2K,H,W] in 0..1, in the order of the layers;
             None where none is.
         plate_is_light: whether the plate's own values are scene-linear light, in which foreground and ground mix.
+        cells: (height, width) at which the model made each layer's mask, where that is known and `soft` has been scaled
+            up since; None for layers of which it is not, () where it is not of any.
     """
 
     index: int
@@ -41,6 +44,7 @@ class Frame:
     given: Mapping[str, Tensor] | None = None
     derived: Tensor | None = None
     plate_is_light: bool = False
+    cells: tuple[tuple[int, int] | None, ...] = ()
 
 
 def plate_of(frame: Frame) -> Tensor:

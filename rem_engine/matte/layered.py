@@ -9,7 +9,7 @@ from itertools import tee
 import torch
 from torch import Tensor
 
-from .chain import matte_frames
+from .chain import at_plate_size, matte_frames
 from .frames import Frame, alpha_of, display_values, mixed_colours_of
 from .settings import MatteSettings
 
@@ -52,7 +52,8 @@ def _of_layers(frames: Iterable[Frame], layers: Sequence[int]) -> Iterator[Frame
         given = frame.given and {
             mode: matte if len(matte) == 1 else matte[layers] for mode, matte in frame.given.items()
         }
-        yield replace(frame, soft=frame.soft[layers], given=given)
+        cells = tuple(frame.cells[layer] for layer in layers) if frame.cells else ()
+        yield replace(frame, soft=frame.soft[layers], given=given, cells=cells)
 
 
 def _joined(parts: Sequence[Frame], groups: dict[MatteSettings, list[int]]) -> Frame:
@@ -69,7 +70,7 @@ def _joined(parts: Sequence[Frame], groups: dict[MatteSettings, list[int]]) -> F
             derived |= dict(zip(layers, part.derived.unflatten(0, (-1, 2)), strict=True))
     return replace(
         next((part for part in parts if part.plate is not None), parts[0]),
-        soft=torch.cat([part.soft for part in parts])[back],
+        soft=torch.cat([at_plate_size(part.soft, part.plate) for part in parts])[back],
         alpha=torch.cat([alpha_of(part) for part in parts])[back],
         foreground=foreground,
         derived=torch.cat([derived[layer] for layer in sorted(derived)]) if derived else None,

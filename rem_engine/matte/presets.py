@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 PresetName = Literal["solid", "hair", "smoke", "fire", "water"]
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
-    "solid": {"black": 0.05, "white": 0.9},
-    "hair": {"black": 0.02, "white": 0.97, "decontaminate": True},
-    "smoke": {"black": 0.02, "white": 1.0, "refine": 0, "smooth": 2},
-    "fire": {"black": 0.02, "white": 1.0, "refine": 0},
-    "water": {"black": 0.02, "white": 1.0, "refine": 0, "smooth": 1},
+    "solid": {"edges": "solid"},
+    "hair": {"edges": "solid", "decontaminate": True},
+    "smoke": {"edges": "soft", "smooth": 2},
+    "fire": {"edges": "soft"},
+    "water": {"edges": "soft", "smooth": 1},
 })  # fmt: skip
 """Values of fields of `MatteSettings`; what is not among them stays at its default."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..setting import About, check_values, setting
 
@@ -12,12 +13,19 @@ _WIDEST_EDGE = 1024
 _LARGEST_AREA = 10_000_000
 
 
+EdgeKind = Literal["auto", "solid", "soft"]
+"""What a layer's edges are: found out, those of a solid thing, or those of a process, of motion blur or defocus."""
+
+EDGE_FRAMES = 11
+"""How many frames before it of its take decide with a frame whether its edges are solid."""
+
+
 @dataclass(frozen=True)
 class MatteSettings:
     """How soft masks become mattes. Every field at its neutral value (`NEUTRAL`) leaves the mask as it is, to the bit.
 
-    The defaults keep soft processes soft: levels that cut off the noise of an empty frame (below 0.02) and what a solid
-    object lacks of 1, and refinement for masks upscaled by up to about 8.
+    The defaults solve the edges of solid things, where the masks are known to have been scaled up, and keep soft
+    processes soft.
 
     Attributes:
         black, white: levels: mask values that become 0 and 1; `black` lies below `white`.
@@ -28,23 +36,27 @@ class MatteSettings:
         remove_islands: area in pixels below which islands are removed; 0 is off.
         grow: by how many pixels the edge moves outwards, inwards below 0; 0 is off.
         feather: over how many pixels to either side the edge is softened; 0 is off.
-        refine: radius in pixels within which edges are brought to those of the plate; 0 is off.
+        refine: None to solve edges from the means of the model's cells; a radius in pixels to bring them to those of
+            the plate with a guided filter, within that; 0 is off.
         refine_detail: contrast of the plate, in display values 0..1, below which it is grain and no edge.
         smooth: frames to either side that smoothing along the motion looks at; 0 is off.
         decontaminate: estimate the colour the foreground has without the ground that shows through.
         invert: keep the rest of the picture instead.
         edge_blur: over how many pixels of a plate of 1920 the edge alone is softened; 0 is off.
-        edge_mattes: over how many of these pixels to either side of the edge core and edge mattes are made; 0 is off.
+        edge_mattes: over how many of these pixels to either side of the edge cores and edges are made; 0 is off.
+        edges: whether solved edges are those of a solid thing or stay as soft as the mask, or that is to be found out.
+        model_size: pixels to either side at which the model made the masks, before they were scaled up to the plate's
+            size; 0 where frames, or the masks themselves, tell.
 
     Raises:
         ValueError: a value out of range.
     """
 
     black: float = setting(
-        0.02, About("Values up to this become transparent.", noun="black level", soft=(0.0, 1.0), step=0.01)
+        0.0, About("Values up to this become transparent.", noun="black level", soft=(0.0, 1.0), step=0.01)
     )
     white: float = setting(
-        0.97, About("Values from this on become opaque.", noun="white level", soft=(0.0, 1.0), step=0.01)
+        1.0, About("Values from this on become opaque.", noun="white level", soft=(0.0, 1.0), step=0.01)
     )
     gamma: float = setting(
         1.0,
@@ -121,15 +133,18 @@ class MatteSettings:
             step=0.5,
         ),
     )
-    refine: int = setting(
-        12,
+    refine: int | None = setting(
+        None,
         About(
-            "Brings edges to those of the picture, at its own resolution, within that many pixels (a guided filter). "
-            "0 is off; 12 suits masks of a model that saw the shot smaller.",
+            "Brings edges to those of the picture, at its own resolution. auto solves them from what the model said of "
+            "each of its pixels (closed-form matting), and leaves soft what the picture shows to be soft; a radius in "
+            "pixels takes a guided filter within that instead; 0 is off.",
             noun="refinement radius",
             unit="pixels",
             minimum=0,
             maximum=512,
+            none="auto",
+            none_widget=-1,
         ),
     )
     refine_detail: float = setting(
@@ -189,6 +204,26 @@ class MatteSettings:
         ),
     )
 
+    edges: EdgeKind = setting(
+        "auto",
+        About(
+            "What edges refine auto solves for: solid, those of a thing, as sharp as the picture's; soft, those "
+            "of smoke, fire, motion blur and defocus, as the mask has them; auto finds out."
+        ),
+    )
+    model_size: int = setting(
+        0,
+        About(
+            "Width and height at which a model made the masks before they were scaled up: 512 for REM, 96 for "
+            "REM-mini. 0: as run.json or the masks themselves say.",
+            noun="model size",
+            unit="pixels",
+            minimum=0,
+            maximum=4096,
+            rare=True,
+        ),
+    )
+
     def __post_init__(self) -> None:
         check_values(MatteSettings, **vars(self))
         check_levels(self.black, self.white)
@@ -196,7 +231,12 @@ class MatteSettings:
     @property
     def needs_plate(self) -> bool:
         """Whether masks must come with the frames they were made of."""
-        return bool(self.smooth or self.refine or self.decontaminate)
+        return bool(self.smooth or self.refine != 0 or self.decontaminate)
+
+    @property
+    def frames_before(self) -> int:
+        """How many frames before it a frame's matte depends on."""
+        return self.smooth + (EDGE_FRAMES if self.refine is None else 0)
 
 
 def check_levels(black: float, white: float) -> None:
@@ -205,5 +245,5 @@ def check_levels(black: float, white: float) -> None:
         raise ValueError(f"The white level ({white:g}) must lie above the black level ({black:g}).")
 
 
-NEUTRAL = MatteSettings(black=0.0, white=1.0, refine=0)
+NEUTRAL = MatteSettings(refine=0)
 """Leaves a mask as it is."""

@@ -36,14 +36,14 @@ class FlowSmoother:
         """Smooth a shot, `radius` frames behind the one read last.
 
         Args:
-            frames: in order, all of one size, each with its plate.
+            frames: in order, each with its plate; plates all of one size, masks of that or of the model's.
             cuts: frames at which a take begins, or a function that gives those known by the time a frame has come.
 
         Yields:
             Each frame with smoothed masks, of the same type and on the same device.
 
         Raises:
-            ValueError: a frame without a plate, or one whose plate or masks have another size.
+            ValueError: a frame without a plate, or one whose plate or masks are of a size that does not go with them.
         """
         held: list[_Held] = []  # of one take
         place = 0  # of the next frame to give, in `held`
@@ -101,10 +101,11 @@ class _Held:
         if frame.plate is None:
             raise ValueError(f"Frame {frame.index} comes without its plate, which smoothing needs to follow motion.")
         size = tuple(frame.soft.shape[1:])
-        if tuple(frame.plate.shape) != (*size, 3):
+        plate_size = frame.plate.shape[:2]
+        if frame.plate.shape[2:] != (3,) or any(side > whole for side, whole in zip(size, plate_size)):
             raise ValueError(
                 f"The masks of frame {frame.index} are {size[1]}x{size[0]} and its plate has shape "
-                f"{list(frame.plate.shape)}; a plate [{size[0]},{size[1]},3] is expected."
+                f"{list(frame.plate.shape)}; a plate [{size[0]},{size[1]},3], or a larger one, is expected."
             )
         held = cls(frame, Picture.of(frame.plate.detach().cpu().float().numpy()))
         if before is not None:

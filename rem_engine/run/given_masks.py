@@ -29,6 +29,7 @@ class GivenMasks:
         channel: that is the matte; "" where it is to be found out.
         are_ours: whether they are a run's.
         numbers: of them, as the run's account says, where the files do not.
+        cells: (height, width) at which the run's model made them, before they were scaled up; None where nothing says.
         counted: whether their numbers are places in the shot, as versions up to 0.1 wrote them.
     """
 
@@ -37,6 +38,7 @@ class GivenMasks:
     are_ours: bool = False
     numbers: tuple[range, ...] = ()
     counted: bool = False
+    cells: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         return f"{self.path}:{self.channel}" if self.channel else str(self.path)
@@ -113,13 +115,20 @@ def _layers_of_run(out: Path) -> list[tuple[str, GivenMasks]]:
 
 
 def _masks_of_run(files: FileSet, run: Record, out: Path) -> GivenMasks:
-    place = files.place(out)
+    place, cells = files.place(out), _cells_of(run.run.get("mask_size"))
     if not KINDS[files.kind].is_sequence:
-        return GivenMasks(place, are_ours=True, numbers=run.numbers)
+        return GivenMasks(place, are_ours=True, numbers=run.numbers, cells=cells)
     if not files.names.name:
-        return GivenMasks(place, are_ours=True, counted=True)
+        return GivenMasks(place, are_ours=True, counted=True, cells=cells)
     pattern = f"{files.names.pattern}{Path(KINDS[files.kind].file).suffix}"
-    return GivenMasks(place / pattern, are_ours=True)
+    return GivenMasks(place / pattern, are_ours=True, cells=cells)
+
+
+def _cells_of(entry: object) -> tuple[int, int] | None:
+    """The entry of a run.json, which may have been written by an earlier version, or by hand."""
+    if isinstance(entry, list) and len(entry) == 2 and all(type(side) is int and side > 0 for side in entry):
+        return entry[0], entry[1]
+    return None
 
 
 def _made_name(path: Path) -> str:

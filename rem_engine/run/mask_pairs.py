@@ -21,12 +21,14 @@ class PairedMasks:
         held: whether a frame without a mask has that of the frame before; otherwise it is empty, as it is before the
             first mask.
         notes: what there is to say of them, a sentence each.
+        cells: (height, width) at which a model made them; None where that is not known.
     """
 
     masks: Masks
     places: tuple[int | None, ...]
     held: bool = False
     notes: tuple[str, ...] = ()
+    cells: tuple[int, int] | None = None
 
     def frames(self) -> Iterator[np.ndarray]:
         """The mask of each frame, float32 [H,W]."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .. import __version__
 from ..content_hash import content_hash
@@ -18,7 +19,7 @@ from ..devices import find_device
 from ..folder_lock import check_is_folder
 from ..layers import Layer, parse_settings
 from ..matte import Frame, MatteSettings
-from ..matte.checks import check_finite
+from ..matte.checks import check_finite, fits_as_cells
 from ..matte.frames import alpha_of, plate_of
 from ..matte.layer_settings import derived_layers, settings_of_layers
 from ..media.made_by import MadeBy, read_made_by, settings_text
@@ -30,6 +31,7 @@ from ..media.shot import Shot
 from ..media.windows import Box, Windows
 from ..progress import SILENT, Progress
 from ..segment.cuts import CutFinder
+from ..segment.resize import masks_to_shot
 from ..segment.settings import check_cuts
 from .account import file_sets
 from .clock import explained_stop
@@ -221,16 +223,18 @@ def _open_fitting(given: GivenMasks, shot: Shot, numbering: Numbering, job: Matt
     path, whole = given.path, Box(0, 0, shot.width, shot.height)
     windows = shot.windows or Windows(whole, whole)
     masks = open_masks(path, given.channel, windows=windows, are_ours=given.are_ours)
-    if (masks.height, masks.width) != (shot.height, shot.width):
+    size, whole_size = (masks.height, masks.width), (shot.height, shot.width)
+    if size != whole_size and not fits_as_cells(size, whole_size):
         raise ValueError(
             f"The masks in {path} are {masks.width}x{masks.height} and the frames of {shot.name} {shot.width}x"
-            f"{shot.height}: give masks of the shot's size."
+            f"{shot.height}: give masks of the shot's size, or a model's own, which are smaller."
         )
     if given.counted:
         masks = replace(masks, numbers=None)
     elif sum(map(len, given.numbers)) == masks.frame_count:
         masks = replace(masks, numbers=tuple(number for span in given.numbers for number in span))
-    return pair(masks, shot.numbering, numbering, every=not job.plate.frames)
+    paired = pair(masks, shot.numbering, numbering, every=not job.plate.frames)
+    return replace(paired, cells=given.cells if size == whole_size else size)
 
 
 class _MaskedFrames:
@@ -244,11 +248,12 @@ class _MaskedFrames:
         mattes: Sequence[MatteSettings],
         bounds: GivenMattes,
     ) -> None:
-        self._layers, self._bounds = layers, bounds
-        self._plates = PlateReader(shot, mattes, job.delivery)
-        # Only smoothing looks beyond a frame.
-        smooths = any(own.smooth > 0 for own in mattes)
-        self._finder = CutFinder() if job.cuts == "auto" and smooths else None
+        self._layers, self._bounds, self._size = layers, bounds, (shot.height, shot.width)
+        self._sizes = {(layer.masks.height, layer.masks.width) for layer in layers}
+        self._plates = PlateReader(shot, mattes, job.delivery, shown=self._sizes != {self._size})
+        # Else no matte depends on another frame.
+        along = any(own.frames_before > 0 for own in mattes)
+        self._finder = CutFinder() if job.cuts == "auto" and along else None
         self._given = {*shot.numbering.takes, *(() if job.cuts == "auto" else job.cuts)}
 
     def cuts(self) -> Collection[int]:
@@ -259,10 +264,10 @@ class _MaskedFrames:
         ahead: deque[Frame] = deque()
         given = self._bounds.frames()
         for index, masks in enumerate(zip(*(layer.frames() for layer in self._layers), strict=True)):
-            soft = torch.from_numpy(np.stack(masks))
+            soft, cells = self._stacked(masks), tuple(layer.cells for layer in self._layers)
             for layer, mask in zip(self._layers, soft, strict=True):
                 check_finite(mask, f"mask of frame {index} in {layer.masks.path}")
-            ahead.append(Frame(index, soft, **self._plates.read(index), given=next(given) or None))
+            ahead.append(Frame(index, soft, **self._plates.read(index), given=next(given) or None, cells=cells))
             if self._finder:
                 self._finder.add(plate_of(ahead[-1]).numpy())
             while ahead and (self._finder is None or ahead[0].index < self._finder.known):
@@ -270,6 +275,14 @@ class _MaskedFrames:
         if self._finder:
             self._finder.finish()
         yield from ahead
+
+    def _stacked(self, masks: Sequence[np.ndarray]) -> Tensor:
+        """Masks of a frame as one tensor: of one size as they are, of several at the shot's, as the engine scales them,
+        of which the matte stage finds back what they were."""
+        layers = [torch.from_numpy(mask) for mask in masks]
+        if len(self._sizes) > 1:
+            layers = [masks_to_shot(layer[None, None, None], self._size)[0, 0] for layer in layers]
+        return torch.stack(layers)
 
 
 def _where_it_stands(done: int, frame_count: int) -> str:

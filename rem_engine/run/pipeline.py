@@ -30,7 +30,7 @@ class PlateReader:
         source: the shot.
         mattes: what the matte stage does to each layer.
         delivery: what is written of its mattes.
-        shown: whether the plate is looked at beside.
+        shown: whether the plate is needed beside: looked at, or for the size of masks that are smaller.
     """
 
     def __init__(

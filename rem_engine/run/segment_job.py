@@ -279,6 +279,7 @@ def segment_to_output(
             "cuts": folder.notes["cuts"],
             "prompts_per_pass": folder.notes["prompts_per_pass"],
             "backbone": segmenter.backbone.name,
+            "mask_size": list(model.mask_size),
             **job.provenance.entries,
             "delivery": {"name": numbering.names.title, "files": delivery.listing()},
             "warnings": warnings,
@@ -305,6 +306,13 @@ class _Model:
     shot: ReopenableFrames
     prompt_embeds: Tensor
     progress: Progress
+
+    @property
+    def mask_size(self) -> tuple[int, int]:
+        """(height, width) of its masks, before they are scaled to the shot's size; of close-ups, in which cells are of
+        several sizes, one between."""
+        height, width = self.segmenter.plan.size_for(self.shot.height, self.shot.width)
+        return (2 * height, 2 * width) if isinstance(self.segmenter, CloseUp) else (height, width)
 
 
 class _SegmentedFrames:
@@ -348,13 +356,13 @@ class _SegmentedFrames:
         return self._folder.notes["cuts"]
 
     def _first_matte(self) -> int:
-        """Where the matte stage begins: a matte depends on `smooth` frames before it."""
+        """Where the matte stage begins: a matte depends on frames before it."""
         folder, job = self._folder, self._job
         if folder.has_videos:
             return 0
         if not job.deliveries or folder.delivered == folder.frame_count:
             return folder.frame_count
-        return max(folder.delivered - max(own.smooth for own in job.mattes), 0)
+        return max(folder.delivered - max(own.frames_before for own in job.mattes), 0)
 
     def _frames_of_the_model(self, first: int, wanted: int, written: int) -> Iterator[Frame]:
         """Frames from `wanted` on, by the model from `first` on; masks of those from `written` on are written."""
@@ -388,8 +396,9 @@ class _SegmentedFrames:
             progress.update("frames", folder.whole_frames, folder.frame_count)
 
     def _with_plate(self, index: int, soft: Tensor) -> Frame:
+        cells = (self._model.mask_size,) * len(soft)
         with self._clock.timed("read"):
-            return Frame(index, soft, **self._plates.read(index))
+            return Frame(index, soft, **self._plates.read(index), cells=cells)
 
     def _show(self, frame: Frame) -> None:
         if frame.plate is None or not self._viewers:

@@ -30,7 +30,8 @@ class Cells:
     """A mask at the model's own size, cleaned of its grain.
 
     Attributes:
-        mean: float32 [h,w] in 0..1, the mean of alpha over each cell; 0 where it is empty.
+        soft: float32 [h,w] in 0..1, the mean of alpha over each cell.
+        mean: the same; 0 where it is empty.
         level: the same, smoother where there is grain: for decisions.
         empty, full: bool [h,w]; cells that are 0 or 1 beyond doubt, together with their neighbours.
         steep: bool [h,w]; cells near an edge.
@@ -38,6 +39,7 @@ class Cells:
         white: the level of the thing's body.
     """
 
+    soft: np.ndarray
     mean: np.ndarray
     level: np.ndarray
     empty: np.ndarray
@@ -62,11 +64,12 @@ class Cells:
         empty = highest(level, 1) < max(_NOTHING, 3.0 * noise)
         full = lowest(level, 1) > 1.0 - max(_ALL, 3.0 * noise)
         mean = cv2.bilateralFilter(mask, 5, 3.0 * noise, 1.2) if noisy else mask.copy()
+        soft = mean if noisy else mask  # without grain, what is next to nothing is a halo
         mean[empty] = 0.0
         steep = widened((_slope(level) > _STEEP) & ~empty, 2)
         body = level[lowest(level, 2) > _BODY]
         white = float(np.median(body)) if body.size > 10 else float(level.max())
-        return cls(mean, level, empty, full, steep, noise, white)
+        return cls(soft, mean, level, empty, full, steep, noise, white)
 
 
 def highest(values: np.ndarray, radius: int) -> np.ndarray:
@@ -101,8 +104,8 @@ def to_cells(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def find_size(mask: np.ndarray) -> tuple[int, int] | None:
-    """(h, w) from which a mask [H,W] was scaled up, bilinear, by more than 2; None where it was not, or where it has too
-    little of an edge to tell."""
+    """(h, w) from which a mask [H,W] was scaled up, bilinear, by more than 2; None where it was not, or has too little
+    of an edge to tell."""
     height, width = (_count_of(mask, axis) for axis in (0, 1))
     if height is None or width is None:
         return None
@@ -134,9 +137,11 @@ def _square(radius: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _scaling(count: int, length: int) -> tuple[Any, np.ndarray]:
-    """Bilinear scaling of `count` cells to `length` pixels: its transposed weights, sparse [count,length], and the upper
-    form of the tridiagonal matrix of its normal equations, [2,count]."""
-    from scipy.sparse import csr_matrix  # here, since it takes a fraction of a second, and only edges that are solved do
+    """Bilinear scaling of `count` cells to `length` pixels: its transposed weights, sparse [count,length], and the
+    upper form of the tridiagonal matrix of its normal equations, [2,count]."""
+    from scipy.sparse import (
+        csr_matrix,
+    )  # here, since it takes a fraction of a second, and only edges that are solved do
 
     place = ((np.arange(length) + 0.5) * count / length - 0.5).clip(0.0, count - 1.0)
     left = np.minimum(place.astype(np.int64), count - 2)

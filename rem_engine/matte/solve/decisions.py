@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-EdgeKind = Literal["auto", "solid", "soft"]
-
-FRAMES_BEFORE = 11
-"""How many frames before it a frame's decisions look at."""
+from ..settings import EDGE_FRAMES, EdgeKind
 
 # Energy of the cubic upscale, per pixel of unsure cells, times 1000: rendered solid things have 1.5 and more; smoke,
 # fire, rain, motion blur and defocus at most 1.27.
@@ -64,13 +60,14 @@ class Decisions:
 
     def __init__(self, kind: EdgeKind) -> None:
         self._kind = kind
-        self._seen: deque[Seen | None] = deque(maxlen=FRAMES_BEFORE + 1)
+        self._seen: deque[Seen | None] = deque(maxlen=EDGE_FRAMES + 1)
 
-    def add(self, seen: Seen | None) -> Decision | None:
-        """The next frame's; None for a frame without an edge."""
+    def see(self, seen: Seen | None) -> None:
+        """Take in the next frame; None for one without an edge."""
         self._seen.append(seen)
-        if seen is None:
-            return None
+
+    def made(self) -> Decision:
+        """For the frame that was seen last, which has an edge."""
         known = [one for one in self._seen if one is not None]
         energy, misfit, white = (
             float(np.mean([getattr(one, name) for one in known])) for name in ("energy", "misfit", "white")

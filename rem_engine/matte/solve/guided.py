@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .laplacian import whitened
-from .resampling import linear
+from .resampling import linear, size_of
 
 _RADIUS, _EPSILON = 2, 1e-6
 _AREA = (2 * _RADIUS + 1) ** 2
@@ -36,7 +36,7 @@ def at_full_size(alpha: Tensor, picture: Tensor, plate: Tensor) -> Tensor:
 
 def _applied(line: Tensor, plate: Tensor) -> Tensor:
     """Slopes and offset [4,h,w], and a plate [H,W,3] -> [H,W]."""
-    red, green, blue, offset = linear(line, (plate.shape[0], plate.shape[1]))
+    red, green, blue, offset = linear(line, size_of(plate))
     for slope, channel in zip((red, green, blue), plate.unbind(dim=-1), strict=True):
         offset = offset.addcmul_(slope, channel)
     return offset.clamp_(0.0, 1.0)

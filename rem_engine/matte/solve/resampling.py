@@ -1,11 +1,11 @@
-"""Between the sizes of cells, of the grid that is solved on, and of the plate: on the CPU by OpenCV, elsewhere by torch.
+"""Between the sizes of cells, of the grid that is solved on, and of the plate: by OpenCV on the CPU, else by torch.
 
 Pictures are float32 [h,w,c], planes float32 [n,h,w].
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import cv2
 import numpy as np
@@ -14,6 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Size = tuple[int, int]
+
+
+def size_of(picture: Tensor) -> Size:
+    """(height, width) of a picture [h,w,c]."""
+    return picture.shape[0], picture.shape[1]
 
 
 def averaged(picture: Tensor, size: Size) -> Tensor:
@@ -45,8 +50,8 @@ def gathered(planes: Tensor, step: Size) -> Tensor:
     """The mean of planes over each cell of (rows, columns) pixels."""
     rows, columns = step
     # Shifted sums: on the CPU several times as fast as a mean over two axes.
-    lines = sum(planes[:, place::rows] for place in range(rows))
-    return sum(lines[..., place::columns] for place in range(columns)) / (rows * columns)  # type: ignore[index]
+    lines = reduce(torch.add, [planes[:, place::rows] for place in range(rows)])
+    return reduce(torch.add, [lines[..., place::columns] for place in range(columns)]) / (rows * columns)
 
 
 def _scaled(planes: Tensor, size: Size, by_opencv: int, by_torch: str) -> Tensor:

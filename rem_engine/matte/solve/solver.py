@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..settings import EdgeKind
 from .cells import Cells, highest, widened
-from .decisions import Decision, Decisions, EdgeKind, Seen
+from .decisions import Decision, Decisions, Seen
 from .guided import at_full_size
 from .laplacian import Laplacian, SparseLaplacian, WindowLaplacian
-from .resampling import Size, averaged, cubic, linear, spread
+from .resampling import Size, averaged, cubic, linear, size_of, spread
 from .system import System
 
 # Of the means of cells, against the Laplacian; 0.3 to 10 are alike.
@@ -46,42 +47,36 @@ class EdgeSolver:
 
     def __init__(self, kinds: Sequence[EdgeKind], *, matrix_free: bool | None = None) -> None:
         self._kinds, self._matrix_free = tuple(kinds), matrix_free
-        self.begin_take()
+        self._decisions = [Decisions(kind) for kind in kinds]
 
-    def begin_take(self) -> None:
-        """Forget what earlier frames said."""
-        self._decisions = [Decisions(kind) for kind in self._kinds]
-
-    def solve(self, masks: Sequence[np.ndarray], plate: Tensor) -> Tensor:
+    def solve(self, masks: Mapping[int, np.ndarray], plate: Tensor) -> Tensor:
         """The next frame's alpha.
 
         Args:
-            masks: of each layer, float32 [h,w], at the model's own size; nominally 0..1.
+            masks: by the layer's place, float32 [h,w], at the model's own size; nominally 0..1.
             plate: float32 [H,W,3], display-referred, on the device to compute on.
 
         Returns:
-            float32 [L,H,W] in 0..1, on the plate's device.
+            float32 [len(masks),H,W] in 0..1, in the masks' order, on the plate's device.
         """
-        size = (plate.shape[0], plate.shape[1])
-        layers = [Cells.of(mask) for mask in masks]
-        alpha = torch.empty(len(layers), *size, device=plate.device)
-        with_edges = []
-        for place, cells in enumerate(layers):
-            if cells.steep.any() and self._kinds[place] != "soft":
-                with_edges.append(place)
-            else:
-                self._decisions[place].add(None)
-                alpha[place] = cubic(_on(plate, [cells.mean]), size)[0]
+        size = size_of(plate)
+        layers = {place: Cells.of(mask) for place, mask in masks.items()}
+        alpha: dict[int, Tensor] = {}
+        for place, cells in layers.items():
+            if self._kinds[place] == "soft" or not cells.steep.any():
+                self._decisions[place].see(None)
+                alpha[place] = cubic(_on(plate, [cells.soft]), size)[0]
         together = plate.device.type != "cpu" if self._matrix_free is None else self._matrix_free
-        for places in _groups(layers, with_edges, together):
+        for places in _groups(layers, [place for place in layers if place not in alpha], together):
             part = _Part.of([layers[place] for place in places], plate, together)
-            decisions = [self._decisions[place].add(seen) for place, seen in zip(places, part.seen(), strict=True)]
-            for place, finished in zip(places, part.finished([d for d in decisions if d is not None]), strict=True):
-                alpha[place] = finished
-        return alpha
+            for place, seen in zip(places, part.seen(), strict=True):
+                self._decisions[place].see(seen)
+            finished = part.finished([self._decisions[place].made() for place in places])
+            alpha |= dict(zip(places, finished, strict=True))
+        return torch.stack([alpha[place] for place in masks])
 
 
-def _groups(layers: Sequence[Cells], places: Sequence[int], together: bool) -> list[list[int]]:
+def _groups(layers: Mapping[int, Cells], places: Sequence[int], together: bool) -> list[list[int]]:
     """Layers that are solved at once: those of one size, or each alone."""
     if not together:
         return [[place] for place in places]
@@ -113,7 +108,7 @@ class _Part:
 
     @classmethod
     def of(cls, layers: Sequence[Cells], plate: Tensor, matrix_free: bool) -> _Part:
-        cell_count, size = layers[0].mean.shape, plate.shape[:2]
+        cell_count, size = layers[0].mean.shape, size_of(plate)
         box = _box(np.any([_matters(cells) for cells in layers], axis=0))
         step = _step(cell_count, size)
         whole = averaged(plate, (cell_count[0] * step[0], cell_count[1] * step[1]))
@@ -127,7 +122,7 @@ class _Part:
             wide = torch.from_numpy(widened(layers[0].unsure[box], 1))[None]
             laplacian = SparseLaplacian(picture, spread(wide, step)[0])
         system = System(laplacian, step)
-        start = linear(means, picture.shape[:2])
+        start = linear(means, size_of(picture))
         solution = system.solve(means, torch.full_like(means, _DATA), unsure, start)
         return cls(layers, plate, box, picture, system, means, solution)
 
@@ -135,11 +130,11 @@ class _Part:
         """What the equations say of each layer."""
         steep = torch.from_numpy(np.stack([cells.steep[self.box] for cells in self.layers])).to(self.plate.device)
         cells = steep & _unsure(self.layers, self.box, self.plate)
-        ramp = cubic(self.means, self.picture.shape[:2])
-        energies = torch.stack([self.system.energy(planes, cells) for planes in (ramp, self.solution)])
+        ramp = cubic(self.means, size_of(self.picture))
+        both = torch.stack([self.system.energy(planes, cells) for planes in (ramp, self.solution)])
         # What a ramp of a cell costs per pixel falls with the pixels across it.
         per_cell = 1000.0 * self.system.step[1] / _ACROSS_CELL
-        energies = energies.cpu().double().numpy() * per_cell
+        energies = both.cpu().double().numpy() * per_cell
         return [
             Seen(float(plain), float(solved / (plain + 1e-6)), layer.white)
             for plain, solved, layer in zip(*energies, self.layers, strict=True)
@@ -147,7 +142,7 @@ class _Part:
 
     def finished(self, decisions: Sequence[Decision]) -> Tensor:
         """Alpha of each layer, float32 [n,H,W]."""
-        size, device = (self.plate.shape[0], self.plate.shape[1]), self.plate.device
+        size, device = size_of(self.plate), self.plate.device
         plain = cubic(_on(self.plate, [_levelled(*pair) for pair in zip(self.layers, decisions)]), size)
         places = [place for place, decision in enumerate(decisions) if decision.solid > 0.0]
         if not places:
@@ -159,7 +154,9 @@ class _Part:
             for side, length, count in zip(self.box, size, self.layers[0].mean.shape)
         )
         fine = at_full_size(grid, self.picture, self.plate[rows, columns])
-        shares = cubic(_on(self.plate, [_share(self.layers[place], self.box) for place in places]), fine.shape[1:])
+        shares = cubic(
+            _on(self.plate, [_share(self.layers[place], self.box) for place in places]), (fine.shape[1], fine.shape[2])
+        )
         solid = torch.tensor([decisions[place].solid for place in places], device=device)[:, None, None]
         for place, solved, share in zip(places, fine, shares.mul_(solid), strict=True):
             plain[place, rows, columns].lerp_(solved, share)
@@ -172,7 +169,9 @@ class _Part:
             for name in ("white", "solid", "faithful")
         )
         solution = (self.solution[list(places)] / levels).clamp_(0.0, 1.0)
-        again = [n for n, place in enumerate(places) if decisions[place].solid * (1 - decisions[place].faithful) > _WORTH]
+        again = [
+            n for n, place in enumerate(places) if decisions[place].solid * (1 - decisions[place].faithful) > _WORTH
+        ]
         if not again:
             return solution
         chosen = [places[n] for n in again]
@@ -183,7 +182,7 @@ class _Part:
         target = torch.from_numpy(means).to(self.plate.device)
         open_ = torch.from_numpy(free & near).to(self.plate.device)
         believed = faithful[again] > 0.0
-        start = torch.where(believed, solution[again], linear(target, self.picture.shape[:2]))
+        start = torch.where(believed, solution[again], linear(target, size_of(self.picture)))
         found = self.system.solve(target, torch.full_like(target, _LITTLE_DATA), open_, start).clamp_(0.0, 1.0)
         mixed = solution.clone()
         mixed[again] = torch.lerp(found, solution[again], faithful[again])
@@ -212,8 +211,9 @@ def _step(cells: Size, size: Size) -> Size:
 
 def _levelled(cells: Cells, decision: Decision) -> np.ndarray:
     """The mask to be scaled up, at the levels that were decided."""
-    mask = (cells.mean / np.float32(decision.white)).clip(0.0, 1.0)
-    mask[cells.full] += np.float32(decision.solid) * (1.0 - mask[cells.full])
+    solid = np.float32(decision.solid)
+    mask = ((cells.soft + solid * (cells.mean - cells.soft)) / np.float32(decision.white)).clip(0.0, 1.0)
+    mask[cells.full] += solid * (1.0 - mask[cells.full])
     return mask
 
 

@@ -106,7 +106,7 @@ def test_masks_and_plates_that_cannot_be_used_are_refused() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "named"),
     [
-        ("black", 0.99, "white level"),
+        ("black", 1.0, "white level"),
         ("white", float("nan"), "white level is nan"),
         ("gamma", 0.0, "gamma of 0 is not possible; give more than 0"),
         ("threshold", 1.0, "threshold of 1 is not possible; give more than 0 and less than 1"),

@@ -1,0 +1,197 @@
+"""Edges that are solved: what the equations are, what is found of masks, and what comes of things of either kind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from rem_engine.matte import Frame, MatteSettings, matte_frames
+from rem_engine.matte.solve.cells import find_size, to_cells
+from rem_engine.matte.solve.decisions import Decisions, Seen
+from rem_engine.matte.solve.laplacian import EPSILON, SparseLaplacian, WindowLaplacian
+from rem_engine.matte.solve.resampling import _areas, averaged
+from rem_engine.matte.solve.solver import EdgeSolver
+from rem_engine.pixels import as_16_bits
+from rem_engine.segment.resize import masks_to_shot
+
+HEIGHT, WIDTH = 180, 320
+CELLS = (36, 64)
+
+
+def textured(seed: int, colour: tuple[float, float, float]) -> np.ndarray:
+    noise = np.random.default_rng(seed).random((HEIGHT // 6, WIDTH // 6, 3)).astype(np.float32)
+    return 0.15 * cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) + np.float32(colour)
+
+
+def plate_of(alpha: np.ndarray) -> np.ndarray:
+    grain = np.random.default_rng(9).normal(0.0, 0.006, (HEIGHT, WIDTH, 3))
+    ground, body = textured(1, (0.05, 0.4, 0.2)), textured(2, (0.7, 0.2, 0.1))
+    return (body * alpha[..., None] + ground * (1.0 - alpha[..., None]) + grain).clip(0.0, 1.0).astype(np.float32)
+
+
+def disk(radius: float = 52.0, x: float = 150.0) -> np.ndarray:
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    return (radius + 0.5 - np.hypot(rows - 90.0, columns - x)).clip(0.0, 1.0)
+
+
+def haze() -> np.ndarray:
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    return 0.9 * np.exp(-(((rows - 90.0) / 24.0) ** 2) - ((columns - 160.0) / 36.0) ** 2)
+
+
+def cells_of(alpha: np.ndarray) -> np.ndarray:
+    return cv2.resize(alpha, CELLS[::-1], interpolation=cv2.INTER_AREA)
+
+
+def erring(cells: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Cells as a model gives them: blurred, shifted, not quite 0 and 1, and with grain."""
+    moved = cv2.warpAffine(
+        cv2.GaussianBlur(cells, (0, 0), 0.8), np.float32([[1, 0, 0.4], [0, 1, -0.3]]), CELLS[::-1], borderMode=1
+    )
+    return (0.96 * moved + 0.01 + np.random.default_rng(seed).normal(0.0, 0.02, CELLS)).clip(0, 1).astype(np.float32)
+
+
+def bicubic(cells: np.ndarray) -> np.ndarray:
+    return cv2.resize(cells, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).clip(0.0, 1.0)
+
+
+def solved(cells: np.ndarray, alpha: np.ndarray, edges: str = "auto", **options: bool) -> np.ndarray:
+    return EdgeSolver([edges], **options).solve({0: cells}, torch.from_numpy(plate_of(alpha)))[0].numpy()
+
+
+@pytest.mark.parametrize("cells", [(18, 32), (40, 40), (80, 150)], ids=str)
+def test_cells_are_found_in_masks_that_the_engine_scaled_up(cells: tuple[int, int]) -> None:
+    model = torch.from_numpy(cv2.GaussianBlur(np.random.default_rng(3).random(cells), (0, 0), 0.7)).float()
+    full = as_16_bits(masks_to_shot(model[None, None, None], (HEIGHT, WIDTH))[0, 0].numpy())
+    assert find_size(full) == cells
+    np.testing.assert_allclose(to_cells(full, cells), model, atol=2e-3 if cells[0] > 60 else 2e-4)
+
+
+def test_no_cells_are_found_where_there_are_none() -> None:
+    assert find_size(disk()) is None
+    assert find_size(np.zeros((HEIGHT, WIDTH), np.float32)) is None
+    assert find_size(bicubic(cells_of(disk()))) is None
+
+
+def test_a_laplacian_measures_what_no_linear_function_of_the_colours_explains() -> None:
+    rng = np.random.default_rng(4)
+    picture, alpha = rng.random((6, 7, 3)).astype(np.float32), rng.random((6, 7)).astype(np.float32)
+    least = 0.0
+    for row in range(1, 5):
+        for column in range(1, 6):
+            window = np.s_[row - 1 : row + 2, column - 1 : column + 2]
+            colours = np.concatenate([picture[window].reshape(9, 3), np.ones((9, 1))], axis=1)
+            held = np.concatenate([EPSILON**0.5 * np.eye(3), np.zeros((3, 1))], axis=1)
+            right = np.concatenate([alpha[window].ravel(), np.zeros(3)])
+            system = np.concatenate([colours, held])
+            least += np.square(system @ np.linalg.lstsq(system, right, rcond=None)[0] - right).sum()
+    plane = torch.from_numpy(alpha)[None]
+    whole = torch.ones(6, 7, dtype=torch.bool)
+    for laplacian in (SparseLaplacian(torch.from_numpy(picture), whole), WindowLaplacian(torch.from_numpy(picture))):
+        assert float((plane * laplacian(plane)).sum()) == pytest.approx(least, rel=1e-4)
+        unit = torch.zeros(1, 6, 7)
+        unit[0, 2, 3] = 1.0
+        assert float(laplacian(unit)[0, 2, 3]) == pytest.approx(float(laplacian.diagonal[0, 2, 3]), rel=1e-4)
+
+
+@pytest.mark.parametrize("errs", [False, True], ids=["exact masks", "masks that err"])
+def test_the_edge_of_a_solid_thing_is_that_of_the_plate(errs: bool) -> None:
+    alpha = disk()
+    cells = erring(cells_of(alpha)) if errs else cells_of(alpha)
+    error = np.abs(solved(cells, alpha) - alpha).sum() / np.abs(bicubic(cells) - alpha).sum()
+    assert error < (0.35 if errs else 0.2)
+
+
+def test_what_the_plate_shows_to_be_soft_stays_as_the_model_gave_it() -> None:
+    alpha = haze()
+    cells = cells_of(alpha)
+    np.testing.assert_allclose(solved(cells, alpha), bicubic(cells), atol=1e-6)
+
+
+def test_the_kind_of_edges_can_be_said() -> None:
+    alpha, cells = disk(), cells_of(disk())
+    np.testing.assert_array_equal(solved(cells, alpha, "soft"), bicubic(cells))
+    soft = cells_of(haze())
+    assert np.abs(solved(soft, haze(), "solid") - bicubic(soft)).max() > 0.02
+
+
+def test_layers_without_matrices_and_at_once_equal_each_with_its_own() -> None:
+    layers = [erring(cells_of(disk())), cells_of(disk(30.0, 230.0)), cells_of(haze())]
+    plate = torch.from_numpy(plate_of(np.maximum(disk(), disk(30.0, 230.0))))
+    masks = dict(enumerate(layers))
+    with_matrices = EdgeSolver(["auto"] * 3).solve(masks, plate)
+    without = EdgeSolver(["auto"] * 3, matrix_free=True).solve(masks, plate)
+    assert (with_matrices - without).abs().max() < 1e-3
+    alone = EdgeSolver(["auto"]).solve({0: layers[1]}, plate)
+    assert torch.equal(alone[0], with_matrices[1])
+
+
+def test_reduction_by_area_is_the_same_everywhere() -> None:
+    picture = textured(5, (0.1, 0.2, 0.3))[:40, :50]
+    finer = np.repeat(np.repeat(picture, 27, axis=0), 36, axis=1)  # whole parts of 27 x 36 pixels, of which 40 x 50
+    expected = finer.reshape(27, 40, 36, 50, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(averaged(torch.from_numpy(picture), (27, 36)), expected, atol=3e-5)
+    rows, columns = (_areas(*lengths).numpy() for lengths in ((27, 40), (36, 50)))
+    np.testing.assert_allclose(np.einsum("yh,hwc,xw->yxc", rows, picture, columns), expected, atol=3e-5)
+
+
+def test_decisions_are_means_over_a_take_and_forget_what_is_long_past() -> None:
+    decisions = Decisions("auto")
+    decisions.see(Seen(3.0, 0.05, 0.95))
+    assert decisions.made().solid == 1.0
+    decisions.see(None)
+    decisions.see(Seen(0.3, 0.05, 0.95))
+    assert decisions.made().solid == pytest.approx(0.5)  # a mean of 1.65, halfway from 1.3 to 2.0
+    for _ in range(12):
+        decisions.see(Seen(0.3, 0.05, 0.95))
+    assert decisions.made().solid == 0.0
+
+
+def take(count: int) -> list[Frame]:
+    frames = []
+    for index in range(count):
+        alpha = disk(x=120.0 + index)
+        cells = torch.from_numpy(erring(cells_of(alpha), index))[None]
+        frames.append(Frame(index, cells, torch.from_numpy(plate_of(alpha))))
+    return frames
+
+
+def test_a_run_that_goes_on_gives_the_same_mattes() -> None:
+    frames, settings = take(14), MatteSettings()
+    assert settings.frames_before == 11 and replace(settings, smooth=2).frames_before == 13
+    whole = [frame.alpha for frame in matte_frames(frames, settings)]
+    resumed = [frame.alpha for frame in matte_frames(frames[2:], settings)]
+    assert torch.equal(whole[13], resumed[11])
+
+
+def test_masks_scaled_up_by_the_engine_and_the_models_own_give_the_same_mattes() -> None:
+    (own,) = take(1)
+    scaled = masks_to_shot(own.soft[:, None, None], (HEIGHT, WIDTH))[:, 0]
+    alphas = [
+        next(iter(matte_frames([frame], settings))).alpha
+        for frame, settings in (
+            (own, MatteSettings()),
+            (Frame(0, scaled, own.plate, cells=(CELLS,)), MatteSettings()),
+            (Frame(0, scaled, own.plate), MatteSettings()),
+        )
+    ]
+    for alpha in alphas[1:]:
+        assert (alpha - alphas[0]).abs().max() < 2e-3
+
+
+def test_masks_of_the_plates_own_size_stay_as_they_are() -> None:
+    alpha = disk()
+    (matte,) = matte_frames(
+        [Frame(0, torch.from_numpy(alpha)[None], torch.from_numpy(plate_of(alpha)))], MatteSettings()
+    )
+    assert torch.equal(matte.alpha[0], torch.from_numpy(alpha))
+
+
+def test_small_masks_are_scaled_up_bicubic_where_nothing_is_solved() -> None:
+    (frame,) = take(1)
+    (matte,) = matte_frames([frame], MatteSettings(refine=0))
+    np.testing.assert_allclose(matte.alpha[0], bicubic(frame.soft[0].numpy()), atol=1e-6)
