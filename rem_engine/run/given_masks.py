@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..media.matte_values import LUMA
@@ -72,6 +72,7 @@ def find_masks(given: Sequence[str]) -> dict[str, GivenMasks]:
         else:
             masks = masks_at(text)
             found.append((_made_name(masks.path), masks))
+    found = [(name, replace(masks, cells=masks.cells or _cells_beside(masks.path))) for name, masks in found]
     names = [name.casefold() for name, _ in found]
     for (name, masks), folded in zip(found, names, strict=True):
         if names.count(folded) > 1:
@@ -128,6 +129,24 @@ def _cells_of(entry: object) -> tuple[int, int] | None:
     """The entry of a run.json, which may have been written by an earlier version, or by hand."""
     if isinstance(entry, list) and len(entry) == 2 and all(type(side) is int and side > 0 for side in entry):
         return entry[0], entry[1]
+    return None
+
+
+def _cells_beside(path: Path) -> tuple[int, int] | None:
+    """What the run in whose folder masks lie says of the model's size."""
+    path = path.expanduser().resolve()
+    for out in path.parents[:3]:
+        if not (out / RUN_FILE).is_file():
+            continue
+        layer, kind, *_ = (*path.relative_to(out).parts, "")
+        if Path(kind).stem not in ("soft", "masks"):  # deliveries have edges of the plate's
+            return None
+        try:
+            runs = read_runs(out)
+        except NoAccount:
+            return None
+        wrote = (run for run in runs if layer in [prompt["name"] for prompt in run.prompts])
+        return next((_cells_of(run.run.get("mask_size")) for run in wrote), None)
     return None
 
 

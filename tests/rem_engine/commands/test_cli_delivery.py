@@ -223,7 +223,7 @@ def test_every_option_of_the_matte_stage_is_on_the_command_line(capsys: pytest.C
     for name, value in vars(MatteSettings()).items():
         option = "matte-threshold" if name == "threshold" else name.replace("_", "-")
         assert f"--{option}" in shown
-        if value is not None and not isinstance(value, bool):
+        if value is not None and not isinstance(value, bool | str):
             assert f"({value:g})" in shown.split(f" --{option} ")[-1].split(" --")[0], option
     settings = DeliverySettings()
     assert (settings.start, settings.padding, settings.exr_type) == (None, None, "half")
@@ -273,8 +273,8 @@ def test_the_matte_stage_computes_on_the_device_that_was_asked_for(
     out, options = tmp_path / "out", ("--write", "alpha", "--smooth", "1", "--remove-islands", "9", "--device", "cpu:0")
     assert deliver(shot, tmp_path / "expected", "--write", "soft,alpha", "--smooth", "1", "--remove-islands", "9") == 0
     devices = []
-    compute = chain._matte
-    monkeypatch.setattr(chain, "_matte", lambda *given: devices.append(given[2]) or compute(*given))
+    compute = chain._solved
+    monkeypatch.setattr(chain, "_solved", lambda *given: devices.append(given[2]) or compute(*given))
     if command == "segment":
         assert deliver(shot, out, *options) == 0
     else:

@@ -283,7 +283,7 @@ def test_a_stop_leaves_whole_frames_and_says_so(
     ("arguments", "sentence"),
     [
         (["--masks", "nowhere"], "nowhere does not exist: give a folder of masks, a matte video, or a run's soft.npz."),
-        (["--masks", "small"], f"The masks in small are 40x20 and the frames of plate {WIDTH}x{HEIGHT}: give masks of"),
+        (["--masks", "small"], f"The masks in small are 45x30 and the frames of plate {WIDTH}x{HEIGHT}: give masks of"),
         (["--masks", "strange"], "strange/run.json lists no layers of a run: give the folder of its masks instead."),
         (["--masks", "empty"], "The run in empty wrote no masks of fog: let it write soft ones."),
         (["--masks", "few"], "No mask in few (0-2) has the number of a frame of plate (1001-1014): masks lie on"),
@@ -322,7 +322,7 @@ def test_bad_input_gets_one_sentence(
     sentence: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, count, size in (("small", FRAMES, (40, 20)), ("few", 3, (WIDTH, HEIGHT))):
+    for name, count, size in (("small", FRAMES, (45, 30)), ("few", 3, (WIDTH, HEIGHT))):
         (tmp_path / name).mkdir()
         for number in range(count):
             Image.new("L", size).save(tmp_path / name / f"{number}.png")

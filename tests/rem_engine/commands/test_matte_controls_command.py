@@ -93,19 +93,18 @@ def test_a_delivery_by_another_given_matte_is_another_delivery(
 
 def test_layers_have_settings_and_presets_of_their_own(shot: Path, tmp_path: Path, masks: tuple[str, ...]) -> None:
     out = tmp_path / "out"
-    lines = ("--set", "car | white: 0.8", "--set", "dust | preset: fire | invert: on")
+    lines = ("--set", "car | white: 0.8", "--set", "dust | preset: fire | black: 0.1 | invert: on")
     assert run(shot, masks, out, *lines) == 0
     np.testing.assert_allclose(alphas(out, "car"), 1.0)
-    black, white = PRESETS["fire"]["black"], PRESETS["fire"]["white"]
-    np.testing.assert_allclose(alphas(out, "dust"), 1.0 - (0.4 - black) / (white - black), atol=2e-5)
+    np.testing.assert_allclose(alphas(out, "dust"), 1.0 - (0.4 - 0.1) / (1.0 - 0.1), atol=2e-5)
 
 
 def test_options_stand_above_the_preset(shot: Path, tmp_path: Path, masks: tuple[str, ...]) -> None:
     out = tmp_path / "out"
-    command = ["matte", str(shot), *masks, "-o", str(out), "--preset", "solid", "--refine", "0", "--black", "0.3"]
+    command = ["matte", str(shot), *masks, "-o", str(out), "--preset", "water", "--refine", "0", "--smooth", "0"]
     assert main(command) == 0
     said = json.loads((out / "run.json").read_text())["settings"]["matte"]
-    assert (said["black"], said["white"]) == (0.3, PRESETS["solid"]["white"])
+    assert (said["smooth"], said["edges"]) == (0, PRESETS["water"]["edges"])
 
 
 def test_core_and_edge_are_further_mattes_and_no_part_of_the_union(shot: Path, tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_what_a_layer_sets_itself_stands_above_its_preset() -> None:
         ("car: the car | grow: 5000", "Layer 'car': A growth of 5000 pixels is not possible"),
         ("car: the car | invert: perhaps", "Layer 'car': The invert is 'perhaps', and on or off, is expected"),
         ("car: the car | preset: mud", "Layer 'car': There is no preset 'mud': choose solid, hair, smoke, fire, water"),
-        ("car: the car | black: 0.99", "Layer 'car': The white level"),
+        ("car: the car | black: 1.0", "Layer 'car': The white level"),
     ],
 )  # fmt: skip
 def test_a_setting_that_cannot_be_is_told_with_its_layer(line: str, told: str) -> None:
