@@ -22,6 +22,6 @@ class ReferEverything(ComfyExtension):
 
 
 async def comfy_entrypoint() -> ReferEverything:
-    # Here and not in ReferEverything.on_load, which ComfyUI 0.3.64 never calls.
+    # Here and not in ReferEverything.on_load, which ComfyUI 0.8.0 never calls.
     register_model_folder()
     return ReferEverything()

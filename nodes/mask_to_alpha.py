@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from contextlib import closing
 from typing import Any
 
 import comfy.model_management
@@ -19,9 +19,9 @@ from ..rem_engine.matte.settings import NEUTRAL
 from ..rem_engine.segment.cuts import CutFinder
 from ..rem_engine.setting import settings_of
 from .host.inputs import as_frames
-from .host.layers import as_layers, masks_of, picture
-from .host.previews import PreviewFrames, over_checker
-from .host.schema import NodeProgress, check_connected, node_schema, strip_preview
+from .host.layers import as_layers, layer_names, masks_of, picture
+from .host.matte_preview import MattePreview
+from .host.schema import NodeProgress, check_connected, node_schema
 from .widgets.matte import matte_inputs, matte_settings
 
 _FIRST_WIDGETS = ("black", "white", "gamma", "grow", "feather", "invert")
@@ -38,6 +38,10 @@ class MaskToAlpha(io.ComfyNode):
             "or a threshold, holes and specks, edges refined on the picture, grow or shrink, feather, invert, colour.",
             search_aliases=[
                 "matte",
+                "matting",
+                "key",
+                "green screen",
+                "background removal",
                 "alpha",
                 "rgba",
                 "feather",
@@ -73,6 +77,8 @@ class MaskToAlpha(io.ComfyNode):
                 ),
                 io.Mask.Output(display_name="alpha", tooltip="The alpha alone; 1 is opaque."),
             ],
+            hidden=[io.Hidden.unique_id],
+            has_intermediate_output=True,
         )
 
     @classmethod
@@ -87,23 +93,25 @@ class MaskToAlpha(io.ComfyNode):
         settings = matte_settings(NEUTRAL, matte)
         frames = as_frames(image)
         layers = as_layers(frames, mask)
-        progress, preview = NodeProgress(cls), PreviewFrames()
+        progress = NodeProgress(cls)
         count = frames.frame_count
         alpha = torch.empty(len(layers), count, frames.height, frames.width)
         rgba = torch.empty(*alpha.shape, 4)
         cuts = _cuts(frames) if settings.frames_before else ()
         device = comfy.model_management.get_torch_device()
-        # Frame by frame: a whole shot at once would hold several copies of every mask.
-        for frame in matte_frames(_frames(frames, layers), settings, device=device, cuts=cuts):
-            plate = plate_of(frame)
-            colours = plate.expand(len(layers), -1, -1, -1) if frame.foreground is None else frame.foreground
-            finished = alpha_of(frame)
-            alpha[:, frame.index] = finished
-            rgba[:, frame.index] = merge_alpha(colours, finished, colour == "premultiplied")
-            preview.add(frame.index, partial(over_checker, plate, finished))
-            progress.update("mattes", frame.index + 1, count)
+        preview = MattePreview(layer_names("", len(layers)), frames.height, frames.width, None, "checker", progress)
+        with closing(preview):
+            # Frame by frame: a whole shot at once would hold several copies of every mask.
+            for frame in matte_frames(_frames(frames, layers), settings, device=device, cuts=cuts):
+                plate = plate_of(frame)
+                colours = plate.expand(len(layers), -1, -1, -1) if frame.foreground is None else frame.foreground
+                finished = alpha_of(frame)
+                alpha[:, frame.index] = finished
+                rgba[:, frame.index] = merge_alpha(colours, finished, colour == "premultiplied")
+                preview.add(plate.numpy(), finished.numpy())
+                progress.update("mattes", frame.index + 1, count)
         rgba, alpha = (rearrange(values, "l t ... -> (l t) ...") for values in (rgba, alpha))
-        return io.NodeOutput(rgba, alpha, ui=strip_preview(preview.frames(), cls))
+        return io.NodeOutput(rgba, alpha, ui=preview.ui())
 
 
 def _frames(frames: ArrayFrames, layers: Tensor) -> Iterator[Frame]:

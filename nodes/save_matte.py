@@ -20,7 +20,7 @@ from .host.inputs import IMAGE_COLOURS, as_frames
 from .host.layers import as_foregrounds, as_layers, foregrounds_of, layer_names, masks_of
 from .host.outputs import new_output_folder, written_output
 from .host.previews import PreviewFrames, over_checker
-from .host.schema import NodeProgress, check_connected, node_schema
+from .host.schema import NodeProgress, check_connected, node_schema, strip_preview
 from .widgets.delivery import (
     delivery_settings,
     exr_form_input,
@@ -116,4 +116,5 @@ class SaveMatte(io.ComfyNode):
                 coverage.add(alpha)
                 preview.add(index, partial(over_checker, parts["plate"], alpha))
                 progress.update("frames", index + 1, frames.frame_count)
-        return written_output(folder, preview, cls, [warning["sentence"] for warning in coverage.warnings()])
+        shown = strip_preview(preview.frames(), cls).as_dict()
+        return written_output(folder, shown, cls, [warning["sentence"] for warning in coverage.warnings()])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import comfy.model_management
@@ -17,7 +16,6 @@ from comfy_api.latest import Input, io
 from ..rem_engine.frames import ReopenableFrames
 from ..rem_engine.layers import combined_layers
 from ..rem_engine.matte import MatteSettings
-from ..rem_engine.media import draw_overlay
 from ..rem_engine.media.plate_settings import PlateSettings
 from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.progress import Unit
@@ -28,9 +26,9 @@ from ..rem_engine.setting import settings_of
 from .host.conditioning import Conditioning, read_layers
 from .host.input_listing import list_input_shots
 from .host.inputs import StreamedShot, file_shot, input_shot_path, shot_stamp, video_shot
+from .host.matte_preview import MattePreview
 from .host.memory import give_back_memory_after_run
 from .host.outputs import new_output_folder, written_output
-from .host.previews import PreviewFrames
 from .host.schema import NodeProgress, check_connected, node_schema
 from .widgets.delivery import (
     DEFAULT_PREFIX,
@@ -47,6 +45,7 @@ from .widgets.from_settings import widget
 from .widgets.matte import matte_inputs, matte_settings
 from .widgets.plate import plate_inputs, plate_settings
 from .widgets.segment import (
+    SEGMENT_ALIASES,
     decoder_input,
     layer_inputs,
     legend,
@@ -84,7 +83,7 @@ class SegmentShot(io.ComfyNode):
             display_name="Segment Shot (REM)",
             description="Finds what the prompts describe in a shot of any length and writes mattes straight to files, "
             "window by window: the shot is never in memory as a whole.",
-            search_aliases=["segment", "roto", "long video", "stream", "exr", "prores", "batch", "deliver", "matte"],
+            search_aliases=[*SEGMENT_ALIASES, "long video", "stream", "exr", "prores", "batch", "deliver"],
             inputs=[
                 *model_inputs(),
                 io.Video.Input(
@@ -119,6 +118,7 @@ class SegmentShot(io.ComfyNode):
             outputs=folder_outputs(),
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
+            has_intermediate_output=True,
         )
 
     @classmethod
@@ -155,16 +155,18 @@ class SegmentShot(io.ComfyNode):
         masks = mask_settings(settings)
         segmenter = make_segmenter(model, vae, decode_vae, settings)
         layers, embeds = read_layers(conditioning, segmenter.backbone.family.text_width)
-        labels, preview = legend(combined_layers(layers, masks.combine)), PreviewFrames()
+        labels = legend(combined_layers(layers, masks.combine))
         plate = plate_settings(settings)
         with _shot(video, path, plate) as shot:
             info = replace(shot.info, fps=shot.info.fps or exact_rate(fps))
             folder, name = new_output_folder(filename_prefix, info.height, info.width)
+            progress = _ShotProgress(cls)
+            preview = MattePreview(labels, info.height, info.width, info.fps, "overlay", progress)
 
             def show(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
-                preview.add(index, partial(draw_overlay, plate, soft, labels))
+                preview.add(plate, soft)
 
-            with closing(shot.open()) as frames:
+            with closing(preview), closing(shot.open()) as frames:
                 job = SegmentJob(
                     folder,
                     layers,
@@ -178,12 +180,10 @@ class SegmentShot(io.ComfyNode):
                     provenance=provenance_of(segmenter, shot.source),
                     plate=plate,
                 )
-                run = segment_to_files(
-                    segmenter, frames, job, prompt_embeds=embeds, progress=_ShotProgress(cls), viewer=show
-                )
+                run = segment_to_files(segmenter, frames, job, prompt_embeds=embeds, progress=progress, viewer=show)
         give_back_memory_after_run()
         notes = [*run["shot"].get("notes", ()), *(warning["sentence"] for warning in run["warnings"])]
-        return written_output(folder, preview, cls, notes)
+        return written_output(folder, preview.ui(), cls, notes)
 
 
 def _name_of_files(name: str, prefix: str, frames: ReopenableFrames) -> str:

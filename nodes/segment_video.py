@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
-from comfy_api.latest import io
+from comfy_api.latest import Input, io
 from einops import rearrange, repeat
 from torch import Tensor
 
 from ..rem_engine import layers as prompts
+from ..rem_engine.frames import ReopenableFrames
 from ..rem_engine.media.overlay import OverlayColours, draw_overlay
+from ..rem_engine.media.plate_settings import PlateSettings
 from ..rem_engine.pixels import to_uint8
 from ..rem_engine.run.coverage import Coverage
 from ..rem_engine.segment.close_up import CloseUp
 from .host.conditioning import Conditioning, read_layers
-from .host.inputs import as_frames
+from .host.inputs import as_frames, video_shot
+from .host.matte_preview import MattePreview
 from .host.memory import give_back_memory_after_run
-from .host.schema import NodeProgress, check_connected, node_schema, show_text, strip_preview
+from .host.schema import NodeProgress, check_connected, node_schema, show_text
 from .widgets.segment import (
+    SEGMENT_ALIASES,
     decoder_input,
     layer_inputs,
     legend,
@@ -46,10 +53,15 @@ class SegmentVideo(io.ComfyNode):
             display_name="Segment Video (REM)",
             description="Finds what the prompts describe in every frame of a shot: things, but also smoke, fire, "
             "water, shadows and other processes. One image is a shot of one frame.",
-            search_aliases=["segment", "mask", "roto", "rotoscope", "video segmentation", "referring segmentation"],
+            search_aliases=SEGMENT_ALIASES,
             inputs=[
                 *model_inputs(),
-                io.Image.Input("image", tooltip="The frames of the shot, in order, of any size from 16x16 pixels."),
+                io.MultiType.Input(
+                    "image",
+                    types=[io.Image, io.Video],
+                    tooltip="The shot: frames in order, of any size from 16x16 pixels, or a VIDEO from Load Video, "
+                    "which is read window by window.",
+                ),
                 io.Int.Input(
                     "prompt",
                     default=_ALL_LAYERS,
@@ -79,6 +91,7 @@ class SegmentVideo(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id],
+            has_intermediate_output=True,
         )
 
     @classmethod
@@ -87,7 +100,7 @@ class SegmentVideo(io.ComfyNode):
         model: ModelPatcher,
         vae: VAE,
         conditioning: Conditioning,
-        image: Tensor,
+        image: Tensor | Input.Video,
         prompt: int,
         threshold: float,
         decode_vae: VAE | None = None,
@@ -100,29 +113,31 @@ class SegmentVideo(io.ComfyNode):
         asked, embeds = read_layers(conditioning, segmenter.backbone.family.text_width)
         layers = prompts.combined_layers(asked, settings.combine)
         _check_prompt(prompt, layers, len(asked))
-        frames = as_frames(image)
-        labels = legend(layers)
-        count = len(layers) if prompt == _EACH_LAYER else 1
-        soft = torch.empty(count, frames.frame_count, frames.height, frames.width)
-        ids = torch.empty(soft.shape[1:], dtype=torch.uint8)
-        overlay = np.empty((*ids.shape, 3), np.uint8)
-        colours = OverlayColours(len(layers))
-        shown, coverage = "", Coverage("masks", [layer.name for layer in layers], threshold)
-        for chunk in segmenter.stream(frames, embeds, progress=NodeProgress(cls)):
-            if (note := note_of(chunk, len(embeds))) != shown:
-                show_text(note, cls)
-                shown = note
-            stop = chunk.start + chunk.soft.shape[1]
-            masks = prompts.combine(chunk.soft, asked, settings.combine)
-            coverage.add(masks)
-            soft[:, chunk.start : stop] = _chosen(masks, prompt)
-            ids[chunk.start : stop] = prompts.id_map(masks, threshold)
-            pixels = to_uint8(frames.read(chunk.start, stop))
-            for frame, layer_masks in enumerate(masks.numpy().swapaxes(0, 1)):
-                chosen = colours.at(pixels[frame], layer_masks, threshold)
-                overlay[chunk.start + frame] = draw_overlay(
-                    pixels[frame], layer_masks, labels, threshold=threshold, colours=chosen
-                )
+        with _shot(image) as (frames, rate):
+            size = (frames.frame_count, frames.height, frames.width)
+            soft = torch.empty(len(layers) if prompt == _EACH_LAYER else 1, *size)
+            ids, overlay = torch.empty(size, dtype=torch.uint8), np.empty((*size, 3), np.uint8)
+            labels, colours = legend(layers), OverlayColours(len(layers))
+            shown, coverage = "", Coverage("masks", [layer.name for layer in layers], threshold)
+            progress = NodeProgress(cls)
+            preview = MattePreview(labels, frames.height, frames.width, rate, "overlay", progress)
+            with closing(preview), closing(frames.reopen()) as plates:
+                for chunk in segmenter.stream(frames, embeds, progress=progress):
+                    if (note := note_of(chunk, len(embeds))) != shown:
+                        show_text(note, cls)
+                        shown = note
+                    stop = chunk.start + chunk.soft.shape[1]
+                    masks = prompts.combine(chunk.soft, asked, settings.combine)
+                    coverage.add(masks)
+                    soft[:, chunk.start : stop] = _chosen(masks, prompt)
+                    ids[chunk.start : stop] = prompts.id_map(masks, threshold)
+                    pixels = to_uint8(plates.read(chunk.start, stop))
+                    for frame, layer_masks in enumerate(masks.numpy().swapaxes(0, 1)):
+                        chosen = colours.at(pixels[frame], layer_masks, threshold)
+                        overlay[chunk.start + frame] = draw_overlay(
+                            pixels[frame], layer_masks, labels, threshold=threshold, colours=chosen
+                        )
+                        preview.add(pixels[frame], layer_masks)
         give_back_memory_after_run()
         if warnings := [warning["sentence"] for warning in coverage.warnings()]:
             show_text("\n".join(filter(None, [shown, *warnings])), cls)
@@ -134,8 +149,18 @@ class SegmentVideo(io.ComfyNode):
             torch.from_numpy(overlay).float() / 255.0,
             "\n".join(layer.name for layer in layers),
             repeat(ids.float() / 255.0, "t h w -> t h w c", c=3),
-            ui=strip_preview(overlay, cls),
+            ui=preview.ui(),
         )
+
+
+@contextmanager
+def _shot(image: Tensor | Input.Video) -> Iterator[tuple[ReopenableFrames, Fraction | None]]:
+    """Frames of an IMAGE or a VIDEO, and how many a second, where that is known."""
+    if isinstance(image, Input.Video):
+        with video_shot(image, PlateSettings()) as shot, closing(shot.open()) as frames:
+            yield frames, shot.info.fps
+    else:
+        yield as_frames(image), None
 
 
 def _check_prompt(prompt: int, layers: tuple[prompts.Layer, ...], asked: int) -> None:

@@ -35,6 +35,7 @@ def host(request: pytest.FixtureRequest) -> Path:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--mutations", type=int, default=6, help="of each kind of file, damaged in as many ways (6)")
+    parser.addoption("--screenshots", help="a folder that the browser's pictures of the documents are put into")
     parser.addoption("--all-hosts", action="store_true", help="test in every ComfyUI found, not in the newest alone")
 
 

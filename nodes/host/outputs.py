@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 from comfy_api.latest import io
@@ -14,8 +15,7 @@ from comfy_api.latest import io
 from ...rem_engine.media.numbering import frame_range
 from ...rem_engine.media.reading import natural_key, sequences_in
 from ...rem_engine.media.suffixes import IMAGE_SUFFIXES
-from .previews import PreviewFrames
-from .schema import show_text, strip_preview
+from .schema import show_text
 
 # Bytes in a name: systems take 255, of which numbers, a suffix and temporary names take some.
 _LONGEST_NAME = 180
@@ -83,13 +83,13 @@ def describe_files(folder: Path) -> list[str]:
 
 
 def written_output(
-    folder: Path, preview: PreviewFrames, node: type[io.ComfyNode], notes: Sequence[str] = ()
+    folder: Path, preview: Mapping[str, Any], node: type[io.ComfyNode], notes: Sequence[str] = ()
 ) -> io.NodeOutput:
-    """What a node that wrote a folder hands on and shows: its path, its files, and a strip of frames; and what else is
+    """What a node that wrote a folder hands on and shows: its path, its files, and a preview of them; and what else is
     to say, a sentence each."""
     lines = describe_files(folder)
     show_text("\n".join([*notes, str(folder), ", ".join(lines)]), node)
-    shown = strip_preview(preview.frames(), node).as_dict() | {"text": [*notes, str(folder), *lines]}
+    shown = {**preview, "text": [*notes, str(folder), *lines]}
     return io.NodeOutput(str(folder), "\n".join(lines), ui=shown)
 
 

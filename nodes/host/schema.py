@@ -12,6 +12,7 @@ import folder_paths
 import numpy as np
 import torch
 from comfy_api.latest import io, ui
+from PIL import Image
 
 from ...rem_engine.media import preview_strip
 from ...rem_engine.progress import Unit
@@ -66,6 +67,11 @@ class NodeProgress:
     def update(self, unit: Unit, done: int, total: int) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
         self._bar.update_absolute(done, total)
+
+    def show(self, picture: np.ndarray) -> None:
+        """Show a picture on the node until the next one or the end of the run, uint8 [H,W,3]."""
+        bar = self._bar
+        bar.update_absolute(bar.current, bar.total, preview=("JPEG", Image.fromarray(picture), None))
 
 
 def show_text(text: str, node: type[io.ComfyNode]) -> None:

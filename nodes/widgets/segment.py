@@ -20,6 +20,12 @@ from ...rem_engine.setting import settings_of
 from ..host.open_backbone import host_backbone
 from .from_settings import engine_values, widget
 
+SEGMENT_ALIASES = [
+    "segment", "mask", "matte", "matting", "roto", "rotoscope", "track", "sam", "video segmentation", "video mask",
+    "text to mask", "referring segmentation", "smoke", "fire", "water", "vfx",
+]  # fmt: skip
+"""What people look for who need one of the nodes that find things."""
+
 _LAYER_WIDGETS = ("combine", "close_up")
 _SHOWN_CHARACTERS = 120  # of a long list of takes
 

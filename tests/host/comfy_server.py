@@ -20,6 +20,9 @@ Graph = dict[str, dict[str, Any]]
 
 START_SECONDS = 600  # idle cores take 11 to 25
 RUN_SECONDS = 900
+_TEXT, _BINARY = 1, 2  # kinds of messages
+_PREVIEW_IMAGE = 1  # of binary ones, for clients that have not asked for more
+_ENDS = ("execution_success", "execution_error", "execution_interrupted")
 
 
 class Refused(Exception):
@@ -137,8 +140,28 @@ class ComfyServer:
                     return prompt_id
         raise RuntimeError("The server closed the connection.")
 
+    def pictures_of(self, graph: Graph) -> list[bytes]:
+        """Pictures that nodes show while a graph runs, in order: files, without what the server says of them."""
+        client, pictures = uuid.uuid4().hex, []
+        with closing(self._messages(client)) as messages:
+            next(messages)  # the server's greeting: it listens
+            prompt_id = self.submit(graph, client)
+            for kind, content in messages:
+                if kind == _BINARY and int.from_bytes(content[:4], "big") == _PREVIEW_IMAGE:
+                    pictures.append(content[8:])
+                elif kind == _TEXT:
+                    event = json.loads(content)
+                    if event["type"] in _ENDS and event["data"]["prompt_id"] == prompt_id:
+                        return pictures
+        raise RuntimeError("The server closed the connection.")
+
     def _events(self, client: str) -> Iterator[dict[str, Any]]:
-        """What the server tells a client over its WebSocket (RFC 6455; only what reading text takes)."""
+        """What the server tells a client over its WebSocket."""
+        with closing(self._messages(client)) as messages:
+            yield from (json.loads(content) for kind, content in messages if kind == _TEXT)
+
+    def _messages(self, client: str) -> Iterator[tuple[int, bytes]]:
+        """Kind and content of what comes over a WebSocket (RFC 6455; only what reading takes)."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=RUN_SECONDS) as connection:
             connection.sendall(
                 f"GET /ws?clientId={client} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nUpgrade: websocket\r\n"
@@ -152,9 +175,7 @@ class ComfyServer:
                 size = head[1] & 127
                 if size > 125:
                     size = int.from_bytes(stream.read(2 if size == 126 else 8), "big")
-                content = stream.read(size)
-                if head[0] & 15 == 1:
-                    yield json.loads(content)
+                yield head[0] & 15, stream.read(size)
 
     def saved(self, entry: dict[str, Any], node: str) -> list[Path]:
         """Files that an output node of an ended graph saved, in order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -12,25 +13,78 @@ import pytest
 from comfy_hosts import PACK
 from comfy_server import ComfyServer
 
-TEMPLATES = (
-    "segment_a_shot",
-    "segment_your_video",
-    "segment_with_wan_14b",
-    "segment_with_modelscope",
-    "roto_named_layers",
-    "deliver_a_shot",
-)
+TEMPLATES = {
+    "segment_a_shot": "1 Segment a shot",
+    "segment_your_video": "2 Segment your own video",
+    "roto_named_layers": "3 Named layers for roto",
+    "deliver_a_shot": "4 Deliver a shot of any length",
+    "segment_with_wan_14b": "5 REM on Wan 14B",
+    "segment_with_modelscope": "6 REM on ModelScope",
+}
+"""The templates by the names of their API twins."""
+WIDEST = 1500  # units of the canvas: a laptop's window shows all of it, readable
 NODES = ("LoadREM", "EncodeText", "SegmentVideo", "SegmentShot", "MaskToAlpha", "SaveMatte", "SampleShot")
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 PACK_NAME = "ComfyUI-ReferEverything"
+MUTED = 2
 
 
 def test_templates_are_offered_with_a_thumbnail(comfy: ComfyServer) -> None:
-    # A folder of the pack called example(s) or workflow would be served in place of workflows/.
-    assert set(comfy.get("/workflow_templates")[PACK_NAME]) == set(TEMPLATES)
-    for name in TEMPLATES:
+    # Of a folder called example(s) or workflow(s) too all graphs would be listed, and fetched from example_workflows/.
+    assert sorted(comfy.get("/workflow_templates")[PACK_NAME]) == sorted(TEMPLATES.values())
+    for name in map(quote, TEMPLATES.values()):
         assert comfy.get(f"/api/workflow_templates/{PACK_NAME}/{name}.json")["nodes"]
         assert comfy.get_bytes(f"/api/workflow_templates/{PACK_NAME}/{name}.jpg")[:2] == b"\xff\xd8"
+    assert "consider renaming" not in comfy.log
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_template_says_what_it_is_and_is_no_wider_than_a_window(name: str) -> None:
+    graph, _ = saved_graph(name)
+    about = graph["extra"]["info"]
+    assert about["name"] == TEMPLATES[name] and about["description"] and about["tags"]
+    left = min(node["pos"][0] for node in graph["nodes"])
+    assert max(node["pos"][0] + node["size"][0] for node in graph["nodes"]) - left <= WIDEST
+
+
+def test_the_first_template_is_an_app_too() -> None:
+    """Its widgets and results are there, under the names that the page looks for."""
+    graph, _ = saved_graph("segment_a_shot")
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    app = graph["extra"]["linearData"]
+    assert app["inputs"] and app["outputs"] and graph["extra"]["linearMode"] is False
+    for node, widget in app["inputs"]:
+        assert widget in [socket["name"] for socket in nodes[node]["inputs"] if "widget" in socket]
+    assert {nodes[node]["type"] for node in app["outputs"]} <= {"SaveVideo", "SaveImage", "SaveMatte"}
+
+
+BLUEPRINTS = sorted((PACK / "subgraphs").glob("*.json"))
+
+
+@pytest.mark.parametrize("file", BLUEPRINTS, ids=lambda file: file.stem)
+def test_a_blueprint_is_offered_and_wired_as_it_says(comfy: ComfyServer, file: Path) -> None:
+    listed = comfy.get("/global_subgraphs")
+    (key,) = [key for key, entry in listed.items() if entry["name"] == file.stem]
+    assert listed[key]["source"] == "custom_node"
+    (inside,) = json.loads(comfy.get(f"/global_subgraphs/{key}")["data"])["definitions"]["subgraphs"]
+    assert inside["name"] == file.stem and inside["description"] and inside["category"]
+    nodes = {node["id"]: node for node in inside["nodes"]}
+    for link in inside["links"]:
+        if link["origin_id"] > 0:
+            assert nodes[link["origin_id"]]["outputs"][link["origin_slot"]]["type"] == link["type"]
+        if link["target_id"] > 0:
+            socket = nodes[link["target_id"]]["inputs"][link["target_slot"]]
+            assert socket["link"] == link["id"] and link["type"] in socket["type"].split(",")
+    for node in nodes.values():
+        known = comfy.get(f"/object_info/{node['type']}")[node["type"]]
+        names = set(known["input"]["required"]) | set(known["input"].get("optional", {}))
+        assert {socket["name"] for socket in node["inputs"]} <= names
+        assert [socket["type"] for socket in node["outputs"]] == known["output"][: len(node["outputs"])]
+        required = set(known["input"]["required"])
+        linked = {s["name"] for s in node["inputs"] if s["link"] is not None or "widget" in s}
+        assert required <= linked, node["type"]
+    outside = {socket["name"]: socket["type"] for socket in inside["inputs"]}
+    assert outside["video"] == "VIDEO" and outside["text"] == "STRING" and "seed" not in outside
 
 
 def test_every_node_has_a_help_page(comfy: ComfyServer) -> None:
@@ -61,7 +115,8 @@ def test_tables_of_the_help_pages_have_the_first_values_of_the_widgets(comfy: Co
 def test_a_template_and_its_api_twin_are_the_same_graph(comfy: ComfyServer, name: str) -> None:
     graph, twin = saved_graph(name)
     links = {link[0]: [str(link[1]), link[2]] for link in graph["links"]}
-    nodes = [node for node in graph["nodes"] if node["type"] != "MarkdownNote"]  # a note is the front-end's own
+    # A note is the front-end's own, and what is muted does not run.
+    nodes = [node for node in graph["nodes"] if node["type"] != "MarkdownNote" and node["mode"] != MUTED]
     assert {str(node["id"]): node["type"] for node in nodes} == {key: node["class_type"] for key, node in twin.items()}
     for node in nodes:
         expected = {socket["name"]: links[socket["link"]] for socket in node["inputs"] if socket["link"] is not None}
@@ -101,12 +156,17 @@ def test_a_graph_saved_with_every_widget_set_is_taken(comfy: ComfyServer) -> Non
 def saved_graph(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A graph as the page saves it, and in API format: of a template, or of the one with every node."""
     if name in TEMPLATES:
-        files = (PACK / "workflows" / f"{name}.json", PACK / "workflows" / "api" / f"{name}.json")
+        files = (template_file(name), PACK / "workflows" / "api" / f"{name}.json")
     else:
         folder = PACK / "tests" / "nodes" / "saved"
         files = (folder / f"{name}.json", folder / f"{name}_api.json")
     graph, twin = (json.loads(file.read_text("utf-8")) for file in files)
     return graph, twin
+
+
+def template_file(name: str) -> Path:
+    """Of a template by the name of its API twin."""
+    return PACK / "example_workflows" / f"{TEMPLATES[name]}.json"
 
 
 def widget_values(node: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comfy_hosts import PACK
 from comfy_server import ComfyServer, Graph
 from safetensors.torch import save_file
 from small_video import FRAMES, SIZE, disc_video, write_lossless
+from test_served import template_file
 from test_server import MINI, api_workflow, assert_same_masks, levels, reads_the_width_of_a_vae
 
 from rem_engine import load_segmenter
@@ -19,12 +19,16 @@ from rem_engine.models import CATALOGUE
 
 NAME = "segment_with_wan_14b"
 PROMPT = "the smoke"
-LOADERS = {"10": "UNETLoader", "11": "CLIPLoader", "12": "VAELoader"}
+LOADERS = {"11": "CLIPLoader", "12": "VAELoader"}
+HASHES = {  # published with the host's own templates
+    "umt5-xxl-fp8": "c3355d30191f1f066b26d93fba017ae9809dce6c627dda5f6a66eaa651204f68",
+    "wan2.1-vae": "2fc39d31359a4b0a64f55876d8ff7fa8d780956ae2cb13463b0223e15148976b",
+}
 
 
 def test_the_loaders_name_files_that_models_get_downloads() -> None:
     """So that the front-end's list of missing models offers them, and the note's commands bring them."""
-    graph = json.loads((PACK / "workflows" / f"{NAME}.json").read_text(encoding="utf-8"))
+    graph = json.loads(template_file(NAME).read_text(encoding="utf-8"))
     known = {model.local_name(): model for model in CATALOGUE if model.file}
     nodes = {str(node["id"]): node for node in graph["nodes"]}
     (note,) = [node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote"]
@@ -37,6 +41,8 @@ def test_the_loaders_name_files_that_models_get_downloads() -> None:
             "name": model.local_name(),
             "url": f"{model.url}/resolve/main/{model.file}",
             "directory": model.folder,
+            "hash": HASHES[model.name],
+            "hash_type": "SHA256",
         }
         assert f"`{model.local_name()}`" in note and f"`{model.name}`" in note and f"`{model.folder}`" in note
     assert nodes["2"]["widgets_values"][0] in note
@@ -75,12 +81,8 @@ def test_the_api_twin_gives_the_engines_masks(comfy: ComfyServer, golden: Path, 
     models = comfy.base / "models"
     base = golden / "wan" / "base"
     graph = small_twin(comfy)
-    for part, file in (
-        ("transformer", f"diffusion_models/{graph['10']['inputs']['unet_name']}"),
-        ("vae", "vae/wan_2.1_vae.safetensors"),
-    ):
-        weights = to_original(read_state_dict(base / part))
-        save_file({name: weight.contiguous() for name, weight in weights.items()}, models / file)
+    weights = to_original(read_state_dict(base / "vae"))
+    save_file({name: weight.contiguous() for name, weight in weights.items()}, models / "vae/wan_2.1_vae.safetensors")
     checkpoint = {name: weight.contiguous() for name, weight in read_state_dict(golden / "wan" / "rem_wan.pth").items()}
     save_file(checkpoint, models / "rem" / graph["2"]["inputs"]["checkpoint"])
     write_lossless(comfy.base / "input" / graph["1"]["inputs"]["file"], disc_video())

@@ -1,0 +1,218 @@
+"""The templates, blueprints and previews in a real browser, on the page of a running ComfyUI.
+
+With --screenshots DIR the pictures of README and documents are taken here:
+
+    python -m pytest tests/host/test_in_a_browser.py --all-hosts --screenshots docs/images
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import pytest
+from browser import ComfyPage, browser_path, chromium_page, overlapping, save_picture
+from comfy_hosts import PACK, host_python, make_base
+from comfy_server import ComfyServer
+from test_served import BLUEPRINTS, TEMPLATES, saved_graph
+
+from rem_engine.media import open_shot
+
+pytestmark = pytest.mark.slow
+SAMPLE = Path("assets") / "sample_shot.mp4"
+FRAMES, SIZE = 9, (360, 640)
+PREVIEWED = ("SegmentVideo", "MaskToAlpha", "SegmentShot")
+UNUSED = ("CLIPLoader", "VAELoader")  # with REM-mini in place of the real weights
+IN_DOCUMENTS = ("segment_a_shot", "roto_named_layers", "deliver_a_shot")
+
+
+@pytest.fixture(scope="session")
+def short(host: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    """A server with the pack in it, whose sample shot is a short one."""
+    path = browser_path()  # before a server is started for nothing
+    assert path
+    base = make_base(tmp_path_factory.mktemp("browser"))
+    pack = base / "custom_nodes" / "ComfyUI-ReferEverything"
+    pack.unlink()
+    pack.mkdir()
+    for entry in PACK.iterdir():
+        if not entry.name.startswith(".") and entry.name != SAMPLE.parts[0]:
+            (pack / entry.name).symlink_to(entry)
+    write_short_sample(pack / SAMPLE)
+    (base / "input" / "your_video.mp4").symlink_to(pack / SAMPLE)
+    server = ComfyServer(host, host_python(host), base)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def write_short_sample(file: Path) -> None:
+    """The first frames of the sample shot, half as large."""
+    file.parent.mkdir(parents=True)
+    with open_shot(PACK / SAMPLE) as shot, av.open(str(file), "w") as video:
+        stream = video.add_stream("libx264", rate=24, options={"crf": "14"})
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        for frame in shot.read(0, FRAMES):
+            small = cv2.resize(frame, SIZE[::-1], interpolation=cv2.INTER_AREA)
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(small, "rgb24")))
+        video.mux(stream.encode())
+
+
+@pytest.fixture
+def everything(request: pytest.FixtureRequest) -> None:
+    """For what `make test-all` alone runs: minutes, where one journey over the page tells most."""
+    if not request.config.getoption("all_hosts"):
+        pytest.skip("the other templates are looked at with --all-hosts")
+
+
+def shown(page: Any, kind: str) -> dict[str, Any]:
+    """What the preview of a node shows: size and spread of its picture, its frame, and what is written on it."""
+    return page.evaluate(
+        """(kind) => {
+            const node = window.app.rootGraph.nodes.find((node) => node.type === kind)
+            const root = node.widgets.find((widget) => widget.name === 'matte_preview').element
+            const canvas = root.querySelector('canvas')
+            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+            let [sum, squares] = [0, 0]
+            for (let at = 1; at < data.length; at += 4) { sum += data[at]; squares += data[at] ** 2 }
+            const count = data.length / 4
+            return {
+                size: [canvas.width, canvas.height],
+                spread: Math.sqrt(squares / count - (sum / count) ** 2),
+                place: root.querySelector('span:not(.rem-note)').textContent,
+                layers: [...root.querySelectorAll('.rem-layers button')].map((layer) => layer.textContent),
+                note: root.querySelector('.rem-note').textContent
+            }
+        }""",
+        kind,
+    )
+
+
+def assert_shows_masks(page: Any, kind: str, layers: list[str]) -> None:
+    found = shown(page, kind)
+    assert found["size"] == [512, 288] and found["spread"] > 10 and found["note"] == "", found
+    assert found["layers"] == layers and found["place"].endswith(f"/ {FRAMES}"), found
+
+
+def test_from_a_template_to_a_matte_and_back(short: ComfyServer, tmp_path: Path) -> None:
+    """Open the first template by its card, run, look, find the results, reload, drop a result on the canvas."""
+    prompts = ["1  the smoke", "2  the red star", "3  the orange circle"]
+    with chromium_page(browser_path()) as page:
+        comfy = ComfyPage(page, short)
+        comfy.open()
+        page.evaluate("window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+        page.get_by_placeholder("Search").last.fill(TEMPLATES["segment_a_shot"])
+        page.get_by_text(TEMPLATES["segment_a_shot"], exact=True).first.click()
+        page.wait_for_function("window.app.rootGraph.nodes.some((node) => node.type === 'SegmentVideo')")
+        comfy.fit()
+        assert shown(page, "SegmentVideo")["note"] == "Run to see the matte"
+        comfy.run()
+        assert_shows_masks(page, "SegmentVideo", prompts)
+        assert_shows_masks(page, "MaskToAlpha", ["matte"])
+
+        page.evaluate("window.app.extensionManager.sidebarTab.toggleSidebarTab('assets')")
+        page.get_by_text("overlay_0000").first.wait_for()
+        page.evaluate("window.app.extensionManager.sidebarTab.toggleSidebarTab('assets')")
+
+        page.reload()
+        comfy.ready()
+        page.wait_for_function("window.app.rootGraph.nodes.some((node) => node.type === 'SegmentVideo')")
+        page.wait_for_timeout(3000)
+        assert_shows_masks(page, "SegmentVideo", prompts)
+
+        file = next((short.base / "output" / "ReferEverything").glob("rgba_*.png"))
+        page.evaluate("window.app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+        page.wait_for_function("window.app.rootGraph.nodes.length === 0")
+        drop(page, file)
+        page.wait_for_function("window.app.rootGraph.nodes.some((node) => node.type === 'SegmentVideo')")
+        assert comfy.errors == []
+
+
+def drop(page: Any, file: Path) -> None:
+    """Drop a file on the canvas."""
+    page.evaluate(
+        """([name, content]) => {
+            const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))
+            const dragged = new DataTransfer()
+            dragged.items.add(new File([bytes], name, { type: 'image/png' }))
+            const canvas = document.querySelector('#graph-canvas')
+            canvas.dispatchEvent(new DragEvent('drop', { dataTransfer: dragged, bubbles: true, cancelable: true }))
+        }""",
+        [file.name, base64.b64encode(file.read_bytes()).decode()],
+    )
+
+
+@pytest.mark.usefixtures("everything")
+@pytest.mark.parametrize("vue", [False, True], ids=["classic", "vue"])
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_templates_nodes_do_not_overlap_before_or_after_a_run(
+    short: ComfyServer, name: str, vue: bool, request: pytest.FixtureRequest
+) -> None:
+    graph, _ = saved_graph(name)
+    with chromium_page(browser_path()) as page:
+        comfy = ComfyPage(page, short, vue=vue)
+        comfy.open()
+        comfy.load(graph)
+        comfy.fit()
+        assert overlapping(comfy.boxes()) == []
+        comfy.set_widget("LoadREM", "checkpoint", "REM-mini (bundled)")  # the real weights are not here
+        comfy.remove(UNUSED)
+        comfy.run()
+        comfy.fit()
+        assert overlapping(comfy.boxes()) == []
+        for node in graph["nodes"]:
+            if node["type"] in PREVIEWED:
+                assert shown(page, node["type"])["spread"] > 5
+        assert comfy.errors == []
+        folder = request.config.getoption("screenshots")
+        if folder and name in IN_DOCUMENTS and not vue:
+            save_picture(page, Path(folder) / f"{name}.jpg")
+
+
+@pytest.mark.usefixtures("everything")
+@pytest.mark.parametrize("file", BLUEPRINTS, ids=lambda file: file.stem)
+def test_a_blueprint_runs_from_an_empty_canvas(short: ComfyServer, file: Path) -> None:
+    """Two nodes and a link: a video, and the blueprint; what comes out is kept by stock nodes."""
+    content = json.loads(file.read_text("utf-8"))
+    outputs = [socket["type"] for socket in content["definitions"]["subgraphs"][0]["outputs"]]
+    with chromium_page(browser_path()) as page:
+        comfy = ComfyPage(page, short)
+        comfy.open()
+        page.evaluate("window.app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+        page.wait_for_function("(type) => window.LiteGraph.registered_node_types[type]", arg=blueprint_type(file))
+        widgets = page.evaluate(
+            """async ([type, outputs]) => {
+                const { app, LiteGraph } = window
+                const add = (type, left) => {
+                    const node = LiteGraph.createNode(type)
+                    node.pos = [left, 0]
+                    app.rootGraph.add(node)
+                    return node
+                }
+                const video = add('SampleShot', 0)
+                const blueprint = add(type, 400)
+                video.connect(video.outputs.findIndex((output) => output.type === 'VIDEO'), blueprint, 0)
+                outputs.forEach((kind, slot) => {
+                    if (kind !== 'STRING') return
+                    blueprint.connect(slot, add('PreviewAny', 900), 0)
+                })
+                const images = outputs.indexOf('IMAGE')
+                if (images >= 0) blueprint.connect(images, add('PreviewImage', 900), 0)
+                return blueprint.widgets.map((widget) => widget.label ?? widget.name)
+            }""",
+            [blueprint_type(file), outputs],
+        )
+        assert len(widgets) >= 4 and not any("seed" in widget for widget in widgets)
+        comfy.run()
+        assert comfy.errors == []
+
+
+def blueprint_type(file: Path) -> str:
+    return f"SubgraphBlueprint.{file.stem}"
