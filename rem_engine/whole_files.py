@@ -99,7 +99,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def written_together(files: Mapping[Path, bytes]) -> Iterator[None]:
+def written_together(files: Mapping[Path, bytes | memoryview]) -> Iterator[None]:
     """Write small files, such as those of a frame, that take their names after what is done within `with`: all of them
     or, after any exception, none."""
     temporary = {path: temporary_name(path) for path in files}

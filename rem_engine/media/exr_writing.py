@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import OpenEXR
@@ -34,6 +34,7 @@ _TOLD: dict[ExrForm, str] = {
     "premultiplied.",
     "matte": "Mattes alone, cropped to what they hold. A is the union of the layers' alphas.",
 }
+_BAND = 64  # rows, so that what is made of them fits into the cache
 _TYPES = {"half": np.float16, "float": np.float32}
 _COMPRESSIONS = {
     "zip": OpenEXR.ZIP_COMPRESSION,
@@ -44,30 +45,49 @@ _COMPRESSIONS = {
 }
 
 
+class Channel(NamedTuple):
+    """A channel of an EXR.
+
+    Attributes:
+        values: float [H,W].
+        alpha: float [H,W] that they are multiplied by as they are stored; None leaves them as they are.
+    """
+
+    values: np.ndarray
+    alpha: np.ndarray | None = None
+
+    def stored(self, exr_type: ExrType) -> np.ndarray:
+        """As a file has it: of halves what is beyond 65504, the largest, becomes that."""
+        stored = np.empty(self.values.shape, _TYPES[exr_type])
+        for top in range(0, len(stored), _BAND):
+            rows = slice(top, top + _BAND)
+            band = self.values[rows] if self.alpha is None else self.values[rows] * self.alpha[rows]
+            stored[rows] = band.clip(-LARGEST_HALF, LARGEST_HALF) if exr_type == "half" else band
+        return stored
+
+
 def exr_bytes(
-    channels: dict[str, np.ndarray], header: dict[str, Any], exr_type: ExrType, compression: ExrCompression
-) -> bytes:
+    channels: Mapping[str, Channel], header: dict[str, Any], exr_type: ExrType, compression: ExrCompression
+) -> memoryview:
     """A scan-line EXR.
 
     Args:
-        channels: float [H,W] by the channel's name.
+        channels: by their names.
         header: further attributes, as OpenEXR's Python binding takes them.
         exr_type: "half" brings values beyond 65504, the largest of its type, to it.
         compression: all but "dwaa" are lossless; "dwaa" loses in channels R, G, B, and none in A.
     """
-    if exr_type == "half":
-        channels = {name: values.clip(-LARGEST_HALF, LARGEST_HALF) for name, values in channels.items()}
-    stored = {name: np.ascontiguousarray(values, _TYPES[exr_type]) for name, values in channels.items()}
+    stored = {name: channel.stored(exr_type) for name, channel in channels.items()}
     attributes = {"compression": _COMPRESSIONS[compression], "type": OpenEXR.scanlineimage, **header}
     # Into memory: when OpenEXR itself writes to a full disk, it loses the last block without a word.
     data = BytesIO()
     OpenEXR.File(attributes, stored).write(data)
-    return data.getvalue()
+    return data.getbuffer()
 
 
 def exr_channels(
     plate: np.ndarray | None, alpha: np.ndarray, layers: Sequence[str], colours: np.ndarray | None, form: ExrForm
-) -> dict[str, np.ndarray]:
+) -> dict[str, Channel]:
     """Channels of a frame with its layers; wherever an A stands beside R, G, B these are multiplied by it (associated
     alpha, as OpenEXR has it).
 
@@ -86,19 +106,24 @@ def exr_channels(
     Raises:
         ValueError: a form that needs the plate, without one.
     """
-    mattes = {f"{layer}.A": matte for layer, matte in zip(layers, alpha, strict=True)}
+    mattes = matte_channels(layers, alpha)
     union = alpha[0] if len(layers) == 1 else alpha.max(axis=0)
     if form == "matte":
-        return {"A": union, **mattes}
+        return {"A": Channel(union), **mattes}
     if plate is None:
         raise ValueError("An EXR needs the plate: give it scene-linear, and display-referred with a foreground.")
     channels = _named("", plate)
     if form == "premultiplied":
-        channels = {**_premultiplied("", _strongest(plate, alpha, colours), union), "A": union}
+        channels = {**_named("", _strongest(plate, alpha, colours), union), "A": Channel(union)}
     own = colours is not None if form == "plate" else len(layers) > 1
     for number, layer in enumerate(layers if own else ()):
-        channels |= _premultiplied(f"{layer}.", plate if colours is None else colours[number], alpha[number])
+        channels |= _named(f"{layer}.", plate if colours is None else colours[number], alpha[number])
     return channels | mattes
+
+
+def matte_channels(names: Sequence[str], mattes: np.ndarray) -> dict[str, Channel]:
+    """`<name>.A` of mattes, float32 [N,H,W]."""
+    return {f"{name}.A": Channel(matte) for name, matte in zip(names, mattes, strict=True)}
 
 
 def matte_box(mattes: Iterable[np.ndarray]) -> Box:
@@ -121,12 +146,8 @@ def _strongest(plate: np.ndarray, alpha: np.ndarray, colours: np.ndarray | None)
     return np.take_along_axis(colours, alpha.argmax(axis=0)[None, ..., None], axis=0)[0]
 
 
-def _named(prefix: str, rgb: np.ndarray) -> dict[str, np.ndarray]:
-    return {f"{prefix}{name}": rgb[..., place] for place, name in enumerate("RGB")}
-
-
-def _premultiplied(prefix: str, rgb: np.ndarray, alpha: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: channel * alpha for name, channel in _named(prefix, rgb).items()}
+def _named(prefix: str, rgb: np.ndarray, alpha: np.ndarray | None = None) -> dict[str, Channel]:
+    return {f"{prefix}{name}": Channel(rgb[..., place], alpha) for place, name in enumerate("RGB")}
 
 
 def exr_header(info: ShotInfo, *, linear: bool, form: ExrForm, box: Box | None = None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,6 +14,8 @@ from .matroska import PLACEHOLDER, describe_pictures, light_elements, shape_elem
 from .quicktime import add_to_picture_description
 from .shot import ShotInfo
 from .writing import VideoFile
+
+_BAND = 16  # rows
 
 
 class ProResWriter(VideoFile):
@@ -39,8 +41,13 @@ class ProResWriter(VideoFile):
 
     def write(self, rgb: np.ndarray, alpha: np.ndarray) -> None:
         """Append a frame: float32 [H,W,3] and [H,W] in 0..1."""
-        yuv = cv2.transform(_in_range(rgb), self._to_yuv).astype(np.uint16)
-        self._encode_planes("yuva444p10le", [*cv2.split(yuv), _rounded(alpha, 1023, np.uint16)])
+
+        def planes() -> Iterator[tuple[int, Sequence[np.ndarray]]]:
+            for rows in _bands(rgb.shape[0]):
+                yuv = cv2.transform(_in_range(rgb[rows]), self._to_yuv).astype(np.uint16)
+                yield rows.start, (*cv2.split(yuv), _rounded(alpha[rows], 1023, np.uint16))
+
+        self._encode_bands("yuva444p10le", planes())
 
     def close(self) -> None:
         super().close()
@@ -105,9 +112,12 @@ def _light_of(info: ShotInfo) -> HdrMetadata:
 
 
 def _in_range(rgb: np.ndarray) -> np.ndarray:
-    if rgb.min() < 0.0 or rgb.max() > 1.0:  # to look costs a tenth of a copy
-        rgb = rgb.clip(0.0, 1.0)
-    return np.ascontiguousarray(rgb, np.float32)
+    return np.clip(rgb, 0.0, 1.0, dtype=np.float32)
+
+
+def _bands(height: int) -> Iterator[slice]:
+    """Rows of a frame, so many at a time that what is made of them fits into the cache."""
+    return (slice(top, min(top + _BAND, height)) for top in range(0, height, _BAND))
 
 
 def _rounded(values: np.ndarray, white: int, dtype: type) -> np.ndarray:

@@ -209,11 +209,14 @@ class Shot(ABC):
     def _frame(self, index: int) -> np.ndarray:
         """Frame `index` as [H,W,3], uint8 or float32, as stored; calls with rising indices are cheap."""
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def read(self, start: int, stop: int, *, shared: bool = False) -> np.ndarray:
         """Frames `start`..`stop` (half-open).
 
         Meant for ranges that move forward: frames that two neighbouring ranges share are not decoded again. Going
         back before the last range works too, but may start decoding anew from the first frame.
+
+        Args:
+            shared: a single frame need not be the caller's own, who then writes nothing into it.
 
         Returns:
             [stop-start,H,W,3] RGB: uint8 0..255, or display-referred float32 0..1 where the file holds more than
@@ -222,7 +225,7 @@ class Shot(ABC):
         Raises:
             ValueError: an empty range or one outside the shot, or a frame that cannot be decoded.
         """
-        return _stacked([self.plate_colour.display(frame) for frame in self._kept(start, stop)])
+        return self._given(self.plate_colour.display, start, stop, shared)
 
     def read_unviewed(self, start: int, stop: int) -> np.ndarray:
         """Frames `start`..`stop` (half-open) before their view, for a resize: see `ViewedFrames`.
@@ -242,7 +245,7 @@ class Shot(ABC):
         """Brings what `read_unviewed` gave, resized, to display values; None where that is what they are."""
         return None if self.plate_colour.shows_as_is else self.plate_colour.shown
 
-    def read_linear(self, start: int, stop: int) -> np.ndarray:
+    def read_linear(self, start: int, stop: int, *, shared: bool = False) -> np.ndarray:
         """Frames `start`..`stop` (half-open) in scene-linear light; decodes no frame that `read` has just decoded.
 
         Scene-linear plates are given as they are stored, values above 1 and below 0 with them. The curve of others is
@@ -254,9 +257,9 @@ class Shot(ABC):
         Raises:
             ValueError: as `read`.
         """
-        return np.stack([self.plate_colour.light(frame) for frame in self._kept(start, stop)])
+        return self._given(self.plate_colour.light, start, stop, shared)
 
-    def read_picture(self, start: int, stop: int) -> np.ndarray:
+    def read_picture(self, start: int, stop: int, *, shared: bool = False) -> np.ndarray:
         """Frames `start`..`stop` (half-open) as PNG and videos have them: the plate's own code values where tags can
         say what these are, else display sRGB without the exposure.
 
@@ -266,7 +269,14 @@ class Shot(ABC):
         Raises:
             ValueError: as `read`.
         """
-        return _stacked([self.plate_colour.picture(frame) for frame in self._kept(start, stop)])
+        return self._given(self.plate_colour.picture, start, stop, shared)
+
+    def _given(self, colours: Callable[[np.ndarray], np.ndarray], start: int, stop: int, shared: bool) -> np.ndarray:
+        kept = self._kept(start, stop)
+        frames = [colours(frame) for frame in kept]
+        if len(frames) == 1 and (shared or not np.may_share_memory(frames[0], kept[0])):
+            return frames[0][None]
+        return _stacked(frames)
 
     def _kept(self, start: int, stop: int) -> list[np.ndarray]:
         """The frames as stored; those of the last range are at hand."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -62,7 +62,10 @@ def rgba_png(rgb: np.ndarray, alpha: np.ndarray, tags: ColourTags | None, texts:
 
     Codes of H.273 are stated in a chunk: sRGB, or cICP (PNG, third edition, 11.3.2.6) for all others.
     """
-    png = _png(to_uint16(np.dstack([rgb[..., ::-1], alpha])), texts)  # OpenCV's order is BGRA
+    pixels = np.empty((*alpha.shape, 4), np.uint16)
+    for place, channel in enumerate((rgb[..., 2], rgb[..., 1], rgb[..., 0], alpha)):  # OpenCV's order is BGRA
+        pixels[..., place] = to_uint16(channel)
+    png = _png(pixels, texts)
     if tags is None:
         return png
     codes = (tags.primaries or REC_709, tags.transfer or REC_709)
@@ -179,10 +182,15 @@ class VideoFile:
 
     def _encode_planes(self, pix_fmt: str, planes: Sequence[np.ndarray]) -> None:
         """Append a frame whose planes [h,w] are as stored, uint8 or little-endian uint16."""
+        self._encode_bands(pix_fmt, [(0, planes)])
+
+    def _encode_bands(self, pix_fmt: str, bands: Iterable[tuple[int, Sequence[np.ndarray]]]) -> None:
+        """Append a frame of which rows come one band after another: the first row of each, and its planes."""
         picture = av.VideoFrame(self._stream.width, self._stream.height, pix_fmt)
-        for stored, plane in zip(picture.planes, planes, strict=True):
-            rows = np.frombuffer(stored, plane.dtype).reshape(stored.height, -1)
-            rows[:, : plane.shape[1]] = plane
+        for top, planes in bands:
+            for stored, plane in zip(picture.planes, planes, strict=True):
+                rows = np.frombuffer(stored, plane.dtype).reshape(stored.height, -1)
+                rows[top : top + plane.shape[0], : plane.shape[1]] = plane
         self._encode(picture)
 
     def close(self) -> None:

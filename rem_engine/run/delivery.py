@@ -17,6 +17,7 @@ from ..media.exr_writing import (
     exr_channels,
     exr_header,
     matte_box,
+    matte_channels,
     shown_info,
     with_attributes,
 )
@@ -128,6 +129,7 @@ class Delivery:
         for path in images:
             path.parent.mkdir(parents=True, exist_ok=True)
         with written_together(images):  # a frame is there in every sequence, or in none
+            images.clear()  # it is on disk
             self._write_videos(parts, kinds)
         self._expected = frame.index + 1
         self._next |= dict.fromkeys(kinds, frame.index + 1)
@@ -206,9 +208,9 @@ class Delivery:
                     f"of {width}x{height} pixels, not {list(pixels.shape)}: bring both to one size."
                 )
 
-    def _images(self, index: int, parts: _Parts, kinds: Sequence[str]) -> dict[Path, bytes]:
+    def _images(self, index: int, parts: _Parts, kinds: Sequence[str]) -> dict[Path, bytes | memoryview]:
         """What a frame's image files hold."""
-        images = {}
+        images: dict[Path, bytes | memoryview] = {}
         name = self._numbering.name_of(index)
         for place, layer in enumerate(self._layers):
             if "alpha" in kinds:
@@ -224,7 +226,7 @@ class Delivery:
             images[self._path("exr", "", name)] = self._exr(index, parts)
         return images
 
-    def _exr(self, index: int, parts: _Parts) -> bytes:
+    def _exr(self, index: int, parts: _Parts) -> memoryview:
         settings, alpha, box = self._settings, parts.alpha, None
         derived = alpha[:0] if parts.derived is None else parts.derived
         plate = colours = None
@@ -241,7 +243,7 @@ class Delivery:
             same = own is not None and of_exr(own, self._fps) == timecode
             header["timeCode"] = own if same else to_exr(timecode, self._fps)
         channels = exr_channels(plate, alpha, self._layers, colours, settings.form_of_exr)
-        channels |= {f"{layer}.A": matte for layer, matte in zip(self._derived, derived, strict=True)}
+        channels |= matte_channels(self._derived, derived)
         return exr_bytes(channels, header | self._all_texts, settings.exr_type, settings.exr_compression)
 
     def _exr_colours(self, parts: _Parts) -> tuple[np.ndarray | None, np.ndarray | None]:

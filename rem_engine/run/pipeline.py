@@ -58,22 +58,26 @@ class PlateReader:
         """Parts of a `Frame` by their names."""
         source, parts = self._source, dict[str, Any]()
         if self._needs_plate:
-            parts["plate"] = _tensor(source.read(index, index + 1)[0])
+            parts["plate"] = _tensor(self._shown(index))
         if self._needs_linear:
             parts["linear"] = _tensor(self._light(index, parts.get("plate")))
         if isinstance(source, Shot):
             parts["plate_is_light"] = self._is_light
             if self._needs_picture:
-                parts["picture"] = _tensor(source.read_picture(index, index + 1)[0])
+                parts["picture"] = _tensor(source.read_picture(index, index + 1, shared=True)[0])
             if self._needs_attributes:
                 parts["attributes"] = source.attributes(index)
         return parts
 
     def _light(self, index: int, plate: Tensor | None) -> np.ndarray:
         if isinstance(self._source, Shot):
-            return self._source.read_linear(index, index + 1)[0]
-        shown = self._source.read(index, index + 1)[0] if plate is None else plate.numpy()
-        return srgb_to_linear(unit_values(shown))
+            return self._source.read_linear(index, index + 1, shared=True)[0]
+        return srgb_to_linear(unit_values(self._shown(index) if plate is None else plate.numpy()))
+
+    def _shown(self, index: int) -> np.ndarray:
+        if isinstance(self._source, Shot):
+            return self._source.read(index, index + 1, shared=True)[0]
+        return self._source.read(index, index + 1)[0]
 
 
 def make_mattes(
