@@ -56,14 +56,12 @@ class Channel(NamedTuple):
     values: np.ndarray
     alpha: np.ndarray | None = None
 
-    def stored(self, exr_type: ExrType) -> np.ndarray:
-        """As a file has it: of halves what is beyond 65504, the largest, becomes that."""
-        stored = np.empty(self.values.shape, _TYPES[exr_type])
+    def store(self, stored: np.ndarray) -> None:
+        """Fill a plane [H,W] of a file's type; of halves what is beyond 65504, the largest, becomes that."""
         for top in range(0, len(stored), _BAND):
             rows = slice(top, top + _BAND)
             band = self.values[rows] if self.alpha is None else self.values[rows] * self.alpha[rows]
-            stored[rows] = band.clip(-LARGEST_HALF, LARGEST_HALF) if exr_type == "half" else band
-        return stored
+            stored[rows] = band.clip(-LARGEST_HALF, LARGEST_HALF) if stored.dtype == np.float16 else band
 
 
 def exr_bytes(
@@ -77,7 +75,11 @@ def exr_bytes(
         exr_type: "half" brings values beyond 65504, the largest of its type, to it.
         compression: all but "dwaa" are lossless; "dwaa" loses in channels R, G, B, and none in A.
     """
-    stored = {name: channel.stored(exr_type) for name, channel in channels.items()}
+    # In one piece, which the system gets back whole.
+    planes = np.empty((len(channels), *next(iter(channels.values())).values.shape), _TYPES[exr_type])
+    for plane, channel in zip(planes, channels.values(), strict=True):
+        channel.store(plane)
+    stored = dict(zip(channels, planes, strict=True))
     attributes = {"compression": _COMPRESSIONS[compression], "type": OpenEXR.scanlineimage, **header}
     # Into memory: when OpenEXR itself writes to a full disk, it loses the last block without a word.
     data = BytesIO()

@@ -28,6 +28,7 @@ _FASTEST = 10_000  # frames per second: beyond that a header's number is no rate
 # OpenImageIO's names for an EXR's rate, a DPX's of its television header, and of its film header.
 _RATES = ("framesPerSecond", "FramesPerSecond", "dpx:TemporalFrameRate", "dpx:FrameRate")
 _TIMED_KINDS = ("openexr", "dpx")
+_TIMECODES_KEPT = 1024
 _AS_IS = PlateSettings()
 
 
@@ -56,6 +57,7 @@ class ImageShot(Shot):
         self._numbering = numbering or counted(name, len(self.files))
         self._plate = plate
         self._cut: set[int] = set()  # numbers of frames; all readers' together
+        self._timecodes: dict[int, str | None] = {}  # of frames whose headers were read last; all readers' together
         with Still(self.files[0]) as still:
             picture = _picture(still, plate)
             part, self.exr_view = picture.part, picture.view
@@ -104,8 +106,15 @@ class ImageShot(Shot):
     def _own_timecode(self, index: int) -> str | None:
         if not self._kind_has_timecode:
             return None
-        with Still(self.files[index]) as still:
-            return still_info(still, _picture(still, self._plate).part).timecode
+        if index not in self._timecodes:
+            with Still(self.files[index]) as still:
+                self._note_timecode(index, still, _picture(still, self._plate).part)
+        return self._timecodes[index]
+
+    def _note_timecode(self, index: int, still: Still, part: Part) -> None:
+        self._timecodes[index] = still_info(still, part).timecode
+        if len(self._timecodes) > _TIMECODES_KEPT:
+            del self._timecodes[next(iter(self._timecodes))]
 
     def reopen(self) -> ImageShot:
         again = copy.copy(self)
@@ -124,6 +133,8 @@ class ImageShot(Shot):
             if self._plate.plate_space == AUTO:
                 self._check_space(file, space_of_picture(file.name, still.kind, picture.part.attributes))
             self._said[index] = partial(_attributes, still.kind, picture.part)
+            if self._kind_has_timecode:
+                self._note_timecode(index, still, picture.part)
             if self._canvas.union(picture.part.data) != self._canvas:
                 self._cut.add(self._numbering.numbers[index])
             return _rgb(still, picture, self._canvas)

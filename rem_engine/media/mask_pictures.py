@@ -20,28 +20,34 @@ def stored_pictures(files: Iterable[Path], asked: str = "", windows: Windows | N
     Raises:
         ValueError: a damaged file, pictures of different sizes, or channels that hold no matte.
     """
-    first: tuple[Path, Box] | None = None
+    first: list[tuple[Path, Box]] = []
     for file in files:
-        with Still(file) as still:
-            part, colour, alpha = _channels_of(still, asked)
-            canvas = _canvas_of(part, windows)
-            first = first or (file, canvas)
-            if (canvas.height, canvas.width) != (first[1].height, first[1].width):
-                raise ValueError(
-                    f"The masks {first[0].name} and {file.name} differ in size, {first[1]} and {canvas}: bring them to "
-                    "one size."
-                )
-            values = still.read(part, (*colour, *alpha), canvas)
-        yield StoredPicture(
-            file.name,
-            values,
-            colour,
-            alpha,
-            0 if part.is_float or still.kind == "openexr" else 255 if values.dtype == np.uint8 else 2**part.bits - 1,
-            tuple(name for name in part.channels if name not in (*colour, *alpha)),
-            still.kind in ("png", "tiff") and len(colour) == 3 and _is_palette(still, part),
-            still.kind in ("jpeg", "jpegxl"),
-        )
+        yield _stored_picture(file, asked, windows, first)  # without a name, which would hold it beside the frame
+
+
+def _stored_picture(file: Path, asked: str, windows: Windows | None, first: list[tuple[Path, Box]]) -> StoredPicture:
+    """A picture; `first` becomes the sequence's first one and its box, which the others' has to be as large as."""
+    with Still(file) as still:
+        part, colour, alpha = _channels_of(still, asked)
+        canvas = _canvas_of(part, windows)
+        first[:] = first or [(file, canvas)]
+        ((first_file, first_canvas),) = first
+        if (canvas.height, canvas.width) != (first_canvas.height, first_canvas.width):
+            raise ValueError(
+                f"The masks {first_file.name} and {file.name} differ in size, {first_canvas} and {canvas}: bring them "
+                "to one size."
+            )
+        values = still.read(part, (*colour, *alpha), canvas)
+    return StoredPicture(
+        file.name,
+        values,
+        colour,
+        alpha,
+        0 if part.is_float or still.kind == "openexr" else 255 if values.dtype == np.uint8 else 2**part.bits - 1,
+        tuple(name for name in part.channels if name not in (*colour, *alpha)),
+        still.kind in ("png", "tiff") and len(colour) == 3 and _is_palette(still, part),
+        still.kind in ("jpeg", "jpegxl"),
+    )
 
 
 class MaskAnimation(AnimationShot):

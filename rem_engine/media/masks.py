@@ -116,9 +116,7 @@ def _of_sequence(
             return choose_matte(looked_at, asked, are_ours)
 
     def frames() -> Iterator[np.ndarray]:
-        found = choice()
-        for picture in pictures():
-            yield found.read(picture)
+        return map(choice().read, pictures())
 
     def note() -> str:
         said = f"The masks in {path} hold only 0 and 1, which are taken for black and white."

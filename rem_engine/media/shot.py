@@ -284,7 +284,8 @@ class Shot(ABC):
             raise ValueError(
                 f"{self.name} has frames 0 to {self.frame_count - 1}; the range {start}..{stop} cannot be read."
             )
-        held = {self._recent_start + offset: frame for offset, frame in enumerate(self._recent)}
+        held = {index: frame for index, frame in enumerate(self._recent, self._recent_start) if start <= index < stop}
+        self._recent = []  # of no use any more, and large
         self._recent = [held[index] if index in held else self._filled(index) for index in range(start, stop)]
         self._recent_start = start
         self._said = {index: said for index, said in self._said.items() if start <= index < stop}

@@ -135,7 +135,8 @@ class VideoFile:
         self._stream.options = dict(options)
         self._stream.pix_fmt = pix_fmt
         self._stream.height, self._stream.width = size
-        self._stream.thread_type = "AUTO"
+        # By slices where the encoder has them: each thread with a frame of its own takes as much memory again.
+        self._stream.thread_type = "SLICE" if codec == "prores_ks" else "AUTO"
         self._stream.codec_context.sample_aspect_ratio = info.pixel_aspect
         self._frames, self._times = 0, info.times
         self._tick = 1 / rate

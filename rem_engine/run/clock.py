@@ -57,6 +57,7 @@ class Clock:
                 except StopIteration:
                     return
             yield item
+            del item  # before the next is made
 
     def seconds(self) -> dict[str, float]:
         counts = (self._segmenter.seconds, self._own, self._earlier)

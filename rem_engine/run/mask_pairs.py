@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -32,14 +33,18 @@ class PairedMasks:
 
     def frames(self) -> Iterator[np.ndarray]:
         """The mask of each frame, float32 [H,W]."""
-        read = enumerate(self.masks.frames())
-        mask = empty = np.zeros((self.masks.height, self.masks.width), np.float32)
+        read, place = self.masks.frames(), 0
+        before = empty = np.zeros((self.masks.height, self.masks.width), np.float32)
         for wanted in self.places:
-            if wanted is not None:
-                mask = next(mask for place, mask in read if place == wanted)
-            elif not self.held:
-                mask = empty
-            yield mask
+            if wanted is None:
+                yield before if self.held else empty
+                continue
+            skipped, place = wanted - place, wanted + 1
+            if self.held:
+                before = next(islice(read, skipped, None))
+                yield before
+            else:
+                yield next(islice(read, skipped, None))  # without a name, which would hold it beside the frame
 
 
 def pair(masks: Masks, shot: Numbering, delivered: Numbering, *, every: bool = True) -> PairedMasks:

@@ -102,8 +102,11 @@ def make_mattes(
     if numbering is not None and numbering.missing:
         there = (frame for frame in frames if not numbering.is_missing(frame.index))
         return _filled(make_mattes(there, settings, cuts, device), numbering)
-    rounded = (replace(frame, soft=torch.from_numpy(as_16_bits(frame.soft.numpy()))) for frame in frames)
-    return matte_layers(rounded, settings, device=device, cuts=cuts)
+    return matte_layers(map(_rounded, frames), settings, device=device, cuts=cuts)
+
+
+def _rounded(frame: Frame) -> Frame:
+    return replace(frame, soft=torch.from_numpy(as_16_bits(frame.soft.numpy())))
 
 
 def numbering_of(source: FrameSource) -> Numbering:

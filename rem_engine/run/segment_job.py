@@ -267,6 +267,7 @@ def segment_to_output(
                     mattes_coverage.add(alpha_of(frame))
                 folder.delivered = delivery.frames_in_sequences
                 progress.update("frames", frame.index + 1, folder.frame_count)
+                del frame  # before the next is made
     if folder.notes["cuts"]:
         found = ", ".join(map(str, folder.notes["cuts"]))
         progress.say(f"Takes begin at frames 0, {found}: no window looks across a cut.")

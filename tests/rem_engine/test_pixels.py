@@ -44,3 +44,13 @@ def test_halves_go_to_the_even_number_and_what_lies_outside_is_clipped() -> None
 def test_every_16_bit_number_survives_the_way_through_floats() -> None:
     numbers = np.arange(65536, dtype=np.uint16)
     np.testing.assert_array_equal(to_uint16(numbers.astype(np.float32) / np.float32(65535.0)), numbers)
+
+
+def test_sixteen_bits_are_those_of_double_precision_in_any_shape() -> None:
+    given = np.concatenate([values(), np.float32([-0.5, 1.5])])
+    expected = np.clip(np.rint(given.astype(np.float64) * 65535.0), 0, 65535).astype(np.uint16)
+    found = to_uint16(given)
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, expected)
+    box, box16 = (array[:60].reshape(3, 4, 5) for array in (given, expected))
+    np.testing.assert_array_equal(to_uint16(box[:, :, ::2]), box16[:, :, ::2])

@@ -11,6 +11,7 @@ import OpenImageIO as oiio
 import pytest
 from plate_files import write_exr
 
+from rem_engine.media import images, open_shot
 from rem_engine.media.timecode import Timecode, exact_rate, from_exr, parse_timecode, to_exr
 
 NTSC = Fraction(30000, 1001)
@@ -123,3 +124,27 @@ def test_openexr_gets_and_gives_it_back(
 )
 def test_a_rounded_rate_is_taken_for_the_exact_one(rounded: float | Fraction, meant: Fraction) -> None:
     assert exact_rate(rounded) == meant
+
+
+def test_a_frames_header_is_opened_once_for_its_picture_and_its_timecode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        pixels = np.full((32, 32, 3), 0.5, np.float32)
+        code = to_exr(parse_timecode(f"01:00:00:0{number}", Fraction(24)), Fraction(24))
+        write_exr(tmp_path / f"a.{1001 + number}.exr", {"RGB": pixels}, timeCode=code, framesPerSecond=Fraction(24))
+    opened: list[str] = []
+    true_open = images.Still
+
+    def noted(file: Path) -> images.Still:
+        opened.append(file.name)
+        return true_open(file)
+
+    with open_shot(tmp_path) as shot:
+        monkeypatch.setattr(images, "Still", noted)
+        with shot.reopen() as plates:
+            for index in range(3):
+                plates.read(index, index + 1)
+                plates.attributes(index)
+                assert [shot.timecode_of(index), plates.timecode_of(index)] == [f"01:00:00:0{index}"] * 2
+        assert opened == ["a.1001.exr", "a.1002.exr", "a.1003.exr"]
