@@ -249,20 +249,13 @@ class _MaskedFrames:
         mattes: Sequence[MatteSettings],
         bounds: GivenMattes,
     ) -> None:
-<<<<<<< HEAD
-        self._layers, self._bounds, self._size = layers, bounds, (shot.height, shot.width)
+        self._layers, self._bounds, self._frame_count = layers, bounds, shot.frame_count
+        self._size = (shot.height, shot.width)
         self._sizes = {(layer.masks.height, layer.masks.width) for layer in layers}
         self._plates = PlateReader(shot, mattes, job.delivery, shown=self._sizes != {self._size})
         # Else no matte depends on another frame.
         along = any(own.frames_before > 0 for own in mattes)
         self._finder = CutFinder() if job.cuts == "auto" and along else None
-=======
-        self._layers, self._bounds, self._frame_count = layers, bounds, shot.frame_count
-        self._plates = PlateReader(shot, mattes, job.delivery)
-        # Only smoothing looks beyond a frame.
-        smooths = any(own.smooth > 0 for own in mattes)
-        self._finder = CutFinder() if job.cuts == "auto" and smooths else None
->>>>>>> f3d605d (A frame of 4K takes less memory on its way into files: bands and one pass for what took copies, nothing held of the frame before; a header is opened once)
         self._given = {*shot.numbering.takes, *(() if job.cuts == "auto" else job.cuts)}
 
     def cuts(self) -> Collection[int]:
@@ -271,20 +264,12 @@ class _MaskedFrames:
 
     def frames(self) -> Iterator[Frame]:
         ahead: deque[Frame] = deque()
-<<<<<<< HEAD
-        given = self._bounds.frames()
-        for index, masks in enumerate(zip(*(layer.frames() for layer in self._layers), strict=True)):
-            soft, cells = self._stacked(masks), tuple(layer.cells for layer in self._layers)
-            for layer, mask in zip(self._layers, soft, strict=True):
-                check_finite(mask, f"mask of frame {index} in {layer.masks.path}")
-            ahead.append(Frame(index, soft, **self._plates.read(index), given=next(given) or None, cells=cells))
-=======
         given, masks = self._bounds.frames(), [layer.frames() for layer in self._layers]
+        cells = tuple(layer.cells for layer in self._layers)
         for index in range(self._frame_count):
             soft = self._masks(index, masks)
-            ahead.append(Frame(index, soft, **self._plates.read(index), given=next(given) or None))
+            ahead.append(Frame(index, soft, **self._plates.read(index), given=next(given) or None, cells=cells))
             del soft  # what is held here takes room beside the next frame
->>>>>>> f3d605d (A frame of 4K takes less memory on its way into files: bands and one pass for what took copies, nothing held of the frame before; a header is opened once)
             if self._finder:
                 self._finder.add(plate_of(ahead[-1]).numpy())
             while ahead and (self._finder is None or ahead[0].index < self._finder.known):
@@ -293,22 +278,15 @@ class _MaskedFrames:
             self._finder.finish()
         yield from ahead
 
-<<<<<<< HEAD
-    def _stacked(self, masks: Sequence[np.ndarray]) -> Tensor:
-        """Masks of a frame as one tensor: of one size as they are, of several at the shot's, as the engine scales them,
-        of which the matte stage finds back what they were."""
-        layers = [torch.from_numpy(mask) for mask in masks]
+    def _masks(self, index: int, readers: Sequence[Iterator[np.ndarray]]) -> Tensor:
+        """The next masks of the layers as one tensor: of one size as they are, of several at the shot's, as the engine
+        scales them, of which the matte stage finds back what they were."""
+        layers = [torch.from_numpy(next(reader)) for reader in readers]
         if len(self._sizes) > 1:
             layers = [masks_to_shot(layer[None, None, None], self._size)[0, 0] for layer in layers]
-        return torch.stack(layers)
-=======
-    def _masks(self, index: int, readers: Sequence[Iterator[np.ndarray]]) -> Tensor:
-        """The layers' next masks, float32 [L,H,W]."""
-        soft = torch.from_numpy(np.stack([next(reader) for reader in readers]))
-        for layer, mask in zip(self._layers, soft, strict=True):
+        for layer, mask in zip(self._layers, layers, strict=True):
             check_finite(mask, f"mask of frame {index} in {layer.masks.path}")
-        return soft
->>>>>>> f3d605d (A frame of 4K takes less memory on its way into files: bands and one pass for what took copies, nothing held of the frame before; a header is opened once)
+        return torch.stack(layers)
 
 
 def _where_it_stands(done: int, frame_count: int) -> str:
