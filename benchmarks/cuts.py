@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from rem_engine.media import open_shot
+from rem_engine.pixels import to_uint8
 from rem_engine.segment.cuts import CutFinder
 
 SIZE = (320, 180)
@@ -84,7 +85,7 @@ def find(frames: np.ndarray) -> list[int]:
 def read_takes(path: Path) -> list[np.ndarray]:
     with open_shot(path) as shot:
         read = (shot.read(number, number + 1)[0] for number in range(shot.frame_count))
-        frames = np.stack([cv2.resize(frame, SIZE, interpolation=cv2.INTER_AREA) for frame in read])
+        frames = np.stack([cv2.resize(to_uint8(frame), SIZE, interpolation=cv2.INTER_AREA) for frame in read])
     cuts = find(frames)
     print(f"{path.name}: {len(frames)} frames, cuts {cuts}")
     return np.split(frames, cuts)

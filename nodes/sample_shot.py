@@ -9,6 +9,7 @@ from comfy_api.latest import InputImpl, io
 
 from ..rem_engine.media import open_shot
 from ..rem_engine.media.timecode import STILLS_FPS
+from ..rem_engine.pixels import unit_values
 from .host.schema import node_schema
 
 SAMPLE = Path(__file__).parent.parent / "assets" / "sample_shot.mp4"
@@ -40,5 +41,5 @@ class SampleShot(io.ComfyNode):
     def execute(cls, frame_limit: int) -> io.NodeOutput:
         with open_shot(SAMPLE) as shot:
             count = min(frame_limit or shot.frame_count, shot.frame_count)
-            frames = torch.from_numpy(shot.read(0, count)).float() / 255.0
+            frames = torch.from_numpy(unit_values(shot.read(0, count)))
             return io.NodeOutput(frames, float(shot.fps or STILLS_FPS), InputImpl.VideoFromFile(str(SAMPLE)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -9,16 +10,15 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..rem_engine.matte import Frame
+from ..rem_engine.media.made_by import MadeBy
 from ..rem_engine.media.numbering import counted
 from ..rem_engine.media.shot import ShotInfo
 from ..rem_engine.media.timecode import exact_rate
-from ..rem_engine.run.coverage import Coverage
-from ..rem_engine.run.delivery import Delivery
+from ..rem_engine.run.picture_job import pictures_to_files
 from ..rem_engine.run.pipeline import PlateReader
-from ..rem_engine.whole_files import told_when_full
 from .host.inputs import IMAGE_COLOURS, as_frames
 from .host.layers import as_foregrounds, as_layers, foregrounds_of, layer_names, masks_of
-from .host.outputs import new_output_folder, written_output
+from .host.outputs import GRAPH_OF_A_NODE, graph_of, new_output_folder, written_output
 from .host.previews import PreviewFrames, over_checker
 from .host.schema import NodeProgress, check_connected, node_schema, strip_preview
 from .widgets.delivery import (
@@ -74,7 +74,7 @@ class SaveMatte(io.ComfyNode):
                 exr_form_input(),
             ],
             outputs=folder_outputs(),
-            hidden=[io.Hidden.unique_id],
+            hidden=[*GRAPH_OF_A_NODE],
             is_output_node=True,
         )
 
@@ -103,18 +103,28 @@ class SaveMatte(io.ComfyNode):
         colours = None if foreground is None else as_foregrounds(frames, foreground, len(layers))
         info = ShotInfo(frames.height, frames.width, exact_rate(fps), colour=IMAGE_COLOURS)
         folder, name = new_output_folder(filename_prefix, frames.height, frames.width)
-        progress, preview = NodeProgress(cls), PreviewFrames()
-        numbering = counted(name, frames.frame_count).delivered(start=settings.start, digits=settings.padding)
+        numbering, preview = counted(name, frames.frame_count), PreviewFrames()
+        numbering = numbering.delivered(start=settings.start, digits=settings.padding)
         plates = PlateReader(frames, (), settings, shown=True)
-        files, coverage = Delivery(folder, numbering, named, info, settings), Coverage("mattes", named)
-        with told_when_full(folder, "make room and run again; frames written so far are whole"), files:
+
+        def pictures() -> Iterator[Frame]:
             for index in range(frames.frame_count):
                 parts = plates.read(index)
                 alpha = masks_of(layers, index)
                 straight = None if colours is None else foregrounds_of(colours, index, frames.frame_count)
-                files.write(Frame(index, alpha, **parts, alpha=alpha, foreground=straight))
-                coverage.add(alpha)
                 preview.add(index, partial(over_checker, parts["plate"], alpha))
-                progress.update("frames", index + 1, frames.frame_count)
+                yield Frame(index, alpha, **parts, alpha=alpha, foreground=straight)
+
+        graph = graph_of(cls)
+        run = pictures_to_files(
+            pictures(),
+            folder,
+            numbering,
+            named,
+            info,
+            settings,
+            made_by=MadeBy(graph=graph),
+            progress=NodeProgress(cls),
+        )
         shown = strip_preview(preview.frames(), cls).as_dict()
-        return written_output(folder, shown, cls, [warning["sentence"] for warning in coverage.warnings()])
+        return written_output(folder, shown, cls, graph, [warning["sentence"] for warning in run["warnings"]])

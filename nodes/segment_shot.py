@@ -28,7 +28,7 @@ from .host.input_listing import list_input_shots
 from .host.inputs import StreamedShot, file_shot, input_shot_path, shot_stamp, video_shot
 from .host.matte_preview import MattePreview
 from .host.memory import give_back_memory_after_run
-from .host.outputs import new_output_folder, written_output
+from .host.outputs import GRAPH_OF_A_NODE, graph_of, new_output_folder, written_output
 from .host.schema import NodeProgress, check_connected, node_schema
 from .widgets.delivery import (
     DEFAULT_PREFIX,
@@ -116,7 +116,7 @@ class SegmentShot(io.ComfyNode):
                 decoder_input(),
             ],
             outputs=folder_outputs(),
-            hidden=[io.Hidden.unique_id],
+            hidden=[*GRAPH_OF_A_NODE],
             is_output_node=True,
             has_intermediate_output=True,
         )
@@ -156,7 +156,7 @@ class SegmentShot(io.ComfyNode):
         segmenter = make_segmenter(model, vae, decode_vae, settings)
         layers, embeds = read_layers(conditioning, segmenter.backbone.family.text_width)
         labels = legend(combined_layers(layers, masks.combine))
-        plate = plate_settings(settings)
+        plate, graph = plate_settings(settings), graph_of(cls)
         with _shot(video, path, plate) as shot:
             info = replace(shot.info, fps=shot.info.fps or exact_rate(fps))
             folder, name = new_output_folder(filename_prefix, info.height, info.width)
@@ -177,13 +177,13 @@ class SegmentShot(io.ComfyNode):
                     delivery=delivery,
                     device=comfy.model_management.get_torch_device(),
                     info=info,
-                    provenance=provenance_of(segmenter, shot.source),
+                    provenance=replace(provenance_of(segmenter, shot.source), graph=graph),
                     plate=plate,
                 )
                 run = segment_to_files(segmenter, frames, job, prompt_embeds=embeds, progress=progress, viewer=show)
         give_back_memory_after_run()
         notes = [*run["shot"].get("notes", ()), *(warning["sentence"] for warning in run["warnings"])]
-        return written_output(folder, preview.ui(), cls, notes)
+        return written_output(folder, preview.ui(), cls, graph, notes)
 
 
 def _name_of_files(name: str, prefix: str, frames: ReopenableFrames) -> str:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from docs.examples import segment_a_shot
 from rem_engine import open_shot
+from rem_engine.pixels import to_uint8
 
 
 @pytest.mark.slow
@@ -18,7 +19,7 @@ def test_the_red_star_of_the_sample_shot_is_cut_out(tmp_path: Path, monkeypatch:
     plate, out = tmp_path / "plate", tmp_path / "out"
     plate.mkdir()
     with open_shot(segment_a_shot.SAMPLE) as shot:
-        frames = shot.read(0, 9)
+        frames = to_uint8(shot.read(0, 9))
     for number, frame in enumerate(frames):
         Image.fromarray(frame).save(plate / f"{number}.png")
     monkeypatch.setattr(sys, "argv", ["segment_a_shot", str(plate), "the red star", "--out", str(out)])

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import folder_paths
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ...rem_engine.media.numbering import frame_range
 from ...rem_engine.media.reading import natural_key, sequences_in
 from ...rem_engine.media.suffixes import IMAGE_SUFFIXES
+from ...rem_engine.media.writing import write_bytes
 from .schema import show_text
 
 # Bytes in a name: systems take 255, of which numbers, a suffix and temporary names take some.
 _LONGEST_NAME = 180
 _SHOWN_CHARACTERS = 60  # of a prefix that is no name
+_GRAPH_NAME = re.compile(r"prompt|workflow")
+# In the order in which the page shows them: the first stands for the run, and it shows neither ProRes nor EXR.
+_RESULTS = (".mp4", ".webm", ".png", ".mov", ".exr", ".json")
+
+_PREVIEW = "preview"
+
+GRAPH_FILE = "workflow.json"
+"""Beside the files of a run: the graph, to be dropped on the canvas."""
+GRAPH_OF_A_NODE = (io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo)
+"""What a node that writes files has to ask the host for."""
 
 
 def new_output_folder(prefix: str, height: int, width: int) -> tuple[Path, str]:
@@ -71,7 +84,7 @@ def describe_files(folder: Path) -> list[str]:
     for file in folder.rglob("*"):
         if not file.is_file() or file.name.startswith("."):
             continue
-        if file.suffix in IMAGE_SUFFIXES:
+        if file.suffix in IMAGE_SUFFIXES and file.stem != _PREVIEW:
             pictures.setdefault(file.parent, []).append(file)
         else:
             lines.append(file.relative_to(folder).as_posix())
@@ -82,15 +95,54 @@ def describe_files(folder: Path) -> list[str]:
     return sorted(lines, key=natural_key)
 
 
+def graph_of(node: type[io.ComfyNode]) -> dict[str, str]:
+    """The graph that a node runs in, as texts by the names under which the host's page finds it in a file: "prompt" and
+    "workflow"; none where the host was started with --disable-metadata."""
+    from comfy.cli_args import args
+
+    if args.disable_metadata or node.hidden is None:
+        return {}
+    parts = {"prompt": node.hidden.prompt, **(node.hidden.extra_pnginfo or {})}
+    # A name that is no word is of no use in a header, and one of a header's own would break it.
+    return {name: json.dumps(part) for name, part in parts.items() if part and _GRAPH_NAME.fullmatch(name)}
+
+
 def written_output(
-    folder: Path, preview: Mapping[str, Any], node: type[io.ComfyNode], notes: Sequence[str] = ()
+    folder: Path,
+    preview: Mapping[str, Any],
+    node: type[io.ComfyNode],
+    graph: Mapping[str, str],
+    notes: Sequence[str] = (),
 ) -> io.NodeOutput:
-    """What a node that wrote a folder hands on and shows: its path, its files, and a preview of them; and what else is
-    to say, a sentence each."""
+    """What a node that wrote a folder hands on and shows: its path, its files as results of the host, and a preview of
+    them; and what else is to say, a sentence each. The graph is laid beside the files, for those that hold none that
+    the host's page can read; and what is shown, for whatever shows no EXR."""
+    for shown in preview["images"]:
+        temporary = Path(folder_paths.get_temp_directory(), shown["subfolder"], shown["filename"])
+        shutil.copyfile(temporary, folder / f"{_PREVIEW}{temporary.suffix}")
+    if graph:
+        write_bytes(folder / GRAPH_FILE, graph.get("workflow", graph.get("prompt", "")).encode())
     lines = describe_files(folder)
     show_text("\n".join([*notes, str(folder), ", ".join(lines)]), node)
-    shown = {**preview, "text": [*notes, str(folder), *lines]}
-    return io.NodeOutput(str(folder), "\n".join(lines), ui=shown)
+    # Under "images" the page would draw them on the node; under names of its own it would not list EXRs.
+    told = {"video": results_of(folder), "text": [*notes, str(folder), *lines]}
+    return io.NodeOutput(str(folder), "\n".join(lines), ui={**preview, **told})
+
+
+def results_of(folder: Path) -> list[ui.SavedResult]:
+    """The files of a folder below the host's output folder as its results."""
+    output = Path(folder_paths.get_output_directory()).absolute()
+    files = (
+        file
+        for file in folder.rglob("*")
+        if file.suffix in _RESULTS and file.is_file() and not file.name.startswith(".")
+    )
+    ordered = sorted(
+        files, key=lambda file: (_RESULTS.index(file.suffix), file.stem != _PREVIEW, natural_key(file.as_posix()))
+    )
+    return [
+        ui.SavedResult(file.name, file.parent.relative_to(output).as_posix(), io.FolderType.output) for file in ordered
+    ]
 
 
 def _date(form: str, now: time.struct_time) -> str:

@@ -36,12 +36,13 @@ _EXR_NAMES = {
     "smpte:KeyCode": "keyCode",
     "smpte:TimeCode": "timeCode",
 }
-# What describes pixels, channels and windows as the plate's file has them, or is stated anew of a delivered one.
+# What describes pixels, channels and windows as the plate's file has them, or is stated anew of a delivered one, as the
+# graph of ComfyUI is that made it.
 _STALE = re.compile(
     r"compression|.*CompressionLevel|(oiio|openexr|Exif|GPS|IPTC):.*|PixelAspectRatio|ResolutionUnit|YResolution|Orientation"
     r"|channels|chunkCount|tiles|tileDesc|lineOrder|type|version|name|view|multiView|preview|dataWindow|displayWindow"
     r"|maxSamplesPerPixel|deepImageState|idManifest|cryptomatte/.*|hash.*|manifest.*|chromaticities|colorInteropID"
-    r"|acesImageContainerFlag|framesPerSecond|rem/.*|ICCProfile|.*:ICCProfile|planarconfig"
+    r"|acesImageContainerFlag|framesPerSecond|rem/.*|prompt|workflow|ICCProfile|.*:ICCProfile|planarconfig"
 )  # fmt: skip
 _VALUES: dict[str, Callable[[Any], Any]] = {
     "int": int,
@@ -189,7 +190,7 @@ _TAG_NAMES = {
 # What describes the container and its streams as they are stored, and not what they show.
 _TECHNICAL = re.compile(
     r"major_brand|minor_version|compatible_brands|encod.*|handler_name|vendor_id|language|timecode|rotate|duration.*"
-    r"|bps.*|number_of_.*|_statistics.*|rem/.*|.*_flag|alpha_mode"
+    r"|bps.*|number_of_.*|_statistics.*|rem/.*|prompt|workflow|.*_flag|alpha_mode"
 )
 _MOST_TAGS = 100
 _DATES = (f"{_QUICKTIME}creationdate", "creation_time", "date")

@@ -1,4 +1,4 @@
-"""What delivered files say of how they were made: software, model, prompt and settings, as named texts."""
+"""What delivered files say of how they were made: software, model, prompt, settings and graph, as named texts."""
 
 from __future__ import annotations
 
@@ -29,16 +29,18 @@ class MadeBy:
         checkpoint: name of the file of its weights, or of several, in their order.
         prompts: what was asked for, by layer.
         matte: settings of the matte stage.
+        graph: the graph of a host that made them, as texts by the names under which that finds them in files again.
     """
 
     model: str = ""
     checkpoint: str = ""
     prompts: Mapping[str, str] = field(default_factory=dict)
     matte: str = ""
+    graph: Mapping[str, str] = field(default_factory=dict)
 
     def texts(self, layers: Sequence[str], matted: bool = True) -> dict[str, str]:
-        """Named texts for a file, `rem/software`, `rem/prompt`, ...: never dates, so that a run made anew gives the
-        same file.
+        """Named texts for a file, `rem/software`, `rem/prompt`, ... and those of the graph: never dates, so that a run
+        made anew gives the same file.
 
         Args:
             layers: those that it holds; prompts of several have their layer's name before them.
@@ -55,7 +57,7 @@ class MadeBy:
             "prompt": "; ".join(told),
             "matte": self.matte if matted else "",
         }
-        return {f"{_PREFIX}{name}": safe_text(text) for name, text in found.items() if text}
+        return {f"{_PREFIX}{name}": safe_text(text) for name, text in found.items() if text} | {**self.graph}
 
 
 def settings_text(settings: Any) -> str:

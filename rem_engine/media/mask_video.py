@@ -9,12 +9,12 @@ import numpy as np
 from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from ..pixels import unit_values
+from .decoded import is_deep, is_full_range, is_planar, plane_of
 from .matte_values import StoredPicture, matte_channels
-from .video import VideoShot, is_deep, tag_of
+from .video import VideoShot, tag_of
 
 _RGBA = ("R", "G", "B", "A")
 # FFmpeg's own decoders of these leave the alpha out that libvpx reads.
@@ -62,17 +62,16 @@ def _grey(frame: VideoFrame) -> np.ndarray | None:
     """The luma of a frame without colour, float32 [H,W] in 0..1; None of another. FFmpeg's conversion makes 0.996 of
     white."""
     name = frame.format.name
-    if not name.startswith(("yuv", "gray")) or not _is_planar(frame):
+    if not name.startswith(("yuv", "gray")) or not is_planar(frame):
         return None
     bits = frame.format.components[0].bits
     scale = 2 ** (bits - 8)
     if name.startswith("yuv"):
         neutral, allowed = 128 * scale, max(1, round(_NEUTRAL * 256 * scale))
-        if any(np.abs(_plane(frame, index).astype(np.int32) - neutral).max() > allowed for index in (1, 2)):
+        if any(np.abs(plane_of(frame, index).astype(np.int32) - neutral).max() > allowed for index in (1, 2)):
             return None
-    is_full = frame.color_range == ColorRange.JPEG or name.startswith(("yuvj", "gray"))
-    low, high = (0, 2**bits - 1) if is_full else (16 * scale, 235 * scale)
-    return ((_plane(frame, 0).astype(np.float32) - low) / np.float32(high - low)).clip(0.0, 1.0)
+    low, high = (0, 2**bits - 1) if is_full_range(frame) else (16 * scale, 235 * scale)
+    return ((plane_of(frame, 0).astype(np.float32) - low) / np.float32(high - low)).clip(0.0, 1.0)
 
 
 def _alpha(frame: VideoFrame) -> np.ndarray | None:
@@ -80,21 +79,7 @@ def _alpha(frame: VideoFrame) -> np.ndarray | None:
     components = frame.format.components
     if frame.format.name != "pal8" and not any(component.is_alpha for component in components):
         return None
-    if len(components) == 4 and _is_planar(frame):
-        return _plane(frame, 3).astype(np.float32) / np.float32(2 ** components[3].bits - 1)
+    if len(components) == 4 and is_planar(frame):
+        return plane_of(frame, 3).astype(np.float32) / np.float32(2 ** components[3].bits - 1)
     white, form = (65535.0, "rgba64le") if is_deep(frame) else (255.0, "rgba")
     return frame.to_ndarray(format=form)[..., 3].astype(np.float32) / np.float32(white)
-
-
-def _is_planar(frame: VideoFrame) -> bool:
-    """Whether each component is a plane of integers."""
-    return len(frame.planes) == len(frame.format.components) and "f" not in frame.format.name
-
-
-def _plane(frame: VideoFrame, index: int) -> np.ndarray:
-    """Integers [h,w] of a component, as they are stored."""
-    plane = frame.planes[index]
-    size = 2 if is_deep(frame) else 1
-    kind = ">u2" if frame.format.name.endswith("be") else "<u2"
-    values = np.frombuffer(plane, kind if size == 2 else np.uint8)
-    return values.reshape(-1, plane.line_size // size)[: plane.height, : plane.width]

@@ -21,7 +21,8 @@ from av.video.stream import VideoStream
 from ..input_files import told_as_damage
 from ..memory import check_fits
 from .attributes import Attributes, kept_tags, of_tags
-from .colour import REC_709, UNSPECIFIED, default_matrix, video_tags
+from .colour import REC_709, default_matrix, video_tags
+from .decoded import rgb_pixels, says_matrix
 from .fields import FieldOrder, order_of_frame, seen_order, stated_order
 from .foreign import check_form, check_name, read_head
 from .hdr import HdrMetadata, hdr_metadata
@@ -45,10 +46,9 @@ _Video = TypeVar("_Video", bound="VideoShot")
 class VideoShot(Shot):
     """A video file, decoded forward; its first frame is decoded on opening.
 
-    Of several streams of pictures the one flagged default is the shot; covers and thumbnails never are. Files of up to
-    8 bits a channel are read as uint8, deeper ones (ProRes, DNxHR, 10-bit HEVC, ...) as float32. Colours go through
-    FFmpeg's own conversion by the file's matrix and range tags, and `default_matrix` where it has none; transfer
-    functions (log, PQ, HLG) are left as they are.
+    Of several streams of pictures the one flagged default is the shot; covers and thumbnails never are. Frames are what
+    the file holds, see `rgb_pixels`: R, G and B of 8 bits as uint8, all else (H.264, ProRes, DNxHR, ...) as float32.
+    Transfer functions (log, PQ, HLG) are left as they are.
     Interlaced frames are given as they are, both fields in one picture.
 
     The rate is that of the time stamps, since headers are often wrong.
@@ -72,7 +72,7 @@ class VideoShot(Shot):
             self._stored_order: FieldOrder | None = order_of_frame(first) or self._header_order
             self._hdr = _hdr_of(first)
         self._stored_height = first.height
-        self._says_matrix = _says_matrix(first)
+        self._says_matrix = says_matrix(first)
         turned = self._orientation.transposed
         self.height, self.width = (first.width, first.height) if turned else (first.height, first.width)
         self.pixel_aspect = 1 / self._stored_aspect if turned else self._stored_aspect
@@ -347,25 +347,6 @@ def _side_data(frame: VideoFrame, kind: SideDataType) -> bytes | None:
     data: Any = frame.side_data  # PyAV's own types know of one kind only
     found = data.get(kind)
     return None if found is None else bytes(found)
-
-
-def is_deep(frame: VideoFrame) -> bool:
-    """Whether a frame holds more than 8 bits a channel."""
-    return max(component.bits for component in frame.format.components) > 8
-
-
-def _says_matrix(frame: VideoFrame) -> bool:
-    """Whether it is known by which matrix its planes are R, G, B."""
-    return frame.format.is_rgb or frame.colorspace != UNSPECIFIED
-
-
-def rgb_pixels(frame: VideoFrame) -> np.ndarray:
-    """RGB [H,W,3] of a decoded frame as it is stored: uint8, or float32 0..1 above 8 bits a channel."""
-    # FFmpeg would take 601's matrix for frames of any size.
-    matrix = None if _says_matrix(frame) else default_matrix(frame.height, frame.color_primaries)
-    if is_deep(frame):
-        return frame.reformat(format="rgb48le", src_colorspace=matrix).to_ndarray().astype(np.float32) / 65535.0
-    return frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray()
 
 
 @contextmanager

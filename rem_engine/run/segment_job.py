@@ -59,6 +59,7 @@ class Provenance:
         entries: further entries of run.json.
         load_seconds: what loading the model took.
         model, checkpoint: their names, for what delivered files say; "" for the model's is that of the backbone.
+        graph: the graph of a host, for what they say; see `MadeBy`.
     """
 
     source: str = ""
@@ -68,6 +69,7 @@ class Provenance:
     load_seconds: float = 0.0
     model: str = ""
     checkpoint: str = ""
+    graph: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ class SegmentJob:
             self.provenance.checkpoint,
             {layer.name: layer_prompt(layer) for layer in self.written_layers},
             settings_text(self.matte),
+            self.provenance.graph,
         )
 
     def claim(self, shot: ReopenableFrames) -> Claim:

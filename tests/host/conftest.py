@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from comfy_hosts import host_python, make_base, version_number
+from comfy_hosts import host_python, make_base
 from comfy_server import ComfyServer
 
 
@@ -19,11 +19,3 @@ def comfy(host: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comf
         yield server
     finally:
         server.stop()
-
-
-@pytest.fixture
-def unrounded_video(request: pytest.FixtureRequest, host: Path) -> None:
-    """For tests of exactness that fail where Load Video hands frames on as decoded."""
-    if version_number(host) >= (0, 28):
-        reason = "Load Video no longer rounds frames to 8 bits, and the pack's own reader does"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))

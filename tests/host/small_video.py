@@ -20,8 +20,9 @@ def disc_video() -> np.ndarray:
 
 
 def write_lossless(file: Path, frames: np.ndarray) -> None:
+    """A file that every host's Load Video reads to the bit: of H.264 in R, G and B the newest make 0.996 of white."""
     with av.open(str(file), "w") as container:
-        stream = container.add_stream("libx264rgb", rate=24, options={"qp": "0"})
+        stream = container.add_stream("png", rate=24)
         stream.height, stream.width, stream.pix_fmt = *SIZE, "rgb24"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))

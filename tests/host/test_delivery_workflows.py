@@ -17,6 +17,7 @@ from test_server import SAMPLE, api_workflow
 
 from rem_engine.commands.cli import main as command_line
 from rem_engine.media import open_shot
+from rem_engine.pixels import to_uint8
 
 ROTO_FRAMES = 3
 TEXT = "smoke: the smoke | -the red star\ncircle: the orange circle"
@@ -26,7 +27,9 @@ LAYERS = ("smoke", "circle")
 def small_shot() -> np.ndarray:
     """The first frames of the sample shot, small, uint8 [T,H,W,3]."""
     with open_shot(SAMPLE) as shot:
-        return np.stack([cv2.resize(frame, SIZE[::-1], interpolation=cv2.INTER_AREA) for frame in shot.read(0, FRAMES)])
+        return np.stack(
+            [cv2.resize(frame, SIZE[::-1], interpolation=cv2.INTER_AREA) for frame in to_uint8(shot.read(0, FRAMES))]
+        )
 
 
 def exr_channels(files: list[Path]) -> list[dict[str, np.ndarray]]:

@@ -89,7 +89,6 @@ def ended_well(server: ComfyServer) -> dict[str, Any]:
     return ended
 
 
-@pytest.mark.usefixtures("unrounded_video")
 def test_the_api_twin_gives_the_command_lines_masks(
     ready: ComfyServer, entry: dict[str, Any], command_line_soft: np.ndarray
 ) -> None:

@@ -76,7 +76,6 @@ def small_twin(comfy: ComfyServer) -> Graph:
     return graph
 
 
-@pytest.mark.usefixtures("unrounded_video")
 def test_the_api_twin_gives_the_engines_masks(comfy: ComfyServer, golden: Path, expected: np.ndarray) -> None:
     models = comfy.base / "models"
     base = golden / "wan" / "base"

@@ -121,10 +121,11 @@ def segmented(segment: Segment, base: Path) -> dict[str, Any]:
     import torch
     from comfy_api.latest import InputImpl, Types
     from refereverything_pack.rem_engine.media import open_shot
+    from refereverything_pack.rem_engine.pixels import unit_values
 
     video = base / "input" / "shot.mov"
     with open_shot(video) as shot:
-        frames = torch.from_numpy(shot.read(0, shot.frame_count).astype("float32") / 255.0)
+        frames = torch.from_numpy(unit_values(shot.read(0, shot.frame_count)))
     components = Types.VideoComponents(images=frames, audio=None, frame_rate=Fraction(25))
     shots = {
         "path": {"path": "shot.mov", "also": "prores"},

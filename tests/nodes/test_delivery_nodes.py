@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
 from fractions import Fraction
@@ -140,8 +141,19 @@ def test_a_second_format_is_written_beside_the_first(
     assert report["saved"]["exr"]["files"] == [
         "exr/exr.######.exr 000007-000009",
         "fire-1/png16/exr.######.png 000007-000009",
+        "preview.png",
+        "run.json",
         "smoke/png16/exr.######.png 000007-000009",
     ]
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert [prompt["name"] for prompt in run["prompts"]] == ["smoke", "fire-1"]
+    assert (run["shot"]["frames"], run["shot"]["numbers"]) == (3, "000007-000009")
+    assert run["delivery"]["files"] == [
+        "exr/exr.000007-000009.exr",
+        "fire-1/png16/exr.000007-000009.png",
+        "smoke/png16/exr.000007-000009.png",
+    ]
+    assert {entry["kind"] for entry in run["files"]} == {"exr", "png16"}
 
 
 def test_videos_have_an_alpha_and_the_exact_rate(report: dict[str, Any], given: tuple[np.ndarray, np.ndarray]) -> None:
@@ -161,6 +173,8 @@ def test_layers_without_names_are_numbered(report: dict[str, Any]) -> None:
     assert report["saved"]["alpha"]["files"] == [
         "matte/alpha/alpha.####.png 1001-1003",
         "matte_2/alpha/alpha.####.png 1001-1003",
+        "preview.png",
+        "run.json",
     ]
 
 

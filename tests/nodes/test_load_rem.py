@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_hosts import version_number
 from in_comfyui import report_of
 
 FILES = ("rem.safetensors", "delta.safetensors", "lora.safetensors")
@@ -111,16 +110,11 @@ def test_whole_weights_over_fp8_are_exact(report: dict[str, Any], kind: str) -> 
 
 @pytest.mark.parametrize("kind", ["fp8", "scaled"])
 @pytest.mark.parametrize("file", FILES[1:])
-def test_a_difference_over_fp8_warns_of_the_error_it_has(
-    request: pytest.FixtureRequest, host: Path, report: dict[str, Any], kind: str, file: str
-) -> None:
-    if (kind, file) == ("scaled", "delta.safetensors") and version_number(host) >= (0, 28):
-        reason = "a delta over scaled fp8 is off by 8.1 %, and the node says 5 to 8 %"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-    assert 0.05 < report["quantised"][kind][file] < 0.08
+def test_a_difference_over_fp8_warns_of_the_error_it_has(report: dict[str, Any], kind: str, file: str) -> None:
+    assert 0.05 < report["quantised"][kind][file] < 0.09
     shown = report["quantised"]["shown"]
     assert len(shown) == 4  # two files over two MODELs, whole weights without a word
-    assert all("5 to 8 %" in text for text in shown)
+    assert all("5 to 9 %" in text for text in shown)
 
 
 def test_a_scaled_fp8_file_stays_fp8(report: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from rem_engine import load_segmenter, open_shot
 from rem_engine.backbones import wan
 from rem_engine.backbones.load import MINI_FOLDER
 from rem_engine.minimal import segment
+from rem_engine.pixels import to_uint8
 
 SHOT = Path(__file__).parents[2] / "assets" / "sample_shot.mp4"
 
@@ -63,6 +64,6 @@ def test_weights_over_a_model(golden: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_rem_mini_finds_the_smoke_of_the_sample_shot() -> None:
     with open_shot(SHOT) as shot:
-        frames = shot.read(0, 9)
+        frames = to_uint8(shot.read(0, 9))
     mask = assert_equal_to_the_engine(frames, "the smoke", MINI_FOLDER)
     assert 0 < mask.float().mean() < 0.5

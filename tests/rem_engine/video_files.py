@@ -11,6 +11,8 @@ import av
 import numpy as np
 from av.codec.context import Flags
 
+from rem_engine.pixels import to_uint8
+
 MILLISECOND = Fraction(1, 1000)
 
 
@@ -99,8 +101,15 @@ def decoded(path: Path, stream: int = 0) -> list[av.VideoFrame]:
 
 
 def rgb(path: Path, stream: int = 0) -> np.ndarray:
-    """uint8 [T,H,W,3] as stored."""
-    return np.stack([frame.to_ndarray(format="rgb24") for frame in decoded(path, stream)])
+    """uint8 [T,H,W,3] as stored, by FFmpeg's conversion to floats, which makes 65280/65535 of white."""
+    frames = np.stack([frame.to_ndarray(format="gbrpf32le") for frame in decoded(path, stream)])
+    return to_uint8(frames * np.float32(65535 / 65280))
+
+
+def assert_shown(frames: np.ndarray, expected: object) -> None:
+    """Frames as they were read, equal to 8-bit ones but for rounding, of chroma between its samples too."""
+    difference = np.abs(to_uint8(frames).astype(int) - np.asarray(expected))
+    assert difference.mean() < 1
 
 
 def shown_at(path: Path) -> list[Fraction]:

@@ -19,6 +19,7 @@ from rem_engine.media import open_shot
 from rem_engine.media.colour import linear_to_srgb
 from rem_engine.media.reading import natural_key
 from rem_engine.media.stills import Still
+from rem_engine.pixels import to_uint8
 
 
 def write_video(
@@ -46,7 +47,7 @@ def counting_frames(count: int, height: int = 48, width: int = 64) -> np.ndarray
 
 
 def frame_numbers(frames: np.ndarray) -> list[int]:
-    return [round(float(frame.mean()) / 8) for frame in frames]
+    return [round(float(frame.mean()) / 8) for frame in to_uint8(frames)]
 
 
 # ---- order and kinds of files
@@ -257,7 +258,7 @@ def test_a_phone_video_stands_upright(tmp_path: Path) -> None:
     (tmp_path / "shot.mp4").write_bytes(data)
     with open_shot(tmp_path / "shot.mp4") as shot:
         assert (shot.height, shot.width) == (64, 48)
-        upright = shot.read(1, 2)[0]
+        upright = to_uint8(shot.read(1, 2)[0])
     np.testing.assert_allclose(upright[:28], 255, atol=4)
     np.testing.assert_allclose(upright[36:], 0, atol=4)
 

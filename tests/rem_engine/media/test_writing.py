@@ -15,6 +15,7 @@ from stops import disk_full
 from rem_engine.media import open_shot
 from rem_engine.media.shot import ShotInfo
 from rem_engine.media.writing import VideoWriter, mask_png, soft_png
+from rem_engine.pixels import to_uint8
 from rem_engine.whole_files import written_whole
 
 
@@ -62,7 +63,7 @@ def test_an_overlay_of_any_size_has_every_frame_at_the_shots_rate(
         assert (shot.height, shot.width) == (height + height % 2, width + width % 2)
         assert shot.fps == (rate or 24)
         assert shot.frame_count == 3
-        for frame, colour in zip(shot.read(0, 3), colours, strict=True):
+        for frame, colour in zip(to_uint8(shot.read(0, 3)), colours, strict=True):
             np.testing.assert_allclose(frame.reshape(-1, 3).mean(axis=0), colour, atol=4)
     with av.open(tmp_path / "a.mp4") as container:
         assert container.streams.video[0].pix_fmt == "yuv420p"

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.cuts import find
 from rem_engine.media import open_shot
+from rem_engine.pixels import to_uint8
 from rem_engine.segment.cuts import LOOKAHEAD, CutFinder
 
 SAMPLE = Path(__file__).parents[3] / "assets" / "sample_shot.mp4"
@@ -19,7 +20,7 @@ SAMPLE = Path(__file__).parents[3] / "assets" / "sample_shot.mp4"
 def footage() -> np.ndarray:
     """uint8 [72,180,320,3], one take."""
     with open_shot(SAMPLE) as shot:
-        frames = shot.read(0, shot.frame_count)
+        frames = to_uint8(shot.read(0, shot.frame_count))
     return np.stack([cv2.resize(frame, (320, 180), interpolation=cv2.INTER_AREA) for frame in frames])
 
 

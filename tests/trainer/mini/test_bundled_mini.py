@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from rem_engine import load_segmenter
 from rem_engine.backbones.load import MINI_FOLDER
+from rem_engine.pixels import to_uint8
 from trainer.synth.backgrounds import procedural
 from trainer.synth.sample import THINGS
 from trainer.synth.score import score
@@ -60,7 +61,7 @@ def test_it_finds_the_things_of_the_shipped_shot() -> None:
     from rem_engine.media import open_shot
 
     with open_shot(Path(__file__).parents[3] / "assets" / "sample_shot.mp4") as shot:
-        frames = shot.read(0, 9)
+        frames = to_uint8(shot.read(0, 9))
     result = load_segmenter("mini").segment(frames, ["the smoke", "the red star", "the orange circle"])
     height, width = frames.shape[1:3]
     y, x = np.mgrid[:height, :width] + 0.5
