@@ -22,32 +22,43 @@ _LEAST = 1e-3
 
 
 class Laplacian(Protocol):
-    """Applies L to planes float32 [n,h,w].
+    """Applies L to planes [n,h,w].
 
     Attributes:
-        diagonal: of L, float32 [n,h,w] or [1,h,w], at least 0.001.
+        diagonal: of L, [n,h,w] or [1,h,w], at least 0.001.
+        dtype: of planes.
     """
 
     diagonal: Tensor
+    dtype: torch.dtype
 
     def __call__(self, planes: Tensor) -> Tensor: ...
 
 
 class SparseLaplacian:
-    """pymatting's matrix, for one plane on the CPU; rows count where a pixel and its neighbours are unknown."""
+    """pymatting's matrix, for one plane on the CPU; rows count where a pixel and its neighbours are unknown.
+
+    In float64: what is far from an edge is so small that products of it are denormal in float32, and ten times as slow.
+    """
+
+    dtype = torch.float64
 
     def __init__(self, picture: Tensor, unknown: Tensor) -> None:
         """From a picture float32 [h,w,3], and the pixels that matter, bool [h,w]."""
+        threads = torch.get_num_threads()
         from pymatting.laplacian.cf_laplacian import cf_laplacian  # here: it brings a compiler
 
+        torch.set_num_threads(threads)  # numba raises the number, which it shares with torch, to that of all cores
         self._shape = picture.shape[:2]
         matrix = cf_laplacian(picture.numpy().astype(np.float64), EPSILON, 1, ~unknown.numpy())
-        matrix.data = matrix.data.astype(np.float32)
-        self._matrix = matrix
         self.diagonal = torch.from_numpy(matrix.diagonal().reshape(1, *self._shape)).clamp_(min=_LEAST)
+        self._rows = np.flatnonzero(unknown.numpy())
+        self._matrix = matrix[self._rows]
 
     def __call__(self, planes: Tensor) -> Tensor:
-        return torch.from_numpy((self._matrix @ planes.numpy().ravel()).reshape(1, *self._shape))
+        image = np.zeros(planes.numel())
+        image[self._rows] = self._matrix @ planes.numpy().ravel()
+        return torch.from_numpy(image.reshape(1, *self._shape))
 
 
 class WindowLaplacian:
@@ -56,6 +67,8 @@ class WindowLaplacian:
     A window's part of L is G = I - 11'/9 - UU', where U are its colours, centred and whitened. They are made
     orthonormal with sqrt(EPSILON) I below them, window by window, which holds in float32; covariances do not.
     """
+
+    dtype = torch.float32
 
     def __init__(self, picture: Tensor) -> None:
         """From a picture float32 [h,w,3]."""

@@ -5,7 +5,7 @@ Pictures are float32 [h,w,c], planes float32 [n,h,w].
 
 from __future__ import annotations
 
-from functools import lru_cache, reduce
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -48,10 +48,11 @@ def spread(cells: Tensor, step: Size) -> Tensor:
 
 def gathered(planes: Tensor, step: Size) -> Tensor:
     """The mean of planes over each cell of (rows, columns) pixels."""
+    count, height, width = planes.shape
     rows, columns = step
-    # Shifted sums: on the CPU several times as fast as a mean over two axes.
-    lines = reduce(torch.add, [planes[:, place::rows] for place in range(rows)])
-    return reduce(torch.add, [lines[..., place::columns] for place in range(columns)]) / (rows * columns)
+    # One after the other: both at once takes several times as long on the CPU.
+    lines = planes.view(count, height // rows, rows, width).sum(dim=2)
+    return lines.view(count, height // rows, width // columns, columns).sum(dim=3).div_(rows * columns)
 
 
 def _scaled(planes: Tensor, size: Size, by_opencv: int, by_torch: str) -> Tensor:

@@ -94,8 +94,8 @@ class _Part:
         box: rows and columns of cells.
         picture: float32 [h,w,3], the plate over the box, reduced so that a cell is `system.step` whole pixels.
         system: the equations.
-        means: float32 [n,cells], of the box.
-        solution: float32 [n,h,w], of the means of all cells.
+        means: [n,cells], of the box, of the Laplacian's type.
+        solution: [n,h,w], of the means of all cells.
     """
 
     layers: Sequence[Cells]
@@ -114,14 +114,14 @@ class _Part:
         whole = averaged(plate, (cell_count[0] * step[0], cell_count[1] * step[1]))
         rows, columns = (slice(side.start * k, side.stop * k) for side, k in zip(box, step))
         picture = whole[rows, columns].contiguous()
-        means, unsure = _on(plate, [cells.mean[box] for cells in layers]), _unsure(layers, box, plate)
         laplacian: Laplacian
         if matrix_free:
             laplacian = WindowLaplacian(picture)
         else:
             wide = torch.from_numpy(widened(layers[0].unsure[box], 1))[None]
             laplacian = SparseLaplacian(picture, spread(wide, step)[0])
-        system = System(laplacian, step)
+        system, unsure = System(laplacian, step), _unsure(layers, box, plate)
+        means = _on(plate, [cells.mean[box] for cells in layers]).to(laplacian.dtype)
         start = linear(means, size_of(picture))
         solution = system.solve(means, torch.full_like(means, _DATA), unsure, start)
         return cls(layers, plate, box, picture, system, means, solution)
@@ -130,7 +130,7 @@ class _Part:
         """What the equations say of each layer."""
         steep = torch.from_numpy(np.stack([cells.steep[self.box] for cells in self.layers])).to(self.plate.device)
         cells = steep & _unsure(self.layers, self.box, self.plate)
-        ramp = cubic(self.means, size_of(self.picture))
+        ramp = cubic(self.means, size_of(self.picture)).to(self.means.dtype)
         both = torch.stack([self.system.energy(planes, cells) for planes in (ramp, self.solution)])
         # What a ramp of a cell costs per pixel falls with the pixels across it.
         per_cell = 1000.0 * self.system.step[1] / _ACROSS_CELL
@@ -153,7 +153,7 @@ class _Part:
             slice(round(side.start * length / count), round(side.stop * length / count))
             for side, length, count in zip(self.box, size, self.layers[0].mean.shape)
         )
-        fine = at_full_size(grid, self.picture, self.plate[rows, columns])
+        fine = at_full_size(grid.float(), self.picture, self.plate[rows, columns])
         shares = cubic(
             _on(self.plate, [_share(self.layers[place], self.box) for place in places]), (fine.shape[1], fine.shape[2])
         )
@@ -165,7 +165,7 @@ class _Part:
     def _solved(self, decisions: Sequence[Decision], places: Sequence[int]) -> Tensor:
         """Alpha on the grid, of layers at `places`: of all data, of a trimap, or of both."""
         levels, solid, faithful = (
-            torch.tensor([getattr(decisions[place], name) for place in places], device=self.plate.device)[:, None, None]
+            torch.tensor([getattr(decisions[place], name) for place in places]).to(self.solution)[:, None, None]
             for name in ("white", "solid", "faithful")
         )
         solution = (self.solution[list(places)] / levels).clamp_(0.0, 1.0)
@@ -179,7 +179,7 @@ class _Part:
         means, free = (np.stack([trimap[part][self.box] for trimap in trimaps]) for part in (0, 1))
         # Neighbours of cells that are sure have their rows in the matrix; what lies beyond is held.
         near = np.stack([widened(self.layers[place].unsure[self.box], 1) for place in chosen])
-        target = torch.from_numpy(means).to(self.plate.device)
+        target = torch.from_numpy(means).to(self.plate.device, self.means.dtype)
         open_ = torch.from_numpy(free & near).to(self.plate.device)
         believed = faithful[again] > 0.0
         start = torch.where(believed, solution[again], linear(target, size_of(self.picture)))

@@ -13,6 +13,7 @@ from .resampling import Size, gathered, spread
 _TOLERANCE = 1e-2
 """Of the residual, against that at the start; a hundredth of it changes nothing that can be seen."""
 _MOST_STEPS = 100
+_TINY = 1e-30
 _LOOKED_AT = 16
 """Steps between looks at a residual on a device where to look is to wait."""
 
@@ -30,50 +31,49 @@ class System:
         Every plane stops by itself, after at most 100 steps, so that it does not depend on those beside it.
 
         Args:
-            means: s, float32 [n,h/rows,w/columns]; cells that are not free are held at it.
+            means: s, [n,h/rows,w/columns] of the Laplacian's type; cells that are not free are held at it.
             weights: of the data, as `means`.
             free: bool, as `means`.
-            start: float32 [n,h,w].
+            start: [n,h,w].
 
         Returns:
-            float32 [n,h,w], not clipped.
+            [n,h,w], not clipped.
         """
-        step, area = self.step, self.step[0] * self.step[1]
-        open_ = spread(free, step)
-        inverse = open_ / (self.laplacian.diagonal + spread(weights, step) / area)
-
-        def applied(planes: Tensor) -> Tensor:
-            return self.laplacian(planes) + spread(weights * gathered(planes, step), step)
-
-        solution = torch.where(open_, start, spread(means, step))
-        residual = open_ * (spread(weights * means, step) - applied(solution))
+        open_ = spread(free, self.step).to(means.dtype)
+        inverse = open_ / (self.laplacian.diagonal + spread(weights, self.step) / (self.step[0] * self.step[1]))
+        solution = torch.where(open_ > 0.0, start.to(means.dtype), spread(means, self.step))
+        residual = spread(weights * means, self.step).sub_(self._applied(solution, weights)).mul_(open_)
         scaled = inverse * residual
-        direction, size = scaled, _dot(residual, scaled)
+        direction, size = scaled.clone(), _dot(residual, scaled)
         goal = _TOLERANCE**2 * size
         active = size > 0.0
+        # In place: where memory is slow to come by, new planes would take most of the time.
         for count in range(1, _MOST_STEPS + 1):
-            image = open_ * applied(direction)
-            length = torch.where(active, size / _dot(direction, image).clamp(min=1e-30), 0.0)
+            image = self._applied(direction, weights).mul_(open_)
+            length = torch.where(active, size / _dot(direction, image).clamp(min=_TINY), 0.0)
             solution.addcmul_(length, direction)
             residual.addcmul_(length, image, value=-1.0)
-            scaled = inverse * residual
+            torch.mul(inverse, residual, out=scaled)
             before, size = size, _dot(residual, scaled)
             active = active & (size >= goal)
-            if (planes_are_near(solution) or count % _LOOKED_AT == 0) and not bool(active.any()):
+            if (means.device.type == "cpu" or count % _LOOKED_AT == 0) and not bool(active.any()):
                 break
-            direction = torch.where(active, scaled + size / before.clamp(min=1e-30) * direction, 0.0)
+            direction.mul_(torch.where(active, size / before.clamp(min=_TINY), 0.0)).addcmul_(active.to(size), scaled)
         return solution
+
+    def _applied(self, planes: Tensor, weights: Tensor) -> Tensor:
+        """What the equations make of planes."""
+        image = self.laplacian(planes)
+        shares = weights * gathered(planes, self.step)
+        count, height, width = shares.shape
+        image.view(count, height, self.step[0], width, self.step[1]).add_(shares[:, :, None, :, None])
+        return image
 
     def energy(self, planes: Tensor, cells: Tensor) -> Tensor:
         """x'Lx per pixel over cells, bool [n,h/rows,w/columns]; [n], 0 where there are none."""
         where = spread(cells, self.step)
         total = torch.where(where, planes * self.laplacian(planes), 0.0).sum(dim=(1, 2))
         return total.clamp(min=0.0) / where.sum(dim=(1, 2)).clamp(min=1)
-
-
-def planes_are_near(planes: Tensor) -> bool:
-    """Whether to look at a value costs nothing."""
-    return planes.device.type == "cpu"
 
 
 def _dot(one: Tensor, other: Tensor) -> Tensor:
