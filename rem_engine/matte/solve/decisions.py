@@ -19,8 +19,9 @@ _RAMP, _SOLID = 1.3, 2.0
 # to 0.49.
 _FITS, _ERRS = 0.10, 0.17
 _ERRS_MUCH = 0.4
-# A body this white was meant to be 1.
-_WHITE = 0.9
+# A body this white was meant to be 1; that of a mask that errs much may be darker. What is half transparent for certain
+# (rendered glass of 0.85) has a mask that errs less.
+_WHITE, _WHITE_OF_BAD_MASKS = 0.9, 0.8
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,10 @@ class Decisions:
             float(np.mean([getattr(one, name) for one in known])) for name in ("energy", "misfit", "white")
         )
         solid = {"solid": 1.0, "soft": 0.0, "auto": _smoothstep(energy, _RAMP, _SOLID)}[self._kind]
-        level = 1.0 + solid * ((white if white > _WHITE else 1.0) - 1.0)
-        return Decision(solid, 1.0 - _smoothstep(misfit, _FITS, _ERRS), level, misfit > _ERRS_MUCH)
+        errs_much = misfit > _ERRS_MUCH
+        is_white = white > (_WHITE_OF_BAD_MASKS if errs_much else _WHITE)
+        level = 1.0 + solid * ((white if is_white else 1.0) - 1.0)
+        return Decision(solid, 1.0 - _smoothstep(misfit, _FITS, _ERRS), level, errs_much)
 
 
 def _smoothstep(value: float, low: float, high: float) -> float:

@@ -26,8 +26,10 @@ _LITTLE_DATA = 3e-4
 _PIXELS, _ACROSS_CELL, _ACROSS = 1.5, 5, 1100
 # Levels of the trimap.
 _EMPTY, _FULL = 0.05, 0.9
+# Cells by which what is empty keeps away from a mask that errs much: REM-mini's lacks the points of stars.
+_KEPT_AWAY = 3
 # Cells around those that matter that the grid takes in.
-_MARGIN = 3
+_MARGIN = 4
 # Below that much, the trimap is not worth solving.
 _WORTH = 0.01
 
@@ -115,11 +117,7 @@ class _Part:
         rows, columns = (slice(side.start * k, side.stop * k) for side, k in zip(box, step))
         picture = whole[rows, columns].contiguous()
         laplacian: Laplacian
-        if matrix_free:
-            laplacian = WindowLaplacian(picture)
-        else:
-            wide = torch.from_numpy(widened(layers[0].unsure[box], 1))[None]
-            laplacian = SparseLaplacian(picture, spread(wide, step)[0])
+        laplacian = WindowLaplacian(picture) if matrix_free else _matrix(picture, layers[0].unsure[box], step, 1)
         system, unsure = System(laplacian, step), _unsure(layers, box, plate)
         means = _on(plate, [cells.mean[box] for cells in layers]).to(laplacian.dtype)
         start = linear(means, size_of(picture))
@@ -155,7 +153,8 @@ class _Part:
         )
         fine = at_full_size(grid.float(), self.picture, self.plate[rows, columns])
         shares = cubic(
-            _on(self.plate, [_share(self.layers[place], self.box) for place in places]), (fine.shape[1], fine.shape[2])
+            _on(self.plate, [_share(self.layers[place], self.box, _reach(decisions[place])) for place in places]),
+            (fine.shape[1], fine.shape[2]),
         )
         solid = torch.tensor([decisions[place].solid for place in places], device=device)[:, None, None]
         for place, solved, share in zip(places, fine, shares.mul_(solid), strict=True):
@@ -177,16 +176,32 @@ class _Part:
         chosen = [places[n] for n in again]
         trimaps = [_trimap(self.layers[place], decisions[place]) for place in chosen]
         means, free = (np.stack([trimap[part][self.box] for trimap in trimaps]) for part in (0, 1))
-        # Neighbours of cells that are sure have their rows in the matrix; what lies beyond is held.
-        near = np.stack([widened(self.layers[place].unsure[self.box], 1) for place in chosen])
+        # What lies beyond is held.
+        reach = [_reach(decisions[place]) for place in chosen]
+        near = np.stack([widened(self.layers[n].unsure[self.box], cells) for n, cells in zip(chosen, reach)])
+        system = self.system
+        if isinstance(system.laplacian, SparseLaplacian) and reach[0] > 1:
+            unsure = self.layers[0].unsure[self.box]
+            system = System(_matrix(self.picture, unsure, system.step, reach[0]), system.step)
         target = torch.from_numpy(means).to(self.plate.device, self.means.dtype)
         open_ = torch.from_numpy(free & near).to(self.plate.device)
         believed = faithful[again] > 0.0
         start = torch.where(believed, solution[again], linear(target, size_of(self.picture)))
-        found = self.system.solve(target, torch.full_like(target, _LITTLE_DATA), open_, start).clamp_(0.0, 1.0)
+        found = system.solve(target, torch.full_like(target, _LITTLE_DATA), open_, start).clamp_(0.0, 1.0)
         mixed = solution.clone()
         mixed[again] = torch.lerp(found, solution[again], faithful[again])
         return mixed
+
+
+def _matrix(picture: Tensor, unsure: np.ndarray, step: Size, reach: int) -> SparseLaplacian:
+    """The Laplacian's rows of unsure cells and those within `reach` of them."""
+    rows = torch.from_numpy(widened(unsure, reach))[None]
+    return SparseLaplacian(picture, spread(rows, step)[0])
+
+
+def _reach(decision: Decision) -> int:
+    """Cells beyond those that are unsure in which alpha may be other than the mask."""
+    return 1 + _KEPT_AWAY if decision.errs_much else 1
 
 
 def _matters(cells: Cells) -> np.ndarray:
@@ -217,16 +232,16 @@ def _levelled(cells: Cells, decision: Decision) -> np.ndarray:
     return mask
 
 
-def _share(cells: Cells, box: tuple[slice, slice]) -> np.ndarray:
+def _share(cells: Cells, box: tuple[slice, slice], reach: int) -> np.ndarray:
     """float32 cells of the box: where the solution replaces the scaled mask, 0..1."""
-    near = widened(cells.unsure, 1) & widened(cells.steep, 3)
+    near = widened(cells.unsure, reach) & widened(cells.steep, max(3, reach))
     return cv2.GaussianBlur(near[box].astype(np.float32), (0, 0), 0.6)
 
 
 def _trimap(cells: Cells, decision: Decision) -> tuple[np.ndarray, np.ndarray]:
     """(means, whether unsure) of cells, which are held at 0 or 1 where the mask is sure enough."""
     level = cells.level / np.float32(decision.white)
-    empty = highest(cells.level, 1 if decision.errs_much else 0) < max(_EMPTY, 2.0 * cells.noise)
+    empty = highest(cells.level, _KEPT_AWAY if decision.errs_much else 0) < max(_EMPTY, 2.0 * cells.noise)
     full = level > _FULL
     mean = (cells.mean / np.float32(decision.white)).clip(0.0, 1.0)
     return np.where(full, np.float32(1.0), np.where(empty, np.float32(0.0), mean)), ~(empty | full)
