@@ -1,7 +1,8 @@
 """What the engine costs beside the model, and what a second prompt costs.
 
 Runs the segmenter and, in turn, the bare calls it makes (VAE encode, denoiser, VAE decode) on the same tensors, and
-prints the medians over all pairs as JSON:
+prints the medians over all pairs as JSON. For Wan also, in the same turns, what VAE encode (E) and decode (V) of the
+engine take of diffusers' own calls, with the VAE's decoder and, where the model has one, with the mask decoder:
 
     python -m benchmarks.engine_overhead --model mini --frames 33 --pairs 5
 """
@@ -12,12 +13,15 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import cast
 
 import numpy as np
 import torch
 
 from rem_engine import Segmenter, load_segmenter
+from rem_engine.backbones.base import WAN
+from rem_engine.backbones.wan import WanBackbone
 from rem_engine.frames import ArrayFrames
 from rem_engine.segment.resize import frames_to_model
 
@@ -44,12 +48,14 @@ def main() -> None:
     embeds = segmenter.encode_prompts(PROMPTS)
     inputs = _window_inputs(segmenter, frames, size)
 
-    runs: dict[str, Callable[[], None]] = {
+    runs: dict[str, Callable[[], object]] = {
         "bare": lambda: _bare(segmenter, inputs, embeds[:1]),
         "engine": lambda: _engine(segmenter, frames, embeds[:1]),
         "bare, 2 prompts": lambda: _bare(segmenter, inputs, embeds),
         "engine, 2 prompts": lambda: _engine(segmenter, frames, embeds),
     }
+    if segmenter.backbone.family is WAN:
+        runs |= _vae_calls(segmenter, inputs[0], embeds[:1])
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()  # warm up
@@ -78,7 +84,57 @@ def main() -> None:
         "second_prompt_seconds": median_of_pairs(lambda two, one: two - one, "engine, 2 prompts", "engine"),
         "second_prompt_of_first": median_of_pairs(lambda two, one: (two - one) / one, "engine, 2 prompts", "engine"),
     }
+    if "diffusers E" in runs:
+        both = [one + other for one, other in zip(seconds["diffusers E"], seconds["diffusers V"])]
+        report["of_diffusers"] = {
+            "E": median_of_pairs(lambda engine, bare: engine / bare, "engine E", "diffusers E"),
+            **{
+                name: median_of_pairs(lambda engine, bare: engine / bare, f"engine {name}", "diffusers V")
+                for name in _decoders(runs)
+            },
+            **{
+                f"E + {name}": round(
+                    statistics.median(
+                        (encode + decode) / bare
+                        for encode, decode, bare in zip(seconds["engine E"], seconds[f"engine {name}"], both)
+                    ),
+                    4,
+                )
+                for name in _decoders(runs)
+            },
+        }
     print(json.dumps(report, indent=2))
+
+
+def _vae_calls(segmenter: Segmenter, inputs: torch.Tensor, embeds: torch.Tensor) -> dict[str, Callable[[], object]]:
+    """Encoding and decoding of a window, by diffusers' calls and by the engine's."""
+    backbone = cast(WanBackbone, segmenter.backbone)
+    latents = backbone.predict_mask_latents(backbone.encode_video(inputs), embeds)
+    clip, raw = inputs.movedim(1, 0)[None].to(backbone.device), backbone.denormalise(latents)
+
+    def encode() -> object:
+        with torch.no_grad():
+            return backbone.vae.encode(clip).latent_dist.mode()
+
+    def decode() -> object:
+        with torch.no_grad():
+            return backbone.vae.decode(raw, return_dict=False)
+
+    calls: dict[str, Callable[[], object]] = {
+        "diffusers E": encode,
+        "diffusers V": decode,
+        "engine E": lambda: backbone.encode_video(inputs),
+        "engine V": lambda: backbone.decode_masks(latents),
+    }
+    try:
+        mask_decoder = backbone.mask_decoder()
+    except ValueError:  # it has none
+        return calls
+    return calls | {"engine V by mask decoder": lambda: mask_decoder(latents)}
+
+
+def _decoders(runs: Collection[str]) -> list[str]:
+    return [name.removeprefix("engine ") for name in runs if name.startswith("engine V")]
 
 
 def _window_inputs(segmenter: Segmenter, frames: np.ndarray, size: tuple[int, int]) -> list[torch.Tensor]:
@@ -107,7 +163,7 @@ def _share_beside_model(segmenter: Segmenter) -> float:
     return round((seconds["read"] + seconds["resize"]) / sum(seconds.values()), 4)
 
 
-def _seconds(run: Callable[[], None]) -> float:
+def _seconds(run: Callable[[], object]) -> float:
     """Processor time on the CPU, which other work on the machine disturbs less than the clock on the wall."""
     clock = time.perf_counter if torch.cuda.is_initialized() else time.process_time
     start = clock()

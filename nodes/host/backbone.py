@@ -148,9 +148,7 @@ class HostBackbone(EncodedPrompts):
             ValueError: there is none for the VAE, or a VAE for decoding is connected too.
         """
         if self._decoder is not self._vae:
-            raise ValueError(
-                "A decode_vae is connected and decoder is mask: disconnect the one, or set decoder to vae."
-            )
+            raise ValueError("A decode_vae is connected and decoder is mask: disconnect it, or set decoder to vae.")
         decoder, normalise, device = mask_decoder_of(self._vae), self._model.model.process_latent_in, self._vae.device
         return lambda mask_latents: decoder.draw(normalise(mask_latents).to(device))
 

@@ -18,7 +18,7 @@ NODES = {"LoadREM", "EncodeText", "SegmentVideo", "MaskToAlpha", "SampleShot", "
 # Values of a saved graph go by the order of its widgets: these stay as they are, and new ones follow them.
 SEGMENT_VIDEO_WIDGETS = [
     "prompt", "threshold", "protocol", "height", "width", "window", "overlap", "keep_aspect", "seed",
-    "combine", "close_up",
+    "combine", "close_up", "decoder",
 ]  # fmt: skip
 MASK_TO_ALPHA_WIDGETS = [
     "black", "white", "gamma", "grow", "feather", "invert", "colour",
@@ -63,14 +63,21 @@ def test_sockets_are_the_hosts_own_types(report: dict[str, Any]) -> None:
         "CONDITIONING",
         "IMAGE",
     ]
-    advanced = ["height", "width", "window", "overlap", "keep_aspect", "seed", "close_up"]
+    advanced = ["height", "width", "window", "overlap", "keep_aspect", "seed", "close_up", "decoder"]
     assert schemas["SegmentVideo"]["advanced"] == advanced
 
 
 def test_new_inputs_come_last_and_may_be_missing(report: dict[str, Any]) -> None:
     schemas = report["schemas"]
     assert schemas["SegmentVideo"]["widgets"] == SEGMENT_VIDEO_WIDGETS
-    assert schemas["SegmentVideo"]["optional"] == ["keep_aspect", "seed", "decode_vae", "combine", "close_up"]
+    assert schemas["SegmentVideo"]["optional"] == [
+        "keep_aspect",
+        "seed",
+        "decode_vae",
+        "combine",
+        "close_up",
+        "decoder",
+    ]
     alpha, shot = schemas["MaskToAlpha"], schemas["SegmentShot"]
     assert alpha["widgets"][: len(MASK_TO_ALPHA_WIDGETS)] == MASK_TO_ALPHA_WIDGETS
     assert alpha["optional"] == alpha["widgets"][7:]
@@ -78,7 +85,7 @@ def test_new_inputs_come_last_and_may_be_missing(report: dict[str, Any]) -> None
     assert of_matte[: len(SEGMENT_SHOT_MATTE_WIDGETS)] == SEGMENT_SHOT_MATTE_WIDGETS
     newest = of_matte[len(SEGMENT_SHOT_MATTE_WIDGETS) :]
     before = SEGMENT_SHOT_MATTE_WIDGETS[SEGMENT_SHOT_MATTE_WIDGETS.index("fill_holes") :]
-    later = [*before, *settings_of(PlateSettings), "sound", "renumber", *newest]
+    later = [*before, *settings_of(PlateSettings), "sound", "renumber", *newest, "exr_form", "decoder"]
     assert shot["widgets"][-len(later) :] == later  # behind all that graphs had before them
     assert set(later) <= set(shot["optional"])
     common = {name for name, setting in settings_of(PlateSettings).items() if not setting.rare}

@@ -116,6 +116,15 @@ def test_a_second_vae_decodes_and_the_first_encodes(report: dict[str, Any]) -> N
     assert decoder["calls"] == [0, 0, 1]  # decoded by the first; encoded, decoded by the second
 
 
+def test_masks_may_be_drawn_by_the_mask_decoder_of_the_vae(report: dict[str, Any]) -> None:
+    """To the masks of the command line; beside a second VAE, or for a VAE that has none, a sentence says so."""
+    of_engine, of_vae = report["decoder"]["mask"]
+    assert of_engine < 1e-4 < of_vae
+    sentences = report["decoder"]["sentences"]
+    assert "disconnect it, or set decoder to vae" in sentences["two decoders"]
+    assert sentences["another VAE"].startswith("There is no mask decoder for this VAE: set decoder to vae")
+
+
 def test_the_tiny_autoencoder_gets_the_latents_it_was_made_for(report: dict[str, Any]) -> None:
     if "tiny" not in report["decoder"]:
         pytest.skip("this ComfyUI's Load VAE knows no tiny autoencoder for video")

@@ -126,6 +126,7 @@ def decoder(nodes: dict[str, Any], models: Path) -> dict[str, Any]:
     """A second VAE decodes, and only that; the tiny autoencoder gets latents scaled as it takes them."""
     import torch
     from refereverything_pack.nodes.host.backbone import HostBackbone
+    from refereverything_pack.rem_engine import load_segmenter
 
     model, clip, vae = load_mini(nodes)
     conditioning, image = encode(nodes, clip, "the smoke"), random(5, *SIZE, 3)
@@ -138,11 +139,19 @@ def decoder(nodes: dict[str, Any], models: Path) -> dict[str, Any]:
         "calls": [len(own), len(encoded), len(decoded)],
         "sentences": {},
     }
+    masks = segment(nodes, model, vae, conditioning, image, size=SIZE, decoder="mask")
+    alone = load_segmenter("mini", device="cpu", decoder="mask", size=SIZE, window=5, overlap=2, cuts=())
+    results["mask"] = [difference(masks, alone.segment(image.numpy(), ["the smoke"]).soft[0]), difference(masks, plain)]
 
     import nodes as host_nodes
 
+    other = load_mini(nodes)[2]
+    with torch.no_grad():
+        other.first_stage_model.decoder.conv1.bias.add_(0.5)
     calls: dict[str, Callable[[], Any]] = {
-        "pixels": lambda: HostBackbone(model, vae, host_nodes.VAELoader().load_vae("pixel_space")[0])
+        "two decoders": lambda: HostBackbone(model, vae, second).mask_decoder(),
+        "another VAE": lambda: HostBackbone(model, other).mask_decoder(),
+        "pixels": lambda: HostBackbone(model, vae, host_nodes.VAELoader().load_vae("pixel_space")[0]),
     }
     if getattr(host_nodes.VAELoader, "video_taes", None):
         import comfy.taesd.taehv

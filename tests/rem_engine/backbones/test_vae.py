@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
@@ -30,6 +32,23 @@ def test_latents_and_frames_are_those_of_diffusers(vae: AutoencoderKLWan, frames
     torch.testing.assert_close(log_variance, expected.logvar, atol=1e-5, rtol=0)
     decoded = OnePassVAE(vae).decode(mean).clamp(-1, 1)
     torch.testing.assert_close(decoded, vae.decode(expected.mean).sample, atol=2e-5, rtol=0)
+
+
+def test_gradients_are_those_of_diffusers(vae: AutoencoderKLWan) -> None:
+    """Of a decoded clip with respect to its latents, which training in pixels goes by."""
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(1, 16, 3, 2, 3, generator=generator)
+    weights = torch.randn(1, 3, 9, 16, 24, generator=generator)
+
+    def gradient(decode: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        given = latents.clone().requires_grad_()
+        (decode(given).clamp(-1, 1) * weights).mean().backward()
+        assert given.grad is not None
+        return given.grad
+
+    expected = gradient(lambda given: vae.decode(given).sample)
+    assert expected.abs().max() > 1e-5
+    torch.testing.assert_close(gradient(OnePassVAE(vae).decode), expected, atol=1e-8, rtol=1e-3)
 
 
 def test_the_engine_takes_short_clips_in_one_pass_and_long_ones_as_diffusers_does(

@@ -21,7 +21,7 @@ from trainer.data.cache import CachedSource, Share, TextCache, cache_latents, ca
 from trainer.data.join import Joined
 from trainer.data.open import open_sources
 from trainer.data.sample import BrokenSample
-from trainer.model.objective import encode_batch
+from trainer.model.objective import encode_batch, model_clip
 from trainer.model.trainable import Trainable, load_trainable
 from trainer.settings import TrainSettings, load_settings
 
@@ -107,6 +107,19 @@ def test_what_is_cached_is_what_would_be_encoded(caches: Caches, settings: Train
         assert torch.equal(got.latents, expected.latents[0])
         assert torch.equal(got.mask_latents, expected.mask_latents[0])
         assert torch.equal(text.rows([got.text]), expected.rows)
+
+
+def test_clips_go_into_the_cache_in_one_pass(
+    caches: Caches, settings: TrainSettings, trainable: Trainable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To latents that diffusers gives, too, by the calls that are not made here."""
+    vae, sample = trainable.backbone.vae, open_sources(settings.streams[0]).read(0, FRAMES, np.random.default_rng(0))
+    frames, _ = model_clip(sample, settings.size)
+    expected = vae.encode(frames.movedim(1, 0)[None]).latent_dist.mode()
+    monkeypatch.setattr(vae, "encode", lambda *_: pytest.fail("encoded by diffusers"))
+    encoded, _, _ = caches.fill(settings)
+    latents = trainable.backbone.denormalise(encoded.read(0, FRAMES, np.random.default_rng(0)).latents[None])
+    torch.testing.assert_close(latents, expected, atol=2e-5, rtol=0)
 
 
 def test_another_process_finds_the_cache_of_a_model_whose_configuration_leaves_things_out(

@@ -11,11 +11,15 @@ from safetensors import safe_open
 
 from rem_engine import load_segmenter
 from rem_engine.backbones.load import MINI_FOLDER
+from rem_engine.media import open_shot
+from rem_engine.metrics import region_similarity
 from rem_engine.pixels import to_uint8
 from trainer.synth.backgrounds import procedural
 from trainer.synth.sample import THINGS
 from trainer.synth.score import score
 from trainer.synth.write import write_split
+
+SHOT = Path(__file__).parents[3] / "assets" / "sample_shot.mp4"
 
 
 def test_it_is_small_enough_to_ship() -> None:
@@ -41,6 +45,29 @@ def test_the_licence_lies_beside_the_weights() -> None:
     assert "Apache License" in (MINI_FOLDER / "LICENSE").read_text()
 
 
+@pytest.mark.parametrize("prompt", ("the smoke", "the red star"))
+def test_its_mask_decoder_draws_what_its_vae_draws(prompt: str) -> None:
+    """It is of this very VAE, and near to it on a window of the shipped shot, which it has not learnt from."""
+    vae, small = (load_segmenter("mini", device="cpu", decoder=decoder, cuts=()) for decoder in ("vae", "mask"))
+    with open_shot(SHOT) as shot:
+        frames = to_uint8(shot.read(0, 9))
+    expected, drawn = (each.segment(frames, [prompt]).soft.clamp(0, 1) for each in (vae, small))
+    assert (expected > 0.5).any()
+    assert (expected - drawn).abs().mean() < 3e-3
+    assert float(region_similarity(drawn[0].numpy() > 0.5, expected[0].numpy() > 0.5).mean()) > 0.95
+
+
+@pytest.mark.slow
+def test_masks_of_its_decoder_are_as_good(tmp_path: Path) -> None:
+    """J within one in a hundred of that by the VAE's decoder, over things and over processes."""
+    vae, small = (load_segmenter("mini", device="cpu", decoder=decoder) for decoder in ("vae", "mask"))
+    height, width = vae.backbone.default_size
+    write_split(tmp_path / "d", 20, 4243, procedural, frames=9, height=height, width=width, unseen=False)
+    expected, reached = (score(segmenter, tmp_path / "d") for segmenter in (vae, small))
+    for name in ("J", "J_objects", "J_processes"):
+        assert reached[name] == pytest.approx(expected[name], rel=0.01)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("split", ("seen", "unseen"))
 def test_it_finds_what_sentences_name_in_new_shots(tmp_path: Path, split: str) -> None:
@@ -58,9 +85,7 @@ def test_it_finds_what_sentences_name_in_new_shots(tmp_path: Path, split: str) -
 @pytest.mark.slow
 def test_it_finds_the_things_of_the_shipped_shot() -> None:
     """Against where they were rendered: most of a prompt's mask lies within its thing's reach, and vice versa."""
-    from rem_engine.media import open_shot
-
-    with open_shot(Path(__file__).parents[3] / "assets" / "sample_shot.mp4") as shot:
+    with open_shot(SHOT) as shot:
         frames = to_uint8(shot.read(0, 9))
     result = load_segmenter("mini").segment(frames, ["the smoke", "the red star", "the orange circle"])
     height, width = frames.shape[1:3]
