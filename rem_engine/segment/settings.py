@@ -111,7 +111,7 @@ class SegmentSettings:
         "vae",
         About(
             "What draws the masks. vae: the VAE's decoder, as in the paper. mask: a small one that was distilled from "
-            "it, some eight times as fast, whose edges differ a little; REM-mini has one.",
+            "it, some seven times as fast, whose edges differ a little; REM-mini has one.",
             rare=True,
         ),
     )
