@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,12 +19,16 @@ from .architecture import MODELSCOPE, architecture_id, describe, text_to_video_s
 from .base_signature import KEY, row_of_stored, sign_base
 from .change import LowRank
 from .check import are_finite, check, check_finite_weight
+from .gguf_file import SUFFIX as GGUF_SUFFIX
+from .gguf_file import Writer as GGUFWriter
+from .gguf_file import read_index as read_gguf_index
+from .gguf_file import size_of_q8_0
 from .low_rank import low_rank
 from .names import name_to_diffusers, split_components, to_original
-from .nested import chosen_part
-from .read import open_state_dict
+from .read import open_file
+from .rounding import EIGHT_BITS, is_matrix, rounded
 from .safetensors_file import Writer, read_metadata
-from .stored import FLOAT8, StoredTensor, read_into
+from .stored import StoredFile, StoredTensor, read_into
 from .summary import Summary, report_path, write_report
 
 FORMAT_VERSION = "1"
@@ -37,11 +40,6 @@ DEFAULT_RANK = 64
 # the size from which PyTorch shares an operation between threads, which on a busy machine wait for one another.
 _PIECE = 30_000  # elements handled together
 _COPIED = 1 << 19  # bytes copied together
-
-# What fp8 files hold in fp8; everything else (norms, biases, modulation, embeddings, head) stays as it is.
-_FLOAT8_WEIGHT = re.compile(r"blocks\.\d+\.(?:(?:self|cross)_attn\.[qkvo]|ffn\.[02])\.weight")
-# The largest float8_e4m3fn. For e5m2 too: ComfyUI 0.8.0 turns every scaled fp8 file into e4m3.
-_FLOAT8_MAX = 448.0
 
 _CHANGE_PARTS = ("lora_up.weight", "lora_down.weight", "alpha")
 
@@ -56,10 +54,11 @@ class Conversion:
 
     Attributes:
         source: of any form `open_state_dict` reads.
-        out: the .safetensors file to write.
+        out: the .safetensors file to write; for "gguf" the .gguf file.
         names: "comfyui" (the original names) or "diffusers".
         dtype: None keeps every tensor's own; a delta or LoRA then is in float32, and base and delta give REM exactly.
-        form: "full", "delta" or "lora".
+        form: "full", "delta" or "lora"; "gguf" is the whole denoiser packed in Q8_0, all but matrices of blocks in
+            float32.
         base: for a delta or LoRA: what it is taken from, of any form.
         rank: of a LoRA.
         overwrite: whether `out` may be a file that no conversion has written.
@@ -75,22 +74,30 @@ class Conversion:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if self.out.suffix != ".safetensors":
-            raise ValueError(f"{self.out} is no name for safetensors: let it end in .safetensors.")
-        if self.form != "full" and self.base is None:
+        suffix, format_name = (GGUF_SUFFIX, "GGUF") if self.form == "gguf" else (".safetensors", "safetensors")
+        if self.out.suffix != suffix:
+            raise ValueError(f"{self.out} is no name for {format_name}: let it end in {suffix}.")
+        if self.is_change and self.base is None:
             raise ValueError(f"A {self.form} needs --base: the weights the checkpoint was fine-tuned from.")
-        if self.form == "full" and self.base is not None:
+        if not self.is_change and self.base is not None:
             raise ValueError("--base is for --as delta and --as lora; a full file holds everything itself.")
         if self.form != "full" and self.names != "comfyui":
-            raise ValueError("A delta or LoRA has ComfyUI's names; --names diffusers is for full files.")
-        if self.form != "full" and self.dtype in FLOAT8:
-            raise ValueError("fp8 is too coarse for a delta or LoRA; choose float32, bfloat16 or float16.")
+            raise ValueError("A delta, LoRA or GGUF file has ComfyUI's names; --names diffusers is for full files.")
+        if self.is_change and self.dtype in EIGHT_BITS:
+            raise ValueError("Eight bits are too coarse for a delta or LoRA; choose float32, bfloat16 or float16.")
+        if self.form == "gguf" and self.dtype is not None:
+            raise ValueError("A GGUF file is packed in Q8_0; --dtype is for safetensors, leave it out.")
         if self.rank < 1:
             raise ValueError(f"A rank of {self.rank} is no rank; give 1 or more.")
 
+    @property
+    def is_change(self) -> bool:
+        """Whether the file holds what a base lacks, and no whole weights."""
+        return self.form in ("delta", "lora")
+
 
 def convert(conversion: Conversion, progress: Progress = SILENT) -> Summary:
-    """Write the denoiser of a checkpoint as safetensors; beside a LoRA its report, `<out>.report.json`.
+    """Write the denoiser of a checkpoint as safetensors or GGUF; beside a LoRA its report, `<out>.report.json`.
 
     One tensor is in memory at a time, and large ones in pieces. The file takes its name when it is complete.
 
@@ -101,10 +108,11 @@ def convert(conversion: Conversion, progress: Progress = SILENT) -> Summary:
     Raises:
         FileNotFoundError, ValueError: a source or base that cannot be used, or a file called `out` that no conversion
             has written.
-        RuntimeError: the disk is full.
+        RuntimeError: the disk is full, or the library gguf is not installed.
         KeyboardInterrupt: with a sentence; nothing is left.
     """
-    weights = _open_denoiser(conversion.source, conversion.dtype)
+    file = open_file(conversion.source)
+    weights = _denoiser(file, conversion.source, conversion)
     base = None if conversion.base is None else _open_base(conversion.base, weights, conversion.source)
     read_from = {entry.file for read in (weights, base or {}) for entry in read.values()}
     if conversion.out.resolve() in {file.resolve() for file in read_from}:
@@ -120,8 +128,8 @@ def convert(conversion: Conversion, progress: Progress = SILENT) -> Summary:
             is_lora = conversion.form == "lora"
             report = files.enter_context(written_whole(report_path(conversion.out))) if is_lora else None
             temporary = files.enter_context(written_whole(conversion.out))
-            with open(temporary, "wb") as file:
-                summary = _ConversionWriter(conversion, weights, base, progress).write(file)
+            writer = _ConversionWriter(conversion, weights, base, _kept_metadata(file), progress)
+            summary = writer.write_gguf(temporary) if conversion.form == "gguf" else writer.write(temporary)
             summary.size = temporary.stat().st_size
             if report is not None and conversion.base is not None:
                 write_report(
@@ -143,7 +151,7 @@ def check_replaceable(out: Path) -> None:
 
 def _is_converted(file: Path) -> bool:
     try:
-        return "rem.format" in read_metadata(file)
+        return "rem.format" in (read_gguf_index(file).metadata if file.suffix == GGUF_SUFFIX else read_metadata(file))
     except (ValueError, OSError):
         return False
 
@@ -163,15 +171,33 @@ class _ConversionWriter:
         conversion: Conversion,
         weights: Mapping[str, StoredTensor],
         base: Mapping[str, StoredTensor] | None,
+        given: Mapping[str, str],
         progress: Progress,
     ) -> None:
-        self._conversion, self._weights, self._base = conversion, weights, base
+        self._conversion, self._weights, self._base, self._given = conversion, weights, base, given
         self._progress, self._done = progress, 0
         self._total = sum(entry.nbytes for entry in weights.values())
         self._summary = Summary()
-        self._scalars: dict[str, Tensor] = {}
+        self._beside: dict[str, Tensor] = {}
 
-    def write(self, file: BinaryIO) -> Summary:
+    def write(self, path: Path) -> Summary:
+        with open(path, "wb") as file:
+            self._write(file)
+        return self._summary
+
+    def write_gguf(self, path: Path) -> Summary:
+        shapes = {name: (entry.shape, _is_packed(name, entry)) for name, entry in self._weights.items()}
+        writer = GGUFWriter(path, "wan", shapes, self._metadata())
+        try:
+            for name, entry in self._weights.items():
+                writer.add(name, _finite(entry, name).float())
+                self._advance(entry.nbytes)
+        finally:
+            writer.finish()
+        self._summary.tensors = len(shapes)
+        return self._summary
+
+    def _write(self, file: BinaryIO) -> None:
         names = list(self._weights)
         possible = [*(part for name in names for part in self._possible_names(name)), "scaled_fp8"]
         self._writer = Writer(file, possible, self._metadata())
@@ -182,23 +208,18 @@ class _ConversionWriter:
             else:
                 self._write_change(name, self._base[name])
         # Every tensor before is a multiple of four bytes in size: Wan's sides are even.
-        for name, scalar in sorted(self._scalars.items(), key=lambda item: -item[1].dtype.itemsize):
-            self._add(name, scalar.dtype, scalar.shape, [scalar])
+        for name, small in sorted(self._beside.items(), key=lambda item: -item[1].dtype.itemsize):
+            self._add(name, small.dtype, small.shape, [small])
         self._writer.finish()
-        return self._summary
 
     def _write_full(self, name: str) -> None:
         entry, dtype = self._weights[name], self._dtype(name)
         stored_name = name_to_diffusers(name) if self._conversion.names == "diffusers" else name
-        if dtype in FLOAT8:
-            values = entry.read().float()
-            check_finite_weight(values, name, entry.file.name)
+        if dtype in EIGHT_BITS:
+            values, beside = rounded(_finite(entry, name).float(), dtype, stored_name)
             self._advance(entry.nbytes)
-            scale = (values.abs().amax() / _FLOAT8_MAX).clamp(min=torch.finfo(torch.float32).tiny)
-            self._add(stored_name, dtype, entry.shape, [_cast(values / scale, dtype, name)])
-            self._scalars[f"{stored_name.removesuffix('.weight')}.scale_weight"] = scale
-            # Two elements say: multiply in the wide type. ComfyUI's own files have the marker so.
-            self._scalars["scaled_fp8"] = torch.zeros(2, dtype=dtype)
+            self._add(stored_name, dtype, entry.shape, [values])
+            self._beside |= beside
         elif entry.is_contiguous:
             parts: Iterable[Tensor | memoryview] = self._copied(entry, name)
             if entry.stored_dtype != dtype:
@@ -222,7 +243,7 @@ class _ConversionWriter:
             self._summary.full.append(name)
         for stored_name, tensor in stored_change(name, stored).items():
             if tensor.ndim == 0:
-                self._scalars[stored_name] = tensor.float()
+                self._beside[stored_name] = tensor.float()
             else:
                 self._add(stored_name, dtype, tensor.shape, [_cast(tensor, dtype, name)])
 
@@ -251,12 +272,13 @@ class _ConversionWriter:
 
     def _possible_names(self, name: str) -> Iterable[str]:
         layer = max(name, name_to_diffusers(name), key=len)
-        return layer, f"{layer}.scale_weight", *(f"diffusion_model.{layer}.{part}" for part in _CHANGE_PARTS)
+        beside = (f"{layer}.{kind}" for kind in ("scale_weight", "weight_scale", "comfy_quant"))
+        return layer, *beside, *(f"diffusion_model.{layer}.{part}" for part in _CHANGE_PARTS)
 
     def _metadata(self) -> dict[str, str]:
         conversion = self._conversion
-        given, architecture = _metadata_of(conversion.source), str(architecture_id(self._weights))
-        form = "" if conversion.form == "full" else f"/{conversion.form}"
+        given, architecture = self._given, str(architecture_id(self._weights))
+        form = f"/{conversion.form}" if conversion.is_change else ""
         ours = {
             "format": "pt",
             "modelspec.sai_model_spec": "1.0.1",
@@ -266,7 +288,7 @@ class _ConversionWriter:
             "rem.format": FORMAT_VERSION,
             "rem.form": conversion.form,
             "rem.names": conversion.names,
-            "rem.dtype": _dtype_name(conversion.dtype),
+            "rem.dtype": "q8_0" if conversion.form == "gguf" else _dtype_name(conversion.dtype),
             "rem.source": conversion.source.name,
         }
         if conversion.base and self._base:
@@ -274,7 +296,7 @@ class _ConversionWriter:
             ours[KEY] = sign_base(self._base, row_of_stored(self._base)).to_text()
         if conversion.form == "lora":
             ours["rem.rank"] = str(conversion.rank)
-        return given | ours
+        return {**given, **ours}
 
     def _add(self, name: str, dtype: torch.dtype, shape: torch.Size, parts: Iterable[Tensor | memoryview]) -> None:
         self._writer.add(name, dtype, shape, parts)
@@ -302,14 +324,14 @@ class _ConversionWriter:
         self._progress.update("bytes", self._done, self._total)
 
 
-def _open_denoiser(source: Path, dtype: torch.dtype | None = None) -> dict[str, StoredTensor]:
+def _denoiser(file: StoredFile, source: Path, conversion: Conversion | None = None) -> dict[str, StoredTensor]:
     """The denoiser of a checkpoint, under the original names, complete."""
-    content = open_state_dict(source)
+    content = file.tensors
     weights = to_original(split_components(content)["transformer"])
     if describe(weights) == MODELSCOPE:
-        if dtype in FLOAT8:
+        if conversion and (conversion.dtype in EIGHT_BITS or conversion.form == "gguf"):
             raise ValueError(
-                f"{source.name} is ModelScope's UNet, which nothing here runs in fp8: choose --dtype float16 "
+                f"{source.name} is ModelScope's UNet, which nothing here runs in eight bits: choose --dtype float16 "
                 "(closest to float32 at half its size) or bfloat16."
             )
         return weights
@@ -323,21 +345,28 @@ def _open_denoiser(source: Path, dtype: torch.dtype | None = None) -> dict[str, 
 
 
 def _open_base(path: Path, weights: Mapping[str, StoredTensor], source: Path) -> dict[str, StoredTensor]:
-    base = _open_denoiser(path)
+    base = _denoiser(open_file(path), path)
     check(base, {name: entry.shape for name, entry in weights.items()}, f"The base {path.name}", source.name)
     return base
 
 
 def _stored_dtype(name: str, entry: StoredTensor, dtype: torch.dtype | None) -> torch.dtype:
-    if dtype in FLOAT8 and not _FLOAT8_WEIGHT.fullmatch(name):
+    if dtype in EIGHT_BITS and not is_matrix(name):
         return entry.dtype
     return dtype or entry.dtype
 
 
+def _is_packed(name: str, entry: StoredTensor) -> bool:
+    """Whether a weight is packed in a GGUF file."""
+    return is_matrix(name) and size_of_q8_0(entry.shape) is not None
+
+
 def _check_space(conversion: Conversion, weights: Mapping[str, StoredTensor]) -> None:
-    needed = sum(
-        entry.shape.numel() * _stored_dtype(name, entry, conversion.dtype).itemsize for name, entry in weights.items()
-    )
+    dtype = torch.float32 if conversion.form == "gguf" else conversion.dtype
+    needed = 0
+    for name, entry in weights.items():
+        packed = size_of_q8_0(entry.shape) if conversion.form == "gguf" and is_matrix(name) else None
+        needed += packed or entry.shape.numel() * _stored_dtype(name, entry, dtype).itemsize
     check_space(needed, conversion.out, conversion.out.parent)
 
 
@@ -354,15 +383,10 @@ def _finite(piece: StoredTensor, name: str) -> Tensor:
     return values
 
 
-def _metadata_of(source: Path) -> dict[str, str]:
+def _kept_metadata(file: StoredFile) -> dict[str, str]:
     """What a source says of itself that stays true: who made it and under which licence, not how it is stored."""
-    source, _ = chosen_part(source)
-    if source.suffix != ".safetensors":
-        return {}
     stale = ("modelspec.hash_sha256", "modelspec.thumbnail")
-    return {
-        key: value for key, value in read_metadata(source).items() if key.startswith("modelspec.") and key not in stale
-    }
+    return {key: value for key, value in file.metadata.items() if key.startswith("modelspec.") and key not in stale}
 
 
 def _dtype_name(dtype: torch.dtype | None) -> str:

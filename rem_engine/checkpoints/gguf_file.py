@@ -6,6 +6,8 @@ every element of a list. How packed numbers are read is the library's, and so is
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,7 +50,6 @@ _PLAIN = {
     28: torch.float64,
     30: torch.bfloat16,
 }
-_Q8_0 = 8
 
 
 class _OtherForm(ValueError):
@@ -111,16 +112,23 @@ class Writer:
     def add(self, name: str, values: Tensor) -> None:
         """Append the next tensor, float32 in its shape."""
         array = values.numpy()
-        self._writer.write_tensor_data(self._quantize(array, self._kinds.Q8_0) if self._packed[name] else array)
+        if self._packed[name]:
+            array = self._quantize(array, self._kinds.Q8_0)
+        try:
+            self._writer.write_tensor_data(array)
+        except OSError as error:
+            if error.errno is None:  # NumPy says that it wrote less than it was given, and not why
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise
 
     def finish(self) -> None:
         """The file is complete."""
         self._writer.close()
 
 
-def packs(shape: Sequence[int]) -> bool:
-    """Whether a tensor can be kept in Q8_0: its rows are whole blocks of 32."""
-    return len(shape) > 1 and shape[-1] % 32 == 0
+def size_of_q8_0(shape: Sequence[int]) -> int | None:
+    """Bytes of a tensor in Q8_0; None where its rows are no whole blocks of 32 numbers, each with its scale."""
+    return None if len(shape) < 2 or shape[-1] % 32 else torch.Size(shape).numel() // 32 * 34
 
 
 class _Header:

@@ -12,13 +12,17 @@ if TYPE_CHECKING:
     from .progress import ProgressBar
 
 _DESCRIPTION = """\
-Convert the denoiser of a checkpoint to safetensors, tensor by tensor: a file of any size converts in little memory.
+Convert the denoiser of a checkpoint to safetensors or GGUF, tensor by tensor: a file of any size converts in little
+memory.
 """
 
 _EXAMPLES = """\
 examples:
   the authors' checkpoint, for ComfyUI's models/diffusion_models or models/rem
     python -m rem_engine convert rem.pth -o rem_wan_14b.safetensors --dtype bfloat16
+
+  packed in 8.5 bits a weight, for ComfyUI-GGUF, diffusers and LoadREM
+    python -m rem_engine convert rem.pth -o rem_wan_14b_q8_0.gguf --as gguf
 
   only what REM changed of Wan2.1, which adds to the base that is there already
     python -m rem_engine convert rem.pth -o rem_delta.safetensors --as delta --base Wan2.1-T2V-14B-Diffusers/transformer
@@ -27,8 +31,8 @@ examples:
     python -m rem_engine convert rem.pth -o rem_lora.safetensors --as lora --rank 64 --base wan2.1_t2v_14B.safetensors
 """
 
-DTYPES = ("keep", "float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
-FORMS = ("full", "delta", "lora")
+DTYPES = ("keep", "float32", "bfloat16", "float16", "int8", "float8_e4m3fn", "float8_e5m2")
+FORMS = ("full", "gguf", "delta", "lora")
 NAMES = ("comfyui", "diffusers")
 
 
@@ -36,7 +40,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add `convert` to the command line."""
     convert = commands.add_parser(
         "convert",
-        help="convert a checkpoint to safetensors",
+        help="convert a checkpoint to safetensors or GGUF",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -47,14 +51,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "source",
         metavar="IN",
         type=a_path,
-        help="a .pth, .safetensors, its .index.json, or a folder that holds one; of a file with several denoisers one, "
-        "as in rem.pth:ema",
+        help="a .pth, .safetensors, its .index.json, .gguf, or a folder that holds one; of a file with several "
+        "denoisers one, as in rem.pth:ema",
     )
-    add("-o", "--out", metavar="OUT", type=a_path, required=True, help="the .safetensors file to write")
+    add("-o", "--out", metavar="OUT", type=a_path, required=True, help="the .safetensors or .gguf file to write")
     add("--names", choices=NAMES, default="comfyui", help="whose parameter names (comfyui)")
     add("--dtype", choices=DTYPES, default="keep", help="number type to store (keep)")
     add(
-        "--as", dest="form", choices=FORMS, default="full", help="the whole denoiser, or what --base lacks of it (full)"
+        "--as",
+        dest="form",
+        choices=FORMS,
+        default="full",
+        help="the whole denoiser, the same packed in GGUF's Q8_0, or what --base lacks of it (full)",
     )
     add(
         "--base",
@@ -86,7 +94,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     summary = convert(conversion, bar)
     bar.close()
     print(f"{conversion.out}  {summary.tensors} tensors, {gigabytes(summary.size)}")
-    if conversion.form != "full":
+    if conversion.is_change:
         changed = len(summary.energy)
         print(f"{changed} weights changed, {len(summary.unchanged)} are the base's and were left out")
     if conversion.form == "lora":
