@@ -24,8 +24,8 @@ from ...rem_engine.checkpoints.change import (
     check_changes,
     check_strength,
 )
-from ...rem_engine.checkpoints.stored import COARSE
-from .quantised import is_packed, is_quantised, row_of_weight
+from ...rem_engine.checkpoints.stored import COARSE, FLOAT8
+from .quantised import is_packed, is_quantised, row_of_weight, stored_type
 
 _NETWORK = "diffusion_model"
 _FULL_PRECISION = (torch.float32, torch.float16, torch.bfloat16)
@@ -38,6 +38,11 @@ Patch: TypeAlias = tuple[Any, ...] | WeightAdapterBase
 def is_rounded(model: ModelPatcher) -> bool:
     """Whether the host rounds the weights of a MODEL, once changed, to less than 16 bits (fp8, scaled or not; int8)."""
     return any(is_quantised(weight) and not is_packed(weight) for weight in model.model.diffusion_model.parameters())
+
+
+def is_in_float8(model: ModelPatcher) -> bool:
+    """Whether some of a MODEL's weights are in fp8, scaled or not."""
+    return any(stored_type(weight) in FLOAT8 for weight in model.model.diffusion_model.parameters())
 
 
 def with_weights(model: ModelPatcher, weights: Mapping[str, Tensor]) -> ModelPatcher:

@@ -89,6 +89,12 @@ def is_packed(weight: Tensor) -> bool:
     return hasattr(weight, "tensor_type")
 
 
+def stored_type(weight: Tensor) -> torch.dtype:
+    """The type a parameter's numbers are kept in; of a quantised tensor of the host's, that of what it holds."""
+    held: Any = getattr(weight, "_qdata", weight)
+    return held.dtype
+
+
 def row_of_weight(weight: Tensor, number: int) -> tuple[Tensor, torch.dtype]:
     """A row of a parameter, whatever it is kept in, float32 on the CPU, and a type that says whether it is exact."""
     if is_packed(weight):

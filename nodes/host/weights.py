@@ -39,7 +39,7 @@ from ...rem_engine.checkpoints.stored import COARSE, StoredFile, StoredTensor, m
 from ...rem_engine.models import missing_base, missing_text_encoder, missing_vae
 from .backbone import Card, attach_card, card_of, check_model
 from .modelscope import load_modelscope
-from .patching import is_rounded, row_of, with_changes, with_weights
+from .patching import is_in_float8, is_rounded, row_of, with_changes, with_weights
 from .quantised import check_fits_host, type_of_host, weights_for_host
 
 _WAN_VAE_WIDTH = 96
@@ -50,11 +50,9 @@ _MINI_DTYPE = torch.float32
 
 _UMT5_SIZES = ("d_ff", "d_kv", "d_model", "num_heads", "num_layers", "vocab_size")
 
-# Measured on a Wan of two blocks with random weights, fp8 e4m3, plain and scaled (tests/nodes/model_in_host.py).
-_QUANTISED = (
-    "The MODEL is quantised (fp8): the host rounds changed weights to fp8 again. Expect an error of 5 to 9 % in the "
-    "mask latents, where fp8 alone has 4 to 5 %; whole weights, or a 16-bit MODEL, have none."
-)
+# What a delta or LoRA costs over weights that the host rounds again, and what these alone. Measured on a Wan of two
+# blocks with random weights (tests/nodes/model_in_host.py): fp8 e4m3 7.2 to 8.1 %, plain and scaled alike; int8 1.1 %.
+_ERRORS = {True: ("fp8", "about 8 %", "4 %"), False: ("int8", "about 1 %", "0.7 %")}
 
 Parts = tuple[ModelPatcher, CLIP, VAE]
 
@@ -124,8 +122,13 @@ def load_checkpoint(
         card = replace(card, is_coarse=any(entry.stored_dtype in COARSE for entry in denoiser.values()))
     check_model(loaded)
     attach_card(loaded, replace(card, name=label))
-    note = _QUANTISED if model is not None and difference and is_rounded(model) else ""
-    if note:
+    note = ""
+    if model is not None and difference and is_rounded(model):
+        kind, error, alone = _ERRORS[is_in_float8(model)]
+        note = (
+            f"The MODEL is quantised ({kind}): the host rounds changed weights to {kind} again. Expect an error of "
+            f"{error} in the mask latents, where {kind} alone has {alone}; whole weights, or a 16-bit MODEL, have none."
+        )
         logging.getLogger(__name__).warning("%s: %s", label, note)
     return (loaded, clip, vae), note
 

@@ -21,6 +21,7 @@ from mutations import (
     BYTES,
     Mutation,
     float_values,
+    gguf_header,
     jpeg_segments,
     json_mutation,
     mp4_boxes,
@@ -339,7 +340,7 @@ def write_prompts(root: Path, _: Mapping[str, Path]) -> list[Target]:
 
 
 def write_safetensors(root: Path, models: Mapping[str, Path]) -> list[Target]:
-    """The whole denoiser, a delta and a LoRA of it, and weights in several files with their index."""
+    """The whole denoiser, a delta and a LoRA of it, it in int8, and weights in several files with their index."""
     main = rem_engine.commands.cli.main
     wan = Path(shutil.copytree(models["wan"], root / "wan"))
     base = next((wan / "transformer").glob("*.safetensors"))
@@ -349,6 +350,8 @@ def write_safetensors(root: Path, models: Mapping[str, Path]) -> list[Target]:
     for form in ("delta", "lora"):
         out = str(root / f"{form}.safetensors")
         assert main(["convert", str(root / "whole.safetensors"), "-o", out, "--as", form, "--base", str(base)]) == 0
+    whole, rounded = str(root / "whole.safetensors"), str(root / "int8.safetensors")
+    assert main(["convert", whole, "-o", rounded, "--dtype", "int8"]) == 0
     (root / "several").mkdir()
     names = sorted(weights)
     shards = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
@@ -367,8 +370,17 @@ def write_safetensors(root: Path, models: Mapping[str, Path]) -> list[Target]:
         Target("whole.safetensors", [converted("whole.safetensors")], (*mutations, float_values)),
         Target("delta.safetensors", [laid_over("delta.safetensors")], (*mutations, float_values)),
         Target("lora.safetensors", [laid_over("lora.safetensors")], mutations),
+        Target("int8.safetensors", [converted("int8.safetensors")], mutations),
         Target("several/x.safetensors.index.json", [converted("several")], (*BYTES, json_mutation, json_mutation)),
     ]
+
+
+def write_gguf(root: Path, models: Mapping[str, Path]) -> list[Target]:
+    """The denoiser packed, which is converted to safetensors."""
+    packed = ["convert", str(models["wan"] / "transformer"), "-o", str(root / "packed.gguf"), "--as", "gguf"]
+    assert rem_engine.commands.cli.main(packed) == 0
+    header = (gguf_header,) * 3
+    return [Target("packed.gguf", [converted("packed.gguf")], (*BYTES, *header, float_values))]
 
 
 def write_pth(root: Path, models: Mapping[str, Path]) -> list[Target]:
@@ -574,6 +586,7 @@ KINDS: Mapping[str, Kind] = {
     "run.json": Kind(write_run, changed="run"),
     "prompts": Kind(write_prompts),
     "safetensors": Kind(write_safetensors, loads=True),
+    "gguf": Kind(write_gguf, loads=True, named=True),
     "pth": Kind(write_pth, loads=True, named=True),
     "config.json": Kind(write_configurations, loads=True),
     "tokenizer": Kind(write_tokenizers, loads=True),

@@ -332,6 +332,16 @@ def safetensors_metadata(data: bytes, draw: random.Random) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
+def gguf_header(data: bytes, draw: random.Random) -> bytes:
+    """A number of the header that is another: a count, a length, a side, a type, a place."""
+    changed = bytearray(data)
+    width = draw.choice((4, 8))
+    start = draw.randrange(4, min(len(changed), draw.choice((64, 1000, 8000))) - width)
+    value = draw.choice((0, 1, 2**31, 2**32 - 1, 2**62, 2**64 - 1, draw.randrange(2**64), draw.randrange(64)))
+    changed[start : start + width] = (value % 2 ** (8 * width)).to_bytes(width, "little")
+    return bytes(changed)
+
+
 def float_values(data: bytes, draw: random.Random) -> bytes:
     """A value among the last bytes that is NaN or infinite."""
     changed = bytearray(data)

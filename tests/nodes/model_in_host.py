@@ -19,7 +19,17 @@ from types import SimpleNamespace
 from typing import Any
 
 from host_session import sentence, start
-from wan_bench import LATENTS, Bench, difference, differences, digest, new_network, seen_weights, write_zeros
+from wan_bench import (
+    LATENTS,
+    Bench,
+    difference,
+    differences,
+    digest,
+    new_network,
+    relative,
+    seen_weights,
+    write_zeros,
+)
 
 
 def main(host: Path, base: Path, pack: Path, report: Path) -> None:
@@ -40,6 +50,8 @@ def main(host: Path, base: Path, pack: Path, report: Path) -> None:
                 "partial": partial,
                 "cancel": cancel,
                 "quantised": quantised,
+                "eight bits": eight_bits,
+                "too large": too_large,
                 "bases": bases,
                 "lycoris": lycoris,
                 "carried": carried,
@@ -283,6 +295,53 @@ def quantised(bench: Bench) -> dict[str, Any]:
     return results | {"shown": list(bench.shown)}
 
 
+def eight_bits(bench: Bench) -> dict[str, Any]:
+    """Whole files that `convert` rounded to eight bits: whether they stay so, and relative errors of the output."""
+    import torch
+    from refereverything_pack.nodes.host.quantised import is_quantised
+    from refereverything_pack.rem_engine.checkpoints import read_state_dict, to_original
+    from refereverything_pack.rem_engine.checkpoints.convert import Conversion, convert
+
+    folder = bench.models / "rem"
+    source = folder / "rem.safetensors"
+    files = {
+        "int8.safetensors": {"dtype": torch.int8},
+        "int8_diffusers.safetensors": {"dtype": torch.int8, "names": "diffusers"},
+        "fp8_diffusers.safetensors": {"dtype": torch.float8_e4m3fn, "names": "diffusers"},
+        "packed.gguf": {"form": "gguf"},
+    }
+    results = {}
+    for file, options in files.items():
+        convert(Conversion(source, folder / file, **options))
+        model = bench.load(file, None)
+        output = bench.predict(model)
+        results[file] = {
+            "kept": any(is_quantised(weight) for weight in model.model.diffusion_model.parameters()),
+            "output": relative(output, bench.bare(bench.rem)),
+            "multiplied out": relative(output, bench.bare(to_original(read_state_dict(folder / file)))),
+        }
+    delta = bench.load("delta.safetensors", bench.load("int8.safetensors", None))
+    whole = bench.load("int8.safetensors", bench.wan())
+    expected = {name: value + bench.delta[name] for name, value in bench.rem.items()}
+    results["delta over int8"] = relative(bench.predict(delta), bench.bare(expected))
+    unpacked = read_state_dict(folder / "int8.safetensors")
+    results["int8 over a MODEL"] = relative(bench.predict(whole), bench.bare(unpacked))
+    return results
+
+
+def too_large(bench: Bench) -> str:
+    """What 14B is answered with on a CPU whose memory holds its file, and not its weights in float32."""
+    import refereverything_pack.nodes.host.quantised as quantised_weights
+
+    network = new_network("meta", 5120, 13824, 40).state_dict()
+    write_zeros(bench.models / "rem" / "rem_14b.safetensors", network)
+    kept, quantised_weights.free_bytes = quantised_weights.free_bytes, lambda: 40_000_000_000
+    try:
+        return sentence(lambda: bench.load("rem_14b.safetensors", None))
+    finally:
+        quantised_weights.free_bytes = kept
+
+
 def lycoris(bench: Bench) -> dict[str, float]:
     """A LoHa and a LoKr under LyCORIS' names: the output, against a bare forward with their products added."""
     import torch
@@ -337,11 +396,6 @@ def bases(bench: Bench) -> dict[str, str]:
             bench.predict(model)  # now its patches are in the weights
             answers[f"{file} {name}, loaded"] = sentence(lambda file=file, model=model: bench.load(file, model))
     return answers
-
-
-def relative(a: Any, b: Any) -> float:
-    """Norm of the difference against the norm of `b`."""
-    return ((a - b).norm() / b.norm()).item()
 
 
 def carried(bench: Bench) -> dict[str, Any]:

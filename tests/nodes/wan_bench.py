@@ -166,6 +166,11 @@ def difference(a: Any, b: Any) -> float:
     return (a - b).abs().max().item()
 
 
+def relative(a: Any, b: Any) -> float:
+    """Norm of the difference against the norm of `b`."""
+    return ((a - b).norm() / b.norm()).item()
+
+
 def digest(model: Any) -> str:
     """Of every parameter of a MODEL's network, as it lies in memory."""
     import torch

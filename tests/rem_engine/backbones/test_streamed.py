@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from rem_engine import Segmenter, load_segmenter
 from rem_engine.backbones.load import load_backbone
 from rem_engine.checkpoints import to_original
+from rem_engine.checkpoints.convert import Conversion, convert
 from rem_engine.checkpoints.stored import StoredTensor
 from rem_engine.memory import available_bytes
 
@@ -70,6 +71,9 @@ def checkpoints(folder: Path, place: Path) -> dict[str, Path]:
     save_file(ups | downs, forms["lora"])
     forms["pth"] = place / "rem.pth"
     torch.save({"model_state": {f"backbone.dit.{name}": tensor for name, tensor in ours.items()}}, forms["pth"])
+    for form, options in (("gguf", {"form": "gguf"}), ("int8", {"dtype": torch.int8})):
+        forms[form] = place / f"{form}.{'gguf' if form == 'gguf' else 'safetensors'}"
+        convert(Conversion(forms["original"], forms[form], **options))
     split = [dict(list(ours.items())[start::2]) for start in (0, 1)]
     (place / "shards").mkdir()
     for number, part in enumerate(split):
