@@ -2,9 +2,9 @@
 
     python -m benchmarks.eight_bits --frames 9
 
-Plain fp8 is a cast; the others are what `convert` writes (`--dtype float8_e4m3fn`, `--dtype int8`, `--as gguf`), and the
-GGUF types of fewer bits what the package gguf packs. REM-mini segments the sample shot with each form, whole, streamed
-and computed in float32; the block has random weights, deviation 1/sqrt(inputs), and random tokens.
+Plain fp8 is a cast; the others are what `convert` writes (`--dtype float8_e4m3fn`, `--dtype int8`, `--as gguf`), and
+Q4_0 what the package gguf packs. REM-mini segments the sample shot with each form, whole and streamed, in float32; the
+block has random weights, deviation 1/sqrt(inputs), and random tokens.
 """
 
 from __future__ import annotations

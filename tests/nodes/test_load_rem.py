@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comfy_hosts import version_number
 from in_comfyui import report_of
 
 FILES = ("rem.safetensors", "delta.safetensors", "lora.safetensors")
