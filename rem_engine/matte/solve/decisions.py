@@ -19,6 +19,8 @@ _RAMP, _SOLID = 1.3, 2.0
 # to 0.49.
 _FITS, _ERRS = 0.10, 0.17
 _ERRS_MUCH = 0.4
+# Pixels of the plate to a cell up to which an exact mask has all that the plate shows, and from which it has not.
+_FINE, _COARSE = 1.5, 2.0
 # A body this white was meant to be 1; that of a mask that errs much may be darker. What is half transparent for certain
 # (rendered glass of 0.85) has a mask that errs less.
 _WHITE, _WHITE_OF_BAD_MASKS = 0.9, 0.8
@@ -67,17 +69,24 @@ class Decisions:
         """Take in the next frame; None for one without an edge."""
         self._seen.append(seen)
 
-    def made(self) -> Decision:
-        """For the frame that was seen last, which has an edge."""
+    def made(self, cell: float) -> Decision:
+        """For the frame that was seen last, which has an edge.
+
+        Args:
+            cell: side of a cell, in pixels of the plate.
+        """
         known = [one for one in self._seen if one is not None]
         energy, misfit, white = (
             float(np.mean([getattr(one, name) for one in known])) for name in ("energy", "misfit", "white")
         )
         solid = {"solid": 1.0, "soft": 0.0, "auto": _smoothstep(energy, _RAMP, _SOLID)}[self._kind]
+        faithful = 1.0 - _smoothstep(misfit, _FITS, _ERRS)
+        if self._kind == "auto":
+            solid *= 1.0 - faithful * (1.0 - _smoothstep(cell, _FINE, _COARSE))
         errs_much = misfit > _ERRS_MUCH
         is_white = white > (_WHITE_OF_BAD_MASKS if errs_much else _WHITE)
         level = 1.0 + solid * ((white if is_white else 1.0) - 1.0)
-        return Decision(solid, 1.0 - _smoothstep(misfit, _FITS, _ERRS), level, errs_much)
+        return Decision(solid, faithful, level, errs_much)
 
 
 def _smoothstep(value: float, low: float, high: float) -> float:

@@ -73,7 +73,7 @@ class EdgeSolver:
             part = _Part.of([layers[place] for place in places], plate, together)
             for place, seen in zip(places, part.seen(), strict=True):
                 self._decisions[place].see(seen)
-            finished = part.finished([self._decisions[place].made() for place in places])
+            finished = part.finished([self._decisions[place].made(part.cell) for place in places])
             alpha |= dict(zip(places, finished, strict=True))
         return torch.stack([alpha[place] for place in masks])
 
@@ -123,6 +123,12 @@ class _Part:
         start = linear(means, size_of(picture))
         solution = system.solve(means, torch.full_like(means, _DATA), unsure, start)
         return cls(layers, plate, box, picture, system, means, solution)
+
+    @property
+    def cell(self) -> float:
+        """Side of a cell, in pixels of the plate."""
+        (height, width), (rows, columns) = size_of(self.plate), self.layers[0].mean.shape
+        return float(np.sqrt(height * width / (rows * columns)))
 
     def seen(self) -> list[Seen]:
         """What the equations say of each layer."""

@@ -142,13 +142,20 @@ def test_reduction_by_area_is_the_same_everywhere() -> None:
 def test_decisions_are_means_over_a_take_and_forget_what_is_long_past() -> None:
     decisions = Decisions("auto")
     decisions.see(Seen(3.0, 0.05, 0.95))
-    assert decisions.made().solid == 1.0
+    assert decisions.made(8.0).solid == 1.0
     decisions.see(None)
     decisions.see(Seen(0.3, 0.05, 0.95))
-    assert decisions.made().solid == pytest.approx(0.5)  # a mean of 1.65, halfway from 1.3 to 2.0
+    assert decisions.made(8.0).solid == pytest.approx(0.5)  # a mean of 1.65, halfway from 1.3 to 2.0
     for _ in range(12):
         decisions.see(Seen(0.3, 0.05, 0.95))
-    assert decisions.made().solid == 0.0
+    assert decisions.made(8.0).solid == 0.0
+
+
+def test_a_mask_that_is_exact_and_nearly_as_fine_as_the_plate_is_left_alone() -> None:
+    for misfit, cell, expected in ((0.05, 1.4, 0.0), (0.05, 2.0, 1.0), (0.3, 1.4, 1.0)):
+        decisions = Decisions("auto")
+        decisions.see(Seen(3.0, misfit, 0.95))
+        assert decisions.made(cell).solid == expected
 
 
 def take(count: int) -> list[Frame]:
