@@ -4,7 +4,8 @@
     python benchmarks/delivery_4k.py --repo ../before . --pairs 3  # one after the other, turn by turn
     python benchmarks/delivery_4k.py --plate png -- --refine 0    # options of `matte`
 
-Runs `python -m rem_engine matte` on a plate (half EXR, or 8-bit PNG) with grain and two soft moving masks, 16-bit PNGs.
+Runs `python -m rem_engine matte` on a plate (half EXR, or 8-bit PNG) with grain and two moving discs, 16-bit PNGs whose
+ramps are as wide as those of a model's masks that were scaled up (--ramp).
 Every run is a process of its own; printed are its wall clock and processor seconds a frame less those of a run of one
 frame, and its peak of resident memory. Files go to a temporary folder and are removed.
 """
@@ -28,7 +29,7 @@ import OpenEXR
 HEIGHT, WIDTH = 2160, 4096
 
 
-def write_shot(folder: Path, frames: int, kind: str) -> None:
+def write_shot(folder: Path, frames: int, kind: str, ramp: float) -> None:
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     rng = np.random.default_rng(0)
     for layer in ("a", "b"):
@@ -45,7 +46,7 @@ def write_shot(folder: Path, frames: int, kind: str) -> None:
             cv2.imwrite(str(file), (light.clip(0, 1) ** 0.45 * 255).astype(np.uint8))
         for place, layer in ((0.35, "a"), (0.6, "b")):
             distance = np.hypot(y - HEIGHT / 2, x - place * WIDTH - 10 * index)
-            soft = np.clip(1.5 - distance / (0.25 * HEIGHT), 0, 1)
+            soft = np.clip(0.5 + (0.25 * HEIGHT - distance) / ramp, 0, 1)
             cv2.imwrite(str(folder / layer / f"m.{1001 + index}.png"), (soft * 65535).astype(np.uint16))
 
 
@@ -70,11 +71,12 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=5, help="of the longer run (default 5)")
     parser.add_argument("--pairs", type=int, default=1, help="turns, of which the median is told (default 1)")
     parser.add_argument("--plate", choices=("exr", "png"), default="exr")
+    parser.add_argument("--ramp", type=float, default=32.0, help="width of the masks' edges in pixels (default 32)")
     parser.add_argument("options", nargs="*", help="after --: options of `matte`")
     arguments = parser.parse_args()
     found: dict[Path, list[tuple[float, float, float]]] = {repo: [] for repo in arguments.repo}
     with tempfile.TemporaryDirectory() as folder:
-        write_shot(Path(folder), arguments.frames, arguments.plate)
+        write_shot(Path(folder), arguments.frames, arguments.plate, arguments.ramp)
         for turn in range(arguments.pairs):
             for repo in arguments.repo[:: 1 if turn % 2 == 0 else -1]:
                 short = run(repo, Path(folder), 1, arguments.options)

@@ -298,6 +298,10 @@ class Shot(ABC):
         black = self.plate_colour.black
         return np.full_like(frame, round(255 * black) if frame.dtype == np.uint8 else black)
 
+    def forget(self) -> None:
+        """Let go of kept frames, and of nothing else."""
+        self._recent = []
+
     def close(self) -> None:
         """Let go of open files and kept frames."""
         self._recent, self._said = [], {}

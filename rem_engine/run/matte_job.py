@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from ..folder_lock import check_is_folder
 from ..layers import Layer, parse_settings
 from ..matte import Frame, MatteSettings
 from ..matte.checks import check_finite, fits_as_cells
-from ..matte.frames import alpha_of, plate_of
+from ..matte.frames import alpha_of
 from ..matte.layer_settings import derived_layers, settings_of_layers
 from ..media.made_by import MadeBy, read_made_by, settings_text
 from ..media.masks import open_masks
@@ -239,7 +239,7 @@ def _open_fitting(given: GivenMasks, shot: Shot, numbering: Numbering, job: Matt
 
 
 class _MaskedFrames:
-    """Frames and masks for the matte stage, as far ahead of it as it takes to know where takes begin."""
+    """Frames and masks for the matte stage, of which it is known where takes begin."""
 
     def __init__(
         self,
@@ -249,7 +249,7 @@ class _MaskedFrames:
         mattes: Sequence[MatteSettings],
         bounds: GivenMattes,
     ) -> None:
-        self._layers, self._bounds, self._frame_count = layers, bounds, shot.frame_count
+        self._shot, self._layers, self._bounds = shot, layers, bounds
         self._size = (shot.height, shot.width)
         self._sizes = {(layer.masks.height, layer.masks.width) for layer in layers}
         self._plates = PlateReader(shot, mattes, job.delivery, shown=self._sizes != {self._size})
@@ -263,20 +263,29 @@ class _MaskedFrames:
         return self._given.union(self._finder.cuts) if self._finder else self._given
 
     def frames(self) -> Iterator[Frame]:
-        ahead: deque[Frame] = deque()
         given, masks = self._bounds.frames(), [layer.frames() for layer in self._layers]
         cells = tuple(layer.cells for layer in self._layers)
-        for index in range(self._frame_count):
-            soft = self._masks(index, masks)
-            ahead.append(Frame(index, soft, **self._plates.read(index), given=next(given) or None, cells=cells))
-            del soft  # what is held here takes room beside the next frame
-            if self._finder:
-                self._finder.add(plate_of(ahead[-1]).numpy())
-            while ahead and (self._finder is None or ahead[0].index < self._finder.known):
-                yield ahead.popleft()
-        if self._finder:
-            self._finder.finish()
-        yield from ahead
+        looked_at = self._looked_at() if self._finder else None
+        for index in range(self._shot.frame_count):
+            while self._finder and looked_at and self._finder.known <= index:
+                next(looked_at)
+            # Without a name, which would hold it beside the next one.
+            yield Frame(
+                index, self._masks(index, masks), **self._plates.read(index), given=next(given) or None, cells=cells
+            )
+
+    def _looked_at(self) -> Iterator[int]:
+        """Looks for cuts, a frame at a time; by a reader of its own, since frames that wait take as much room as those
+        that are worked on."""
+        if self._finder is None:
+            return
+        with closing(self._shot.reopen()) as ahead:
+            for index in range(ahead.frame_count):
+                self._finder.add(ahead.read_unviewed(index, index + 1)[0], ahead.view)
+                ahead.forget()
+                if index + 1 == ahead.frame_count:
+                    self._finder.finish()
+                yield index
 
     def _masks(self, index: int, readers: Sequence[Iterator[np.ndarray]]) -> Tensor:
         """The next masks of the layers as one tensor: of one size as they are, of several at the shot's, as the engine

@@ -36,10 +36,10 @@ def at_full_size(alpha: Tensor, picture: Tensor, plate: Tensor) -> Tensor:
 
 def _applied(line: Tensor, plate: Tensor) -> Tensor:
     """Slopes and offset [4,h,w], and a plate [H,W,3] -> [H,W]."""
-    red, green, blue, offset = linear(line, size_of(plate))
-    for slope, channel in zip((red, green, blue), plate.unbind(dim=-1), strict=True):
-        offset = offset.addcmul_(slope, channel)
-    return offset.clamp_(0.0, 1.0)
+    alpha = linear(line[3:], size_of(plate))[0]
+    for slope, channel in zip(line[:3], plate.unbind(dim=-1), strict=True):
+        alpha.addcmul_(linear(slope[None], size_of(plate))[0], channel)  # a plane of the plate's size at a time
+    return alpha.clamp_(0.0, 1.0)
 
 
 def _lines(alpha: np.ndarray, picture: np.ndarray) -> np.ndarray:
