@@ -93,7 +93,7 @@ class MaskToAlpha(io.ComfyNode):
         settings = matte_settings(NEUTRAL, matte)
         frames = as_frames(image)
         layers = as_layers(frames, mask)
-        progress = NodeProgress(cls)
+        progress = NodeProgress(cls, frames.frame_count)
         count = frames.frame_count
         alpha = torch.empty(len(layers), count, frames.height, frames.width)
         rgba = torch.empty(*alpha.shape, 4)

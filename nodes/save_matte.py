@@ -124,7 +124,7 @@ class SaveMatte(io.ComfyNode):
             info,
             settings,
             made_by=MadeBy(graph=graph),
-            progress=NodeProgress(cls),
+            progress=NodeProgress(cls, frames.frame_count),
         )
         shown = strip_preview(preview.frames(), cls).as_dict()
         return written_output(folder, shown, cls, graph, [warning["sentence"] for warning in run["warnings"]])

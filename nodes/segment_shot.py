@@ -47,6 +47,7 @@ from .widgets.plate import plate_inputs, plate_settings
 from .widgets.segment import (
     SEGMENT_ALIASES,
     decoder_input,
+    keep_input,
     layer_inputs,
     legend,
     make_segmenter,
@@ -114,6 +115,7 @@ class SegmentShot(io.ComfyNode):
                 *matte_inputs(newest, _MATTE_AT_FIRST, optional=True, rare=True),
                 exr_form_input(),
                 decoder_input(),
+                keep_input(),
             ],
             outputs=folder_outputs(),
             hidden=[*GRAPH_OF_A_NODE],
@@ -167,6 +169,7 @@ class SegmentShot(io.ComfyNode):
                 preview.add(plate, soft)
 
             with closing(preview), closing(shot.open()) as frames:
+                progress.frames = frames.frame_count
                 job = SegmentJob(
                     folder,
                     layers,

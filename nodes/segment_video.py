@@ -30,6 +30,7 @@ from .host.schema import NodeProgress, check_connected, node_schema, show_text
 from .widgets.segment import (
     SEGMENT_ALIASES,
     decoder_input,
+    keep_input,
     layer_inputs,
     legend,
     make_segmenter,
@@ -76,6 +77,7 @@ class SegmentVideo(io.ComfyNode):
                 *window_inputs(),
                 *layer_inputs(),  # these, as every input added since: values of saved graphs go by their order
                 decoder_input(),
+                keep_input(),
             ],
             outputs=[
                 io.Mask.Output(display_name="soft mask", tooltip="How much each pixel belongs, 0..1, a mask a frame."),
@@ -119,12 +121,12 @@ class SegmentVideo(io.ComfyNode):
             ids, overlay = torch.empty(size, dtype=torch.uint8), np.empty((*size, 3), np.uint8)
             labels, colours = legend(layers), OverlayColours(len(layers))
             shown, coverage = "", Coverage("masks", [layer.name for layer in layers], threshold)
-            progress = NodeProgress(cls)
+            progress = NodeProgress(cls, frames.frame_count)
             preview = MattePreview(labels, frames.height, frames.width, rate, "overlay", progress)
             with closing(preview), closing(frames.reopen()) as plates:
                 for chunk in segmenter.stream(frames, embeds, progress=progress):
                     if (note := note_of(chunk, len(embeds))) != shown:
-                        show_text(note, cls)
+                        progress.say(note)
                         shown = note
                     stop = chunk.start + chunk.soft.shape[1]
                     masks = prompts.combine(chunk.soft, asked, settings.combine)

@@ -85,6 +85,7 @@ class HostBackbone(EncodedPrompts):
         model: Wan2.1 text-to-video MODEL with REM weights, with whatever LoRAs, patches and wrappers it carries.
         vae: Wan2.1 VAE.
         decode_vae: another VAE for decoding: Wan2.1's, or its tiny autoencoder. None: `vae` decodes too.
+        on_disk: whether latents are kept on disk too.
 
     Raises:
         ValueError: a MODEL or VAE of another kind.
@@ -92,7 +93,8 @@ class HostBackbone(EncodedPrompts):
 
     family = WAN
 
-    def __init__(self, model: ModelPatcher, vae: VAE, decode_vae: VAE | None = None) -> None:
+    def __init__(self, model: ModelPatcher, vae: VAE, decode_vae: VAE | None = None, on_disk: bool = False) -> None:
+        self._on_disk = on_disk
         check_model(model)
         _check_vae(vae)
         _check_decoder(decode_vae or vae)
@@ -109,7 +111,7 @@ class HostBackbone(EncodedPrompts):
 
         Of any other number of frames the host's VAE would silently drop some.
         """
-        return encode_once(self._vae, frames)
+        return encode_once(self._vae, frames, self._on_disk)
 
     def prompts_per_pass(self, latents: Tensor) -> int:
         """How many prompts the device has memory for in one pass over latents [1,16,t,h,w], at least 1."""
@@ -165,13 +167,18 @@ def name_what_is_not_finite(predicted: Tensor, model: ModelPatcher) -> None:
             check_finite_weight(weight, name, f"the MODEL {card_of(model).name}")
 
 
-def encode_once(vae: VAE, frames: Tensor) -> Tensor:
-    """What a VAE makes of frames [T,3,H,W] in -1..1, out of its cache if they were encoded before."""
+def encode_once(vae: VAE, frames: Tensor, on_disk: bool) -> Tensor:
+    """What a VAE makes of frames [T,3,H,W] in -1..1, if they were encoded before out of its cache, or out of the one
+    on disk."""
     cache, key = latents_cache(vae), frames_key(frames)
     latents = cache.get(key)
+    if latents is None and on_disk:
+        latents = cache.disk_of(vae).get(key)
     if latents is None:
         latents = vae.encode((rearrange(frames, "t c h w -> t h w c") + 1.0) / 2.0)
-        cache.put(key, latents)
+        if on_disk:
+            cache.disk_of(vae).put(key, latents)
+    cache.put(key, latents)
     return latents
 
 

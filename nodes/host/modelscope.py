@@ -169,7 +169,8 @@ class ModelScopeHostBackbone(WithoutMaskDecoder, EncodedPrompts):
         ValueError: a VAE of another kind.
     """
 
-    def __init__(self, model: ModelPatcher, vae: VAE, decode_vae: VAE | None = None) -> None:
+    def __init__(self, model: ModelPatcher, vae: VAE, decode_vae: VAE | None = None, on_disk: bool = False) -> None:
+        self._on_disk = on_disk
         for given in (vae, decode_vae or vae):
             _check_vae(given)
         card = card_of(model)
@@ -184,7 +185,7 @@ class ModelScopeHostBackbone(WithoutMaskDecoder, EncodedPrompts):
 
     def encode_video(self, frames: Tensor) -> Tensor:
         """Frames [T,3,H,W] in -1..1 -> latents [1,4,T,H/8,W/8], the mode of the posterior times the scaling factor."""
-        return rearrange(_LATENTS.process_in(encode_once(self._vae, frames)), "t c h w -> 1 c t h w")
+        return rearrange(_LATENTS.process_in(encode_once(self._vae, frames, self._on_disk)), "t c h w -> 1 c t h w")
 
     def prompts_per_pass(self, latents: Tensor) -> int:
         """How many prompts the device has memory for in one pass over latents [1,4,T,h,w], at least 1."""

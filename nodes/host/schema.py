@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from typing import Any
 
 import comfy.model_management
@@ -19,6 +20,7 @@ from ...rem_engine.progress import Unit
 
 CATEGORY = "ReferEverything"
 MODEL_FOLDER = "rem"
+_PACE_SECONDS = 1.0  # between two lines of how a run goes
 
 
 def node_schema(*, search_aliases: list[str], **fields: Any) -> io.Schema:
@@ -53,25 +55,46 @@ def register_model_folder() -> None:
 class NodeProgress:
     """The engine's `Progress` on a node: moves its bar, shows lines on it, and ends the run when it was cancelled.
 
+    Attributes:
+        frames: of the shot, for how many go in a second; 0 where that says nothing.
+
     Raises:
         comfy.model_management.InterruptProcessingException: from `update`, after a cancel.
     """
 
-    def __init__(self, node: type[io.ComfyNode]) -> None:
-        self._node = node
+    def __init__(self, node: type[io.ComfyNode], frames: int = 0) -> None:
+        self._node, self.frames = node, frames
         self._bar = comfy.utils.ProgressBar(1)
+        self._started = self._told = time.monotonic()
+        self._said = ""
 
     def say(self, text: str) -> None:
+        self._said = text
         show_text(text, self._node)
 
     def update(self, unit: Unit, done: int, total: int) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
         self._bar.update_absolute(done, total)
+        now = time.monotonic()
+        if 0 < done < total and now - self._told >= _PACE_SECONDS:
+            self._told = now
+            pace = told_pace(done / total, now - self._started, self.frames)
+            show_text("\n".join(filter(None, [self._said, pace])), self._node)
+        elif done >= total and self._told != self._started:
+            show_text(self._said, self._node)
 
     def show(self, picture: np.ndarray) -> None:
         """Show a picture on the node until the next one or the end of the run, uint8 [H,W,3]."""
         bar = self._bar
         bar.update_absolute(bar.current, bar.total, preview=("JPEG", Image.fromarray(picture), None))
+
+
+def told_pace(share: float, seconds: float, frames: int) -> str:
+    """How a run goes of which a share, 0..1, took so many seconds: "3.2 frames a second, 1:05 left"."""
+    left = round(seconds * (1 - share) / share)
+    minutes = f"{left // 3600}:{left // 60 % 60:02}" if left >= 3600 else f"{left // 60}"
+    told = f"{minutes}:{left % 60:02} left"
+    return f"{frames * share / seconds:.2g} frames a second, {told}" if frames else told
 
 
 def show_text(text: str, node: type[io.ComfyNode]) -> None:

@@ -18,6 +18,7 @@ from ...rem_engine.segment.segmenter import Chunk, Segmenter
 from ...rem_engine.segment.settings import MaskSettings, SegmentSettings
 from ...rem_engine.setting import settings_of
 from ..host.open_backbone import host_backbone
+from ..host.schema import advanced
 from .from_settings import engine_values, widget
 
 SEGMENT_ALIASES = [
@@ -80,6 +81,19 @@ def layer_inputs() -> list[io.Input]:
     return [widget(settings[name], optional=True) for name in _LAYER_WIDGETS]
 
 
+def keep_input() -> io.Input:
+    """Whether encoded windows stay on disk; a graph may leave it out."""
+    return advanced(
+        io.Boolean.Input(
+            "keep_windows",
+            default=True,
+            optional=True,
+            tooltip="Keep what the VAE made of the shot on disk, up to 4 GB in all, so that another prompt need not "
+            "wait for it after a restart either. Off: in memory alone.",
+        )
+    )
+
+
 def mask_settings(values: Mapping[str, Any], **further: Any) -> MaskSettings:
     """Settings of the values of `layer_inputs` by name, and of further ones; a node's other widgets are left aside."""
     given = {name: values[name] for name in _LAYER_WIDGETS if name in values}
@@ -96,7 +110,7 @@ def make_segmenter(model: ModelPatcher, vae: VAE, decode_vae: VAE | None, values
     Raises:
         ValueError: a MODEL, VAE or setting that cannot be used.
     """
-    backbone = host_backbone(model, vae, decode_vae)
+    backbone = host_backbone(model, vae, decode_vae, values.get("keep_windows", True))
     size = (values["height"] or backbone.default_size[0], values["width"] or backbone.default_size[1])
     return Segmenter(backbone, SegmentSettings(size=size, **engine_values(SegmentSettings, values)))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
@@ -13,22 +12,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..checkpoints.safetensors_file import Writer, read_index
+from ..checkpoints.kept_tensors import KeptTensors
 from ..content_hash import content_hash
-from ..whole_files import written_whole
 from .base import TEXT_ROWS
 
 _KEPT = 1000
 """Prompts, of all encoders together, beyond which the oldest go: one takes 16 kB a token for Wan."""
-
-_log = logging.getLogger(__name__)
+_KEPT_BYTES = 2**31
 
 
 class PromptRows:
-    """Rows of prompts in the folder that huggingface_hub has for what libraries keep ($HF_ASSETS_CACHE).
+    """Rows of prompts on disk; see `KeptTensors`.
 
-    An entry is of the prompt's text, of what the encoder's files hold, and of what it was computed with. A folder that
-    cannot be written to keeps nothing, and costs nothing but time.
+    An entry is of the prompt's text, of what the encoder's files hold, and of what it was computed with.
 
     Args:
         files: of the encoder and its tokenizer.
@@ -40,42 +36,21 @@ class PromptRows:
 
     def get(self, prompt: str) -> Tensor | None:
         """Rows float32 [n,D] of a prompt; None where they are not known."""
-        file = self._file(prompt)
-        if file is None or not file.is_file():
+        rows = self._kept.get(self._name(prompt))
+        if rows is None or rows.dtype != torch.float32 or rows.ndim != 2 or not 0 < len(rows) <= TEXT_ROWS:
             return None
-        try:
-            rows = read_index(file).tensors["rows"].read()
-        except (OSError, ValueError, KeyError) as error:
-            _log.debug("rows of a prompt in %s are of no use: %s", file, error)
-            return None
-        is_whole = rows.dtype == torch.float32 and rows.ndim == 2 and 0 < len(rows) <= TEXT_ROWS
-        return rows if is_whole and rows.isfinite().all() else None
+        return rows if rows.isfinite().all() else None
 
     def keep(self, prompt: str, rows: Tensor) -> None:
         """Keep rows float32 [n,D] of a prompt."""
-        file = self._file(prompt)
-        if file is None:
-            return
-        try:
-            with written_whole(file) as temporary, open(temporary, "wb") as stream:
-                writer = Writer(stream, ["rows"], {})
-                writer.add("rows", rows.dtype, rows.shape, [rows])
-                writer.finish()
-            written = sorted(file.parent.glob("*.safetensors"), key=lambda one: one.stat().st_mtime)
-            for old in written[:-_KEPT]:
-                old.unlink(missing_ok=True)
-        except OSError as error:
-            _log.debug("rows of a prompt were not kept in %s: %s", file, error)
+        self._kept.keep(self._name(prompt), rows)
 
-    def _file(self, prompt: str) -> Path | None:
-        from huggingface_hub import cached_assets_path
+    @property
+    def _kept(self) -> KeptTensors:
+        return KeptTensors("prompts", most=_KEPT, most_bytes=_KEPT_BYTES)
 
-        name = hashlib.sha256(json.dumps([prompt, self._encoder]).encode()).hexdigest()
-        try:
-            return cached_assets_path("refereverything", "prompts", "rows") / f"{name}.safetensors"
-        except (OSError, ValueError) as error:  # the latter where a file is in its place
-            _log.debug("there is no folder for rows of prompts: %s", error)
-            return None
+    def _name(self, prompt: str) -> str:
+        return hashlib.sha256(json.dumps([prompt, self._encoder]).encode()).hexdigest()
 
     @cached_property
     def _encoder(self) -> list[object]:

@@ -65,7 +65,7 @@ class ComfyServer:
                 cwd=self.host,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+                env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "HF_ASSETS_CACHE": str(self.base / "kept")},
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:

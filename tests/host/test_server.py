@@ -111,7 +111,7 @@ def test_the_workflow_saves_rgba_frames_and_an_overlay(comfy: ComfyServer, entry
 def test_nodes_preview_their_masks_as_small_videos(comfy: ComfyServer, entry: dict[str, Any]) -> None:
     """One for the host's player, and one whose tiles are the plate and each layer's mask, for the pack's."""
     with open_shot(SAMPLE) as shot:
-        plate = cv2.resize(shot.read(0, 1)[0], (512, 288), interpolation=cv2.INTER_AREA)
+        plate = cv2.resize(to_uint8(shot.read(0, 1)[0]), (512, 288), interpolation=cv2.INTER_AREA)
     for node, layers in (("4", len(PROMPTS)), ("5", 1)):
         (shown,) = comfy.saved(entry, node)
         (about,) = entry["outputs"][node]["matte_preview"]

@@ -25,6 +25,7 @@ def start(host: Path, base: Path, pack: Path) -> dict[str, Any]:
     Returns:
         the pack's node classes by id.
     """
+    os.environ["HF_ASSETS_CACHE"] = str(base / "kept")  # where windows are kept from run to run
     sys.argv = ["main.py", "--cpu", "--base-directory", str(base)]
     sys.path.insert(0, str(host))
     sys.path.append(str(pack / "tests"))  # last: nothing there may come before the host's own modules

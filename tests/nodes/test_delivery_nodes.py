@@ -19,6 +19,7 @@ from comfy_hosts import PACK
 from in_comfyui import report_of
 
 from rem_engine.media import open_shot
+from rem_engine.pixels import to_uint8
 
 SAMPLE = PACK / "assets" / "sample_shot.mp4"
 
@@ -45,7 +46,7 @@ def write_shots(folder: Path) -> None:
         stream = container.add_stream("libx264rgb", rate=RATE, options={"qp": "0"})
         stream.height, stream.width, stream.pix_fmt = *SHOT_SIZE, "rgb24"
         stream.metadata["timecode"] = TIMECODE
-        for frame in shot.read(0, SHOT_FRAMES):
+        for frame in to_uint8(shot.read(0, SHOT_FRAMES)):
             small = cv2.resize(frame, SHOT_SIZE[::-1], interpolation=cv2.INTER_AREA)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(small, "rgb24")))
         container.mux(stream.encode())

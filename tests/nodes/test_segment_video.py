@@ -93,6 +93,7 @@ def test_a_shot_is_encoded_once_for_all_prompts(found: dict[str, Any]) -> None:
     counts = found["cache"]["counts"]
     assert counts["first"] == 2  # windows
     assert counts["other prompt"] == 0
+    assert counts["after a restart"] == 0 and counts["not kept on disk"] == 2
     assert found["cache"]["same masks"] == 0.0
 
 

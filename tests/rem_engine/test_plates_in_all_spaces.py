@@ -16,6 +16,7 @@ from spaces import hlg, logc3, png_with, pq, to_space
 from rem_engine import Segmenter, load_segmenter
 from rem_engine.media import open_shot
 from rem_engine.media.plate_settings import PlateSettings
+from rem_engine.pixels import unit_values
 
 PROMPTS = ("the smoke", "the red star", "the orange circle")
 FRAMES = 17
@@ -93,7 +94,7 @@ def segmenter() -> Segmenter:
 def sample() -> np.ndarray:
     """Display values of the sample shot's first frames, float [T,H,W,3]."""
     with open_shot(Path(__file__).parents[2] / "assets" / "sample_shot.mp4") as shot:
-        return shot.read(0, FRAMES) / np.float32(255)
+        return unit_values(shot.read(0, FRAMES))
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where rows are kept, of small encoders too."""
     monkeypatch.setattr(wan, "_LARGE_ENCODER", 0)
     monkeypatch.setattr("huggingface_hub.utils._cache_assets.HF_ASSETS_CACHE", str(tmp_path / "kept"))
-    return tmp_path / "kept" / "refereverything" / "prompts" / "rows"
+    return tmp_path / "kept" / "refereverything" / "prompts" / "kept"
 
 
 def files(kept: Path) -> list[Path]:
