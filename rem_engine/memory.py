@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,15 @@ def check_fits(needed: int, what: str) -> None:
             f"{what} take {gigabytes(needed)} of memory, and {gigabytes(free)} are free: give a smaller one, or make "
             "memory free."
         )
+
+
+def give_back_memory() -> None:
+    """Give what this process has freed back to the system; nothing where its C library is not glibc, which keeps what
+    was freed in pieces of less than 32 MiB, unless it is the last."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

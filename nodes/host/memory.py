@@ -7,26 +7,18 @@ itself: the host's "free memory" then changes nothing that the system can see. A
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import threading
 import time
 import weakref
 from typing import Any
+
+from ...rem_engine.memory import give_back_memory
 
 _SECONDS = 3.0  # what the host drops together is collected within that, on a busy machine too
 # Between two looks at what the host was asked for, and for how long after its last graph.
 _LOOK, _LOOKED = 1.0, 120.0
 
 _reminding = threading.Lock()
-
-
-def give_back_memory() -> None:
-    """Give what this process has freed back to the system; nothing where its C library is not glibc."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
 
 
 def give_back_memory_after_run() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,15 +39,52 @@ def resident_blocks(memory: Memory, prefix: str, weights: Weights, beside: Weigh
         return None if memory == "whole" else 0
     free = available_bytes(device)
     needed = sum(each.nbytes(name) for each in (weights, beside) for name in each.stored)
-    if needed <= _WHOLE * free:
-        return None
     blocks: Counter[str] = Counter()
     for name in weights.stored:
         number = name.removeprefix(prefix).partition(".")[0] if name.startswith(prefix) else ""
         blocks[number] += weights.nbytes(name)
     rest = blocks.pop("", 0)
-    largest = max(blocks.values())
-    return max(0, int((_RESIDENT * free - rest) / largest) - 2)
+    return blocks_that_fit(free, needed, rest, max(blocks.values()))
+
+
+def blocks_that_fit(free: float, whole: float, rest: float, largest: float) -> int | None:
+    """How many blocks stay in memory under "auto": None for all.
+
+    Args:
+        free: bytes, or whatever the others are given in.
+        whole: all weights of denoiser and text encoder.
+        rest: those of the denoiser that are in no block.
+        largest: those of a block.
+    """
+    return None if whole <= _WHOLE * free else max(0, int((_RESIDENT * free - rest) / largest) - 2)
+
+
+class Parked:
+    """Weights that are in memory while a stage needs them, and else in their files.
+
+    Args:
+        model: of diffusers or transformers.
+        weights: the model's.
+        names: of those that are brought and let go of; they are not in memory to begin with.
+        device: where the model runs.
+    """
+
+    def __init__(self, model: Network, weights: Weights, names: Iterable[str], device: torch.device) -> None:
+        self._model, self._weights, self._names, self._device = model, weights, tuple(names), device
+        self._here = False
+
+    def bring(self) -> None:
+        """Have them in memory."""
+        if not self._here:
+            for name in self._names:
+                _put(self._model, name, self._weights.read(name, self._device))
+            self._here = True
+
+    def let_go(self) -> None:
+        """Have them in memory no longer."""
+        for name in self._names:
+            _put(self._model, name, torch.empty(0, device="meta"))
+        self._here = False
 
 
 class BlockStream:
@@ -56,7 +93,8 @@ class BlockStream:
     A thread reads the block that follows; for a GPU it also copies it there, on a stream of its own.
 
     Attributes:
-        bytes_read: so far, as they are kept in memory.
+        rest: the weights outside of the blocks, where no block stays in memory; `rest.bring` comes before a pass.
+        bytes_read: of blocks, so far, as they are kept in memory.
         seconds_waited: how long blocks waited for their weights.
     """
 
@@ -79,8 +117,9 @@ class BlockStream:
         self._first = min(resident, len(self.blocks))
         numbers = range(self._first, len(self.blocks))
         streamed = {f"{prefix}{number}.{name}" for number in numbers for name in self._names[number]}
-        for name in weights.stored.keys() - streamed:
-            _put(model, name, weights.read(name, device))
+        others = [name for name in weights.stored if name not in streamed]
+        self.rest = Parked(model, weights, others, device)
+        self.rest.bring()
         frozen(model)
         self._reader = ThreadPoolExecutor(1, "weights")
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None

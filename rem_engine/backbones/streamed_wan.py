@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from ..memory import give_back_memory
 from ..shelf import Shelf
 from .base import Network, OneAtATime, queued
-from .stream import BlockStream
+from .stream import BlockStream, Parked
 
 
 class StreamedWan(OneAtATime):
@@ -20,10 +21,22 @@ class StreamedWan(OneAtATime):
         stream: that brings them.
         device: where it runs.
         dtype: what it computes in; below float32 under autocast.
+        between: weights of another stage that are let go of for a pass, as those outside of the blocks are after it;
+            None where there is memory for all of them.
     """
 
-    def __init__(self, transformer: Network, stream: BlockStream, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        transformer: Network,
+        stream: BlockStream,
+        device: torch.device,
+        dtype: torch.dtype,
+        between: Parked | None = None,
+    ) -> None:
         super().__init__()
+        self._between = between
+        if between:
+            stream.rest.let_go()
         self.stream = stream
         self._transformer, self._device, self._dtype = transformer, device, dtype
 
@@ -46,6 +59,17 @@ class StreamedWan(OneAtATime):
             float32 [P,16,t,h,w] for each window. What a window's tokens are between two blocks lies on a shelf too: in
             half precision 31 MB for each prompt at 9 frames of 512x512, 200 MB at 73, for the width of 14B.
         """
+        if self._between:
+            self._between.let_go()
+        give_back_memory()
+        self.stream.rest.bring()
+        try:
+            return self._predict(latents, prompt_embeds, done)
+        finally:
+            if self._between:
+                self.stream.rest.let_go()
+
+    def _predict(self, latents: Iterable[Tensor], prompt_embeds: Tensor, done: Callable[[], None]) -> Shelf:
         autocast = torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
         with autocast, Shelf() as tokens:
             texts, modulation, time = self._condition(prompt_embeds)
@@ -64,6 +88,7 @@ class StreamedWan(OneAtATime):
                 with self.stream.held(number) as block:
                     for item, (shape, text) in enumerate(items):
                         tokens[item] = block(tokens[item].to(self._device), text, modulation, places[shape])
+                give_back_memory()
                 done()
             predicted = Shelf()
             for place, shape in enumerate(shapes):

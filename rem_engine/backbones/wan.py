@@ -27,13 +27,14 @@ from .base import (
     warn_cut_prompt,
     words_from,
 )
+from .bounded_vae import bound_memory
 from .checkpoint import Paths, Weights, open_checkpoint
 from .configuration import build, of_transformers, read_defaults
 from .folder import before_first_call, check_parts, check_weights, fill, load_component, load_tokenizer
 from .mask_decoder import FILE as MASK_DECODER
 from .mask_decoder import load_mask_decoder
 from .prompt_rows import PromptRows
-from .stream import BlockStream, StoredEmbedding, resident_blocks
+from .stream import BlockStream, Parked, StoredEmbedding, resident_blocks
 from .streamed_wan import StreamedWan
 from .vae import OnePassVAE, mark_per_frame, one_pass_bytes, takes_one_pass
 
@@ -65,6 +66,7 @@ class WanBackbone(OneAtATime):
         name, default_size, default_window, default_overlap: see `Backbone`.
         dtype: float32, bfloat16 or float16, for the transformer.
         streamed: its passes for one reading of the weights, where these stay in their files.
+        parked_vae: the VAE's weights, where these are in memory only while it is needed.
         kept_rows: of prompts that were encoded before, and where to keep those of others.
         mask_decoder: file of its mask decoder, which need not be there.
     """
@@ -84,6 +86,7 @@ class WanBackbone(OneAtATime):
         default_overlap: int = WAN.default_overlap,
         dtype: torch.dtype = torch.float32,
         streamed: StreamedWan | None = None,
+        parked_vae: Parked | None = None,
         kept_rows: PromptRows | None = None,
         mask_decoder: Path | None = None,
     ) -> None:
@@ -104,11 +107,16 @@ class WanBackbone(OneAtATime):
         if takes_one_pass(vae):
             mark_per_frame(vae)
             self._one_pass = OnePassVAE(vae)
+        self._parked_vae = parked_vae
+        if streamed and parked_vae:
+            streamed.lock = self.lock  # the one lets go of what the other needs
+            parked_vae.let_go()
 
     @queued
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
         """Frames [T,3,H,W] in -1..1, T = 4k+1 -> normalised latents [1,16,t,H/8,W/8], the mode of the posterior."""
+        self._bring_vae()
         clip = rearrange(frames.to(self.device, torch.float32), "t c h w -> 1 c t h w")
         if self._one_pass and self._fits(*clip.shape[2:]):
             latents, _ = self._one_pass.encode(clip)
@@ -137,6 +145,8 @@ class WanBackbone(OneAtATime):
             warn_cut_prompt(tokens.input_ids.shape[1], cut)
         rows = self._kept_rows.get(prompt) if self._kept_rows else None
         if rows is None:
+            if self._parked_vae:
+                self._parked_vae.let_go()
             rows = self.text_encoder(
                 tokens.input_ids.to(self.device), attention_mask=tokens.attention_mask.to(self.device)
             ).last_hidden_state[0]
@@ -146,18 +156,8 @@ class WanBackbone(OneAtATime):
         return fit_text_rows(rows, WAN.text_width)
 
     def prompts_per_pass(self, latents: Tensor) -> int:
-        """How many prompts fit into four fifths of the memory of a GPU that is free now, or half of a CPU's.
-
-        A pass takes, for each prompt and token (2x2 latent pixels), two rows of the feed-forward's width in the model's
-        type and seven float32 rows of the model's width: an upper bound of what diffusers 0.42 allocates at the peak of
-        a block, by torch's profiler, in float32 and under autocast. It makes 3.9 GB for Wan2.1-14B in bfloat16 at
-        512x512 and 73 frames.
-        """
-        config = self.transformer.config
-        width = config.num_attention_heads * config.attention_head_dim
-        _, patch_height, patch_width = config.patch_size
-        tokens = latents.shape[2] * (latents.shape[3] // patch_height) * (latents.shape[4] // patch_width)
-        needed = tokens * (2 * config.ffn_dim * self.dtype.itemsize + 7 * width * 4)
+        """How many prompts fit into four fifths of the memory of a GPU that is free now, or half of a CPU's."""
+        needed = pass_bytes(self.transformer.config, latents, self.dtype)
         share = 0.5 if self.device.type == "cpu" else 0.8
         return max(1, int(share * available_bytes(self.device) / needed))
 
@@ -182,6 +182,7 @@ class WanBackbone(OneAtATime):
     @torch.no_grad()
     def decode_masks(self, mask_latents: Tensor) -> Tensor:
         """Normalised mask latents [1,16,t,h,w] -> [4t-3,3,8h,8w], clamped to -1..1; a mask's values lie in 0..1."""
+        self._bring_vae()
         latents = self.denormalise(mask_latents)
         count, height, width = latents.shape[2:]
         pixels = WAN.pixels_per_latent
@@ -201,12 +202,29 @@ class WanBackbone(OneAtATime):
         decoder = load_mask_decoder(self._mask_decoder, self.vae, self.device)
         return lambda mask_latents: decoder.draw(mask_latents.to(self.device))
 
+    def _bring_vae(self) -> None:
+        if self._parked_vae:
+            self._parked_vae.bring()
+
     def _fits(self, frames: int, height: int, width: int) -> bool:
         return one_pass_bytes(self.vae, frames, height, width) <= _ONE_PASS_BYTES
 
     def denormalise(self, latents: Tensor) -> Tensor:
         """Normalised latents [B,16,t,h,w] as the VAE has them."""
         return latents * self._std + self._mean
+
+
+def pass_bytes(config: Any, latents: Tensor, dtype: torch.dtype) -> int:
+    """What a pass of the transformer takes for each prompt beside the weights, for latents [1,16,t,h,w].
+
+    For each token (2x2 latent pixels) two rows of the feed-forward's width in the model's type and seven float32 rows
+    of the model's width: an upper bound of what diffusers 0.42 allocates at the peak of a block, by torch's profiler,
+    in float32 and under autocast. It makes 3.9 GB for Wan2.1-14B in bfloat16 at 512x512 and 73 frames.
+    """
+    width = config.num_attention_heads * config.attention_head_dim
+    _, patch_height, patch_width = config.patch_size
+    tokens = latents.shape[2] * (latents.shape[3] // patch_height) * (latents.shape[4] // patch_width)
+    return tokens * (2 * config.ffn_dim * dtype.itemsize + 7 * width * 4)
 
 
 def _cut_words(prompt: str, offsets: list[list[int]]) -> str:
@@ -278,6 +296,11 @@ def load_wan(
     large = sum(map(text_weights.nbytes, text_weights.stored)) >= _LARGE_ENCODER
     kept_rows = _kept_rows(folder, device, text_dtype) if keep_rows and large else None
     resident = resident_blocks(memory, "blocks.", weights, text_weights, device)
+    vae = fill(vae, vae_weights, device)
+    if device.type == "cpu":
+        bound_memory(vae)
+    # Where memory holds not even a block it is to hold one stage's weights at a time.
+    parked_vae = Parked(vae, vae_weights, vae_weights.stored, device) if resident == 0 else None
     streamed = None
     if resident is None:
         fill(transformer, weights, device)
@@ -286,15 +309,13 @@ def load_wan(
         else:
             fill(text_encoder, text_weights, device).tie_weights()
     else:
-        streamed = StreamedWan(
-            transformer, BlockStream(transformer, "blocks.", weights, device, resident), device, dtype
-        )
+        stream = BlockStream(transformer, "blocks.", weights, device, resident)
+        streamed = StreamedWan(transformer, stream, device, dtype, parked_vae)
         _stream_text(text_encoder, text_weights, device)
     # The rotary tables are computed, not stored, so the model built without memory has none yet.
     transformer.rope = WanRotaryPosEmbed(config.attention_head_dim, config.patch_size, config.rope_max_seq_len).to(
         device
     )
-    vae = fill(vae, vae_weights, device)
     return WanBackbone(
         transformer,
         vae,
@@ -302,6 +323,7 @@ def load_wan(
         tokenizer,
         dtype=dtype,
         streamed=streamed,
+        parked_vae=parked_vae,
         kept_rows=kept_rows,
         mask_decoder=folder / MASK_DECODER,
         **defaults,
