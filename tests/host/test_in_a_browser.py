@@ -186,33 +186,34 @@ def test_a_blueprint_runs_from_an_empty_canvas(short: ComfyServer, file: Path) -
         comfy = ComfyPage(page, short)
         comfy.open()
         page.evaluate("window.app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
-        page.wait_for_function("(type) => window.LiteGraph.registered_node_types[type]", arg=blueprint_type(file))
+        page.mouse.dblclick(500, 450)
+        page.wait_for_timeout(1500)
+        page.keyboard.type(file.stem.removesuffix(" (REM)"))
+        page.wait_for_timeout(2500)
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(2500)
+        page.mouse.click(700, 300)  # where it is put
+        page.wait_for_function("window.app.rootGraph.nodes.length === 1")
         widgets = page.evaluate(
-            """async ([type, outputs]) => {
+            """(outputs) => {
                 const { app, LiteGraph } = window
-                const add = (type, left) => {
+                const [blueprint] = app.rootGraph.nodes
+                const add = (type) => {
                     const node = LiteGraph.createNode(type)
-                    node.pos = [left, 0]
                     app.rootGraph.add(node)
                     return node
                 }
-                const video = add('SampleShot', 0)
-                const blueprint = add(type, 400)
+                const video = add('SampleShot')
                 video.connect(video.outputs.findIndex((output) => output.type === 'VIDEO'), blueprint, 0)
                 outputs.forEach((kind, slot) => {
-                    if (kind !== 'STRING') return
-                    blueprint.connect(slot, add('PreviewAny', 900), 0)
+                    if (kind === 'STRING') blueprint.connect(slot, add('PreviewAny'), 0)
                 })
                 const images = outputs.indexOf('IMAGE')
-                if (images >= 0) blueprint.connect(images, add('PreviewImage', 900), 0)
+                if (images >= 0) blueprint.connect(images, add('PreviewImage'), 0)
                 return blueprint.widgets.map((widget) => widget.label ?? widget.name)
             }""",
-            [blueprint_type(file), outputs],
+            outputs,
         )
         assert len(widgets) >= 4 and not any("seed" in widget for widget in widgets)
         comfy.run()
         assert comfy.errors == []
-
-
-def blueprint_type(file: Path) -> str:
-    return f"SubgraphBlueprint.{file.stem}"
