@@ -291,7 +291,7 @@ def test_a_lora_of_full_rank_in_pefts_names_is_the_whole_difference(official: Of
 def test_fp8_is_refused(tiny_modelscope: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["-o", str(tmp_path / "out.safetensors"), "--dtype", "float8_e4m3fn"]
     assert main(["convert", str(tiny_modelscope / "unet"), *arguments]) != 0
-    assert "which nothing here runs in fp8: choose --dtype float16" in capsys.readouterr().err
+    assert "which nothing here runs in eight bits: choose --dtype float16" in capsys.readouterr().err
 
 
 def test_weights_of_the_other_backbone_are_told(
