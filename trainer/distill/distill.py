@@ -181,8 +181,8 @@ def _claim(what: Distillation, teacher: str) -> None:
         for name, value in asdict(now).items():
             if asdict(begun)[name] != value:
                 raise ValueError(
-                    f"{what.work} was begun with another {name.replace('_', ' ')}; go on with the same, name another "
-                    "--work, or remove it to begin anew."
+                    f"{what.work} was begun with other settings ({name.replace('_', ' ')}); go on with the same, name "
+                    "another --work, or remove it to begin anew."
                 )
         return
     what.work.mkdir(parents=True, exist_ok=True)
