@@ -8,6 +8,7 @@ from .encode_text import EncodeText
 from .host.schema import register_model_folder
 from .load_rem import LoadREM
 from .mask_to_alpha import MaskToAlpha
+from .prompt_layer import PromptLayer
 from .sample_shot import SampleShot
 from .save_matte import SaveMatte
 from .segment_shot import SegmentShot
@@ -18,7 +19,7 @@ class ReferEverything(ComfyExtension):
     """The pack as the host sees it."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadREM, EncodeText, SegmentVideo, SegmentShot, MaskToAlpha, SaveMatte, SampleShot]
+        return [LoadREM, EncodeText, PromptLayer, SegmentVideo, SegmentShot, MaskToAlpha, SaveMatte, SampleShot]
 
 
 async def comfy_entrypoint() -> ReferEverything:

@@ -9,9 +9,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..rem_engine.backbones.base import TEXT_ROWS, WAN, fit_text_rows, warn_cut_prompt
-from ..rem_engine.layers import parse_layers, texts_of
+from ..rem_engine.layers import Layer, parse_layers, texts_of
+from ..rem_engine.matte.layer_settings import settings_of_layers
+from ..rem_engine.matte.settings import NEUTRAL
 from .host.conditioning import write_layers
 from .host.schema import check_connected, node_schema, show_text
+from .widgets.checks import first_mistake
 
 _TOKENS = "umt5xxl"  # under this name the host's tokenizer for Wan returns its tokens
 _CLIP_TOKENS = "h"  # and under this one that for ModelScope's CLIP
@@ -38,8 +41,9 @@ class EncodeText(io.ComfyNode):
                     placeholder="the smoke",
                     tooltip="What to segment, in plain words: 'the smoke', 'the red car on the left'. "
                     "One prompt a line, each gets a mask of its own. 'smoke: the smoke | -the steam from the kettle' "
-                    "names the layer and leaves out what follows '-'. Up to 77 tokens (some 50 words) of each text "
-                    "are read.",
+                    "names the layer and leaves out what follows '-'; '| preset: smoke' or '| feather: 2' sets the "
+                    "matte of this layer alone in Segment Shot. A line that begins with '#' is left out. Up to 77 "
+                    "tokens (some 50 words) of each text are read.",
                 ),
             ],
             outputs=[
@@ -52,9 +56,13 @@ class EncodeText(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, text: str | None = None) -> bool | str:
+        return first_mistake(lambda: None if text is None else _layers(text))
+
+    @classmethod
     def execute(cls, clip: CLIP, text: str) -> io.NodeOutput:
         check_connected(clip=clip)
-        layers = parse_layers(text.splitlines())
+        layers = _layers(text)
         rows = {}
         for prompt in texts_of(layers):
             rows[prompt], cut = encode_prompt(clip, prompt)
@@ -62,6 +70,17 @@ class EncodeText(io.ComfyNode):
                 shown = textwrap.shorten(cut, _SHOWN_CHARACTERS, placeholder=" ...")
                 show_text(f"Longer than {TEXT_ROWS} tokens; not read: {shown}", cls)
         return io.NodeOutput(write_layers(layers, rows))
+
+
+def _layers(text: str) -> tuple[Layer, ...]:
+    """The layers of prompts, with settings that are some.
+
+    Raises:
+        ValueError: a line that cannot be read, or sets what there is not.
+    """
+    layers = parse_layers(text.splitlines())
+    settings_of_layers(NEUTRAL, layers)
+    return layers
 
 
 def encode_prompt(clip: CLIP, prompt: str) -> tuple[Tensor, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,10 +17,12 @@ from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.run.picture_job import pictures_to_files
 from ..rem_engine.run.pipeline import PlateReader
 from .host.inputs import IMAGE_COLOURS, as_frames
-from .host.layers import as_foregrounds, as_layers, foregrounds_of, layer_names, masks_of
-from .host.outputs import GRAPH_OF_A_NODE, graph_of, new_output_folder, written_output
+from .host.layers import as_foregrounds, as_layers, check_layer_names, foregrounds_of, layer_names, masks_of
+from .host.named_masks import growing_masks, names_of_masks
+from .host.outputs import GRAPH_OF_A_NODE, check_prefix, graph_of, new_output_folder, written_output
 from .host.previews import PreviewFrames, over_checker
 from .host.schema import NodeProgress, check_connected, node_schema, strip_preview
+from .widgets.checks import first_mistake
 from .widgets.delivery import (
     delivery_settings,
     exr_form_input,
@@ -69,14 +71,20 @@ class SaveMatte(io.ComfyNode):
                     optional=True,
                     placeholder="smoke\nfire",
                     tooltip="A name for each layer, one a line, in the order of the masks: an EXR's channels are "
-                    "smoke.A, fire.A, ... Segment Video's 'layer names' fits here. Empty: matte, matte_2, ...",
+                    "smoke.A, fire.A, ... Segment Video's 'layer names' fits here. Empty: those that masks of Segment "
+                    "Video and Mask to Alpha bring along, or matte, matte_2, ...",
                 ),
                 exr_form_input(),
+                *growing_masks(),
             ],
             outputs=folder_outputs(),
             hidden=[*GRAPH_OF_A_NODE],
             is_output_node=True,
         )
+
+    @classmethod
+    def validate_inputs(cls, filename_prefix: str | None = None, names: str | None = None) -> bool | str:
+        return first_mistake(lambda: check_prefix(filename_prefix), lambda: check_layer_names(names or ""))
 
     @classmethod
     def execute(
@@ -90,16 +98,17 @@ class SaveMatte(io.ComfyNode):
         mask_3: Tensor | None = None,
         mask_4: Tensor | None = None,
         names: str = "",
+        masks: Mapping[str, Tensor] | None = None,
         **delivery: Any,
     ) -> io.NodeOutput:
         check_connected(image=image, mask=mask)
         settings = delivery_settings(delivery)
         frames = as_frames(image)
-        masks = {"mask": mask, "mask_2": mask_2, "mask_3": mask_3, "mask_4": mask_4}
-        layers = [
-            layer for socket, given in masks.items() if given is not None for layer in as_layers(frames, given, socket)
-        ]
-        named = layer_names(names, len(layers))
+        sockets = {"mask": mask, "mask_2": mask_2, "mask_3": mask_3, "mask_4": mask_4, **(masks or {})}
+        connected = {socket: given for socket, given in sockets.items() if given is not None}
+        layers = [layer for socket, given in connected.items() for layer in as_layers(frames, given, socket)]
+        known = names_of_masks(list(connected.values()), len(layers))
+        named = layer_names(names, len(layers)) if names.strip() else known
         colours = None if foreground is None else as_foregrounds(frames, foreground, len(layers))
         info = ShotInfo(frames.height, frames.width, exact_rate(fps), colour=IMAGE_COLOURS)
         folder, name = new_output_folder(filename_prefix, frames.height, frames.width)

@@ -24,12 +24,14 @@ from ..rem_engine.run.pipeline import numbering_of
 from ..rem_engine.run.segment_job import SegmentJob, segment_to_files
 from ..rem_engine.setting import settings_of
 from .host.conditioning import Conditioning, read_layers
+from .host.given import given_inputs, given_mattes
 from .host.input_listing import list_input_shots
 from .host.inputs import StreamedShot, file_shot, input_shot_path, shot_stamp, video_shot
 from .host.matte_preview import MattePreview
 from .host.memory import give_back_memory_after_run
-from .host.outputs import GRAPH_OF_A_NODE, graph_of, new_output_folder, written_output
+from .host.outputs import GRAPH_OF_A_NODE, check_prefix, graph_of, new_output_folder, written_output
 from .host.schema import NodeProgress, check_connected, node_schema
+from .widgets.checks import check_level_widgets, check_window_widgets, first_mistake
 from .widgets.delivery import (
     DEFAULT_PREFIX,
     delivery_settings,
@@ -42,7 +44,7 @@ from .widgets.delivery import (
     renumber_input,
 )
 from .widgets.from_settings import widget
-from .widgets.matte import matte_inputs, matte_settings
+from .widgets.matte import matte_inputs, matte_settings, whole_matte_inputs
 from .widgets.plate import plate_inputs, plate_settings
 from .widgets.segment import (
     SEGMENT_ALIASES,
@@ -116,6 +118,8 @@ class SegmentShot(io.ComfyNode):
                 exr_form_input(),
                 decoder_input(),
                 keep_input(),
+                *whole_matte_inputs(),
+                *given_inputs("include", "hold_out", "add", box=True),
             ],
             outputs=folder_outputs(),
             hidden=[*GRAPH_OF_A_NODE],
@@ -124,15 +128,24 @@ class SegmentShot(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, path: str | None) -> bool | str:
-        # ComfyUI 0.3.64 does not check choices; and where it is linked, the value is not known yet.
-        if path in (None, CONNECTED):
-            return True
-        try:
-            input_shot_path(path)
-        except (FileNotFoundError, ValueError) as error:
-            return str(error)
-        return True
+    def validate_inputs(
+        cls,
+        path: str | None = None,
+        filename_prefix: str | None = None,
+        black: float | None = None,
+        white: float | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        window: int | None = None,
+        overlap: int | None = None,
+    ) -> bool | str:
+        # What is linked is not known yet, and None.
+        return first_mistake(
+            lambda: None if path in (None, CONNECTED) else input_shot_path(path),
+            lambda: check_prefix(filename_prefix),
+            lambda: check_level_widgets(black, white),
+            lambda: check_window_widgets(height, width, window, overlap),
+        )
 
     @classmethod
     def fingerprint_inputs(cls, path: str | None, **_: object) -> object:
@@ -170,6 +183,7 @@ class SegmentShot(io.ComfyNode):
 
             with closing(preview), closing(shot.open()) as frames:
                 progress.frames = frames.frame_count
+                given = given_mattes(settings, frames, len(layers))
                 job = SegmentJob(
                     folder,
                     layers,
@@ -182,6 +196,7 @@ class SegmentShot(io.ComfyNode):
                     info=info,
                     provenance=replace(provenance_of(segmenter, shot.source), graph=graph),
                     plate=plate,
+                    hints=given if given.mattes else None,
                 )
                 run = segment_to_files(segmenter, frames, job, prompt_embeds=embeds, progress=progress, viewer=show)
         give_back_memory_after_run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,16 @@ from ..rem_engine.media.overlay import OverlayColours, draw_overlay
 from ..rem_engine.media.plate_settings import PlateSettings
 from ..rem_engine.pixels import to_uint8
 from ..rem_engine.run.coverage import Coverage
+from ..rem_engine.run.hints import FrameHints
 from ..rem_engine.segment.close_up import CloseUp
 from .host.conditioning import Conditioning, read_layers
+from .host.given import given_inputs, given_mattes
 from .host.inputs import as_frames, video_shot
 from .host.matte_preview import MattePreview
 from .host.memory import give_back_memory_after_run
+from .host.named_masks import layers_documents, layers_outputs, with_names
 from .host.schema import NodeProgress, check_connected, node_schema, show_text
+from .widgets.checks import check_window_widgets, first_mistake
 from .widgets.segment import (
     SEGMENT_ALIASES,
     decoder_input,
@@ -78,6 +83,7 @@ class SegmentVideo(io.ComfyNode):
                 *layer_inputs(),  # these, as every input added since: values of saved graphs go by their order
                 decoder_input(),
                 keep_input(),
+                *given_inputs("include", "hold_out", box=True),
             ],
             outputs=[
                 io.Mask.Output(display_name="soft mask", tooltip="How much each pixel belongs, 0..1, a mask a frame."),
@@ -91,10 +97,21 @@ class SegmentVideo(io.ComfyNode):
                     tooltip="The number of each pixel's strongest layer, divided by 255: 0 is none, 1/255 the first. "
                     "Save Image writes the numbers exactly.",
                 ),
+                *layers_outputs(),
             ],
             hidden=[io.Hidden.unique_id],
             has_intermediate_output=True,
         )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        height: int | None = None,
+        width: int | None = None,
+        window: int | None = None,
+        overlap: int | None = None,
+    ) -> bool | str:
+        return first_mistake(lambda: check_window_widgets(height, width, window, overlap))
 
     @classmethod
     def execute(
@@ -121,15 +138,21 @@ class SegmentVideo(io.ComfyNode):
             ids, overlay = torch.empty(size, dtype=torch.uint8), np.empty((*size, 3), np.uint8)
             labels, colours = legend(layers), OverlayColours(len(layers))
             shown, coverage = "", Coverage("masks", [layer.name for layer in layers], threshold)
+            given = given_mattes(segment, frames, len(asked))
+            hints = FrameHints(given, asked)
+            looks: dict[str, Any] = {}
+            if isinstance(segmenter, CloseUp):
+                looks["within"] = partial(FrameHints(given, asked).of_texts, prompts.texts_of(asked))
             progress = NodeProgress(cls, frames.frame_count)
             preview = MattePreview(labels, frames.height, frames.width, rate, "overlay", progress)
             with closing(preview), closing(frames.reopen()) as plates:
-                for chunk in segmenter.stream(frames, embeds, progress=progress):
+                for chunk in segmenter.stream(frames, embeds, progress=progress, **looks):
                     if (note := note_of(chunk, len(embeds))) != shown:
                         progress.say(note)
                         shown = note
                     stop = chunk.start + chunk.soft.shape[1]
-                    masks = prompts.combine(chunk.soft, asked, settings.combine)
+                    within = hints.within_all(range(chunk.start, stop))
+                    masks = prompts.combine(chunk.soft, asked, settings.combine, within)
                     coverage.add(masks)
                     soft[:, chunk.start : stop] = _chosen(masks, prompt)
                     ids[chunk.start : stop] = prompts.id_map(masks, threshold)
@@ -140,17 +163,19 @@ class SegmentVideo(io.ComfyNode):
                             pixels[frame], layer_masks, labels, threshold=threshold, colours=chosen
                         )
                         preview.add(pixels[frame], layer_masks)
+            names = _names_of_chosen([layer.name for layer in layers], prompt)
+            binary = rearrange((soft > threshold).float(), "l t h w -> (l t) h w")
+            documents = layers_documents(frames, soft.clamp_(0.0, 1.0), names)
         give_back_memory_after_run()
         if warnings := [warning["sentence"] for warning in coverage.warnings()]:
             show_text("\n".join(filter(None, [shown, *warnings])), cls)
-        soft = rearrange(soft, "l t h w -> (l t) h w")
-        binary = (soft > threshold).float()
         return io.NodeOutput(
-            soft.clamp_(0.0, 1.0),
-            binary,
+            with_names(rearrange(soft, "l t h w -> (l t) h w"), names),
+            with_names(binary, names),
             torch.from_numpy(overlay).float() / 255.0,
             "\n".join(layer.name for layer in layers),
             repeat(ids.float() / 255.0, "t h w -> t h w c", c=3),
+            *documents,
             ui=preview.ui(),
         )
 
@@ -172,6 +197,13 @@ def _check_prompt(prompt: int, layers: tuple[prompts.Layer, ...], asked: int) ->
             f"Prompt {prompt} was asked for, and the CONDITIONING holds {asked}{joined}: choose a number up to "
             f"{len(layers)}, or 0 for all."
         )
+
+
+def _names_of_chosen(names: list[str], prompt: int) -> list[str]:
+    """Names of the layers that the masks are for."""
+    if prompt == _EACH_LAYER or len(names) == 1:
+        return names
+    return ["union"] if prompt == _ALL_LAYERS else names[prompt - 1 : prompt]
 
 
 def _chosen(masks: Tensor, prompt: int) -> Tensor:

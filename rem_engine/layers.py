@@ -133,11 +133,14 @@ def combined_layers(layers: Sequence[Layer], mode: CombineMode) -> tuple[Layer, 
     return (Layer("union", " + ".join(layer.text for layer in layers), settings=settings.pop()),)
 
 
-def combine(soft: Tensor, layers: Sequence[Layer], mode: CombineMode = "separate") -> Tensor:
+def combine(
+    soft: Tensor, layers: Sequence[Layer], mode: CombineMode = "separate", within: Tensor | None = None
+) -> Tensor:
     """Soft masks of texts -> soft masks of layers.
 
     What a layer leaves out is subtracted softly: a * (1 - clip(b, 0, 1)), the operator "out" of Porter and Duff (1984)
-    on coverages. Then the layers share the picture:
+    on coverages. What bounds a layer multiplies it, so that it is exactly 0 where that is. Then the layers share the
+    picture:
 
         separate    each keeps its mask; they may overlap.
         union       one mask, the largest value of any layer.
@@ -148,6 +151,7 @@ def combine(soft: Tensor, layers: Sequence[Layer], mode: CombineMode = "separate
         soft: [N,...,H,W], nominally 0..1, of `texts_of(layers)` in that order.
         layers: from `parse_layers`.
         mode: see above.
+        within: how far each layer may be anywhere, 0..1, of a shape that multiplies [L,...,H,W]; None for no bounds.
 
     Returns:
         [L,...,H,W] of `combined_layers(layers, mode)`, of the same type, on the same device.
@@ -163,6 +167,8 @@ def combine(soft: Tensor, layers: Sequence[Layer], mode: CombineMode = "separate
             f"The layers name {len(rows)} texts, but {len(soft)} soft masks were given: give one for each."
         )
     masks = torch.stack([_without(soft, rows, layer) for layer in layers])
+    if within is not None:
+        masks = masks * within
     if mode == "union":
         return masks.amax(dim=0, keepdim=True)
     if mode == "exclusive":

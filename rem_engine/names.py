@@ -27,6 +27,9 @@ LAYER_NAME = re.compile(r"\w(?:[\w.-]*\w)?")
 CombineMode = Literal["separate", "union", "exclusive"]
 """How layers share the picture: each on its own; all as one; each pixel to the strongest alone."""
 
+GIVEN_MODES = ("include", "hold_out", "add")
+"""What a matte that is given does to a layer's: multiplies it, is subtracted from it, or is the least that it is."""
+
 ExrType = Literal["half", "float"]
 """Numbers in an EXR: floats of 16 or 32 bits."""
 

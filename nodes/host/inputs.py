@@ -16,7 +16,7 @@ import torch
 from comfy_api.latest import Input, InputImpl
 from torch import Tensor
 
-from ...rem_engine.frames import ArrayFrames, ReopenableFrames
+from ...rem_engine.frames import ArrayFrames, FrameSource, ReopenableFrames
 from ...rem_engine.matte.checks import check_finite, check_same_size
 from ...rem_engine.media import open_shot
 from ...rem_engine.media.colour import REC_709, ColourTags
@@ -105,7 +105,7 @@ def as_frames(image: Tensor, name: str = "IMAGE") -> ArrayFrames:
     return frames
 
 
-def as_masks(mask: Tensor, frames: ArrayFrames, name: str = "MASK") -> Tensor:
+def as_masks(mask: Tensor, frames: FrameSource, name: str = "MASK") -> Tensor:
     """A MASK as [N,H,W] on the CPU, of which every value has been looked at; floats keep their type and are not copied.
 
     Args:

@@ -88,12 +88,18 @@ def layer_names(text: str, count: int) -> tuple[str, ...]:
             f"There are {count} layers, and names for {len(names)}: write a name for each, one a line, in the "
             "order of the masks, or none."
         )
+    check_layer_names(text)
+    return names
+
+
+def check_layer_names(text: str) -> None:
+    """Raise ValueError for names, one a line, of which one is none, or there twice."""
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
     for name in names:
         if not names_a_layer(name):
             raise ValueError(
                 f"A layer cannot have the name {name!r}: write one word of letters, digits, '_', '-' and '.', of up to "
                 f"{LONGEST_NAME} characters, that no other file of the folder has."
             )
-    if len({name.casefold() for name in names}) < count:
+    if len({name.casefold() for name in names}) < len(names):
         raise ValueError(f"Two of the layers {', '.join(names)} have one name: give each a name of its own.")
-    return names

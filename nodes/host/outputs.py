@@ -50,22 +50,10 @@ def new_output_folder(prefix: str, height: int, width: int) -> tuple[Path, str]:
     Raises:
         ValueError: a prefix that leads out of the output folder, or that no system takes as names.
     """
-    names = re.split(r"[/\\]", prefix)
-    if "\0" in prefix or any(len(name.encode("utf-8", "replace")) > _LONGEST_NAME for name in names):
-        raise ValueError(
-            f"The filename_prefix {prefix[:_SHOWN_CHARACTERS]!r} holds a zero byte, or a name longer than "
-            f"{_LONGEST_NAME} bytes: write shorter names, for example ReferEverything/shot."
-        )
+    check_prefix(prefix)
     output = os.path.abspath(folder_paths.get_output_directory())
-    dated = re.sub(r"%date:([^%]+)%", lambda found: _date(found[1], time.localtime()), prefix)
-    below = os.path.abspath(os.path.join(output, dated))
-    if not below.startswith(output + os.sep):
-        raise ValueError(
-            f"The filename_prefix {prefix!r} leads out of ComfyUI's output folder: write folders and a name below it, "
-            "for example ReferEverything/shot."
-        )
     parent, name, counter, _, _ = folder_paths.get_save_image_path(
-        os.path.relpath(below, output), output, image_width=width, image_height=height
+        os.path.relpath(_below(prefix, output), output), output, image_width=width, image_height=height
     )
     while True:
         folder = Path(parent) / f"{name}_{counter:05}"
@@ -75,6 +63,30 @@ def new_output_folder(prefix: str, height: int, width: int) -> tuple[Path, str]:
             counter += 1
         else:
             return folder, name
+
+
+def check_prefix(prefix: str | None) -> None:
+    """Raise ValueError for a prefix that leads out of the output folder, or that no system takes as names; None is not
+    known yet."""
+    if prefix is None:
+        return
+    names = re.split(r"[/\\]", prefix)
+    if "\0" in prefix or any(len(name.encode("utf-8", "replace")) > _LONGEST_NAME for name in names):
+        raise ValueError(
+            f"The filename_prefix {prefix[:_SHOWN_CHARACTERS]!r} holds a zero byte, or a name longer than "
+            f"{_LONGEST_NAME} bytes: write shorter names, for example ReferEverything/shot."
+        )
+    output = os.path.abspath(folder_paths.get_output_directory())
+    if not _below(prefix, output).startswith(output + os.sep):
+        raise ValueError(
+            f"The filename_prefix {prefix!r} leads out of ComfyUI's output folder: write folders and a name below it, "
+            "for example ReferEverything/shot."
+        )
+
+
+def _below(prefix: str, output: str) -> str:
+    dated = re.sub(r"%date:([^%]+)%", lambda found: _date(found[1], time.localtime()), prefix)
+    return os.path.abspath(os.path.join(output, dated))
 
 
 def describe_files(folder: Path) -> list[str]:

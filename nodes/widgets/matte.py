@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from comfy_api.latest import io
 
 from ...rem_engine.matte import MatteSettings
+from ...rem_engine.matte.presets import PresetName, preset_values
+from ...rem_engine.matte.settings import NEUTRAL
 from ...rem_engine.setting import settings_of
 from .from_settings import engine_values, widget
+
+_NO_PRESET = "none"
+_LEVELS = "levels"
 
 
 def matte_inputs(names: Iterable[str], start: MatteSettings, **options: Any) -> list[io.Input]:
@@ -19,10 +25,56 @@ def matte_inputs(names: Iterable[str], start: MatteSettings, **options: Any) -> 
     return [widget(settings[name], getattr(start, name), **options) for name in names]
 
 
+def whole_matte_inputs() -> list[io.Input]:
+    """Widgets that stand for several settings; a graph may leave them out."""
+    inputs: list[io.Input] = [
+        io.Combo.Input(
+            "preset",
+            options=[_NO_PRESET, *get_args(PresetName)],
+            default=_NO_PRESET,
+            optional=True,
+            tooltip="Settings that suit such a thing, for every widget that stands at its first value; others keep "
+            "what they are set to.",
+        )
+    ]
+    if hasattr(io, "Range"):  # from ComfyUI 0.28 on
+        inputs.append(
+            io.Range.Input(
+                _LEVELS,
+                default={"min": NEUTRAL.black, "max": NEUTRAL.white, "midpoint": 0.5},
+                optional=True,
+                tooltip="Black, white and gamma in one. Moved, it stands above the widgets of these names.",
+                show_midpoint=True,
+                midpoint_scale="gamma",
+                value_min=0.0,
+                value_max=1.0,
+            )
+        )
+    return inputs
+
+
 def matte_settings(start: MatteSettings, values: Mapping[str, Any]) -> MatteSettings:
     """Settings of widget values by name, the others those of `start`.
 
     Raises:
         ValueError: values that do not go together.
     """
-    return replace(start, **engine_values(MatteSettings, values))
+    given = engine_values(MatteSettings, values) | _levels(values.get(_LEVELS))
+    preset = values.get("preset", _NO_PRESET)
+    if preset != _NO_PRESET:
+        at_first = {name for name, value in given.items() if value == getattr(start, name)}
+        given = {name: value for name, value in given.items() if name not in at_first}
+        given = {**preset_values(preset), **given}
+    return replace(start, **given)
+
+
+def _levels(levels: Any) -> dict[str, float]:
+    """Black, white and gamma of a RANGE; of one that was not moved none, which leaves the widgets of these names."""
+    if not isinstance(levels, Mapping):
+        return {}
+    black, white = float(levels.get("min", NEUTRAL.black)), float(levels.get("max", NEUTRAL.white))
+    middle = levels.get("midpoint")
+    # The host's own: the middle grey is where a value of a half comes to lie.
+    gamma = 1.0 if middle is None else -math.log2(min(max(float(middle), 1e-6), 1.0 - 1e-6))
+    found = {"black": black, "white": white, "gamma": gamma}
+    return {} if found == {name: getattr(NEUTRAL, name) for name in found} else found

@@ -11,11 +11,13 @@ from .command_line import a_path
 from .options import (
     add_delivery_options,
     add_device_option,
+    add_given_options,
     add_matte_options,
     add_out_options,
     add_plate_options,
     add_segment_options,
     delivery_settings,
+    given_mattes,
     kinds_among,
     matte_settings,
     plate_settings,
@@ -85,11 +87,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "the matte is the one that varies; where both do, name its channel: A, R, luma, or one of an EXR such as "
         "smoke.A. Several times for several layers",
     )
-    given = "[LAYER=]MATTE"
-    what = "a picture for all frames, a sequence or a video of the shot's size, or a box left,top,width,height"
-    add("--include", metavar=given, action="append", default=[], help=f"garbage matte: multiplies; {what}")
-    add("--hold-out", metavar=given, action="append", default=[], help="subtracts from the mattes; given alike")
-    add("--add", metavar=given, action="append", default=[], help="the least that the mattes are; given alike")
+    add_given_options(matte, {
+        "include": "garbage matte, multiplied with the mattes",
+        "hold_out": "hold-out matte, subtracted from the mattes",
+        "add": "the least that the mattes are",
+    })  # fmt: skip
     add(
         "--set",
         metavar="LINE",
@@ -116,8 +118,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     """Make mattes; returns the exit code."""
     matte = matte_settings(options)
 
-    from ..matte.given import MODES  # here, so that help is quick
-    from ..run.matte_job import MatteJob, matte_to_files
+    from ..run.matte_job import MatteJob, matte_to_files  # here, so that help is quick
     from ..run.output import already_there
 
     delivery = delivery_settings(options, options.write)
@@ -134,7 +135,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         plate_settings(options),
         options.name,
         tuple(options.set),
-        {mode: tuple(texts) for mode in MODES if (texts := getattr(options, mode))},
+        given_mattes(options),
     )
     written = matte_to_files(job, bar)
     bar.close()

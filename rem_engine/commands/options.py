@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, get_args
 
 from ..matte import MatteSettings
 from ..matte.presets import PresetName, preset_values
 from ..media.plate_settings import PlateSettings
-from ..names import LONGEST_FILE_NAME, names_a_file
+from ..names import GIVEN_MODES, LONGEST_FILE_NAME, names_a_file
 from ..run.delivery_settings import DeliverySettings
 from ..segment.settings import SegmentSettings
 from ..setting import Setting, settings_of
@@ -105,6 +105,24 @@ def matte_settings(options: argparse.Namespace) -> MatteSettings:
         if hasattr(options, dest := _matte_dest(name))
     }
     return MatteSettings(**{**preset, **given})
+
+
+def add_given_options(parser: argparse.ArgumentParser, modes: Mapping[str, str]) -> None:
+    """Add options for mattes that are given beside the layers' own: by mode what it does."""
+    forms = "a picture for all frames, a sequence, a video, or a box left,top,width,height; LAYER= for one layer"
+    for mode, does in modes.items():
+        parser.add_argument(
+            f"--{mode.replace('_', '-')}",
+            metavar="[LAYER=]MATTE",
+            action="append",
+            default=[],
+            help=f"{does}: {forms}",
+        )
+
+
+def given_mattes(options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    """What was given of these, by mode."""
+    return {mode: tuple(texts) for mode in GIVEN_MODES if (texts := getattr(options, mode, ()))}
 
 
 def add_out_options(parser: argparse.ArgumentParser) -> None:

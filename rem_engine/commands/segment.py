@@ -16,12 +16,14 @@ from .command_line import a_path
 from .options import (
     add_delivery_options,
     add_device_option,
+    add_given_options,
     add_matte_options,
     add_option,
     add_out_options,
     add_plate_options,
     add_segment_options,
     delivery_settings,
+    given_mattes,
     kinds_among,
     matte_settings,
     plate_settings,
@@ -71,6 +73,9 @@ examples:
 
   the published REM weights over ModelScope, which ordinary GPUs hold
     python -m rem_engine segment shot.mov -p "the waves" -o masks --model text-to-video-ms-1.7b --checkpoint rem_ms.pth
+
+  the car on the left only, and nothing where the sign stands
+    python -m rem_engine segment shot.mov -p "the car" -o masks --include 0,0,960,1080 --hold-out sign.png --close-up
 
   exactly as in the paper's evaluation
     python -m rem_engine segment frames/ -p "the dog" -o masks --protocol paper --model DIR --checkpoint rem.pth
@@ -130,6 +135,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="what to segment, as shown below; give -p several times for several layers",
     )
     add("--prompts", metavar="FILE", dest="prompts_file", type=a_path, help="a text file of prompts, one a line")
+    add_given_options(segment, {
+        "include": "nothing is segmented outside of it",
+        "hold_out": "nothing is segmented inside of it",
+        "add": "the least that the mattes are",
+    })  # fmt: skip
     masks = settings_of(MaskSettings)
     add_option(segment, masks["combine"])
     add_out_options(segment)
@@ -203,7 +213,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     names = ("model", "checkpoint", "strength", *settings_of(SegmentSettings), "device", "dtype", "memory")
     model = {name: getattr(options, name) for name in names}
     model |= {"checkpoint": _one_or_all(options.checkpoint), "strength": _one_or_all(options.strength or (1.0,))}
-    result = segment_file(options.shot, prompts, job, model, progress=bar)
+    result = segment_file(options.shot, prompts, job, model, hints=given_mattes(options), progress=bar)
     bar.close()
     if result is None:
         print(already_there(options.out))

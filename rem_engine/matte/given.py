@@ -7,9 +7,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-MODES = ("include", "hold_out", "add")
-"""What a given matte does to a layer: multiplies it, is subtracted from it, or raises it."""
-
 
 def with_given(alpha: Tensor, given: Mapping[str, Tensor]) -> Tensor:
     """A layer's alphas within what is given.

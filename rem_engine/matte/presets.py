@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 PresetName = Literal["solid", "hair", "smoke", "fire", "water"]
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
-    "solid": {"edges": "solid"},
-    "hair": {"edges": "solid", "decontaminate": True},
-    "smoke": {"edges": "soft", "smooth": 2},
-    "fire": {"edges": "soft"},
-    "water": {"edges": "soft", "smooth": 1},
+    "solid": {"refine": None, "edges": "solid"},
+    "hair": {"refine": None, "edges": "solid", "decontaminate": True},
+    "smoke": {"refine": None, "edges": "soft", "smooth": 2},
+    "fire": {"refine": None, "edges": "soft"},
+    "water": {"refine": None, "edges": "soft", "smooth": 1},
 })  # fmt: skip
 """Values of fields of `MatteSettings`; what is not among them stays at its default."""
 

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..matte.given import MODES, joined
+from ..matte.given import joined
 from ..media.masks import open_masks
 from ..media.numbering import Numbering
 from ..media.shot import Shot
 from ..media.windows import Box, Windows
+from ..names import GIVEN_MODES
 from .given_masks import masks_at
 from .mask_pairs import pair
 
@@ -27,7 +28,7 @@ class GivenMatte:
     """A matte for one layer, or for all.
 
     Attributes:
-        mode: one of `MODES`.
+        mode: one of `GIVEN_MODES`.
         layer: its place among the layers; None for all of them.
         frames: gives that of each frame of the shot, from the first on, float32 [H,W] in 0..1.
         files: what it is made of.
@@ -66,7 +67,7 @@ class GivenMattes:
         if not self.mattes:
             yield from repeat({})
         for planes in zip(*(islice(matte.frames(), start, None) for matte in self.mattes), strict=True):
-            yield {mode: matte for mode in MODES if (matte := self._of_mode(mode, planes)) is not None}
+            yield {mode: matte for mode in GIVEN_MODES if (matte := self._of_mode(mode, planes)) is not None}
 
     def _of_mode(self, mode: str, planes: Sequence[np.ndarray]) -> Tensor | None:
         found = [
@@ -103,7 +104,7 @@ def open_given(
         ValueError: no layer of such a name, another size, or what cannot be read.
     """
     return GivenMattes(
-        tuple(_opened(mode, text, layers, shot, delivered) for mode in MODES for text in given.get(mode, ())),
+        tuple(_opened(mode, text, layers, shot, delivered) for mode in GIVEN_MODES for text in given.get(mode, ())),
         len(layers),
     )
 

@@ -20,6 +20,7 @@ from ..segment.settings import SegmentSettings, check_cuts
 from ..setting import settings_of
 from ..whole_files import check_space
 from .fingerprint import settings_hash
+from .given_mattes import open_given
 from .layout import KINDS, check_apart
 from .output import claimed
 from .segment_job import Provenance, SegmentJob, segment_to_output
@@ -35,6 +36,7 @@ def segment_file(
     job: SegmentJob,
     model: Mapping[str, Any],
     *,
+    hints: Mapping[str, Sequence[str]] | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any] | None:
     """Segment a shot into `job.out`; an interrupted run of the same settings there goes on where it stopped.
@@ -46,6 +48,7 @@ def segment_file(
         prompts: the lines that `job.layers` were read from, for run.json.
         job: what to write; its device and provenance are left aside: the matte stage runs where the model does.
         model: arguments of `load_segmenter`, all of them.
+        hints: where layers may be, may not, and are, by mode, as `open_given` reads them.
         progress: told "steps" and "frames".
 
     Returns:
@@ -65,6 +68,8 @@ def segment_file(
         frame_count = shot.frame_count  # also finds a truncated file
         shot.read(0, 1)
         _check_settings(model, frame_count)
+        given = open_given(hints or {}, [layer.name for layer in job.layers], shot, job.numbering(shot))
+        next(given.frames())
         device = find_device(split_devices(model["device"])[0])
         settings = {
             "prompts": prompts,
@@ -76,18 +81,21 @@ def segment_file(
             "delivery": asdict(job.delivery),
             "plate": asdict(job.plate),
             "name": job.name,
+            "hints": {mode: [*texts] for mode, texts in (hints or {}).items()},
         }
         seen = {**settings, "space": shot.plate_colour.space.digest}
-        fingerprint = settings_hash(seen, [*shot.files, *_model_files(model)])
+        fingerprint = settings_hash(seen, [*shot.files, *given.files, *_model_files(model)])
         provenance = Provenance(str(path), fingerprint, content_hash(shot.files))
-        job = replace(job, device=device, provenance=provenance)
+        job = replace(job, device=device, provenance=provenance, hints=given if given.mattes else None)
         with claimed(job.claim(shot)) as output:
             # Of every kind, and of other layers, so that no shot is ever taken out of the folder that is written to.
             written = {*(layer.name for layer in job.written_layers), *job.derived, *output.earlier_layers}
-            check_apart([path], job.out, written, job.numbering(shot).names.title, KINDS)
+            check_apart([path, *given.files], job.out, written, job.numbering(shot).names.title, KINDS)
             if output.is_there:
                 return None
             _check_space(job, shot)
+            for note in given.notes:
+                progress.say(note)
             from ..backbones.checkpoint import checkpoint_paths
             from ..backbones.load import find_model_folder
             from ..segment.load import load_segmenter

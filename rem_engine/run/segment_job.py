@@ -39,6 +39,8 @@ from .delivery import Delivery
 from .delivery_settings import DeliverySettings
 from .fingerprint import changes_since, left_out_of, stats_of
 from .folder import RunFolder
+from .given_mattes import GivenMattes
+from .hints import FrameHints
 from .layout import DELIVERIES, KINDS
 from .output import Claim, Output, claimed
 from .pipeline import PlateReader, make_mattes, numbering_of, timecodes_of
@@ -91,6 +93,8 @@ class SegmentJob:
         again: whether to begin anew where the same run is there, whole or in part.
         provenance: for run.json, and for a run that can be gone on with.
         plate: how `segment_file` reads the shot.
+        hints: mattes that bound the layers (`include`, `hold_out`), so that masks are 0 outside, and that mattes are at
+            least (`add`); None for none.
     """
 
     out: Path
@@ -106,6 +110,7 @@ class SegmentJob:
     again: bool = False
     provenance: Provenance = field(default_factory=Provenance)
     plate: PlateSettings = field(default_factory=PlateSettings)
+    hints: GivenMattes | None = None
 
     @property
     def deliveries(self) -> tuple[str, ...]:
@@ -337,6 +342,7 @@ class _SegmentedFrames:
         self._plates = PlateReader(plates, job.mattes, form, shown=bool(viewers))
         self._folder, self._clock, self._viewers = folder, clock, viewers
         self._numbering = numbering_of(plates)
+        self._hints = FrameHints(job.hints, job.layers)
         self._first = self._numbering.last_present(self._first_matte())
 
     def stream(self) -> Iterator[Frame]:
@@ -372,15 +378,20 @@ class _SegmentedFrames:
         """Frames from `wanted` on, by the model from `first` on; masks of those from `written` on are written."""
         job, folder, model = self._job, self._folder, self._model
         segmenter, progress, exclusive = model.segmenter, model.progress, job.masks.combine == "exclusive"
+        looks: dict[str, Any] = {}
+        if job.hints is not None and isinstance(segmenter, CloseUp):
+            looks["within"] = partial(FrameHints(job.hints, job.layers).of_texts, texts_of(job.layers))
+        hints = FrameHints(job.hints, job.layers)
         chunks = segmenter.stream(
-            model.shot, model.prompt_embeds, first_frame=first, progress=progress, takes=self._numbering.takes
+            model.shot, model.prompt_embeds, first_frame=first, progress=progress, takes=self._numbering.takes, **looks
         )
         before: Tensor | None = None
         for chunk in self._clock.each(None, chunks):
             if chunk.start == first:
                 _say_passes(progress, chunk.prompts_per_pass, len(model.prompt_embeds))
             folder.notes |= {"cuts": list(chunk.cuts), "prompts_per_pass": chunk.prompts_per_pass}
-            masks = combine(chunk.soft, job.layers, job.masks.combine)
+            frames = range(chunk.start, chunk.start + chunk.soft.shape[1])
+            masks = combine(chunk.soft, job.layers, job.masks.combine, hints.within_all(frames))
             for index, soft in enumerate(masks.unbind(dim=1), start=chunk.start):
                 if self._numbering.is_black(index):
                     soft = torch.zeros_like(soft)
@@ -400,9 +411,10 @@ class _SegmentedFrames:
             progress.update("frames", folder.whole_frames, folder.frame_count)
 
     def _with_plate(self, index: int, soft: Tensor) -> Frame:
+        bounds = self._hints.bounds(index, self._job.masks.combine)
         cells = (self._model.mask_size,) * len(soft)
         with self._clock.timed("read"):
-            return Frame(index, soft, **self._plates.read(index), cells=cells)
+            return Frame(index, soft, **self._plates.read(index), cells=cells, **bounds)
 
     def _show(self, frame: Frame) -> None:
         if frame.plate is None or not self._viewers:

@@ -6,7 +6,7 @@ frame it sees eight. A crop around it shows it at up to the shot's own resolutio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
@@ -100,6 +100,7 @@ class CloseUp:
         first_frame: int = 0,
         progress: Progress = SILENT,
         takes: Sequence[int] = (),
+        within: Callable[[int], Tensor | None] | None = None,
     ) -> Iterator[Chunk]:
         """Segment a shot frame by frame; see `Segmenter.stream`.
 
@@ -108,6 +109,8 @@ class CloseUp:
             prompt_embeds, first_frame: as there.
             progress: counts the steps of both passes.
             takes: as there.
+            within: gives how far each prompt may be anywhere in a frame, [P,H,W] in 0..1, asked for in order; crops
+                follow what lies there, and where nothing was found in it, show it whole. None for no bounds.
         """
         check_source(frames)
         shot_size = (frames.height, frames.width)
@@ -120,7 +123,7 @@ class CloseUp:
         # Crops from the first window on that has a say in `first_frame`, and what steadies them, have to be known.
         begin = max(0, first_frame + 1 - self.plan.window - _STEADY)
         chunks = self._wide.stream(frames, prompt_embeds, first_frame=begin, progress=passes[0], takes=takes)
-        wide = _FirstPass(chunks, begin, frames.frame_count, shot_size, least)
+        wide = _FirstPass(chunks, begin, frames.frame_count, shot_size, least, within or (lambda _: None))
         with ExitStack() as stack:
             near = []
             for prompt, embeds in enumerate(prompt_embeds.split(1)):
@@ -171,6 +174,7 @@ class _FirstPass:
         frame_count: of the shot.
         shot_size: (height, width).
         least: the smallest crop, as a share of the frame's sides.
+        within: see `CloseUp.stream`.
 
     Attributes:
         cuts, prompts_per_pass: see `Chunk`.
@@ -183,9 +187,10 @@ class _FirstPass:
         frame_count: int,
         shot_size: tuple[int, int],
         least: float,
+        within: Callable[[int], Tensor | None],
     ) -> None:
         self._chunks, self._frame_count, self._shot_size = chunks, frame_count, shot_size
-        self._least = least
+        self._least, self._within = least, within
         self.cuts: tuple[int, ...] = ()
         self.prompts_per_pass = 0
         self._first = self._end = begin
@@ -237,7 +242,11 @@ class _FirstPass:
             self.cuts, self.prompts_per_pass = chunk.cuts, chunk.prompts_per_pass
             for index, soft in enumerate(chunk.soft.unbind(dim=1), start=chunk.start):
                 self._put_aside(index, soft.half())
-                self._found[index] = [self._find(mask) for mask in soft.numpy()]
+                within = self._within(index)
+                self._found[index] = [
+                    self._find(mask.numpy()) if within is None else self._find_within(mask, within[prompt])
+                    for prompt, mask in enumerate(soft)
+                ]
                 self._end = index + 1
 
     def _put_aside(self, index: int, soft: Tensor) -> None:
@@ -247,6 +256,11 @@ class _FirstPass:
         else:
             self._places[index] = len(self._masks)
             self._masks.append(soft)
+
+    def _find_within(self, soft: Tensor, within: Tensor) -> _Found | None:
+        """Where a mask lies in its bounds; these where it does not, and they are any."""
+        found = self._find((soft * within).numpy())
+        return self._find(within.numpy()) if found is None and within.min() < _FOUND else found
 
     def _find(self, soft: np.ndarray) -> _Found | None:
         _, _, stats, _ = cv2.connectedComponentsWithStats((soft > _FOUND).astype(np.uint8))

@@ -23,7 +23,16 @@ TEMPLATES = {
 }
 """The templates by the names of their API twins."""
 WIDEST = 1500  # units of the canvas: a laptop's window shows all of it, readable
-NODES = ("LoadREM", "EncodeText", "SegmentVideo", "SegmentShot", "MaskToAlpha", "SaveMatte", "SampleShot")
+NODES = (
+    "LoadREM",
+    "EncodeText",
+    "SegmentVideo",
+    "SegmentShot",
+    "MaskToAlpha",
+    "SaveMatte",
+    "SampleShot",
+    "PromptLayer",
+)
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 PACK_NAME = "ComfyUI-ReferEverything"
 MUTED = 2

@@ -13,7 +13,9 @@ from rem_engine.matte.settings import NEUTRAL
 from rem_engine.media.plate_settings import PlateSettings
 from rem_engine.setting import settings_of
 
-NODES = {"LoadREM", "EncodeText", "SegmentVideo", "MaskToAlpha", "SampleShot", "SaveMatte", "SegmentShot"}
+NODES = {
+    "LoadREM", "EncodeText", "PromptLayer", "SegmentVideo", "MaskToAlpha", "SampleShot", "SaveMatte", "SegmentShot",
+}  # fmt: skip
 
 # Values of a saved graph go by the order of its widgets: these stay as they are, and new ones follow them.
 SEGMENT_VIDEO_WIDGETS = [
@@ -51,8 +53,9 @@ def test_sockets_are_the_hosts_own_types(report: dict[str, Any]) -> None:
     assert schemas["LoadREM"]["outputs"] == ["MODEL", "CLIP", "VAE"]
     assert schemas["LoadREM"]["optional"] == ["model", "clip", "vae", "strength"]
     assert schemas["EncodeText"]["outputs"] == ["CONDITIONING"]
-    assert schemas["SegmentVideo"]["outputs"] == ["MASK", "MASK", "IMAGE", "STRING", "IMAGE"]
-    assert schemas["MaskToAlpha"]["outputs"] == ["IMAGE", "MASK"]
+    layers = ["LAYERS"] if "LAYERS" in schemas["MaskToAlpha"]["outputs"] else []  # where the host knows it
+    assert schemas["SegmentVideo"]["outputs"] == ["MASK", "MASK", "IMAGE", "STRING", "IMAGE", *layers]
+    assert schemas["MaskToAlpha"]["outputs"] == ["IMAGE", "MASK", "MASK", "MASK", *layers]
     assert schemas["SampleShot"]["outputs"] == ["IMAGE", "FLOAT", "VIDEO"]
     assert schemas["SaveMatte"]["outputs"] == schemas["SegmentShot"]["outputs"] == ["STRING", "STRING"]
     assert schemas["SegmentShot"]["types"]["video"] == "VIDEO"
@@ -69,24 +72,22 @@ def test_sockets_are_the_hosts_own_types(report: dict[str, Any]) -> None:
 
 def test_new_inputs_come_last_and_may_be_missing(report: dict[str, Any]) -> None:
     schemas = report["schemas"]
-    assert schemas["SegmentVideo"]["widgets"] == SEGMENT_VIDEO_WIDGETS
-    assert schemas["SegmentVideo"]["optional"] == [
-        "keep_aspect",
-        "seed",
-        "decode_vae",
-        "combine",
-        "close_up",
-        "decoder",
-    ]
+    assert schemas["SegmentVideo"]["widgets"][: len(SEGMENT_VIDEO_WIDGETS)] == SEGMENT_VIDEO_WIDGETS
+    known = ["keep_aspect", "seed", "decode_vae", "combine", "close_up", "decoder"]
+    assert schemas["SegmentVideo"]["optional"][: len(known)] == known
+    assert set(schemas["SegmentVideo"]["widgets"]) - set(SEGMENT_VIDEO_WIDGETS) <= {
+        *schemas["SegmentVideo"]["optional"]
+    }
     alpha, shot = schemas["MaskToAlpha"], schemas["SegmentShot"]
     assert alpha["widgets"][: len(MASK_TO_ALPHA_WIDGETS)] == MASK_TO_ALPHA_WIDGETS
-    assert alpha["optional"] == alpha["widgets"][7:]
+    assert [name for name in alpha["optional"] if name in alpha["widgets"]] == alpha["widgets"][7:]
     of_matte = [name for name in shot["widgets"] if name in settings_of(MatteSettings)]
     assert of_matte[: len(SEGMENT_SHOT_MATTE_WIDGETS)] == SEGMENT_SHOT_MATTE_WIDGETS
     newest = of_matte[len(SEGMENT_SHOT_MATTE_WIDGETS) :]
     before = SEGMENT_SHOT_MATTE_WIDGETS[SEGMENT_SHOT_MATTE_WIDGETS.index("fill_holes") :]
     later = [*before, *settings_of(PlateSettings), "sound", "renumber", *newest, "exr_form", "decoder"]
-    assert shot["widgets"][-len(later) :] == later  # behind all that graphs had before them
+    place = shot["widgets"].index(later[0])
+    assert shot["widgets"][place : place + len(later)] == later  # behind all that graphs had before them
     assert set(later) <= set(shot["optional"])
     common = {name for name, setting in settings_of(PlateSettings).items() if not setting.rare}
     assert set(later) - common <= set(shot["advanced"])

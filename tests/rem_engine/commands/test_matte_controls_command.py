@@ -112,7 +112,7 @@ def test_core_and_edge_are_further_mattes_and_no_part_of_the_union(shot: Path, t
     cv2.circle(disc, (23, 16), 9, FULL, -1)
     folder = pictures(tmp_path / "car", np.stack([disc] * FRAMES))
     out, width = tmp_path / "out", 3 * 1920 / WIDTH
-    edge_mattes = ("--write", "alpha,exr", "--edge-mattes", f"{width}")
+    edge_mattes = ("--write", "alpha,exr", "--exr-form", "premultiplied", "--edge-mattes", f"{width}")
     assert run(shot, ("--masks", str(folder)), out, *edge_mattes) == 0
     inside = disc > 0
     y, x = np.mgrid[-3:4, -3:4]

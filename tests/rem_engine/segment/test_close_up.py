@@ -229,3 +229,42 @@ def test_a_model_that_sees_the_frame_at_its_own_size_looks_once() -> None:
 def test_the_papers_protocol_has_no_close_ups() -> None:
     with pytest.raises(ValueError, match="knows no close-ups"):
         CloseUp(Segmenter(ColourBackbone(), SegmentSettings(protocol="paper")))
+
+
+def two_disks() -> tuple[np.ndarray, Tensor]:
+    """Frames of two red disks that stand far apart, and how far "red" may be: on the left, from the fourth frame on."""
+    frames = np.full((FRAMES, HEIGHT, WIDTH, 3), 110, np.uint8)
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    for column in (120, 540):
+        frames[:, np.hypot(rows - 180, columns - column) < 14] = (250, 5, 5)
+    within = torch.zeros(1, HEIGHT, WIDTH)
+    within[..., :320] = 1.0
+    return frames, within
+
+
+def test_a_close_up_follows_what_lies_within_the_hints() -> None:
+    frames, within = two_disks()
+    segmenter = Segmenter(ColourBackbone(), SegmentSettings(cuts=()))
+    near = CloseUp(segmenter)
+    embeds = segmenter.encode_prompts(PROMPTS[:1])
+    exact = torch.from_numpy(np.hypot(*(np.mgrid[:HEIGHT, :WIDTH] - np.array([180, 120])[:, None, None])) < 14)
+    errors = []
+    for bound in (None, lambda _: within):
+        soft = torch.cat([chunk.soft for chunk in near.stream(ArrayFrames(frames), embeds, within=bound)], dim=1)
+        errors.append((soft[0, 12, :, :320] - exact[:, :320].float()).abs().sum().item())
+    free, hinted = errors
+    assert hinted < 0.5 * free  # a crop of both disks is most of the frame
+
+
+def test_where_nothing_is_found_a_close_up_looks_where_it_was_told_to() -> None:
+    frames = np.full((FRAMES, HEIGHT, WIDTH, 3), 110, np.uint8)
+    frames[:, 176:182, 116:122] = (250, 5, 5)  # too small for the first look
+    within = torch.zeros(1, HEIGHT, WIDTH)
+    within[:, 150:210, 90:150] = 1.0
+    segmenter = Segmenter(ColourBackbone(), SegmentSettings(cuts=()))
+    embeds = segmenter.encode_prompts(PROMPTS[:1])
+    peaks = [
+        max(chunk.soft.max().item() for chunk in CloseUp(segmenter).stream(ArrayFrames(frames), embeds, within=bound))
+        for bound in (None, lambda _: within)
+    ]
+    assert peaks[0] < 0.3 < 0.6 < peaks[1]

@@ -1,0 +1,116 @@
+"""PromptLayer: a layer's name, text and settings as the line that Encode Text reads."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from comfy_api.latest import io
+
+from ..rem_engine.layers import parse_layers
+from ..rem_engine.matte.layer_settings import settings_of_layers
+from ..rem_engine.matte.presets import PresetName
+from ..rem_engine.matte.settings import NEUTRAL
+from .host.schema import advanced, node_schema
+from .widgets.checks import first_mistake
+
+_NO_PRESET = "none"
+
+
+class PromptLayer(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return node_schema(
+            node_id="PromptLayer",
+            display_name="Layer (REM)",
+            description="One layer to segment: what it is called, what it shows, what to leave out. Several follow one "
+            "another; the last one goes into Encode Text's text.",
+            search_aliases=["layer", "prompt", "negative prompt", "leave out"],
+            inputs=[
+                io.String.Input("text", placeholder="the smoke", tooltip="What to segment, in plain words."),
+                io.String.Input(
+                    "name",
+                    default="",
+                    placeholder="smoke",
+                    tooltip="Of its folder and of its channels in an EXR, one word. Empty: made of the text.",
+                ),
+                io.String.Input(
+                    "leave_out",
+                    default="",
+                    multiline=True,
+                    placeholder="the steam from the kettle",
+                    tooltip="What to take away from it, in plain words, one thing a line.",
+                ),
+                io.Combo.Input(
+                    "preset",
+                    options=[_NO_PRESET, *get_args(PresetName)],
+                    default=_NO_PRESET,
+                    tooltip="Settings of Segment Shot's matte stage that suit such a thing, for this layer alone.",
+                ),
+                io.Boolean.Input(
+                    "shown", default=True, tooltip="Off leaves the layer out, and keeps what is written here."
+                ),
+                advanced(
+                    io.String.Input(
+                        "settings",
+                        default="",
+                        multiline=True,
+                        placeholder="feather: 2",
+                        tooltip="Widgets of the matte stage for this layer alone, one a line: 'feather: 2'.",
+                    )
+                ),
+                io.String.Input(
+                    "before", optional=True, force_input=True, tooltip="The layers before this one, of another Layer."
+                ),
+            ],
+            outputs=[io.String.Output(display_name="layers", tooltip="The layers so far, a line each.")],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        text: str | None = None,
+        name: str | None = None,
+        leave_out: str | None = None,
+        settings: str | None = None,
+    ) -> bool | str:
+        if text is None or name is None or leave_out is None or settings is None:  # linked, and not known yet
+            return True
+        return first_mistake(lambda: _checked(prompt_line(text, name, leave_out, settings)))
+
+    @classmethod
+    def execute(
+        cls,
+        text: str,
+        name: str,
+        leave_out: str,
+        preset: str,
+        shown: bool,
+        settings: str = "",
+        before: str | None = None,
+    ) -> io.NodeOutput:
+        if preset != _NO_PRESET:
+            settings = f"preset: {preset}\n{settings}"
+        line = _checked(prompt_line(text, name, leave_out, settings))
+        return io.NodeOutput("\n".join([*(before or "").splitlines(), line if shown else f"# {line}"]))
+
+
+def prompt_line(text: str, name: str, leave_out: str, settings: str) -> str:
+    """The line of a layer, as `parse_layers` reads it.
+
+    Raises:
+        ValueError: a text or a name with what parts a line.
+    """
+    for what, given in (("text", text), ("name", name)):
+        if "|" in given or "\n" in given.strip():
+            raise ValueError(
+                f"The {what} {given!r} holds '|' or a new line, which part a line of prompts: leave it out."
+            )
+    lines = [line.strip() for line in leave_out.splitlines() if line.strip()]
+    parts = [f"{name.strip()}: {text.strip()}" if name.strip() else text.strip()]
+    parts += [f"-{line.removeprefix('-').strip()}" for line in lines]
+    return " | ".join([*parts, *(line.strip() for line in settings.splitlines() if line.strip())])
+
+
+def _checked(line: str) -> str:
+    settings_of_layers(NEUTRAL, parse_layers([line]))
+    return line

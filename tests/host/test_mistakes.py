@@ -1,0 +1,74 @@
+"""What the page is told before a graph runs, and inputs that grow, over HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from comfy_server import ComfyServer, Graph, Refused
+
+LEVELS = {"black": 0.0, "white": 1.0, "gamma": 1.0, "grow": 0, "feather": 0.0, "invert": False, "colour": "straight"}
+
+
+def graph(**widgets: dict[str, Any]) -> Graph:
+    """A picture and masks of it to mattes and files, with widgets of nodes by class."""
+    nodes: Graph = {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 48, "batch_size": 2, "color": 0}},
+        "2": {"class_type": "SolidMask", "inputs": {"value": 0.5, "width": 64, "height": 48}},
+        "3": {"class_type": "MaskToAlpha", "inputs": {"image": ["1", 0], "mask": ["2", 0], **LEVELS}},
+        "4": {
+            "class_type": "SaveMatte",
+            "inputs": {
+                "image": ["1", 0], "mask": ["3", 1], "filename_prefix": "grown/shot", "format": "alpha", "start": 1001,
+                "colour": "straight", "fps": 24.0,
+            },
+        },
+    }  # fmt: skip
+    for node in nodes.values():
+        node["inputs"] |= widgets.get(node["class_type"], {})
+    return nodes
+
+
+@pytest.mark.parametrize(
+    ("node", "widgets", "sentence"),
+    [
+        ("MaskToAlpha", {"black": 0.9, "white": 0.1}, "The white level (0.1) must lie above the black level (0.9)."),
+        ("MaskToAlpha", {"layers": "matte | sharpen: 2"}, "Layer 'matte': There is no setting 'sharpen'"),
+        ("SaveMatte", {"filename_prefix": "../../out"}, "leads out of ComfyUI's output folder"),
+        ("SaveMatte", {"names": "two words"}, "A layer cannot have the name 'two words'"),
+    ],
+)
+def test_a_mistake_is_told_before_the_graph_is_queued(
+    comfy: ComfyServer, node: str, widgets: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        comfy.submit(graph(**{node: widgets}))
+    (errors,) = [entry["errors"] for entry in refused.value.answer["node_errors"].values()]
+    assert any(sentence in error["details"] for error in errors)
+
+
+def test_a_prompt_that_cannot_be_read_is_told_before_a_model_is_loaded(comfy: ComfyServer) -> None:
+    nodes: Graph = {
+        "1": {"class_type": "LoadREM", "inputs": {"checkpoint": "REM-mini (bundled)"}},
+        "2": {"class_type": "EncodeText", "inputs": {"clip": ["1", 1], "text": "-the steam"}},
+        "3": {"class_type": "PreviewAny", "inputs": {"source": ["2", 0]}},
+    }
+    with pytest.raises(Refused) as refused:
+        comfy.submit(nodes)
+    assert "begins with what to leave out: first write what to segment" in json.dumps(refused.value.answer)
+
+
+def test_save_matte_grows_a_socket_for_each_mask(comfy: ComfyServer) -> None:
+    further = {f"masks.mask_{number}": ["2", 0] for number in range(5, 8)}
+    entry = comfy.run(graph(SaveMatte=further))
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    folder = max((comfy.base / "output" / "grown").iterdir())
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["matte", "matte_2", "matte_3", "matte_4"]
+
+
+def test_core_and_edge_that_nobody_asked_for_stop_the_node_behind_them_with_a_sentence(comfy: ComfyServer) -> None:
+    nodes = graph()
+    nodes["4"]["inputs"]["mask"] = ["3", 2]
+    entry = comfy.run(nodes)
+    assert "set edge_mattes of Mask to Alpha above 0" in json.dumps(entry["status"])
