@@ -1,4 +1,5 @@
-"""Soft processes stay soft: default mattes of smoke and fire are nearer to the exact ones than hard masks."""
+"""Soft processes stay soft: default mattes of smoke and fire are as near to the exact ones as the soft masks are, and
+nearer than hard ones."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def shots() -> list[RenderedShot]:
 
 
 def errors(shots: list[RenderedShot], masker: Masker) -> dict[str, np.ndarray]:
-    """Mean absolute alpha error, by kind: (of the default mattes, of the thresholded masks)."""
+    """Mean absolute alpha error, by kind: (of the default mattes, of the soft masks, of the thresholded ones)."""
     measured = defaultdict(list)
     for shot in shots:
         for text, index in ((expression.text, expression.target) for expression in shot.expressions):
@@ -49,7 +50,9 @@ def errors(shots: list[RenderedShot], masker: Masker) -> dict[str, np.ndarray]:
             )
             alpha = torch.cat([result.alpha for result in matte_frames(frames, MatteSettings())]).numpy()
             exact = shot.mattes[index]
-            measured[shot.things[index].kind].append([np.abs(values - exact).mean() for values in (alpha, soft > 0.5)])
+            measured[shot.things[index].kind].append(
+                [np.abs(values - exact).mean() for values in (alpha, soft.clip(0, 1), soft > 0.5)]
+            )
     return {kind: np.mean(measured[kind], axis=0) for kind in KINDS}
 
 
@@ -61,8 +64,8 @@ def test_they_stay_soft_when_a_mask_is_coarse_and_noisy(shots: list[RenderedShot
         noisy = ((matte + rng.normal(0.0, 0.05, matte.shape)).astype(np.float32) for matte in small)
         return np.stack([cv2.resize(matte, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR) for matte in noisy])
 
-    for default, thresholded in errors(shots, coarse).values():
-        assert default < 0.7 * thresholded
+    for default, soft, thresholded in errors(shots, coarse).values():
+        assert default < 1.03 * soft and default < 0.75 * thresholded
 
 
 def test_they_stay_soft_when_rem_mini_finds_them(shots: list[RenderedShot]) -> None:
@@ -71,5 +74,5 @@ def test_they_stay_soft_when_rem_mini_finds_them(shots: list[RenderedShot]) -> N
     def found(shot: RenderedShot, index: int, text: str) -> np.ndarray:
         return segmenter.segment(shot.frames, [text]).soft[0].numpy()
 
-    for default, thresholded in errors(shots, found).values():
-        assert default < 0.7 * thresholded
+    for default, soft, thresholded in errors(shots, found).values():
+        assert default < 1.03 * soft and default < 0.75 * thresholded
