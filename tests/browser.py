@@ -42,9 +42,7 @@ def chromium_page(path: str) -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         # Without its own sandbox, which containers do not allow, and on pages of this machine alone.
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-software-rasterizer"]
-        )
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         try:
             page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]})
             page.set_default_timeout(1000 * SECONDS)
