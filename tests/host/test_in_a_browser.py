@@ -118,7 +118,7 @@ def test_from_a_template_to_a_matte_and_back(short: ComfyServer, tmp_path: Path)
         assert_shows_masks(page, "MaskToAlpha", ["matte"])
 
         page.evaluate("window.app.extensionManager.sidebarTab.toggleSidebarTab('assets')")
-        page.get_by_text("overlay_0000").first.wait_for()
+        page.get_by_text("rgba_0000").first.wait_for()  # the run's card
         page.evaluate("window.app.extensionManager.sidebarTab.toggleSidebarTab('assets')")
 
         page.reload()
