@@ -83,7 +83,12 @@ class SaveMatte(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, filename_prefix: str | None = None, names: str | None = None) -> bool | str:
+    def validate_inputs(
+        cls,
+        filename_prefix: str | None = None,
+        names: str | None = None,
+        masks: object = None,  # the host hands on what grows, asked for or not
+    ) -> bool | str:
         return first_mistake(lambda: check_prefix(filename_prefix), lambda: check_layer_names(names or ""))
 
     @classmethod
