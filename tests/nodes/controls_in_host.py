@@ -56,14 +56,16 @@ def blocked(output: Any) -> str:
 def alpha(nodes: dict[str, Any]) -> dict[str, Any]:
     import torch
     from comfy_api.latest import io
+    from refereverything_pack.nodes.widgets.matte import matte_settings
     from refereverything_pack.rem_engine.matte import core_and_edge, levels
+    from refereverything_pack.rem_engine.matte.settings import NEUTRAL
 
     soft = random(2 * COUNT, *SIZE)
     plain, edged = matte(nodes), matte(nodes, edge_mattes=90.0)
     expected = core_and_edge(halves(), 90.0)
     lines = matte(nodes, mask=soft, layers="2 | black: 0.5\nmatte | invert: on")
-    preset = matte(nodes, mask=soft, preset="smoke", white=0.8)[1]
-    by_widgets = matte(nodes, mask=soft, refine=-1, edges="soft", smooth=2, white=0.8)[1]
+    widgets = {"preset": "smoke", "white": 0.8, "refine": 0, "edges": "auto", "smooth": 0, "grow": 0}
+    preset = matte_settings(NEUTRAL, widgets)
     ranged = matte(nodes, mask=soft, levels={"min": 0.2, "max": 0.7, "midpoint": 0.25})[1]
     still = matte(nodes, mask=soft, black=0.3, levels={"min": 0.0, "max": 1.0, "midpoint": 0.5})[1]
     info = nodes["MaskToAlpha"].GET_NODE_INFO_V1()
@@ -73,7 +75,7 @@ def alpha(nodes: dict[str, Any]) -> dict[str, Any]:
         "edge": torch.equal(edged[3], expected[1::2]),
         "inverted": torch.allclose(lines[1][:COUNT], 1.0 - soft[:COUNT]),
         "second": torch.allclose(lines[1][COUNT:], levels(soft[COUNT:], 0.5)),
-        "preset": torch.equal(preset, by_widgets) and not torch.equal(preset, levels(soft, 0.0, 0.8)),
+        "preset": [preset.refine, preset.edges, preset.smooth, preset.white, preset.grow],
         "ranged": torch.allclose(ranged, levels(soft, 0.2, 0.7, 2.0), atol=1e-6),
         "still": torch.allclose(still, levels(soft, 0.3)),
         "knows": {name: hasattr(io, name) for name in ("Range", "Layers", "BoundingBox")},

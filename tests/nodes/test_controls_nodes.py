@@ -25,7 +25,7 @@ def test_core_and_edge_are_outputs_and_stop_what_follows_where_nobody_asked_for_
 
 def test_presets_ranges_and_lines_set_what_they_say(report: dict[str, Any]) -> None:
     alpha = report["alpha"]
-    assert alpha["preset"]  # less the widget that was moved
+    assert alpha["preset"] == [None, "soft", 2, 0.8, 0]  # less the widget that was moved
     assert alpha["ranged"] and alpha["still"]
     assert alpha["inverted"] and alpha["second"]
 
