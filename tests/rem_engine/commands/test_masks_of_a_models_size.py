@@ -1,0 +1,81 @@
+"""Masks of a model's own size beside a plate, and what is known of those that were scaled up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rem_engine.commands.cli import main
+from rem_engine.run.given_masks import find_masks
+
+HEIGHT, WIDTH, SIDE, FRAMES = 90, 160, 16, 2
+
+
+def disk(frame: int) -> np.ndarray:
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    return (26.5 - np.hypot(rows - 45, columns - 78 - frame)).clip(0.0, 1.0)
+
+
+def own(frame: int) -> np.ndarray:
+    return cv2.resize(disk(frame), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+def write(folder: Path, name: str, pictures: list[np.ndarray]) -> Path:
+    folder.mkdir(parents=True)
+    for number, picture in enumerate(pictures, start=1001):
+        assert cv2.imwrite(str(folder / f"{name}.{number}.png"), np.rint(picture * 65535).astype(np.uint16))
+    return folder
+
+
+@pytest.fixture
+def plate(tmp_path: Path) -> Path:
+    colours = [np.float32([0.1, 0.3, 0.7]) * disk(t)[..., None] + np.float32([0.3, 0.6, 0.2]) * (1 - disk(t)[..., None])
+               for t in range(FRAMES)]  # fmt: skip
+    return write(tmp_path / "plate", "plate", colours)
+
+
+def matte(plate: Path, masks: Path, out: Path, *options: str) -> np.ndarray:
+    assert main(["matte", str(plate), "--masks", f"thing={masks}", "-o", str(out), *options]) == 0
+    files = sorted((out / "thing" / "alpha").iterdir())
+    return np.stack([cv2.imread(str(file), cv2.IMREAD_UNCHANGED) for file in files]) / 65535.0
+
+
+def test_masks_of_a_models_own_size_are_taken_and_solved(plate: Path, tmp_path: Path) -> None:
+    masks = write(tmp_path / "own", "m", [own(t) for t in range(FRAMES)])
+    exact = np.stack([disk(t) for t in range(FRAMES)])
+    bicubic = np.stack([cv2.resize(own(t), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) for t in range(FRAMES)])
+    np.testing.assert_allclose(matte(plate, masks, tmp_path / "o", "--refine", "0"), bicubic.clip(0, 1), atol=1e-4)
+    solved = matte(plate, masks, tmp_path / "a", "--refine", "auto")
+    assert np.abs(solved - exact).mean() < 0.2 * np.abs(bicubic - exact).mean()
+    np.testing.assert_allclose(matte(plate, masks, tmp_path / "b", "--model-size", str(SIDE)), solved, atol=1e-6)
+
+
+def test_the_size_of_scaled_masks_is_found_or_said(plate: Path, tmp_path: Path) -> None:
+    scaled = [cv2.resize(own(t), (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR) for t in range(FRAMES)]
+    solved = matte(plate, write(tmp_path / "own", "m", [own(t) for t in range(FRAMES)]), tmp_path / "a")
+    found = matte(plate, write(tmp_path / "scaled", "m", scaled), tmp_path / "b")
+    said = matte(plate, tmp_path / "scaled", tmp_path / "c", "--model-size", str(SIDE))
+    np.testing.assert_allclose(found, solved, atol=5e-3)
+    np.testing.assert_array_equal(said, found)
+
+
+def test_a_runs_account_says_at_which_size_its_masks_were_made(tmp_path: Path) -> None:
+    run = {"prompts": [{"prompt": "the car", "name": "car", "folder": "car"}], "mask_size": [96, 96]}
+    (tmp_path / "car" / "soft").mkdir(parents=True)
+    (tmp_path / "car" / "alpha").mkdir()
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    cells = {part: find_masks([str(tmp_path / "car" / part)])["car"].cells for part in ("soft", "alpha")}
+    assert cells == {"soft": (96, 96), "alpha": None}
+    for damaged in ([96], "96", [0, 96], [96.0, 96], None):
+        (tmp_path / "run.json").write_text(json.dumps(run | {"mask_size": damaged}))
+        assert find_masks([str(tmp_path / "car" / "soft")])["car"].cells is None
+
+
+def test_an_option_takes_auto_or_a_number(plate: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["matte", str(plate), "--masks", str(plate), "-o", str(tmp_path / "o"), "--refine", "much"])
+    assert "invalid auto or int value: 'much'" in capsys.readouterr().err
