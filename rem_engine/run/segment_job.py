@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +16,7 @@ from torch import Tensor
 from ..frames import ReopenableFrames
 from ..layers import Layer, combine, combined_layers, id_map, layer_label, layer_prompt, texts_of
 from ..matte import Frame, MatteSettings
-from ..matte.frames import alpha_of
+from ..matte.frames import alpha_of, plate_of
 from ..matte.layer_settings import derived_layers, settings_of_layers
 from ..media.first_look import colour_hints
 from ..media.made_by import MadeBy, settings_text
@@ -47,7 +47,7 @@ from .pipeline import PlateReader, make_mattes, numbering_of, timecodes_of
 from .shot_entry import say_notes, shot_entry
 
 Viewer = Callable[[int, np.ndarray, np.ndarray], None]
-"""Called as viewer(index, plate uint8 [H,W,3], soft float32 [L,H,W])."""
+"""Called as viewer(index, plate uint8 [H,W,3], masks float32 [L,H,W])."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def segment_to_files(
         job: what to write.
         prompt_embeds: [N,77,D] of `texts_of(job.layers)`; None for the segmenter's own.
         progress: told "steps" and "frames".
-        viewer: shown each frame, once its masks are there.
+        viewer: shown each frame with its finished mattes, in the order of the layers; nothing where `job` makes none.
 
     Returns:
         what run.json says.
@@ -266,14 +266,18 @@ def segment_to_output(
             delivery,
         ):
             model = _Model(looking, model_shot, prompt_embeds, progress)
-            viewers = [one for one in (overlay, viewer) if one is not None]
-            frames = _SegmentedFrames(model, plates, job, folder, clock, viewers, masks_coverage)
+            form = replace(job.delivery, kinds=job.deliveries)
+            reader = PlateReader(plates, job.mattes, form, shown=overlay is not None or viewer is not None)
+            frames = _SegmentedFrames(model, reader, job, folder, clock, overlay, masks_coverage)
             mattes = make_mattes(frames.stream(), job.mattes, frames.cuts, job.device, numbering)
             for frame in clock.each("matte", mattes):
                 with clock.timed("deliver"):
                     delivery.write(frame)
                     mattes_coverage.add(alpha_of(frame))
                 folder.delivered = delivery.frames_in_sequences
+                if viewer is not None:
+                    with clock.timed("overlay"):
+                        viewer(frame.index, to_uint8(plate_of(frame).numpy()), alpha_of(frame).numpy())
                 progress.update("frames", frame.index + 1, folder.frame_count)
                 del frame  # before the next is made
     if folder.notes["cuts"]:
@@ -330,18 +334,16 @@ class _SegmentedFrames:
     def __init__(
         self,
         model: _Model,
-        plates: ReopenableFrames,
+        plates: PlateReader,
         job: SegmentJob,
         folder: RunFolder,
         clock: Clock,
-        viewers: Sequence[Viewer],
+        overlay: Viewer | None,
         coverage: Coverage,
     ) -> None:
         self._model, self._job, self._coverage = model, job, coverage
-        form = replace(job.delivery, kinds=job.deliveries)
-        self._plates = PlateReader(plates, job.mattes, form, shown=bool(viewers))
-        self._folder, self._clock, self._viewers = folder, clock, viewers
-        self._numbering = numbering_of(plates)
+        self._plates, self._folder, self._clock, self._overlay = plates, folder, clock, overlay
+        self._numbering = numbering_of(model.shot)
         self._hints = FrameHints(job.hints, job.layers)
         self._first = self._numbering.last_present(self._first_matte())
 
@@ -417,12 +419,10 @@ class _SegmentedFrames:
             return Frame(index, soft, **self._plates.read(index), cells=cells, **bounds)
 
     def _show(self, frame: Frame) -> None:
-        if frame.plate is None or not self._viewers:
-            return
-        with self._clock.timed("overlay"):
-            picture = to_uint8(frame.plate.numpy())
-            for viewer in self._viewers:
-                viewer(frame.index, picture, self._folder.as_stored(frame.soft.numpy()))
+        if self._overlay is not None:
+            with self._clock.timed("overlay"):
+                picture = to_uint8(plate_of(frame).numpy())
+                self._overlay(frame.index, picture, self._folder.as_stored(frame.soft.numpy()))
 
 
 def _say_passes(progress: Progress, together: int, count: int) -> None:

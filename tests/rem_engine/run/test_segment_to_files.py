@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,15 @@ def frames_of(shot: Path) -> ArrayFrames:
         return ArrayFrames(frames.read(0, FRAMES).astype(np.float32) / 255)
 
 
-def run(shot: Path, out: Path, write: tuple[str, ...], progress: Progress = SILENT, **options: object) -> dict:
-    job = SegmentJob(out, parse_layers(["smoke: the smoke"]), "plate", write, matte=NEUTRAL)
+def run(
+    shot: Path,
+    out: Path,
+    write: tuple[str, ...],
+    progress: Progress = SILENT,
+    matte: MatteSettings = NEUTRAL,
+    **options: object,
+) -> dict:
+    job = SegmentJob(out, parse_layers(["smoke: the smoke"]), "plate", write, matte=matte)
     return segment_to_files(Segmenter(RedBackbone()), frames_of(shot), job, progress=progress, **options)
 
 
@@ -50,14 +58,17 @@ def test_frames_in_memory_are_delivered_like_a_shot(shot: Path, tmp_path: Path) 
         np.testing.assert_allclose(channels[name].pixels, linear[..., place], rtol=1e-3, atol=1e-4)
 
 
-def test_every_frame_is_shown_once_with_its_masks(shot: Path, tmp_path: Path) -> None:
+def test_every_frame_is_shown_once_with_its_finished_matte(shot: Path, tmp_path: Path) -> None:
     seen = []
-    run(shot, tmp_path, ("alpha",), viewer=lambda *given: seen.append(given))
+    matte = replace(NEUTRAL, black=0.2, white=0.7, grow=2, smooth=3)
+    run(shot, tmp_path, ("soft", "alpha"), matte=matte, viewer=lambda *given: seen.append(given))
     assert [index for index, _, _ in seen] == list(range(FRAMES))
     frames = frames_of(shot)
-    for index, plate, soft in seen:
-        assert plate.dtype == np.uint8 and soft.shape == (1, HEIGHT, WIDTH)
+    for index, plate, alpha in seen:
+        assert plate.dtype == np.uint8 and alpha.shape == (1, HEIGHT, WIDTH)
         np.testing.assert_array_equal(plate, np.rint(frames.read(index, index + 1)[0] * 255))
+        delivered = read(tmp_path / "smoke" / "alpha" / f"plate.{1001 + index}.png")
+        np.testing.assert_array_equal(delivered, np.rint(alpha[0].astype(float) * 65535))
 
 
 def test_a_cancelled_run_leaves_whole_frames_and_is_not_taken_up(shot: Path, tmp_path: Path) -> None:
