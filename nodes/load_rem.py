@@ -67,7 +67,7 @@ class LoadREM(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, checkpoint: str | None) -> bool | str:
-        # ComfyUI 0.3.64 does not check choices; and where it is linked, the value is not known yet.
+        # Where it is linked, the value is not known yet.
         if checkpoint in (None, BUNDLED) or folder_paths.get_full_path(MODEL_FOLDER, checkpoint):
             return True
         return _not_found(checkpoint)

@@ -19,7 +19,7 @@ from ..rem_engine.run.pipeline import PlateReader
 from .host.inputs import IMAGE_COLOURS, as_frames
 from .host.layers import as_foregrounds, as_layers, check_layer_names, foregrounds_of, layer_names, masks_of
 from .host.named_masks import growing_masks, names_of_masks
-from .host.outputs import GRAPH_OF_A_NODE, check_prefix, graph_of, new_output_folder, written_output
+from .host.outputs import GRAPH_OF_A_NODE, check_prefix, graph_of, lay_beside, new_output_folder, written_output
 from .host.previews import PreviewFrames, over_checker
 from .host.schema import NodeProgress, check_connected, node_schema, strip_preview
 from .widgets.checks import first_mistake
@@ -141,4 +141,5 @@ class SaveMatte(io.ComfyNode):
             progress=NodeProgress(cls, frames.frame_count),
         )
         shown = strip_preview(preview.frames(), cls).as_dict()
-        return written_output(folder, shown, cls, graph, [warning["sentence"] for warning in run["warnings"]])
+        lay_beside(folder, shown, graph)
+        return written_output(folder, shown, cls, [warning["sentence"] for warning in run["warnings"]])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import comfy.model_management
@@ -12,25 +13,40 @@ import numpy as np
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import Input, io
+from torch import Tensor
 
+from ..rem_engine.content_hash import content_hash
 from ..rem_engine.frames import ReopenableFrames
-from ..rem_engine.layers import combined_layers
+from ..rem_engine.layers import Layer, combined_layers
 from ..rem_engine.matte import MatteSettings
 from ..rem_engine.media.plate_settings import PlateSettings
+from ..rem_engine.media.shot import Shot
 from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.progress import Unit
 from ..rem_engine.run.delivery_settings import DeliverySettings
+from ..rem_engine.run.fingerprint import settings_hash
+from ..rem_engine.run.output import claimed
 from ..rem_engine.run.pipeline import numbering_of
-from ..rem_engine.run.segment_job import SegmentJob, segment_to_files
+from ..rem_engine.run.segment_job import SegmentJob, segment_to_output
+from ..rem_engine.segment.segmenter import Segmenter
 from ..rem_engine.setting import settings_of
+from .host.batch import WHOLE, check_shots, lines_of, open_batch, settings_key, shots_of
 from .host.conditioning import Conditioning, read_layers
 from .host.given import given_inputs, given_mattes
 from .host.input_listing import list_input_shots
 from .host.inputs import StreamedShot, file_shot, input_shot_path, shot_stamp, video_shot
 from .host.matte_preview import MattePreview
 from .host.memory import give_back_memory_after_run
-from .host.outputs import GRAPH_OF_A_NODE, check_prefix, graph_of, new_output_folder, written_output
-from .host.schema import NodeProgress, check_connected, node_schema
+from .host.outputs import (
+    GRAPH_OF_A_NODE,
+    check_prefix,
+    earlier_preview,
+    graph_of,
+    lay_beside,
+    new_output_folder,
+    written_output,
+)
+from .host.schema import NodeProgress, advanced, check_connected, node_schema
 from .widgets.checks import check_level_widgets, check_window_widgets, first_mistake
 from .widgets.delivery import (
     DEFAULT_PREFIX,
@@ -120,6 +136,18 @@ class SegmentShot(io.ComfyNode):
                 keep_input(),
                 *whole_matte_inputs(),
                 *given_inputs("include", "hold_out", "add", box=True),
+                advanced(
+                    io.String.Input(
+                        "shots",
+                        default="",
+                        multiline=True,
+                        optional=True,
+                        placeholder="dailies\nAGM_104/plate.####.exr",
+                        tooltip="Several shots in one run, each to a folder of its own: a video, a folder of frames or "
+                        "a folder of shots in a line, in ComfyUI's input folder. A run that was cancelled is gone on "
+                        "with; a shot that fails does not stop the others.",
+                    )
+                ),
             ],
             outputs=folder_outputs(),
             hidden=[*GRAPH_OF_A_NODE],
@@ -138,17 +166,22 @@ class SegmentShot(io.ComfyNode):
         width: int | None = None,
         window: int | None = None,
         overlap: int | None = None,
+        shots: str | None = None,
     ) -> bool | str:
         # What is linked is not known yet, and None.
         return first_mistake(
             lambda: None if path in (None, CONNECTED) else input_shot_path(path),
+            lambda: check_shots(shots),
+            lambda: _check_one_source(None, path, shots),
             lambda: check_prefix(filename_prefix),
             lambda: check_level_widgets(black, white),
             lambda: check_window_widgets(height, width, window, overlap),
         )
 
     @classmethod
-    def fingerprint_inputs(cls, path: str | None, **_: object) -> object:
+    def fingerprint_inputs(cls, path: str | None, shots: str | None = "", **_: object) -> object:
+        if shots is None or lines_of(shots):
+            return float("nan")  # equal to none: a batch looks itself what is there, and tries again what failed
         # A shot rendered anew under the same name is segmented again.
         return (path, None if path in (None, CONNECTED) else shot_stamp(input_shot_path(path)))
 
@@ -163,45 +196,155 @@ class SegmentShot(io.ComfyNode):
         fps: float,
         video: Input.Video | None = None,
         decode_vae: VAE | None = None,
+        shots: str = "",
         **settings: Any,
     ) -> io.NodeOutput:
         check_connected(model=model, vae=vae, conditioning=conditioning)
-        delivery, matte = delivery_settings(settings), matte_settings(_MATTE_AT_FIRST, settings)
-        masks = mask_settings(settings)
+        _check_one_source(video, path, shots)
         segmenter = make_segmenter(model, vae, decode_vae, settings)
         layers, embeds = read_layers(conditioning, segmenter.backbone.family.text_width)
-        labels = legend(combined_layers(layers, masks.combine))
-        plate, graph = plate_settings(settings), graph_of(cls)
-        with _shot(video, path, plate) as shot:
-            info = replace(shot.info, fps=shot.info.fps or exact_rate(fps))
-            folder, name = new_output_folder(filename_prefix, info.height, info.width)
-            progress = _ShotProgress(cls)
-            preview = MattePreview(labels, info.height, info.width, info.fps, "overlay", progress)
-
-            def show(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
-                preview.add(plate, soft)
-
-            with closing(preview), closing(shot.open()) as frames:
-                progress.frames = frames.frame_count
-                given = given_mattes(settings, frames, len(layers))
-                job = SegmentJob(
-                    folder,
-                    layers,
-                    _name_of_files(name, filename_prefix, frames),
-                    delivery.kinds,
-                    masks,
-                    matte=matte,
-                    delivery=delivery,
-                    device=comfy.model_management.get_torch_device(),
-                    info=info,
-                    provenance=replace(provenance_of(segmenter, shot.source), graph=graph),
-                    plate=plate,
-                    hints=given if given.mattes else None,
-                )
-                run = segment_to_files(segmenter, frames, job, prompt_embeds=embeds, progress=progress, viewer=show)
+        run = _Run(cls, segmenter, layers, embeds, settings, fps)
+        if lines_of(shots):
+            result = _run_batch(run, shots, filename_prefix)
+        else:
+            with _shot(video, path, run.plate) as shot:
+                folder, name = new_output_folder(filename_prefix, shot.info.height, shot.info.width)
+                written = run.write(shot, folder, lambda frames: _name_of_files(name, filename_prefix, frames))
+            result = written_output(folder, written.preview, cls, written.notes)
         give_back_memory_after_run()
-        notes = [*run["shot"].get("notes", ()), *(warning["sentence"] for warning in run["warnings"])]
-        return written_output(folder, preview.ui(), cls, graph, notes)
+        return result
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What is shown and said of a shot; `preview` is {} of one that was there already."""
+
+    preview: dict[str, Any]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run of the node with everything but its shot."""
+
+    node: type[io.ComfyNode]
+    segmenter: Segmenter
+    layers: tuple[Layer, ...]
+    embeds: Tensor
+    values: Mapping[str, Any]
+    fps: float
+
+    @property
+    def plate(self) -> PlateSettings:
+        return plate_settings(self.values)
+
+    def write(
+        self,
+        shot: StreamedShot,
+        folder: Path,
+        name: Callable[[ReopenableFrames], str] = lambda frames: "",
+        title: str = "",
+        key: str | None = None,
+    ) -> _Written:
+        """Segment a shot into a folder.
+
+        Args:
+            shot: it.
+            folder: for its files.
+            name: with what their names begin; "" is the shot's own.
+            title: stands before what is said of how it goes.
+            key: of the settings, where a run that was stopped is to be gone on with.
+        """
+        values, graph = self.values, graph_of(self.node)
+        delivery, masks = delivery_settings(values), mask_settings(values)
+        labels = legend(combined_layers(self.layers, masks.combine))
+        info = replace(shot.info, fps=shot.info.fps or exact_rate(self.fps))
+        progress = _ShotProgress(self.node, title)
+        provenance = replace(provenance_of(self.segmenter, shot.source), graph=graph)
+        with closing(shot.open()) as frames:
+            if key is not None and isinstance(frames, Shot):
+                fingerprint = settings_hash({"settings": key, "shot": shot.source}, frames.files)
+                provenance = replace(provenance, fingerprint=fingerprint, plate=content_hash(frames.files))
+            progress.frames = frames.frame_count
+            given = given_mattes(values, frames, len(self.layers))
+            job = SegmentJob(
+                folder,
+                self.layers,
+                name(frames),
+                delivery.kinds,
+                masks,
+                matte=matte_settings(_MATTE_AT_FIRST, values),
+                delivery=delivery,
+                device=comfy.model_management.get_torch_device(),
+                info=info,
+                provenance=provenance,
+                plate=self.plate,
+                hints=given if given.mattes else None,
+            )
+            with claimed(job.claim(frames)) as output:
+                if output.is_there:
+                    return _Written({}, [])
+                preview = MattePreview(labels, info.height, info.width, info.fps, "overlay", progress)
+
+                def show(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
+                    preview.add(plate, soft)
+
+                with closing(preview):
+                    run = segment_to_output(
+                        self.segmenter,
+                        frames,
+                        job,
+                        output,
+                        prompt_embeds=self.embeds,
+                        progress=progress,
+                        viewer=show,
+                    )
+        shown = preview.ui()
+        lay_beside(folder, shown, graph)
+        return _Written(shown, [*run["shot"].get("notes", ()), *(warning["sentence"] for warning in run["warnings"])])
+
+
+def _run_batch(run: _Run, shots: str, prefix: str) -> io.NodeOutput:
+    """Several shots, each to a folder of its own in one that a later run of the same settings goes on with.
+
+    Raises:
+        ValueError: not one of them could be written.
+    """
+    listed, notes = shots_of(shots)
+    key = settings_key(run.node, "shots")
+    batch = open_batch(prefix, key)
+    preview: dict[str, Any] = {}
+    failed, written = [], 0
+    for number, name in enumerate(listed, start=1):
+        folder, title = batch.folder_of(name), f"Shot {number} of {len(listed)}: {name}"
+        batch.note(name, "")
+        try:
+            done = run.write(file_shot(input_shot_path(name), run.plate), folder, title=title, key=key)
+        except (ValueError, OSError, RuntimeError) as error:  # the others do not wait for it
+            failed.append(f"{name} failed: {error}")
+            batch.note(name, str(error))
+            continue
+        batch.note(name, WHOLE)
+        written += bool(done.preview)
+        preview = done.preview or preview or earlier_preview(folder)
+        notes += [f"{name}: {note}" for note in done.notes]
+    if len(failed) == len(listed):
+        raise ValueError("\n".join(["No shot could be written.", *failed]))
+    there = len(listed) - len(failed) - written
+    counts = [f"{written} written", *([f"{there} there already"] if there else [])]
+    if failed:
+        counts.append(f"{len(failed)} failed; run again once that is mended, what is there stays")
+    told = f"{len(listed)} shot{'s' if len(listed) > 1 else ''}: {', '.join(counts)}."
+    return written_output(batch.folder, preview, run.node, [told, *failed, *notes])
+
+
+def _check_one_source(video: Input.Video | None, path: str | None, shots: str | None) -> None:
+    """Raise ValueError where a shot is chosen beside a list of shots."""
+    if lines_of(shots or "") and (video is not None or path not in (None, CONNECTED)):
+        raise ValueError(
+            "There is a list of shots and a shot beside it: empty the list at shots, or disconnect the video and set "
+            f"path to '{CONNECTED}'."
+        )
 
 
 def _name_of_files(name: str, prefix: str, frames: ReopenableFrames) -> str:
@@ -230,9 +373,15 @@ class _ShotProgress(NodeProgress):
 
     _PARTS = 1000
 
-    def __init__(self, node: type[io.ComfyNode]) -> None:
+    def __init__(self, node: type[io.ComfyNode], title: str = "") -> None:
         super().__init__(node)
+        self._title = title
         self._shares: dict[Unit, float] = {}
+        if title:
+            self.say("")
+
+    def say(self, text: str) -> None:
+        super().say("\n".join(filter(None, [self._title, text])))
 
     def update(self, unit: Unit, done: int, total: int) -> None:
         self._shares[unit] = done / total

@@ -12,6 +12,7 @@ import comfy.model_management
 import comfy.model_sampling
 import comfy.sample
 import comfy.samplers
+import comfy.taesd.taehv
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
@@ -249,8 +250,7 @@ def _check_vae(vae: VAE) -> None:
 
 def _check_decoder(vae: VAE) -> None:
     network = vae.first_stage_model
-    # By name, since ComfyUI 0.3.64 does not have it.
-    if type(network).__name__ != "TAEHV" or vae.latent_channels != WAN.latent_channels:
+    if not isinstance(network, comfy.taesd.taehv.TAEHV) or vae.latent_channels != WAN.latent_channels:
         _check_vae(vae)
     elif network.latent_format is not None:
         raise ValueError(

@@ -110,12 +110,17 @@ class _Listing:
             self._shots, self._made = shots, started
 
 
-def look_through(root: str) -> InputShots:
-    """The list of a folder, made now; an empty one of a folder that is not there."""
+def look_through(root: str, below: str = "") -> InputShots:
+    """The list of a folder, made now; an empty one of a folder that is not there.
+
+    Args:
+        root: the folder.
+        below: with what names begin, `dailies/`; frames right in the folder are then a shot, too.
+    """
     if not os.path.isdir(root):
         return InputShots((), "")
     walk = _Walk(time.monotonic() + _SECONDS)
-    folders, links = deque([_Folder(root, "", (_identity(root),))]), deque[_Folder]()
+    folders, links = deque([_Folder(root, below, (_identity(root),))]), deque[_Folder]()
     while (folders or links) and not walk.is_over():
         folder = (folders or links).popleft()
         inner = _look_into(folder, walk)

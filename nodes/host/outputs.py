@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -50,19 +51,31 @@ def new_output_folder(prefix: str, height: int, width: int) -> tuple[Path, str]:
     Raises:
         ValueError: a prefix that leads out of the output folder, or that no system takes as names.
     """
-    check_prefix(prefix)
-    output = os.path.abspath(folder_paths.get_output_directory())
-    parent, name, counter, _, _ = folder_paths.get_save_image_path(
-        os.path.relpath(_below(prefix, output), output), output, image_width=width, image_height=height
-    )
+    parent, name, counter = _place(prefix, height, width)
     while True:
-        folder = Path(parent) / f"{name}_{counter:05}"
+        folder = parent / f"{name}_{counter:05}"
         try:
             folder.mkdir(parents=True)
         except FileExistsError:  # made by another run since the host looked
             counter += 1
         else:
             return folder, name
+
+
+def output_folders(prefix: str) -> list[Path]:
+    """Folders that runs with a prefix have made, the newest first; see `new_output_folder`."""
+    parent, name, _ = _place(prefix, 0, 0)
+    return sorted(parent.glob(f"{glob.escape(name)}_[0-9]*"), reverse=True)
+
+
+def _place(prefix: str, height: int, width: int) -> tuple[Path, str, int]:
+    """The folder, name and number that the host gives the next run."""
+    check_prefix(prefix)
+    output = os.path.abspath(folder_paths.get_output_directory())
+    parent, name, counter, _, _ = folder_paths.get_save_image_path(
+        os.path.relpath(_below(prefix, output), output), output, image_width=width, image_height=height
+    )
+    return Path(parent), name, counter
 
 
 def check_prefix(prefix: str | None) -> None:
@@ -119,21 +132,30 @@ def graph_of(node: type[io.ComfyNode]) -> dict[str, str]:
     return {name: json.dumps(part) for name, part in parts.items() if part and _GRAPH_NAME.fullmatch(name)}
 
 
-def written_output(
-    folder: Path,
-    preview: Mapping[str, Any],
-    node: type[io.ComfyNode],
-    graph: Mapping[str, str],
-    notes: Sequence[str] = (),
-) -> io.NodeOutput:
-    """What a node that wrote a folder hands on and shows: its path, its files as results of the host, and a preview of
-    them; and what else is to say, a sentence each. The graph is laid beside the files, for those that hold none that
-    the host's page can read; and what is shown, for whatever shows no EXR."""
+def lay_beside(folder: Path, preview: Mapping[str, Any], graph: Mapping[str, str]) -> None:
+    """Lay beside the files of a run its graph, for those that hold none that the host's page can read, and what the
+    node shows, for whatever shows no EXR."""
     for shown in preview["images"]:
         temporary = Path(folder_paths.get_temp_directory(), shown["subfolder"], shown["filename"])
         shutil.copyfile(temporary, folder / f"{_PREVIEW}{temporary.suffix}")
     if graph:
         write_bytes(folder / GRAPH_FILE, graph.get("workflow", graph.get("prompt", "")).encode())
+
+
+def earlier_preview(folder: Path) -> dict[str, Any]:
+    """What a node shows of a folder that an earlier run has written; nothing where that left no preview."""
+    file = folder / f"{_PREVIEW}.mp4"
+    if not file.is_file():
+        return {}
+    below = folder.relative_to(Path(folder_paths.get_output_directory()).absolute()).as_posix()
+    return ui.PreviewVideo([ui.SavedResult(file.name, below, io.FolderType.output)]).as_dict()
+
+
+def written_output(
+    folder: Path, preview: Mapping[str, Any], node: type[io.ComfyNode], notes: Sequence[str] = ()
+) -> io.NodeOutput:
+    """What a node that wrote a folder hands on and shows: its path, its files as results of the host, and a preview of
+    them; and what else is to say, a sentence each."""
     lines = describe_files(folder)
     show_text("\n".join([*notes, str(folder), ", ".join(lines)]), node)
     # Under "images" the page would draw them on the node; under names of its own it would not list EXRs.

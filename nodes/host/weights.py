@@ -42,8 +42,6 @@ from .modelscope import load_modelscope
 from .patching import is_in_float8, is_rounded, row_of, with_changes, with_weights
 from .quantised import check_fits_host, type_of_host, weights_for_host
 
-_WAN_VAE_WIDTH = 96
-
 # REM-mini computes in float32 on every device: it is small, and bfloat16 has steps of 1/256 around 0.5, which show in
 # a soft mask.
 _MINI_DTYPE = torch.float32
@@ -193,23 +191,7 @@ def _load_vae(weights: dict[str, Tensor], label: str, dtype: torch.dtype | None 
     with torch.device("meta"):
         network = _wan_vae(width)
     check(weights, _shapes(network), f"The VAE in {label}")
-    try:
-        return comfy.sd.VAE(sd=weights, dtype=dtype)
-    except RuntimeError:
-        if width == _WAN_VAE_WIDTH:
-            raise
-    return _load_small_vae(weights, dtype)
-
-
-def _load_small_vae(weights: dict[str, Tensor], dtype: torch.dtype | None) -> VAE:
-    """What comfy.sd.VAE does on hosts that know only the full width (0.3.64)."""
-    with torch.device("meta"):  # the full-width network is only there to be replaced: it shall cost nothing
-        vae = comfy.sd.VAE(sd=_wan_vae(_WAN_VAE_WIDTH).state_dict(), dtype=dtype)
-    network = _wan_vae(weights["decoder.head.0.gamma"].shape[0]).eval()
-    network.load_state_dict(weights)
-    vae.first_stage_model = network.to(vae.vae_dtype)
-    vae.patcher = ModelPatcher(vae.first_stage_model, load_device=vae.device, offload_device=vae.patcher.offload_device)
-    return vae
+    return comfy.sd.VAE(sd=weights, dtype=dtype)
 
 
 def _wan_vae(width: int) -> comfy.ldm.wan.vae.WanVAE:
