@@ -19,7 +19,7 @@ from comfy.sd import VAE
 from einops import rearrange
 from torch import Tensor
 
-from ...rem_engine.backbones.base import WAN
+from ...rem_engine.backbones.base import WAN, TextsOneByOne
 from ...rem_engine.checkpoints import Change
 from ...rem_engine.checkpoints.check import check_finite_weight
 from ...rem_engine.finite import all_finite
@@ -63,7 +63,7 @@ def card_of(model: ModelPatcher) -> Card:
     return model.get_attachment(_CARD) or Card()
 
 
-class EncodedPrompts:
+class EncodedPrompts(TextsOneByOne):
     """What a backbone of the graph has in place of a text encoder: prompts come as CONDITIONING; and weights that are
     the host's to keep in memory."""
 

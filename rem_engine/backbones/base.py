@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from threading import Lock
@@ -173,6 +173,9 @@ class Backbone(Protocol):
             ValueError: the prompt is empty.
         """
 
+    def encode_texts(self, prompts: Sequence[str]) -> list[Tensor]:
+        """What `encode_text` gives for each of several prompts; weights that are in their files are read once."""
+
     def prompts_per_pass(self, latents: Tensor) -> int:
         """How many prompts `predict_mask_latents` can take at once for latents [1,C,t,h,w], at least 1.
 
@@ -203,6 +206,16 @@ class Backbone(Protocol):
         Raises:
             ValueError: the model has none, or one of another VAE.
         """
+
+
+class TextsOneByOne:
+    """A base of backbones whose text encoder is in memory."""
+
+    encode_text: Callable[[str], Tensor]
+
+    def encode_texts(self, prompts: Sequence[str]) -> list[Tensor]:
+        """See `Backbone.encode_texts`."""
+        return [self.encode_text(prompt) for prompt in prompts]
 
 
 class WithoutMaskDecoder:

@@ -24,6 +24,7 @@ from .base import (
     Network,
     OneAtATime,
     Streamed,
+    TextsOneByOne,
     WithoutMaskDecoder,
     queued,
     warn_cut_prompt,
@@ -114,7 +115,7 @@ def draw_noise(latents: Tensor, seed: int) -> Tensor:
     return rearrange(noise.to(latents.device), "t c h w -> 1 c t h w")
 
 
-class ModelScopeBackbone(WithoutMaskDecoder, OneAtATime):
+class ModelScopeBackbone(TextsOneByOne, WithoutMaskDecoder, OneAtATime):
     """The UNet, the image VAE and the CLIP text encoder of text-to-video-ms-1.7b; a `Backbone`.
 
     The UNet computes in the type of its weights, the VAE in float32.

@@ -1,8 +1,9 @@
-"""Many passes of the Wan2.1 transformer for one reading of its weights: blocks outside, windows and prompts inside."""
+"""Many passes of a model of Wan2.1 for one reading of its weights: blocks outside, windows and prompts inside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -116,3 +117,57 @@ class StreamedWan(OneAtATime):
         (frames, height, width), (t, h, w) = shape[2:], model.config.patch_size
         patches = tokens.reshape(1, frames // t, height // h, width // w, t, h, w, -1)
         return patches.permute(0, 7, 1, 4, 2, 5, 3, 6).reshape(1, -1, frames, height, width)
+
+
+class StreamedText:
+    """transformers' `UMT5EncoderModel` with every block called for all sentences before the next one.
+
+    Args:
+        encoder: whose blocks are streamed.
+        stream: that brings them.
+    """
+
+    def __init__(self, encoder: Network, stream: BlockStream) -> None:
+        self._encoder, self._stream = encoder, stream
+
+    def run(self, calls: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
+        """Last hidden states [1,n,D] of each call, what the encoder gives for it alone.
+
+        Args:
+            calls: arguments of the encoder by name, a sentence each.
+        """
+        begun = [self._begin(call) for call in calls]
+        hidden = [each.arguments[0] for each in begun]
+        for number in range(len(self._stream.blocks)):
+            with self._stream.held(number) as block:
+                for place, each in enumerate(begun):
+                    made = block(hidden[place], *each.arguments[1:], **each.named)
+                    hidden[place] = made[0] if isinstance(made, tuple) else made  # a tuple before transformers 5
+        return [self._encoder.encoder.final_layer_norm(each) for each in hidden]
+
+    def _begin(self, call: Mapping[str, Tensor]) -> _FirstBlock:
+        """What the first block is called with, which is the model's own affair."""
+
+        def stop(block: Network, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+            raise _FirstBlock(arguments, named)
+
+        hook = self._stream.blocks[0].register_forward_pre_hook(stop, prepend=True, with_kwargs=True)
+        try:
+            self._encoder(**call)
+        except _FirstBlock as reached:
+            return reached
+        finally:
+            hook.remove()
+        raise AssertionError("The encoder has not called its blocks.")
+
+
+class _FirstBlock(Exception):
+    """A model has come to its first block.
+
+    Attributes:
+        arguments, named: of the block.
+    """
+
+    def __init__(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        super().__init__()
+        self.arguments, self.named = arguments, named

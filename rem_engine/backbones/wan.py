@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from .base import (
     warn_cut_prompt,
     words_from,
 )
-from .bounded_vae import bound_memory
+from .bounded_vae import BoundedVAE
 from .checkpoint import Paths, Weights, open_checkpoint
 from .configuration import build, of_transformers, read_defaults
 from .folder import before_first_call, check_parts, check_weights, fill, load_component, load_tokenizer
@@ -35,7 +35,7 @@ from .mask_decoder import FILE as MASK_DECODER
 from .mask_decoder import load_mask_decoder
 from .prompt_rows import PromptRows
 from .stream import BlockStream, Parked, StoredEmbedding, resident_blocks
-from .streamed_wan import StreamedWan
+from .streamed_wan import StreamedText, StreamedWan
 from .vae import OnePassVAE, mark_per_frame, one_pass_bytes, takes_one_pass
 
 # Parts of the transformer that stay float32 beside a half-precision rest. REM's released code keeps the attention's
@@ -46,8 +46,9 @@ _FLOAT32_PARTS = (
 _TIED_EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
 _TOKENS_READ = 512  # REM's released code tokenises with this limit
 # What the VAE may take for a clip in one pass: all of REM-mini's, and Wan's short ones. It does not depend on what is
-# free, so that an interrupted run goes on with the same numbers.
-_ONE_PASS_BYTES = 4 << 30
+# free, so that an interrupted run goes on with the same numbers; with what else a process has that streams weights it
+# stays below 5 GiB.
+_ONE_PASS_BYTES = 7 << 29
 # Of a text encoder's weights: from there on it is worth while to remember what it gave.
 _LARGE_ENCODER = 2**28
 
@@ -65,7 +66,8 @@ class WanBackbone(OneAtATime):
         tokenizer: its fast tokenizer.
         name, default_size, default_window, default_overlap: see `Backbone`.
         dtype: float32, bfloat16 or float16, for the transformer.
-        streamed: its passes for one reading of the weights, where these stay in their files.
+        streamed, streamed_text: passes of transformer and text encoder for one reading of the weights, where these stay
+            in their files.
         parked_vae: the VAE's weights, where these are in memory only while it is needed.
         kept_rows: of prompts that were encoded before, and where to keep those of others.
         mask_decoder: file of its mask decoder, which need not be there.
@@ -86,12 +88,13 @@ class WanBackbone(OneAtATime):
         default_overlap: int = WAN.default_overlap,
         dtype: torch.dtype = torch.float32,
         streamed: StreamedWan | None = None,
+        streamed_text: StreamedText | None = None,
         parked_vae: Parked | None = None,
         kept_rows: PromptRows | None = None,
         mask_decoder: Path | None = None,
     ) -> None:
         super().__init__()
-        self._kept_rows = kept_rows
+        self._kept_rows, self._streamed_text = kept_rows, streamed_text
         self.streamed: Streamed | None = streamed
         self.transformer, self.vae = transformer, vae
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
@@ -104,9 +107,12 @@ class WanBackbone(OneAtATime):
         self._mean, self._std = statistics.view(2, 1, -1, 1, 1, 1)
         self._mask_decoder = mask_decoder
         self._one_pass: OnePassVAE | None = None
+        self._bounded: BoundedVAE | None = None
         if takes_one_pass(vae):
             mark_per_frame(vae)
             self._one_pass = OnePassVAE(vae)
+            if self.device.type == "cpu":
+                self._bounded = BoundedVAE(vae)
         self._parked_vae = parked_vae
         if streamed and parked_vae:
             streamed.lock = self.lock  # the one lets go of what the other needs
@@ -120,6 +126,8 @@ class WanBackbone(OneAtATime):
         clip = rearrange(frames.to(self.device, torch.float32), "t c h w -> 1 c t h w")
         if self._one_pass and self._fits(*clip.shape[2:]):
             latents, _ = self._one_pass.encode(clip)
+        elif self._bounded:
+            latents = self._bounded.encode(clip)
         else:
             latents = self.vae.encode(clip).latent_dist.mode()
         return (latents - self._mean) / self._std
@@ -135,6 +143,28 @@ class WanBackbone(OneAtATime):
         Raises:
             ValueError: the prompt is empty.
         """
+        return self._encode_texts([prompt])[0]
+
+    @queued
+    @torch.no_grad()
+    def encode_texts(self, prompts: Sequence[str]) -> list[Tensor]:
+        """See `Backbone.encode_texts`."""
+        return self._encode_texts(prompts)
+
+    def _encode_texts(self, prompts: Sequence[str]) -> list[Tensor]:
+        tokens = {prompt: self._tokenise(prompt) for prompt in prompts}
+        kept = {prompt: self._kept_rows.get(prompt) if self._kept_rows else None for prompt in tokens}
+        rows = {prompt: known for prompt, known in kept.items() if known is not None}
+        new = [prompt for prompt in tokens if prompt not in rows]
+        if new and self._parked_vae:
+            self._parked_vae.let_go()
+        for prompt, hidden in zip(new, self._run_text_encoder([tokens[prompt] for prompt in new]), strict=True):
+            rows[prompt] = hidden[0, :TEXT_ROWS].float().cpu()
+            if self._kept_rows:
+                self._kept_rows.keep(prompt, rows[prompt])
+        return [fit_text_rows(rows[prompt], WAN.text_width) for prompt in prompts]
+
+    def _tokenise(self, prompt: str) -> dict[str, Tensor]:
         check_prompt(prompt)
         # Without padding: the authors pad to 512 and mask it out again, which leaves the same rows at more cost.
         tokens = self.tokenizer(
@@ -143,17 +173,13 @@ class WanBackbone(OneAtATime):
         cut = _cut_words(prompt, tokens.offset_mapping[0].tolist())
         if cut:
             warn_cut_prompt(tokens.input_ids.shape[1], cut)
-        rows = self._kept_rows.get(prompt) if self._kept_rows else None
-        if rows is None:
-            if self._parked_vae:
-                self._parked_vae.let_go()
-            rows = self.text_encoder(
-                tokens.input_ids.to(self.device), attention_mask=tokens.attention_mask.to(self.device)
-            ).last_hidden_state[0]
-            rows = rows[:TEXT_ROWS].float().cpu()
-            if self._kept_rows:
-                self._kept_rows.keep(prompt, rows)
-        return fit_text_rows(rows, WAN.text_width)
+        return {name: tokens[name].to(self.device) for name in ("input_ids", "attention_mask")}
+
+    def _run_text_encoder(self, calls: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
+        """The last hidden states [1,n,D] of each call."""
+        if self._streamed_text and calls:
+            return self._streamed_text.run(calls)
+        return [self.text_encoder(**call).last_hidden_state for call in calls]
 
     def prompts_per_pass(self, latents: Tensor) -> int:
         """How many prompts fit into four fifths of the memory of a GPU that is free now, or half of a CPU's."""
@@ -188,6 +214,8 @@ class WanBackbone(OneAtATime):
         pixels = WAN.pixels_per_latent
         if self._one_pass and self._fits(1 + (count - 1) * WAN.frames_per_latent, height * pixels, width * pixels):
             decoded = self._one_pass.decode(latents).clamp_(-1.0, 1.0)
+        elif self._bounded:
+            decoded = self._bounded.decode(latents).clamp_(-1.0, 1.0)
         else:
             decoded = self.vae.decode(latents, return_dict=False)[0]
         return rearrange(decoded, "1 c t h w -> t c h w")
@@ -297,11 +325,9 @@ def load_wan(
     kept_rows = _kept_rows(folder, device, text_dtype) if keep_rows and large else None
     resident = resident_blocks(memory, "blocks.", weights, text_weights, device)
     vae = fill(vae, vae_weights, device)
-    if device.type == "cpu":
-        bound_memory(vae)
     # Where memory holds not even a block it is to hold one stage's weights at a time.
     parked_vae = Parked(vae, vae_weights, vae_weights.stored, device) if resident == 0 else None
-    streamed = None
+    streamed, streamed_text = None, None
     if resident is None:
         fill(transformer, weights, device)
         if kept_rows:
@@ -311,7 +337,7 @@ def load_wan(
     else:
         stream = BlockStream(transformer, "blocks.", weights, device, resident)
         streamed = StreamedWan(transformer, stream, device, dtype, parked_vae)
-        _stream_text(text_encoder, text_weights, device)
+        streamed_text = _stream_text(text_encoder, text_weights, device)
     # The rotary tables are computed, not stored, so the model built without memory has none yet.
     transformer.rope = WanRotaryPosEmbed(config.attention_head_dim, config.patch_size, config.rope_max_seq_len).to(
         device
@@ -323,6 +349,7 @@ def load_wan(
         tokenizer,
         dtype=dtype,
         streamed=streamed,
+        streamed_text=streamed_text,
         parked_vae=parked_vae,
         kept_rows=kept_rows,
         mask_decoder=folder / MASK_DECODER,
@@ -352,11 +379,11 @@ def _build_text(folder: Path, dtype: torch.dtype) -> tuple[Network, Weights]:
     return encoder, Weights(stored, lambda name: dtype)
 
 
-def _stream_text(encoder: Network, weights: Weights, device: torch.device) -> None:
+def _stream_text(encoder: Network, weights: Weights, device: torch.device) -> StreamedText:
     """Leave the text encoder's blocks and its table, of which a prompt needs a few rows, in their files."""
     encoder.shared = encoder.encoder.embed_tokens = StoredEmbedding(weights, _TIED_EMBEDDINGS[0], device)
     others = {name: entry for name, entry in weights.stored.items() if name not in _TIED_EMBEDDINGS}
-    BlockStream(encoder, "encoder.block.", replace(weights, stored=others), device)
+    return StreamedText(encoder, BlockStream(encoder, "encoder.block.", replace(weights, stored=others), device))
 
 
 def _transformer_dtype(name: str, dtype: torch.dtype) -> torch.dtype:

@@ -110,7 +110,13 @@ class Segmenter:
         if not prompts:
             raise ValueError("No prompt was given: name what to segment, for example 'the smoke'.")
         with self._embeds_lock:
-            return torch.stack([self._encode_once(prompt) for prompt in prompts])
+            known = {prompt: self._embeds[prompt] for prompt in prompts if prompt in self._embeds}
+            new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
+            if new:
+                with self._model.timed("encode_text"):
+                    known |= zip(new, self.backbone.encode_texts(new), strict=True)
+            self._remember(known)
+            return torch.stack([known[prompt] for prompt in prompts])
 
     def segment(
         self,
@@ -203,13 +209,10 @@ class Segmenter:
         """The windows of a shot of `frame_count` frames and a single take."""
         return list(self.plan.windows(frame_count))
 
-    def _encode_once(self, prompt: str) -> Tensor:
-        if prompt not in self._embeds:
-            if len(self._embeds) == _PROMPTS_CACHED:
-                del self._embeds[next(iter(self._embeds))]
-            with self._model.timed("encode_text"):
-                self._embeds[prompt] = self.backbone.encode_text(prompt)
-        return self._embeds[prompt]
+    def _remember(self, embeds: dict[str, Tensor]) -> None:
+        self._embeds |= embeds
+        for prompt in list(self._embeds)[:-_PROMPTS_CACHED]:
+            del self._embeds[prompt]
 
     def _window_by_window(self, shot: _Shot, prompt_embeds: Tensor, progress: Progress) -> Iterator[_Masked]:
         """Every window through the whole model before the next one is read; of several devices each has one."""

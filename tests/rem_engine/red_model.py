@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rem_engine import Segmenter
-from rem_engine.backbones.base import WAN
+from rem_engine.backbones.base import WAN, TextsOneByOne
 from rem_engine.commands.cli import main
 from rem_engine.media import open_shot
 
@@ -21,7 +21,7 @@ FRAMES, HEIGHT, WIDTH = 14, 33, 47
 PROMPTS = ("the red thing", "the smoke")
 
 
-class RedBackbone:
+class RedBackbone(TextsOneByOne):
     """Stands in for a model: a mask is the red of the frame, shifted by the window's mean (so that windows and their
     cross-fades matter) and by the prompt's length."""
 

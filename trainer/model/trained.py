@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rem_engine import Segmenter, SegmentSettings
-from rem_engine.backbones.base import Streamed, WithoutMaskDecoder
+from rem_engine.backbones.base import Streamed, TextsOneByOne, WithoutMaskDecoder
 
 from ..run.average import trainable_parameters
 from ..run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, read_into
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..settings import ObjectiveSettings
 
 
-class TrainedBackbone(WithoutMaskDecoder):
+class TrainedBackbone(TextsOneByOne, WithoutMaskDecoder):
     """A trainable model under its objective; a `Backbone`.
 
     What goes from `predict_mask_latents` to `decode_masks` is what the objective's decoder reads: mask latents, or

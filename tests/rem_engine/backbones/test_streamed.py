@@ -13,8 +13,10 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from PIL import Image
 from progress_log import ProgressLog
 from safetensors.torch import load_file, save_file
+from transformers import UMT5Config, UMT5EncoderModel
 
 from rem_engine import Segmenter, load_segmenter
+from rem_engine.backbones.checkpoint import Weights
 from rem_engine.backbones.load import load_backbone
 from rem_engine.checkpoints import to_original
 from rem_engine.checkpoints.convert import Conversion, convert
@@ -140,6 +142,38 @@ def test_every_weight_is_read_once_a_shot_and_of_a_table_what_a_prompt_needs(
     assert sum(parameter.numel() for parameter in table.parameters()) == 0
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_text_encoder_is_read_once_for_all_new_prompts(
+    folder: Path, tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("transformer", "vae", "tokenizer"):
+        (tmp_path / part).symlink_to(folder / part)
+    config = UMT5Config.from_pretrained(folder / "text_encoder", num_layers=3)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        encoder = UMT5EncoderModel(config)
+        for parameter in encoder.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        encoder.save_pretrained(tmp_path / "text_encoder")
+    prompts = ["fire", "the smoke", "a much longer sentence about the waves", "fire"]
+    whole, alone, together = (
+        segmenter(tmp_path, dtype=dtype, memory=memory) for memory in ("whole", "stream", "stream")
+    )
+    expected = torch.stack([whole.backbone.encode_text(prompt) for prompt in prompts])
+    assert torch.equal(torch.stack([alone.backbone.encode_text(prompt) for prompt in prompts]), expected)
+    assert not torch.equal(expected[0], expected[1])
+    reads: list[str] = []
+    read = Weights.read
+    monkeypatch.setattr(Weights, "read", lambda self, name, *rest: reads.append(name) or read(self, name, *rest))
+    assert torch.equal(together.encode_prompts(prompts), expected)
+    blocks = sorted(name for name, _ in encoder.named_parameters() if ".block." in name)
+    assert sorted(reads) == blocks
+    assert torch.equal(together.encode_prompts([*prompts, "ice"])[:-1], expected)  # of which one is new
+    assert sorted(reads) == sorted(2 * blocks)
+    together.encode_prompts(prompts[::-1])
+    assert len(reads) == 2 * len(blocks)
+
+
 def test_a_stage_has_the_weights_of_no_other_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = segmenter(folder, memory="stream").backbone
     held: dict[str, list[bool]] = {}
@@ -156,8 +190,8 @@ def test_a_stage_has_the_weights_of_no_other_in_memory(folder: Path, monkeypatch
 
     watch("text", backbone.text_encoder.encoder.final_layer_norm, "forward")
     watch("predict", backbone.transformer.norm_out, "forward")
-    watch("encode", backbone.vae.encoder, "forward")
-    watch("decode", backbone.vae.decoder, "forward")
+    watch("encode", backbone.vae.encoder.mid_block, "forward")
+    watch("decode", backbone.vae.decoder.mid_block, "forward")
     backbone._one_pass = None
     one = Segmenter(backbone, SegmentSettings(size=SIZE, window=5, overlap=1))
     for prompt in PROMPTS:  # the second time what the first shot left has to go

@@ -51,7 +51,7 @@ def test_gradients_are_those_of_diffusers(vae: AutoencoderKLWan) -> None:
     torch.testing.assert_close(gradient(OnePassVAE(vae).decode), expected, atol=1e-8, rtol=1e-3)
 
 
-def test_the_engine_takes_short_clips_in_one_pass_and_long_ones_as_diffusers_does(
+def test_the_engine_takes_short_clips_in_one_pass_and_long_ones_in_bands_or_as_diffusers_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     backbone = load_backbone("mini", device="cpu")
@@ -60,16 +60,29 @@ def test_the_engine_takes_short_clips_in_one_pass_and_long_ones_as_diffusers_doe
     with torch.no_grad():
         encoded = backbone.vae.encode(frames.transpose(0, 1)[None]).latent_dist.mode()
         expected = (encoded - mean) / std, backbone.vae.decode(encoded).sample[0].transpose(0, 1)
-    calls = []
-    for name in ("encode", "decode"):
-        method = getattr(backbone.vae, name)
-        monkeypatch.setattr(backbone.vae, name, lambda *a, method=method, **k: calls.append(method) or method(*a, **k))
-    for bound, of_diffusers in ((1 << 40, 0), (1 << 10, 2)):
+    calls: list[object] = []
+    bands = backbone._bounded
+
+    def count(owner: object, name: str) -> None:
+        method = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, **k: calls.append(owner) or method(*a, **k))
+
+    for owner in (backbone.vae, bands):
+        count(owner, "encode")
+        count(owner, "decode")
+    # The last is what a GPU has.
+    for bound, bounded, called in (
+        (1 << 40, bands, []),
+        (1 << 10, bands, [bands] * 2),
+        (1 << 10, None, [backbone.vae] * 2),
+    ):
+        calls.clear()
         monkeypatch.setattr(wan, "_ONE_PASS_BYTES", bound)
+        monkeypatch.setattr(backbone, "_bounded", bounded)
         latents = backbone.encode_video(frames)
         torch.testing.assert_close(latents, expected[0], atol=2e-5, rtol=0)
         torch.testing.assert_close(backbone.decode_masks(latents), expected[1], atol=2e-5, rtol=0)
-        assert len(calls) == of_diffusers
+        assert calls == called
 
 
 def test_a_vae_of_other_parts_is_left_to_diffusers() -> None:

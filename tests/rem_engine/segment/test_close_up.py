@@ -11,7 +11,7 @@ from progress_log import ProgressLog
 from torch import Tensor
 
 from rem_engine import Segmenter
-from rem_engine.backbones.base import WAN
+from rem_engine.backbones.base import WAN, TextsOneByOne
 from rem_engine.frames import ArrayFrames
 from rem_engine.metrics import region_similarity
 from rem_engine.segment.close_up import CloseUp
@@ -22,7 +22,7 @@ HEIGHT, WIDTH, FRAMES = 360, 640, 24
 PROMPTS = ("red", "green")
 
 
-class ColourBackbone:
+class ColourBackbone(TextsOneByOne):
     """Stands in for a model that sees 64x64 pixels: a mask is how far a prompt's colour exceeds the others."""
 
     name = "colour"

@@ -15,14 +15,14 @@ from progress_log import Cancel, Cancelled, ProgressLog
 from torch import Tensor
 
 from rem_engine import Segmenter, SegmentSettings, load_segmenter
-from rem_engine.backbones.base import MODELSCOPE, WAN
+from rem_engine.backbones.base import MODELSCOPE, WAN, TextsOneByOne
 from rem_engine.frames import ArrayFrames
 from rem_engine.segment.cuts import LOOKAHEAD
 
 STRENGTH = {"all of it": 1.0, "half of it": 0.5, "none of it": 0.0}
 
 
-class PlainBackbone:
+class PlainBackbone(TextsOneByOne):
     """Latents are the frames themselves, and a prompt's mask is its strength times the picture in 0..1.
 
     Windows are Wan's.

@@ -15,7 +15,7 @@ from PIL import Image
 
 import rem_engine.segment.load
 from rem_engine import Segmenter, SegmentSettings
-from rem_engine.backbones.base import MODELSCOPE, WAN
+from rem_engine.backbones.base import MODELSCOPE, WAN, TextsOneByOne
 from tests.trainer.benchmarks.miniatures import write_burst, write_ref_vps, write_vspw
 from tests.trainer.miniatures import write_mevis, write_ref_davis17, write_ref_ytvos
 from trainer.benchmarks import predict
@@ -39,7 +39,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 }
 
 
-class Reddish:
+class Reddish(TextsOneByOne):
     """Takes red for what is asked for, whatever that is; its latents are the frames themselves."""
 
     name = "reddish"
