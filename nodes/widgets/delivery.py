@@ -59,7 +59,7 @@ def further_format_inputs() -> list[io.Input]:
 
 def exr_form_input() -> io.Input:
     """What an EXR has beside the mattes; a graph may leave it out."""
-    return widget(settings_of(DeliverySettings)["exr_form"], optional=True)
+    return widget(settings_of(DeliverySettings)["exr_form"], optional=True, rare=True)
 
 
 def renumber_input() -> io.Input:

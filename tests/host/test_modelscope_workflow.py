@@ -12,6 +12,7 @@ from comfy_hosts import PACK
 from comfy_server import ComfyServer, Graph, message
 from safetensors.torch import save_file
 from small_video import FRAMES, disc_video, write_lossless
+from test_served import TEMPLATES
 from test_server import api_workflow, assert_same_masks, levels
 
 from rem_engine.checkpoints import read_state_dict
@@ -27,7 +28,7 @@ BASE = known_model("modelscope-1.7b-diffusers")
 
 
 def test_the_note_names_what_models_get_downloads() -> None:
-    graph = json.loads((PACK / "workflows" / f"{NAME}.json").read_text(encoding="utf-8"))
+    graph = json.loads((PACK / "example_workflows" / f"{TEMPLATES[NAME]}.json").read_text(encoding="utf-8"))
     (note,) = [node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote"]
     (checkpoint,) = [node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "LoadREM"]
     for name in (BASE.local_name(), BASE.name, BASE.folder, "rem-modelscope", checkpoint):

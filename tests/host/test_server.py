@@ -198,10 +198,10 @@ def test_a_wrong_checkpoint_name_is_answered_with_one_sentence(comfy: ComfyServe
 def test_an_empty_prompt_is_answered_with_one_sentence(comfy: ComfyServer) -> None:
     graph = short_graph()
     graph["3"]["inputs"]["text"] = "  \n"
-    error = message(comfy.run(graph), "execution_error")
-    assert error is not None and error["node_type"] == "EncodeText"
-    assert error["exception_message"].strip().startswith("The prompt is empty")
-    assert error["exception_type"] == "ValueError"
+    with pytest.raises(Refused) as refused:
+        comfy.submit(graph)
+    (error,) = refused.value.answer["node_errors"]["3"]["errors"]
+    assert "The prompt is empty" in error["details"]
 
 
 def test_the_stock_model_loader_loads_rem_mini(comfy: ComfyServer, entry: dict[str, Any]) -> None:

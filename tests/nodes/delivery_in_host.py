@@ -214,13 +214,13 @@ def devices(nodes: dict[str, Any], segment: Segment) -> dict[str, list[str]]:
     import torch
     from refereverything_pack.rem_engine.matte import chain
 
-    compute, host_device, found = chain._matte, management.get_torch_device, []
+    make, host_device, found = chain._Stage, management.get_torch_device, []
 
-    def noted(frame: Any, settings: Any, device: Any) -> Any:
+    def noted(settings: Any, device: Any, cuts: Any) -> Any:
         found.append(str(device))
-        return compute(frame, settings, device)
+        return make(settings, device, cuts)
 
-    chain._matte, management.get_torch_device = noted, lambda: torch.device("cpu", 0)
+    chain._Stage, management.get_torch_device = noted, lambda: torch.device("cpu", 0)
     results = {}
     runs: dict[str, Callable[[], Any]] = {
         "MaskToAlpha": lambda: nodes["MaskToAlpha"].execute(picture(), alphas(1), colour="straight"),
@@ -230,7 +230,7 @@ def devices(nodes: dict[str, Any], segment: Segment) -> dict[str, list[str]]:
         found.clear()
         run()
         results[name] = sorted(set(found))
-    chain._matte, management.get_torch_device = compute, host_device
+    chain._Stage, management.get_torch_device = make, host_device
     return results
 
 

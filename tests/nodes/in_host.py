@@ -217,7 +217,7 @@ def _segment(nodes: dict[str, Any]) -> dict[str, Any]:
         "one_of_all": _difference(run(frames, 1, combine="union").args[0], union.args[0]),
         "second": _difference(second.args[0], reference[1].clamp(0, 1)),
         "binary": bool(((second.args[0] > 0.5).float() == second.args[1]).all()),
-        "preview_images": len(union.ui.as_dict()["images"]),
+        "preview_images": len(union.ui["images"]),
         "overlay_range": [union.args[2].min().item(), union.args[2].max().item()],
         "names": [union.args[3], subtracted.args[3]],
         "each": _difference(run(frames, -1).args[0].view(2, 7, 40, 50), reference.clamp(0, 1)),
@@ -264,7 +264,7 @@ def _alpha(nodes: dict[str, Any]) -> dict[str, Any]:
             "invert": False,
             "colour": "straight",
         }
-        return nodes["MaskToAlpha"].execute(image, masks, **(settings | changes)).args
+        return nodes["MaskToAlpha"].execute(image, masks, **(settings | changes)).args[:2]
 
     straight, alpha = run(mask)
     premultiplied, _ = run(mask * 0.5, colour="premultiplied")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-
-PACK = Path(__file__).parents[2]
+from without_host import host_module
 
 
 @pytest.fixture(scope="module")
@@ -21,17 +18,8 @@ def listing() -> Iterator[ModuleType]:
     """The module alone, in a host that knows folders and kinds of files and nothing else."""
     host = ModuleType("folder_paths")
     host.filter_files_content_types = lambda names, kinds: [name for name in names if name.endswith((".mp4", ".mov"))]
-    packages = {"pack": PACK, "pack.nodes": PACK / "nodes", "pack.nodes.host": PACK / "nodes" / "host"}
-    made = {"folder_paths": host}
-    for name, folder in packages.items():
-        made[name] = ModuleType(name)
-        made[name].__path__ = [str(folder)]
-    with pytest.MonkeyPatch.context() as patch:
-        for name, module in made.items():
-            patch.setitem(sys.modules, name, module)
-        yield importlib.import_module("pack.nodes.host.input_listing")
-        for name in [name for name in sys.modules if name.startswith("pack.")]:
-            patch.delitem(sys.modules, name)
+    with host_module("input_listing", folder_paths=host) as module:
+        yield module
 
 
 @pytest.fixture

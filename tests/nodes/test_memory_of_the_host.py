@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 import time
-from pathlib import Path
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
-
-PACK = Path(__file__).parents[2]
+from without_host import host_module
 
 
 @pytest.fixture(scope="module")
-def memory() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("host_memory", PACK / "nodes" / "host" / "memory.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def memory() -> Iterator[ModuleType]:
+    with host_module("memory") as module:
+        yield module
 
 
 class Queue:

@@ -64,9 +64,9 @@ def test_sockets_are_the_hosts_own_types(report: dict[str, Any]) -> None:
         "MODEL",
         "VAE",
         "CONDITIONING",
-        "IMAGE",
+        "IMAGE,VIDEO",
     ]
-    advanced = ["height", "width", "window", "overlap", "keep_aspect", "seed", "close_up", "decoder"]
+    advanced = ["height", "width", "window", "overlap", "keep_aspect", "seed", "close_up", "decoder", "keep_windows"]
     assert schemas["SegmentVideo"]["advanced"] == advanced
 
 
@@ -272,17 +272,17 @@ def test_every_widget_of_a_saved_graph_arrives_at_its_own_setting(report: dict[s
     }  # fmt: skip
     assert saved["SaveMatte"]["delivery_settings"] == {
         "kinds": ["webm", "png16"], "start": 55, "padding": 7, "premultiplied": True,
-        "exr_type": "float", "exr_compression": "dwaa", "exr_linear": False, "sound": False,
+        "exr_type": "float", "exr_compression": "dwaa", "exr_linear": False, "sound": False, "exr_form": "auto",
     }  # fmt: skip
     assert saved["SegmentShot"]["delivery_settings"] == {
         "kinds": ["prores", "exr"], "start": 86400, "padding": 6, "premultiplied": True,
-        "exr_type": "float", "exr_compression": "piz", "exr_linear": False, "sound": False,
+        "exr_type": "float", "exr_compression": "piz", "exr_linear": False, "sound": False, "exr_form": "auto",
     }  # fmt: skip
     assert saved["SegmentVideo"]["segment_settings"] == {
         "protocol": "shot", "size": [64, 96], "window": 9, "overlap": 3, "cuts": "auto",
-        "keep_aspect": True, "seed": 77,
+        "keep_aspect": True, "seed": 77, "decoder": "vae",
     }  # fmt: skip
     assert saved["SegmentShot"]["segment_settings"] == {
         "protocol": "shot", "size": [80, 112], "window": 5, "overlap": 1, "cuts": "auto",
-        "keep_aspect": True, "seed": 78,
+        "keep_aspect": True, "seed": 78, "decoder": "vae",
     }  # fmt: skip

@@ -235,12 +235,17 @@ def notes(nodes: dict[str, Any], bench: Small) -> list[str]:
     model, clip, vae = bench.load()
     ramp = torch.linspace(0.0, 0.4, 64).expand(48, 64)
     takes = torch.stack([ramp, 1.0 - ramp.flip(0, 1)]).repeat_interleave(6, dim=0)
+    from refereverything_pack.nodes.host import schema
+
     shown: list[str] = []
-    module = sys.modules[nodes["SegmentVideo"].__module__]
-    kept, module.show_text = module.show_text, lambda text, node: shown.append(text)
+    modules = (sys.modules[nodes["SegmentVideo"].__module__], schema)
+    kept = schema.show_text
+    for module in modules:
+        module.show_text = lambda text, node: shown.append(text)
     image = takes[..., None].repeat(1, 1, 1, 3)
     segment(nodes, model, vae, encode(nodes, clip, "smoke\nfire"), image, size=bench.size)
-    module.show_text = kept
+    for module in modules:
+        module.show_text = kept
     return shown
 
 
