@@ -75,7 +75,7 @@ def settings_key(node: type[io.ComfyNode], *aside: str) -> str | None:
     What nodes before it draw by chance, or fetch from elsewhere, is not seen.
     """
     graph, own = (node.hidden.prompt or {}, node.hidden.unique_id) if node.hidden else ({}, None)
-    if own not in graph:
+    if own is None or own not in graph:
         return None
     described: dict[str, Any] = {}
     files: list[Path] = []
