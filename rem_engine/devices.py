@@ -37,8 +37,8 @@ def split_devices(names: str) -> list[str]:
     """The devices that "cuda:0,cuda:1" names; a single one is one.
 
     Raises:
-        ValueError: no kind of device has one of the names, or they are of several kinds, which compute to other digits
-            and at other speeds.
+        ValueError: no kind of device has one of the names, one is "auto", or they are of several kinds, which compute
+            to other digits and at other speeds.
         RuntimeError: there are fewer GPUs here.
     """
     import torch
@@ -46,6 +46,8 @@ def split_devices(names: str) -> list[str]:
     split = [name.strip() for name in names.split(",")]
     if len(split) == 1:
         return split
+    if "auto" in split:
+        raise ValueError(f"The devices {names!r} are to be named each, as in 'cuda:0,cuda:1'; 'auto' stands alone.")
     devices = [_parse(name) for name in split]
     if len({device.type for device in devices}) > 1:
         raise ValueError(f"The devices {names!r} are of several kinds; those that share a shot are to be of one.")

@@ -220,6 +220,7 @@ class WanBackbone(OneAtATime):
             decoded = self.vae.decode(latents, return_dict=False)[0]
         return rearrange(decoded, "1 c t h w -> t c h w")
 
+    @queued
     def mask_decoder(self) -> Callable[[Tensor], Tensor]:
         """See `Backbone.mask_decoder`."""
         if self._mask_decoder is None or not self._mask_decoder.is_file():
@@ -227,7 +228,12 @@ class WanBackbone(OneAtATime):
                 f"{self.name} has no mask decoder ({self._mask_decoder or MASK_DECODER} is missing): use decoder vae, "
                 "or distil one by 'rem-trainer distill-decoder'."
             )
-        decoder = load_mask_decoder(self._mask_decoder, self.vae, self.device)
+        self._bring_vae()  # whose weights say whether it is of this one
+        try:
+            decoder = load_mask_decoder(self._mask_decoder, self.vae, self.device)
+        finally:
+            if self._parked_vae:
+                self._parked_vae.let_go()
         return lambda mask_latents: decoder.draw(mask_latents.to(self.device))
 
     def _bring_vae(self) -> None:

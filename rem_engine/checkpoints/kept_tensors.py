@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from torch import Tensor
@@ -18,7 +19,7 @@ _log = logging.getLogger(__name__)
 class KeptTensors:
     """Tensors by name in the folder that huggingface_hub has for what libraries keep ($HF_ASSETS_CACHE).
 
-    A folder that cannot be written to keeps nothing, and costs nothing but time; so does a file that is damaged.
+    A folder that cannot be written to keeps nothing new, and costs nothing but time; so does a file that is damaged.
 
     Args:
         kind: what they are, the name of a folder of its own.
@@ -35,10 +36,11 @@ class KeptTensors:
             return None
         try:
             tensor = read_index(file).tensors[_NAME].read()
-            os.utime(file)
         except (OSError, ValueError, KeyError) as error:
             _log.debug("%s is of no use: %s", file, error)
             return None
+        with suppress(OSError):  # of a folder that is only read from all stays
+            os.utime(file)
         return tensor
 
     def keep(self, name: str, tensor: Tensor) -> None:

@@ -72,6 +72,8 @@ def select(state_dicts: StateDicts, part: str, label: str) -> dict[str, Place]:
         whole = [written.rstrip(".") for written, _, _ in roots]
         found = next((number for number in range(len(roots)) if part in (names[number], whole[number])), None)
         if found is None:
+            if len(roots) == 1:
+                raise ValueError(f"{label} holds one denoiser, and none called {part}: leave :{part} out.")
             raise ValueError(f"{label} holds no {part}; there is {_listed(names)}.")
     elif len(roots) > 1:
         choices = [f"{label}:{name}" for name in names]

@@ -14,6 +14,7 @@ from .. import __version__
 from ..content_hash import content_hash
 from ..devices import find_device, split_devices
 from ..folder_lock import check_is_folder
+from ..layers import texts_of
 from ..media.reading import open_shot
 from ..progress import SILENT, Progress
 from ..segment.settings import SegmentSettings, check_cuts
@@ -83,7 +84,9 @@ def segment_file(
             "name": job.name,
             "hints": {mode: [*texts] for mode, texts in (hints or {}).items()},
         }
-        seen = {**settings, "space": shot.plate_colour.space.digest}
+        seen = {**settings, "space": shot.plate_colour.space.digest, "device": device.type}
+        if len(texts_of(job.layers)) == 1:
+            del seen["memory"]  # several prompts are rounded otherwise where they go through the denoiser one by one
         fingerprint = settings_hash(seen, [*shot.files, *given.files, *_model_files(model)])
         provenance = Provenance(str(path), fingerprint, content_hash(shot.files))
         job = replace(job, device=device, provenance=provenance, hints=given if given.mattes else None)

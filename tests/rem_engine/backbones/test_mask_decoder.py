@@ -148,7 +148,8 @@ def test_the_engine_draws_masks_by_the_one_beside_the_model(
     folder = Path(shutil.copytree(tiny_wan, tmp_path / "wan"))
     backbone = load_backbone(folder, device="cpu")
     save_mask_decoder(folder / FILE, decoder, decoder_hash(backbone.vae), "a decoder")
-    segmenter = load_segmenter(folder, decoder="mask", device="cpu", size=(32, 48), window=5, overlap=0)
+    settings = {"decoder": "mask", "device": "cpu", "size": (32, 48), "window": 5, "overlap": 0}
+    segmenter = load_segmenter(folder, **settings)
     frames = torch.rand(5, 32, 48, 3, generator=torch.Generator().manual_seed(0)).numpy()
     soft = segmenter.segment(frames, ["smoke", "fire"]).soft
     latents = backbone.encode_video(torch.from_numpy(frames).permute(0, 3, 1, 2) * 2 - 1)
@@ -156,3 +157,6 @@ def test_the_engine_draws_masks_by_the_one_beside_the_model(
     half = load_mask_decoder(folder / FILE, backbone.vae, CPU)
     expected = half(backbone.predict_mask_latents(latents, embeds)).clamp(0, 1)
     torch.testing.assert_close(soft, expected, atol=1e-5, rtol=0)
+    streaming = load_segmenter(folder, memory="stream", **settings)
+    assert all(weight.is_meta for weight in streaming.backbone.vae.parameters())  # the decoder leaves none behind
+    torch.testing.assert_close(streaming.segment(frames, ["smoke", "fire"]).soft, expected, atol=1e-5, rtol=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -60,3 +61,16 @@ def test_a_folder_that_cannot_be_written_to_stops_nothing(tmp_path: Path, monkey
     kept = KeptTensors("latents", most=9, most_bytes=2**20)
     kept.keep("a", torch.ones(3))
     assert kept.get("a") is None
+
+
+def test_a_folder_that_is_only_read_from_serves(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    KeptTensors("latents", most=9, most_bytes=2**20).keep("a", torch.ones(3))
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for change in ("utime", "replace", "mkdir", "unlink"):
+        monkeypatch.setattr(os, change, refuse)
+    kept = KeptTensors("latents", most=9, most_bytes=2**20)
+    kept.keep("b", torch.ones(3))
+    assert torch.equal(kept.get("a"), torch.ones(3)) and kept.get("b") is None  # type: ignore[arg-type]

@@ -204,3 +204,9 @@ def test_conversion_and_checkpoints_take_the_one_that_is_named(tmp_path: Path, g
     assert opened.label == "run.pth:ema"
     assert all(torch.equal(entry.read(), twice[name]) for name, entry in opened.denoiser.items())
     assert checkpoint_files([path, golden]) == [tmp_path / "run.pth", golden]
+
+
+def test_a_part_of_a_file_of_one_is_told_to_be_left_out(tmp_path: Path) -> None:
+    save_file(wan(1.0), tmp_path / "rem.safetensors")
+    with pytest.raises(ValueError, match=r"^rem.safetensors holds one denoiser, and none called ema: leave :ema out"):
+        read_state_dict(f"{tmp_path}/rem.safetensors:ema")

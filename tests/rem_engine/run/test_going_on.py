@@ -113,6 +113,37 @@ def test_another_run_starts_at_the_first_frame(
 
 
 @pytest.mark.usefixtures("fake_model")
+@pytest.mark.parametrize(
+    ("prompts", "options", "goes_on"),
+    [
+        (1, ("--memory", "stream", "--device", "cpu,cpu"), True),
+        (2, ("--device", "cpu,cpu"), True),
+        (2, ("--memory", "stream"), False),  # prompts go one by one, and are rounded otherwise than together
+        (1, ("--decoder", "mask"), False),
+        (1, ("--dtype", "bfloat16"), False),
+    ],
+)
+def test_a_run_goes_on_where_other_options_give_the_same_masks(
+    shot: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    prompts: int,
+    options: tuple[str, ...],
+    goes_on: bool,
+) -> None:
+    asked = [argument for prompt in PROMPTS[:prompts] for argument in ("-p", prompt)]
+    run = ["segment", str(shot), *asked, "-o", str(tmp_path / "out"), "--device", "cpu"]
+    with stop_at(9 * prompts + 1, rem_engine.run.folder, "mask_png"):
+        assert main(run) == 130
+    capsys.readouterr()
+    assert main([*run, *options]) == 0
+    assert ("Going on at frame 9" in capsys.readouterr().err) is goes_on
+    if goes_on:
+        assert main(run) == 0
+        assert "holds this run already, whole" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("fake_model")
 def test_a_run_that_began_anew_and_was_killed_does_not_go_on_from_arrays_that_it_emptied(
     shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,6 +97,8 @@ def test_devices_that_cannot_share_are_told() -> None:
     assert split_devices("auto") == ["auto"] and split_devices("cpu, cpu") == ["cpu", "cpu"]
     with pytest.raises(ValueError, match="There is no device 'abacus'; use 'auto', 'cpu', or one that PyTorch has"):
         split_devices("cpu,abacus")
+    with pytest.raises(ValueError, match="'auto,cpu' are to be named each, as in 'cuda:0,cuda:1'; 'auto' stands alone"):
+        split_devices("auto,cpu")
     with pytest.raises(ValueError, match="'cpu,meta' are of several kinds"):
         split_devices("cpu,meta")
     with pytest.raises(RuntimeError, match=r"'cuda:0,cuda:99' were asked for, and PyTorch sees \d+ CUDA GPUs; name"):
