@@ -29,6 +29,7 @@ from ..rem_engine.run.output import claimed
 from ..rem_engine.run.pipeline import numbering_of
 from ..rem_engine.run.segment_job import SegmentJob, segment_to_output
 from ..rem_engine.segment.segmenter import Segmenter
+from ..rem_engine.segment.settings import MaskSettings
 from ..rem_engine.setting import settings_of
 from .host.batch import WHOLE, check_shots, lines_of, open_batch, settings_key, shots_of
 from .host.conditioning import Conditioning, read_layers
@@ -201,9 +202,11 @@ class SegmentShot(io.ComfyNode):
     ) -> io.NodeOutput:
         check_connected(model=model, vae=vae, conditioning=conditioning)
         _check_one_source(video, path, shots)
+        delivery, matte = delivery_settings(settings), matte_settings(_MATTE_AT_FIRST, settings)
+        masks = mask_settings(settings)
         segmenter = make_segmenter(model, vae, decode_vae, settings)
         layers, embeds = read_layers(conditioning, segmenter.backbone.family.text_width)
-        run = _Run(cls, segmenter, layers, embeds, settings, fps)
+        run = _Run(cls, segmenter, layers, embeds, delivery, matte, masks, settings, fps)
         if lines_of(shots):
             result = _run_batch(run, shots, filename_prefix)
         else:
@@ -231,6 +234,9 @@ class _Run:
     segmenter: Segmenter
     layers: tuple[Layer, ...]
     embeds: Tensor
+    delivery: DeliverySettings
+    matte: MatteSettings
+    masks: MaskSettings
     values: Mapping[str, Any]
     fps: float
 
@@ -255,9 +261,8 @@ class _Run:
             title: stands before what is said of how it goes.
             key: of the settings, where a run that was stopped is to be gone on with.
         """
-        values, graph = self.values, graph_of(self.node)
-        delivery, masks = delivery_settings(values), mask_settings(values)
-        labels = legend(combined_layers(self.layers, masks.combine))
+        graph = graph_of(self.node)
+        labels = legend(combined_layers(self.layers, self.masks.combine))
         info = replace(shot.info, fps=shot.info.fps or exact_rate(self.fps))
         progress = _ShotProgress(self.node, title)
         provenance = replace(provenance_of(self.segmenter, shot.source), graph=graph)
@@ -266,15 +271,15 @@ class _Run:
                 fingerprint = settings_hash({"settings": key, "shot": shot.source}, frames.files)
                 provenance = replace(provenance, fingerprint=fingerprint, plate=content_hash(frames.files))
             progress.frames = frames.frame_count
-            given = given_mattes(values, frames, len(self.layers))
+            given = given_mattes(self.values, frames, len(self.layers))
             job = SegmentJob(
                 folder,
                 self.layers,
                 name(frames),
-                delivery.kinds,
-                masks,
-                matte=matte_settings(_MATTE_AT_FIRST, values),
-                delivery=delivery,
+                self.delivery.kinds,
+                self.masks,
+                matte=self.matte,
+                delivery=self.delivery,
                 device=comfy.model_management.get_torch_device(),
                 info=info,
                 provenance=provenance,

@@ -45,7 +45,8 @@ def names_of_masks(masks: Sequence[Tensor], count: int) -> tuple[str, ...]:
 def growing_masks() -> list[io.Input]:
     """Sockets for further masks, of which there is always one more than are connected."""
     names = [f"mask_{number}" for number in range(_FIRST_GROWN, _FIRST_GROWN + _MOST_GROWN)]
-    one = io.Mask.Input("mask", optional=True, tooltip="A further layer, after those above.")
+    # That none has to be there says `min`: a template that is optional stops ComfyUI 0.8.
+    one = io.Mask.Input("mask", tooltip="A further layer, after those above.")
     return [
         io.Autogrow.Input(
             "masks",
