@@ -7,7 +7,8 @@ then on.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from .compiled import compiled
 
 # Of the paper (section 3.2): weight of smoothness where the alpha is flat, iterations of small and of large levels, and
 # the longest side of a small one.
@@ -15,7 +16,7 @@ _REGULARISATION = np.float32(1e-5)
 _SMALL, _SMALL_ITERATIONS, _LARGE_ITERATIONS = 32, 10, 2
 
 
-@njit("f4[:,:,::1](f4[:,:,::1], f4[:,::1])", cache=True, nogil=True, error_model="numpy")
+@compiled("f4[:,:,::1](f4[:,:,::1], f4[:,::1])")
 def estimated_foreground(image, alpha):
     """The foreground F of an image that is alpha F + (1 - alpha) B, where F and B are smooth along with the alpha.
 

@@ -36,9 +36,10 @@ class Laplacian(Protocol):
 
 
 class SparseLaplacian:
-    """pymatting's matrix, for one plane on the CPU; rows count where a pixel and its neighbours are unknown.
+    """Its rows of pixels that are unknown, for one plane on the CPU.
 
-    In float64: what is far from an edge is so small that products of it are denormal in float32, and ten times as slow.
+    Planes are float64: what is far from an edge is so small that products of it are denormal in float32, and ten times
+    as slow.
     """
 
     dtype = torch.float64
@@ -46,19 +47,22 @@ class SparseLaplacian:
     def __init__(self, picture: Tensor, unknown: Tensor) -> None:
         """From a picture float32 [h,w,3], and the pixels that matter, bool [h,w]."""
         threads = torch.get_num_threads()
-        from pymatting.laplacian.cf_laplacian import cf_laplacian  # here: it brings a compiler
+        from .stencil import OWN, laplacian_rows, times  # here: it brings a compiler
 
         torch.set_num_threads(threads)  # numba raises the number, which it shares with torch, to that of all cores
-        self._shape = picture.shape[:2]
-        matrix = cf_laplacian(picture.numpy().astype(np.float64), EPSILON, 1, ~unknown.numpy())
-        self.diagonal = torch.from_numpy(matrix.diagonal().reshape(1, *self._shape)).clamp_(min=_LEAST)
-        self._rows = np.flatnonzero(unknown.numpy())
-        self._matrix = matrix[self._rows]
+        self._pixels = np.flatnonzero(unknown.numpy()).astype(np.int32)
+        places = np.full(unknown.shape, -1, np.int32)
+        places.ravel()[self._pixels] = np.arange(len(self._pixels), dtype=np.int32)
+        self._rows, self._times = (
+            laplacian_rows(picture.contiguous().numpy(), places, len(self._pixels), EPSILON),
+            times,
+        )
+        diagonal = np.full(unknown.shape, _LEAST)
+        diagonal.ravel()[self._pixels] = self._rows[:, OWN].clip(min=_LEAST)
+        self.diagonal = torch.from_numpy(diagonal)[None]
 
     def __call__(self, planes: Tensor) -> Tensor:
-        image = np.zeros(planes.numel())
-        image[self._rows] = self._matrix @ planes.numpy().ravel()
-        return torch.from_numpy(image.reshape(1, *self._shape))
+        return torch.from_numpy(self._times(self._rows, self._pixels, planes[0].contiguous().numpy()))[None]
 
 
 class WindowLaplacian:

@@ -89,13 +89,40 @@ def test_a_laplacian_measures_what_no_linear_function_of_the_colours_explains() 
             right = np.concatenate([alpha[window].ravel(), np.zeros(3)])
             system = np.concatenate([colours, held])
             least += np.square(system @ np.linalg.lstsq(system, right, rcond=None)[0] - right).sum()
-    plane = torch.from_numpy(alpha)[None]
     whole = torch.ones(6, 7, dtype=torch.bool)
     for laplacian in (SparseLaplacian(torch.from_numpy(picture), whole), WindowLaplacian(torch.from_numpy(picture))):
+        plane = torch.from_numpy(alpha)[None].to(laplacian.dtype)
         assert float((plane * laplacian(plane)).sum()) == pytest.approx(least, rel=1e-4)
-        unit = torch.zeros(1, 6, 7)
+        unit = torch.zeros(1, 6, 7, dtype=laplacian.dtype)
         unit[0, 2, 3] = 1.0
         assert float(laplacian(unit)[0, 2, 3]) == pytest.approx(float(laplacian.diagonal[0, 2, 3]), rel=1e-4)
+
+
+def test_the_laplacian_is_that_of_the_methods_own_users() -> None:
+    """pymatting's, row by row, up to the picture's border and where only some pixels are unknown."""
+    cf_laplacian = pytest.importorskip("pymatting.laplacian.cf_laplacian").cf_laplacian
+    rng = np.random.default_rng(6)
+    picture, plane = textured(7, (0.3, 0.4, 0.5))[:40, :50], rng.random((1, 40, 50))
+    for unknown in (rng.random((40, 50)) < 0.2, np.ones((40, 50), bool)):
+        theirs = cf_laplacian(picture.astype(np.float64), EPSILON, 1, ~unknown)
+        expected = np.where(unknown, (theirs @ plane.ravel()).reshape(40, 50), 0.0)
+        ours = SparseLaplacian(torch.from_numpy(picture), torch.from_numpy(unknown))
+        np.testing.assert_allclose(ours(torch.from_numpy(plane))[0], expected, atol=2e-6)
+        diagonal = theirs.diagonal().reshape(40, 50)[unknown]
+        np.testing.assert_allclose(ours.diagonal[0].numpy()[unknown], diagonal.clip(min=1e-3), rtol=1e-6)
+
+
+def test_loops_are_compiled_where_nothing_can_be_kept_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba.core import caching
+
+    from rem_engine.matte.compiled import compiled
+
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+
+    def doubled(value):
+        return 2.0 * value
+
+    assert compiled("f8(f8)")(doubled)(1.5) == 3.0
 
 
 @pytest.mark.parametrize("errs", [False, True], ids=["exact masks", "masks that err"])
