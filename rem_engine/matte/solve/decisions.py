@@ -13,12 +13,14 @@ import numpy as np
 from ..settings import EDGE_FRAMES, EdgeKind
 
 # Energy of the cubic upscale, per pixel of unsure cells, times 1000: rendered solid things have 1.5 and more; smoke,
-# fire, rain, motion blur and defocus at most 1.27.
-_RAMP, _SOLID = 1.3, 2.0
+# fire, rain, motion blur and defocus at most 1.27. Of a mask that errs as REM-mini's do, what it has too much or too
+# little adds to that: fire's has up to 1.9, and the half of either answer comes nearer than one of them.
+_RAMP, _SOLID, _SOLID_OF_BAD_MASKS = 1.3, 2.0, 2.6
 # Energy of the solution as a share of that: exact masks have up to 0.14, masks that err 0.14 to 0.33, REM-mini's 0.46
 # to 0.49.
 _FITS, _ERRS = 0.10, 0.17
 _ERRS_MUCH = 0.4
+_BAD, _WORSE = 0.33, 0.45
 # Pixels of the plate to a cell up to which an exact mask has all that the plate shows, and from which it has not.
 _FINE, _COARSE = 1.5, 2.0
 # A body this white was meant to be 1; that of a mask that errs much may be darker. What is half transparent for certain
@@ -79,7 +81,8 @@ class Decisions:
         energy, misfit, white = (
             float(np.mean([getattr(one, name) for one in known])) for name in ("energy", "misfit", "white")
         )
-        solid = {"solid": 1.0, "soft": 0.0, "auto": _smoothstep(energy, _RAMP, _SOLID)}[self._kind]
+        sure = _SOLID + (_SOLID_OF_BAD_MASKS - _SOLID) * _smoothstep(misfit, _BAD, _WORSE)
+        solid = {"solid": 1.0, "soft": 0.0, "auto": _smoothstep(energy, _RAMP, sure)}[self._kind]
         faithful = 1.0 - _smoothstep(misfit, _FITS, _ERRS)
         if self._kind == "auto":
             solid *= 1.0 - faithful * (1.0 - _smoothstep(cell, _FINE, _COARSE))

@@ -40,13 +40,13 @@ def laplacian_rows(picture, places, count, epsilon):
                 last = max(last, rows[k])
             if last < 0:
                 continue
-            for c in range(3):
+            for channel in range(3):
                 mean = 0.0
                 for k in range(9):
-                    colours[k, c] = picture[y + k // 3 - 1, x + k % 3 - 1, c]
-                    mean += colours[k, c] * _NINTH
+                    colours[k, channel] = picture[y + k // 3 - 1, x + k % 3 - 1, channel]
+                    mean += colours[k, channel] * _NINTH
                 for k in range(9):
-                    colours[k, c] -= mean
+                    colours[k, channel] -= mean
             a, b, c, d, e, f = epsilon, 0.0, 0.0, epsilon, 0.0, epsilon
             for k in range(9):
                 red, green, blue = colours[k, 0], colours[k, 1], colours[k, 2]

@@ -178,6 +178,14 @@ def test_decisions_are_means_over_a_take_and_forget_what_is_long_past() -> None:
     assert decisions.made(8.0).solid == 0.0
 
 
+def test_a_mask_that_errs_much_makes_a_thing_solid_later() -> None:
+    """REM-mini's of fire contradict the plate as much as exact ones of solid things do."""
+    for misfit, energy, expected in ((0.2, 1.95, 0.986), (0.5, 1.95, 0.5), (0.5, 2.6, 1.0), (0.5, 1.3, 0.0)):
+        decisions = Decisions("auto")
+        decisions.see(Seen(energy, misfit, 0.95))
+        assert decisions.made(8.0).solid == pytest.approx(expected, abs=2e-3)
+
+
 def test_a_mask_that_is_exact_and_nearly_as_fine_as_the_plate_is_left_alone() -> None:
     for misfit, cell, expected in ((0.05, 1.4, 0.0), (0.05, 2.0, 1.0), (0.3, 1.4, 1.0)):
         decisions = Decisions("auto")
