@@ -126,8 +126,8 @@ class Setting(About):
             except ValueError:
                 value = None
             if value is None:
-                what = "on or off" if self.kind is bool else f"a number{', ' + self.range if self.range else ''}"
-                raise ValueError(f"The {self.noun} is {text.strip()!r}, and {what}, is expected.")
+                what = "on or off" if self.kind is bool else f"a number, {self.range}," if self.range else "a number"
+                raise ValueError(f"The {self.noun} is {text.strip()!r}, and {what} is expected.")
         self.check(value)
         return value
 

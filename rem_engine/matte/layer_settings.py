@@ -20,7 +20,7 @@ def settings_of_layers(common: MatteSettings, layers: Sequence[Layer]) -> tuple[
     """The settings of each layer: those that all have in common, and over them its preset, and what it sets itself.
 
     Raises:
-        ValueError: a layer sets what there is not, or to what it cannot be; the sentence names it.
+        ValueError: a layer sets what there is not, or to what it cannot be, or twice; the sentence names it.
     """
     return tuple(_of_layer(common, layer.name, layer.settings) for layer in layers)
 
@@ -50,7 +50,9 @@ def _of_layer(common: MatteSettings, name: str, given: Sequence[tuple[str, str]]
     values: dict[str, Any] = {}
     preset: Mapping[str, Any] = {}
     try:
-        for setting, text in given:
+        for place, (setting, text) in enumerate(given):
+            if setting in [other for other, _ in given[:place]]:
+                raise ValueError(f"{setting.replace('_', ' ')!r} is set twice: leave one of them out.")
             if setting == _PRESET:
                 preset = preset_values(text.lower())
             elif setting in known:

@@ -127,6 +127,8 @@ def box_matte(box: Box, height: int, width: int) -> np.ndarray:
 
 def _opened(mode: str, text: str, layers: Sequence[str], shot: Shot, delivered: Numbering) -> GivenMatte:
     layer, rest = _layer_and_rest(text, layers)
+    if not rest:
+        raise ValueError(f"The matte {text!r} has no path: give a picture, a sequence, a video, or a box.")
     if (box := _as_box(rest)) is not None:
         matte = box_matte(box, shot.height, shot.width)
         return GivenMatte(mode, layer, lambda: repeat(matte, shot.frame_count))
@@ -163,7 +165,17 @@ def _as_box(text: str) -> Box | None:
     try:
         left, top, width, height = map(int, parts)
     except ValueError:
+        if len(parts) > 1 and all(map(_is_number, parts)) and not Path(text).exists():
+            raise ValueError(f"The box {text} is no box: give left,top,width,height in whole pixels.") from None
         return None
     if width < 1 or height < 1:
         raise ValueError(f"The box {text} has no pixels: give left,top,width,height, the last two more than 0.")
     return Box(left, top, left + width, top + height)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

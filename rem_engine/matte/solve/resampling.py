@@ -40,7 +40,7 @@ def linear(planes: Tensor, size: Size) -> Tensor:
 
 
 def spread(cells: Tensor, step: Size) -> Tensor:
-    """Values of cells [n,h,w] at each pixel of theirs, [n,h*rows,w*columns]."""
+    """Values of cells [n,h,w] at each pixel of theirs, [n,h*rows,w*columns]; not to be written to."""
     count, height, width = cells.shape
     repeated = cells[:, :, None, :, None].expand(count, height, step[0], width, step[1])
     return repeated.reshape(count, height * step[0], width * step[1])

@@ -42,7 +42,7 @@ class System:
         open_ = spread(free, self.step).to(means.dtype)
         inverse = open_ / (self.laplacian.diagonal + spread(weights, self.step) / (self.step[0] * self.step[1]))
         solution = torch.where(open_ > 0.0, start.to(means.dtype), spread(means, self.step))
-        residual = spread(weights * means, self.step).sub_(self._applied(solution, weights)).mul_(open_)
+        residual = (spread(weights * means, self.step) - self._applied(solution, weights)).mul_(open_)
         scaled = inverse * residual
         direction, size = scaled.clone(), _dot(residual, scaled)
         goal = _TOLERANCE**2 * size

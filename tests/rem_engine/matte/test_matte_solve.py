@@ -237,3 +237,15 @@ def test_small_masks_are_scaled_up_bicubic_where_nothing_is_solved() -> None:
     (frame,) = take(1)
     (matte,) = matte_frames([frame], MatteSettings(refine=0))
     np.testing.assert_allclose(matte.alpha[0], bicubic(frame.soft[0].numpy()), atol=1e-6)
+
+
+@pytest.mark.parametrize("cells", [(1, 64), (64, 1)])
+def test_masks_of_a_single_row_or_column_of_cells_are_solved(cells: tuple[int, int]) -> None:
+    mask = np.zeros(cells, np.float32)
+    mask.reshape(-1)[mask.size // 2 :] = 1.0
+    frame = Frame(0, torch.from_numpy(mask)[None], torch.from_numpy(plate_of(disk())))
+    for kind in ("auto", "solid"):
+        (matte,) = matte_frames([frame], MatteSettings(edges=kind))
+        assert matte.alpha is not None
+        assert matte.alpha.shape == (1, HEIGHT, WIDTH)
+        assert abs(float(matte.alpha.mean()) - float(mask.mean())) < 0.1
