@@ -28,7 +28,8 @@ _NOT_OURS = ("user.css", "userdata", "api.comfy.org", "huggingface.co", "depreca
 def browser_path() -> str:
     """The Chromium to test with: $CHROMIUM, or the one of the system; skips the test where there is none."""
     pytest.importorskip("playwright", reason=f"{UNTESTED}{_NO_BROWSER}pip install playwright")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    # First the one without windows: a whole browser now and then stops drawing where there is no GPU.
+    names = "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome"
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if found is None:
         pytest.skip(f"{UNTESTED}{_NO_BROWSER}install Chromium, or set CHROMIUM to its path")
