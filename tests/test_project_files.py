@@ -44,7 +44,7 @@ def package_names(lines: list[str]) -> set[str]:
 
 PACKAGES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
 """Those that are imported under another name."""
-HOST = {"comfy", "comfy_api", "folder_paths", "server"}
+HOST = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server"}
 """Modules of ComfyUI."""
 
 

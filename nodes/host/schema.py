@@ -94,7 +94,7 @@ def told_pace(share: float, seconds: float, frames: int) -> str:
     left = round(seconds * (1 - share) / share)
     minutes = f"{left // 3600}:{left // 60 % 60:02}" if left >= 3600 else f"{left // 60}"
     told = f"{minutes}:{left % 60:02} left"
-    return f"{frames * share / seconds:.2g} frames a second, {told}" if frames else told
+    return f"{frames * share / seconds:.1f} frames a second, {told}" if frames else told
 
 
 def show_text(text: str, node: type[io.ComfyNode]) -> None:

@@ -16,11 +16,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..checkpoints import check, to_diffusers
-from ..checkpoints.safetensors_file import read_index, read_metadata
+from ..checkpoints.safetensors_file import Writer, read_index, read_metadata
 from ..whole_files import written_whole
 from .base import WAN, Network
 
@@ -138,10 +137,13 @@ def save_mask_decoder(path: Path, decoder: MaskDecoder, distilled_from: str, tit
         title: for people.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.half().contiguous() for name, value in decoder.state_dict().items()}
+    tensors = {name: value.half().contiguous().cpu() for name, value in decoder.state_dict().items()}
     metadata = {"format": "pt", "modelspec.title": title, KEY: json.dumps({"distilled_from": distilled_from})}
-    with written_whole(path) as temporary:
-        save_file(tensors, temporary, metadata)
+    with written_whole(path) as temporary, open(temporary, "wb") as stream:
+        writer = Writer(stream, tensors, metadata)
+        for name, tensor in tensors.items():
+            writer.add(name, tensor.dtype, tensor.shape, [tensor])
+        writer.finish()
 
 
 def distilled_from(path: Path) -> str | None:
