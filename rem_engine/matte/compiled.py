@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,10 @@ def compiled(signature: str) -> Callable[[Callable], Any]:
     """
 
     def of(function: Callable) -> Any:
+        # What numba keeps can be read by that module alone which it was compiled in, and a ComfyUI loads this file under a
+        # name of its own; kept files are told apart by the function's name.
+        module = hashlib.sha256(function.__module__.encode()).hexdigest()[:8]
+        function.__qualname__ = f"{function.__qualname__}_{module}"
         options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
         try:
             return njit(signature, cache=True, **options)(function)
