@@ -68,9 +68,9 @@ def write_short_sample(file: Path) -> None:
 
 @pytest.fixture
 def everything(request: pytest.FixtureRequest) -> None:
-    """For what `make test-all` alone runs: minutes, where one journey over the page tells most."""
+    """For what `make test-all` alone runs: minutes of a browser."""
     if not request.config.getoption("all_hosts"):
-        pytest.skip("the other templates are looked at with --all-hosts")
+        pytest.skip("pages are driven with --all-hosts, as make test-all does")
 
 
 def shown(page: Any, kind: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def assert_shows_masks(page: Any, kind: str, layers: list[str]) -> None:
     assert found["layers"] == layers and found["place"].endswith(f"/ {FRAMES}"), found
 
 
-def test_from_a_template_to_a_matte_and_back(short: ComfyServer, tmp_path: Path) -> None:
+def test_from_a_template_to_a_matte_and_back(everything: None, short: ComfyServer, tmp_path: Path) -> None:
     """Open the first template by its card, run, look, find the results, reload, drop a result on the canvas."""
     prompts = ["1  the smoke", "2  the red star", "3  the orange circle"]
     with chromium_page(browser_path()) as page:
