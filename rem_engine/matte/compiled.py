@@ -17,8 +17,8 @@ def compiled(signature: str) -> Callable[[Callable], Any]:
     """
 
     def of(function: Callable) -> Any:
-        # What numba keeps can be read by that module alone which it was compiled in, and a ComfyUI loads this file under a
-        # name of its own; kept files are told apart by the function's name.
+        # What numba keeps can be read under the module's name alone that it was compiled under, and a ComfyUI gives
+        # this file a name of its own; kept files are told apart by the function's name.
         module = hashlib.sha256(function.__module__.encode()).hexdigest()[:8]
         function.__qualname__ = f"{function.__qualname__}_{module}"
         options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
