@@ -71,8 +71,16 @@ class OtherDevice:
                 "it again on fewer devices."
             ) from error
         except KeyboardInterrupt:  # the answer to come would be taken for that of the next call
-            self._manager.shutdown()
+            self._end()
             raise
+
+    def _end(self) -> None:
+        if hasattr(self._manager, "shutdown"):
+            self._manager.shutdown()
+            return
+        for child in multiprocessing.active_children():  # a manager that is still starting cannot be shut down
+            if child.name.startswith(_Manager.__name__):
+                child.kill()
 
 
 class _Served:
