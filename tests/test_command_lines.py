@@ -38,6 +38,10 @@ COMMANDS = {
         "benchmark": (["mevis", "--root", "root"], "running the benchmark"),
         "sample": (["--clip", "a.mp4", "--out", "b.mp4"], "making the sample shot"),
         "mini": (["--work", "work", "--out", "out"], "training REM-mini"),
+        "distill-decoder": (
+            ["mini", "--model", "mini", "--work", "work", "--out", "out.safetensors"],
+            "distilling the decoder",
+        ),
         "train": (["mini", "--model", "mini", "--out", "out"], "training"),
         "export": (["run", "-o", "out.safetensors"], "exporting"),
         "ablate": (["--out", "out"], "running the ablations"),
