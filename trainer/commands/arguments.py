@@ -43,14 +43,6 @@ def frame_size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def override(text: str) -> tuple[str, str]:
-    """A setting in place of a preset's, as a type for argparse: its dotted name and its value."""
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as optim.lr=2e-5")
-    return name, value
-
-
 def add_checkpoints(parser: argparse.ArgumentParser, what: str) -> None:
     """Add --checkpoint, of weights that are laid over a model in their order.
 
@@ -65,3 +57,28 @@ def add_checkpoints(parser: argparse.ArgumentParser, what: str) -> None:
         default=[],
         help=f"{what}: whole ones, a delta or a LoRA; several times for several",
     )
+
+
+def add_overrides(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --set, of settings in place of a preset's: their dotted names and values.
+
+    Args:
+        what: can be set, with an example, which ends the help.
+    """
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=_override,
+        dest="overrides",
+        metavar="NAME=VALUE",
+        help=f"settings in place of the preset's{what}",
+    )
+
+
+def _override(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as optim.lr=2e-5")
+    return name, value

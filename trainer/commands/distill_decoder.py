@@ -6,7 +6,7 @@ import argparse
 
 from rem_engine.commands.command_line import a_path
 
-from .arguments import add_checkpoints, override, positive
+from .arguments import add_checkpoints, add_overrides, positive
 
 _DESCRIPTION = """\
 Distil a small decoder of mask latents from a model's VAE, on the data of a preset. Run it again to go on after a stop.
@@ -45,16 +45,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--steps", type=positive, default=1500, help="training steps (default 1500)")
     add("--batch", type=positive, default=8, help="examples in a step (default 8)")
     add("--width", type=_width, default=64, help="channels, a multiple of 4 (default 64; 192 for Wan2.1's own VAE)")
-    add(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        type=override,
-        dest="overrides",
-        metavar="NAME=VALUE",
-        help="settings in place of the preset's: data_root=/mnt/data",
-    )
+    add_overrides(distill, ": data_root=/mnt/data")
     distill.set_defaults(run=run, operation="distilling the decoder")
 
 

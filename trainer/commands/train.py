@@ -6,7 +6,7 @@ import argparse
 
 from rem_engine.commands.command_line import a_path
 
-from .arguments import add_checkpoints, override
+from .arguments import add_checkpoints, add_overrides
 from .command_line import COMMAND_LINE
 
 _DESCRIPTION = """\
@@ -41,16 +41,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--model", required=True, metavar="BASE", help="'mini' or the folder of the base model (diffusers' layout)")
     add_checkpoints(train, "weights laid over BASE to start from")
     add("--out", type=a_path, required=True, metavar="RUN", help="folder of the run")
-    add(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        type=override,
-        dest="overrides",
-        metavar="NAME=VALUE",
-        help="settings in place of the preset's, list items by number: optim.lr=2e-5 streams.0.batch=2",
-    )
+    add_overrides(train, ", list items by number: optim.lr=2e-5 streams.0.batch=2")
     add("--resume", action="store_true", help="go on with the run in RUN; begin one where there is none")
     add("--cache", type=a_path, metavar="DIR", help="where latents and text embeddings are kept (RUN/cache)")
     add("--no-cache", action="store_true", help="encode everything anew in every step")
