@@ -25,7 +25,7 @@ from typing import Any
 PROMPTS = ("the smoke", "the red star", "the orange circle")
 
 _MAIN = "import sys; from rem_engine.commands.cli import main; sys.exit(main(sys.argv[1:]))"
-_BY_DIFFUSERS = f"from rem_engine.backbones import wan; wan._ONE_PASS_BYTES = 0; {_MAIN}"
+_BY_DIFFUSERS = f"from rem_engine.backbones import wan; wan.takes_one_pass = lambda vae: False; {_MAIN}"
 _WAYS = {"vae, by diffusers": (_BY_DIFFUSERS, "vae"), "vae": (_MAIN, "vae"), "mask": (_MAIN, "mask")}
 _LOOKS_EVERY = 0.02  # seconds
 
