@@ -125,3 +125,8 @@ class DeliverySettings:
         if self.exr_form == "auto":
             return "premultiplied" if self.premultiplied else "plate"
         return self.exr_form
+
+    @property
+    def coloured(self) -> tuple[str, ...]:
+        """Kinds that hold colours beside the mattes."""
+        return tuple(kind for kind in self.kinds if kind != "alpha" and (kind != "exr" or self.form_of_exr != "matte"))

@@ -21,7 +21,7 @@ from ..layers import Layer, parse_settings
 from ..matte import Frame, MatteSettings
 from ..matte.checks import check_finite, fits_as_cells
 from ..matte.frames import alpha_of
-from ..matte.layer_settings import derived_layers, settings_of_layers
+from ..matte.layer_settings import derived_layers
 from ..media.made_by import MadeBy, read_made_by, settings_text
 from ..media.masks import open_masks
 from ..media.numbering import Numbering
@@ -44,7 +44,7 @@ from .given_mattes import GivenMattes, open_given
 from .layout import check_apart
 from .mask_pairs import PairedMasks, pair
 from .output import Claim, claimed
-from .pipeline import PlateReader, make_mattes, timecodes_of
+from .pipeline import PlateReader, make_mattes, stage_settings, timecodes_of
 from .shot_entry import say_notes, shot_entry
 
 
@@ -81,7 +81,8 @@ class MatteJob:
             if name not in layers:
                 raise ValueError(f"There is no layer {name!r} to set something for: they are {', '.join(layers)}.")
             own[name] = own.get(name, ()) + settings
-        return settings_of_layers(self.matte, [Layer(name, "", settings=own.get(name, ())) for name in layers])
+        asked = [Layer(name, "", settings=own.get(name, ())) for name in layers]
+        return stage_settings(self.matte, asked, self.delivery)
 
 
 def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | None:

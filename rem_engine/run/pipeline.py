@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from ..frames import FrameSource
+from ..layers import Layer
 from ..matte import Frame, MatteSettings
+from ..matte.layer_settings import settings_of_layers
 from ..matte.layered import matte_layers
 from ..media.attributes import without_its_time
 from ..media.colour import srgb_to_linear
@@ -43,13 +45,12 @@ class PlateReader:
     ) -> None:
         self._source, mattes = source, mattes if delivery.kinds else ()
         colour = source.plate_colour if isinstance(source, Shot) else PlateColour()
-        of_light = delivery.exr_linear and delivery.form_of_exr != "matte"
-        pictures = any(kind not in ("exr", "alpha") for kind in delivery.kinds)
-        pictures = pictures or ("exr" in delivery.kinds and not delivery.exr_linear and delivery.form_of_exr != "matte")
+        light = "exr" in delivery.coloured and delivery.exr_linear
+        pictures = any(kind != "exr" or not delivery.exr_linear for kind in delivery.coloured)
         self._is_light = colour.is_light
         self._needs_picture = pictures and not colour.picture_is_display
         takes_light_apart = self._is_light and any(own.decontaminate for own in mattes)
-        self._needs_linear = takes_light_apart or ("exr" in delivery.kinds and of_light)
+        self._needs_linear = takes_light_apart or light
         by_stage = any(own.needs_plate for own in mattes)
         self._needs_plate = shown or by_stage or (pictures and not self._needs_picture)
         self._needs_attributes = "exr" in delivery.kinds and isinstance(source, Shot)
@@ -78,6 +79,18 @@ class PlateReader:
         if isinstance(self._source, Shot):
             return self._source.read(index, index + 1, shared=True)[0]
         return self._source.read(index, index + 1)[0]
+
+
+def stage_settings(
+    common: MatteSettings, layers: Sequence[Layer], delivery: DeliverySettings
+) -> tuple[MatteSettings, ...]:
+    """What the matte stage does to each layer: what is set, without colours where no file holds any.
+
+    Raises:
+        ValueError: a layer sets what there is not, or what cannot be.
+    """
+    mattes = settings_of_layers(common, layers)
+    return mattes if delivery.coloured else tuple(replace(own, decontaminate=False) for own in mattes)
 
 
 def make_mattes(

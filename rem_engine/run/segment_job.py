@@ -17,7 +17,7 @@ from ..frames import ReopenableFrames
 from ..layers import Layer, combine, combined_layers, id_map, layer_label, layer_prompt, texts_of
 from ..matte import Frame, MatteSettings
 from ..matte.frames import alpha_of, plate_of
-from ..matte.layer_settings import derived_layers, settings_of_layers
+from ..matte.layer_settings import derived_layers
 from ..media.first_look import colour_hints
 from ..media.made_by import MadeBy, settings_text
 from ..media.numbering import Numbering
@@ -43,7 +43,7 @@ from .given_mattes import GivenMattes
 from .hints import FrameHints
 from .layout import DELIVERIES, KINDS
 from .output import Claim, Output, claimed
-from .pipeline import PlateReader, make_mattes, numbering_of, timecodes_of
+from .pipeline import PlateReader, make_mattes, numbering_of, stage_settings, timecodes_of
 from .shot_entry import say_notes, shot_entry
 
 Viewer = Callable[[int, np.ndarray, np.ndarray], None]
@@ -118,6 +118,11 @@ class SegmentJob:
         return tuple(kind for kind in DELIVERIES if kind in self.write)
 
     @property
+    def form(self) -> DeliverySettings:
+        """Form of these."""
+        return replace(self.delivery, kinds=self.deliveries)
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """All that is written."""
         return (*self.write, "ids") if self.masks.combine == "exclusive" else self.write
@@ -134,7 +139,7 @@ class SegmentJob:
         Raises:
             ValueError: a layer sets what there is not, or what cannot be.
         """
-        return settings_of_layers(self.matte, self.written_layers)
+        return stage_settings(self.matte, self.written_layers, self.form)
 
     @property
     def derived(self) -> tuple[str, ...]:
@@ -253,7 +258,7 @@ def segment_to_output(
             numbering,
             names,
             info,
-            replace(job.delivery, kinds=job.deliveries),
+            job.form,
             folder.delivered,
             made_by,
             timecodes_of(shot, info),
@@ -266,8 +271,7 @@ def segment_to_output(
             delivery,
         ):
             model = _Model(looking, model_shot, prompt_embeds, progress)
-            form = replace(job.delivery, kinds=job.deliveries)
-            reader = PlateReader(plates, job.mattes, form, shown=overlay is not None or viewer is not None)
+            reader = PlateReader(plates, job.mattes, job.form, shown=overlay is not None or viewer is not None)
             frames = _SegmentedFrames(model, reader, job, folder, clock, overlay, masks_coverage)
             mattes = make_mattes(frames.stream(), job.mattes, frames.cuts, job.device, numbering)
             for frame in clock.each("matte", mattes):

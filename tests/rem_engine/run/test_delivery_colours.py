@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -13,12 +14,15 @@ import pytest
 from delivered import decoded, encoded, openexr_channels
 from plate_files import write_dpx, write_exr
 from spaces import TO_REC709, logc3, png_with, pq, to_space
+from torch import Tensor
 
-from rem_engine.matte import MatteSettings
+from rem_engine.layers import parse_layers
+from rem_engine.matte import MatteSettings, chain
 from rem_engine.media import open_shot
 from rem_engine.media.plate_settings import PlateSettings
 from rem_engine.run.delivery_settings import DeliverySettings
 from rem_engine.run.matte_job import MatteJob, matte_to_files
+from rem_engine.run.segment_job import SegmentJob
 
 HEIGHT, WIDTH = 48, 64
 AP0 = (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767)
@@ -193,3 +197,35 @@ def test_decontaminated_colours_are_alike_in_all_spaces(tmp_path: Path, kind: st
     shown = png(out)[0] / 65535
     picture = encoded(colours) if kind != "pq" else pq(to_space(colours, "rec2020"))
     np.testing.assert_allclose(shown[edge], picture[edge], atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("delivery", "estimated"),
+    [
+        (DeliverySettings(("alpha",)), False),
+        (DeliverySettings(("exr", "alpha"), exr_form="matte"), False),
+        (DeliverySettings(("exr",)), True),
+        (DeliverySettings(("alpha", "png16")), True),
+    ],
+    ids=lambda value: "+".join((*value.kinds, value.exr_form)) if isinstance(value, DeliverySettings) else str(value),
+)
+def test_colours_are_estimated_only_where_a_file_holds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delivery: DeliverySettings, estimated: bool
+) -> None:
+    calls = []
+
+    def called(plate: Tensor, alpha: Tensor) -> Tensor:
+        calls.append(alpha.shape)
+        return plate.expand(*alpha.shape, 3)
+
+    monkeypatch.setattr(chain, "decontaminate", called)
+    cv2.imwrite(str(tmp_path / "plate.png"), np.rint(DISPLAY * 255).astype(np.uint8))
+    cv2.imwrite(str(tmp_path / "disc.png"), np.rint(ALPHA * 65535).astype(np.uint16))
+    settings = MatteSettings(decontaminate=True)
+    masks = (f"disc={tmp_path / 'disc.png'}",)
+    assert matte_to_files(MatteJob(tmp_path / "plate.png", masks, tmp_path / "out", matte=settings, delivery=delivery))
+    assert len(calls) == estimated
+    segmented = SegmentJob(
+        tmp_path / "out", parse_layers(["the disc"]), write=("soft", *delivery.kinds), matte=settings, delivery=delivery
+    )
+    assert segmented.mattes == (replace(settings, decontaminate=estimated),)
