@@ -12,9 +12,11 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+
+from comfy_hosts import host_python
 
 Graph = dict[str, dict[str, Any]]
 
@@ -181,6 +183,17 @@ class ComfyServer:
         """Files that an output node of an ended graph saved, in order."""
         images = entry["outputs"][node]["images"]
         return [self.base / image["type"] / image["subfolder"] / image["filename"] for image in images]
+
+
+@contextmanager
+def running(host: Path, base: Path, *options: str) -> Iterator[ComfyServer]:
+    """A ComfyUI that serves within the block; see `ComfyServer`. It skips the test where no Python is known for it."""
+    server = ComfyServer(host, host_python(host), base, *options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 def message(entry: dict[str, Any], kind: str) -> dict[str, Any] | None:

@@ -6,16 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from comfy_hosts import host_python, make_base
-from comfy_server import ComfyServer
+from comfy_hosts import make_base
+from comfy_server import ComfyServer, running
 
 
 @pytest.fixture(scope="session")
 def comfy(host: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
     """A server with fresh model, input and output folders; it ends with the tests."""
-    server = ComfyServer(host, host_python(host), make_base(tmp_path_factory.mktemp("base")))
-    try:
-        server.start()
+    with running(host, make_base(tmp_path_factory.mktemp("base"))) as server:
         yield server
-    finally:
-        server.stop()

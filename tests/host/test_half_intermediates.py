@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comfy_hosts import host_python, make_base
-from comfy_server import ComfyServer, Graph
+from comfy_hosts import make_base
+from comfy_server import ComfyServer, Graph, running
 from PIL import Image
 from test_delivery_workflows import ended_well, exr_channels, folder_of
 
@@ -21,12 +21,8 @@ def comfy(host: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comf
     """A server with the flag."""
     if FLAG not in (host / "comfy" / "cli_args.py").read_text(encoding="utf-8"):
         pytest.skip(f"this ComfyUI has no {FLAG}")
-    server = ComfyServer(host, host_python(host), make_base(tmp_path_factory.mktemp("half")), FLAG)
-    try:
-        server.start()
+    with running(host, make_base(tmp_path_factory.mktemp("half")), FLAG) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def test_pictures_in_half_precision_go_through_every_node(comfy: ComfyServer) -> None:

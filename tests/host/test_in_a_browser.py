@@ -17,8 +17,8 @@ import av
 import cv2
 import pytest
 from browser import ComfyPage, browser_path, chromium_page, overlapping, save_picture
-from comfy_hosts import PACK, host_python, make_base, version_number
-from comfy_server import ComfyServer
+from comfy_hosts import PACK, make_base, version_number
+from comfy_server import ComfyServer, running
 from test_served import BLUEPRINTS, TEMPLATES, saved_graph
 
 from rem_engine.media import open_shot
@@ -33,10 +33,14 @@ IN_DOCUMENTS = ("segment_a_shot", "roto_named_layers", "deliver_a_shot")
 
 
 @pytest.fixture(scope="session")
-def short(host: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
-    """A server with the pack in it, whose sample shot is a short one."""
-    path = browser_path()  # before a server is started for nothing
-    assert path
+def short(
+    request: pytest.FixtureRequest, host: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ComfyServer]:
+    """A server with the pack in it, whose sample shot is a short one. What a page shows takes minutes of a browser."""
+    # Both before a server is started for nothing.
+    if not request.config.getoption("all_hosts"):
+        pytest.skip("pages are driven with --all-hosts, as make test-all does")
+    browser_path()
     base = make_base(tmp_path_factory.mktemp("browser"))
     pack = base / "custom_nodes" / "ComfyUI-ReferEverything"
     pack.unlink()
@@ -46,12 +50,8 @@ def short(host: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comf
             (pack / entry.name).symlink_to(entry)
     write_short_sample(pack / SAMPLE)
     (base / "input" / "your_video.mp4").symlink_to(pack / SAMPLE)
-    server = ComfyServer(host, host_python(host), base)
-    try:
-        server.start()
+    with running(host, base) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def write_short_sample(file: Path) -> None:
@@ -64,13 +64,6 @@ def write_short_sample(file: Path) -> None:
             small = cv2.resize(frame, SIZE[::-1], interpolation=cv2.INTER_AREA)
             video.mux(stream.encode(av.VideoFrame.from_ndarray(small, "rgb24")))
         video.mux(stream.encode())
-
-
-@pytest.fixture
-def everything(request: pytest.FixtureRequest) -> None:
-    """For what `make test-all` alone runs: minutes of a browser."""
-    if not request.config.getoption("all_hosts"):
-        pytest.skip("pages are driven with --all-hosts, as make test-all does")
 
 
 def shown(page: Any, kind: str) -> dict[str, Any]:
@@ -102,7 +95,7 @@ def assert_shows_masks(page: Any, kind: str, layers: list[str]) -> None:
     assert found["layers"] == layers and found["place"].endswith(f"/ {FRAMES}"), found
 
 
-def test_from_a_template_to_a_matte_and_back(everything: None, short: ComfyServer, tmp_path: Path) -> None:
+def test_from_a_template_to_a_matte_and_back(short: ComfyServer) -> None:
     """Open the first template by its card, run, look, find the results, reload, drop a result on the canvas."""
     prompts = ["1  the smoke", "2  the red star", "3  the orange circle"]
     with chromium_page(browser_path()) as page:
@@ -151,7 +144,6 @@ def drop(page: Any, file: Path) -> None:
     )
 
 
-@pytest.mark.usefixtures("everything")
 @pytest.mark.parametrize("vue", [False, True], ids=["classic", "vue"])
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_templates_nodes_do_not_overlap_before_or_after_a_run(
@@ -178,7 +170,6 @@ def test_a_templates_nodes_do_not_overlap_before_or_after_a_run(
             save_picture(page, Path(folder) / f"{name}.jpg")
 
 
-@pytest.mark.usefixtures("everything")
 @pytest.mark.parametrize("file", BLUEPRINTS, ids=lambda file: file.stem)
 def test_a_blueprint_runs_from_an_empty_canvas(short: ComfyServer, file: Path) -> None:
     """Two nodes and a link: a video, and the blueprint; what comes out is kept by stock nodes."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import av
 import OpenEXR
 import pytest
-from comfy_hosts import host_python, make_base
-from comfy_server import ComfyServer
+from comfy_hosts import make_base
+from comfy_server import running
 from small_video import disc_video, write_lossless
 from test_batch import ended_well, graph_of
 
@@ -16,16 +16,13 @@ pytestmark = pytest.mark.slow
 
 
 def test_files_are_written_without_the_graph(host: Path, tmp_path: Path) -> None:
-    server = ComfyServer(host, host_python(host), make_base(tmp_path / "base"), "--disable-metadata")
-    write_lossless(server.base / "input" / "shot.mp4", disc_video())
-    try:
-        server.start()
+    base = make_base(tmp_path / "base")
+    write_lossless(base / "input" / "shot.mp4", disc_video())
+    with running(host, base, "--disable-metadata") as server:
         graph = graph_of("", "plain/shot", path="shot.mp4", also="prores")
         folder, _ = ended_well(server, graph)
         batch, _ = ended_well(server, graph_of("shot.mp4", "plain/batch"))
         again, said = ended_well(server, graph_of("shot.mp4", "plain/batch"))
-    finally:
-        server.stop()
     assert not [*folder.parent.rglob("workflow.json")]
     exr, mov = min((folder / "exr").iterdir()), next(folder.rglob("*.mov"))
     with OpenEXR.File(str(exr)) as image:
