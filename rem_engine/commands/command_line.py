@@ -6,6 +6,7 @@ import argparse
 import dis
 import errno
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -82,6 +83,8 @@ class CommandLine:
         class Parser(argparse.ArgumentParser):
             def __init__(self, **options: Any) -> None:
                 super().__init__(**options)
+                # As Python has it from 3.14 on: a box that begins left of the frame, -10,0,20,20, is no option either.
+                self._negative_number_matcher = re.compile(r"-\.?\d")
                 # suppressed, or below `models get` the default would take back what was given to `models`
                 self.add_argument(
                     "--debug",

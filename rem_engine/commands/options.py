@@ -122,7 +122,7 @@ def add_given_options(parser: argparse.ArgumentParser, modes: Mapping[str, str])
 
 def given_mattes(options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     """What was given of these, by mode."""
-    return {mode: tuple(texts) for mode in GIVEN_MODES if (texts := getattr(options, mode, ()))}
+    return {mode: tuple(texts) for mode in GIVEN_MODES if (texts := getattr(options, mode))}
 
 
 def add_out_options(parser: argparse.ArgumentParser) -> None:

@@ -68,6 +68,13 @@ def test_a_garbage_matte_multiplies_a_hold_out_subtracts_and_a_core_raises(
     assert settings["given"]["add"] == ["car=5,10,4,3"]
 
 
+def test_a_box_may_begin_left_of_the_frame(shot: Path, tmp_path: Path, masks: tuple[str, ...]) -> None:
+    assert run(shot, masks, tmp_path / "out", "--include", "-10,-5,30,20") == 0
+    expected = np.zeros((FRAMES, HEIGHT, WIDTH))
+    expected[:, :15, :20] = 0.8
+    np.testing.assert_allclose(alphas(tmp_path / "out", "car"), expected, atol=2e-5)
+
+
 def test_a_given_sequence_lies_on_the_frames_of_its_numbers_and_holds_on(
     shot: Path, tmp_path: Path, masks: tuple[str, ...]
 ) -> None:
