@@ -244,7 +244,8 @@ def segment_to_output(
     masks_coverage = Coverage("masks", names, job.masks.threshold, folder.notes.setdefault("masks", []))
     mattes_coverage = Coverage("mattes", names, ranges=folder.notes.setdefault("mattes", []))
     clock = Clock(looking, folder.seconds, job.provenance.load_seconds)
-    stats = stats_of(shot.files if isinstance(shot, Shot) else ())
+    hinted = job.hints.files if job.hints else ()
+    stats = stats_of((*shot.files, *hinted) if isinstance(shot, Shot) else hinted)
     say_notes(info, job.delivery.sound, progress)
     if folder.whole_frames:
         progress.say(f"Going on at frame {folder.whole_frames} of {folder.frame_count}.")
@@ -348,7 +349,7 @@ class _SegmentedFrames:
         self._model, self._job, self._coverage = model, job, coverage
         self._plates, self._folder, self._clock, self._overlay = plates, folder, clock, overlay
         self._numbering = numbering_of(model.shot)
-        self._hints = FrameHints(job.hints, job.layers)
+        self._hints = FrameHints(job.hints if job.deliveries else None, job.layers)  # bounds are of mattes alone
         self._first = self._numbering.last_present(self._first_matte())
 
     def stream(self) -> Iterator[Frame]:

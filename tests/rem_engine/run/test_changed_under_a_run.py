@@ -70,6 +70,17 @@ def test_matte_tells_of_masks_that_change_too(
     assert len(warnings_in(tmp_path / "out")) == 1
 
 
+def test_segment_tells_of_hints_that_change_too(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sign = tmp_path / "sign.png"
+    Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(sign)
+    change_while_reading(monkeypatch, sign, at=7)
+    assert deliver(shot, tmp_path / "out", "--write", "soft", "--hold-out", str(sign)) == 0
+    assert "sign.png changed while the run was reading" in capsys.readouterr().err
+    assert len(warnings_in(tmp_path / "out")) == 1
+
+
 def test_a_space_that_means_something_else_now_is_another_run(
     shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
