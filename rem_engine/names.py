@@ -36,7 +36,7 @@ ExrType = Literal["half", "float"]
 ExrForm = Literal["premultiplied", "plate", "matte"]
 """What an EXR has beside the mattes of its layers: colours times the alpha; the plate as it is; nothing."""
 
-ExrFormChoice = Literal["auto", "premultiplied", "plate", "matte"]
+ExrFormChoice = Literal["auto", ExrForm]
 
 ExrCompression = Literal["zip", "zips", "piz", "dwaa", "none"]
 

@@ -108,7 +108,7 @@ class Setting(About):
             )
 
     def of_text(self, text: str) -> Any:
-        """A value as a line of text has it: a number, one of `choices`, on or off, or "off" for None.
+        """A value as a line of text has it: a number, one of `choices`, on or off, or the word for None.
 
         Raises:
             ValueError: it is none.

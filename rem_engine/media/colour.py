@@ -34,8 +34,7 @@ LUMA = {REC_709: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.2
 """Weights of red and blue in luma by the matrix' code in H.273 (its table 4): Rec. 709, 601, SMPTE 240M, Rec. 2020 with
 non-constant luminance."""
 
-
-_TOGETHER = 1 << 15
+_TOGETHER = 1 << 15  # values
 
 
 @dataclass(frozen=True)

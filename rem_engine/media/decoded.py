@@ -12,7 +12,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 
-from .colour import LUMA, UNSPECIFIED, default_matrix
+from .colour import LUMA, UNSPECIFIED, default_matrix, luma_weights
 
 _SUBSAMPLING = {(1, 1): "444", (2, 1): "422", (2, 2): "420"}
 """In FFmpeg's names, by how many columns and rows share a chroma."""
@@ -28,7 +28,7 @@ def rgb_pixels(frame: VideoFrame) -> np.ndarray:
     # FFmpeg would take 601's matrix for frames of any size.
     matrix = frame.colorspace if says_matrix(frame) else default_matrix(frame.height, frame.color_primaries)
     if _holds_luma_and_chroma(frame) and matrix in LUMA:
-        return _from_luma(frame, LUMA[matrix])
+        return _from_luma(frame, luma_weights(matrix))
     if not is_deep(frame):
         return frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray()
     components = frame.format.components
@@ -76,8 +76,8 @@ def _holds_luma_and_chroma(frame: VideoFrame) -> bool:
     return colours == 3 and not form.is_rgb and not form.name.startswith(_OTHERS)
 
 
-def _from_luma(frame: VideoFrame, weights: tuple[float, float]) -> np.ndarray:
-    """Y'CbCr to R'G'B' in 0..1 (ITU-T H.273, 8.3), by the weights of red and blue in luma."""
+def _from_luma(frame: VideoFrame, weights: tuple[float, float, float]) -> np.ndarray:
+    """Y'CbCr to R'G'B' in 0..1 (ITU-T H.273, 8.3), by the weights of red, green and blue in luma."""
     form, bits = frame.format, frame.format.components[0].bits
     sharing = (_MEASURE // form.chroma_width(_MEASURE), _MEASURE // form.chroma_height(_MEASURE))
     full = is_full_range(frame)
@@ -92,8 +92,7 @@ def _from_luma(frame: VideoFrame, weights: tuple[float, float]) -> np.ndarray:
     luma -= black
     luma /= white - black
     blue, red = (_spread((one - 2 ** (bits - 1)) / chroma, luma.shape, sharing) for one in (blue, red))
-    of_red, of_blue = weights
-    of_green = 1 - of_red - of_blue
+    of_red, of_green, of_blue = weights
     pixels = np.empty((*luma.shape, 3), np.float32)
     pixels[..., 0] = luma + 2 * (1 - of_red) * red
     pixels[..., 2] = luma + 2 * (1 - of_blue) * blue

@@ -18,7 +18,7 @@ from .hdr import exr_attributes
 from .plate_colour import PlateColour
 from .plate_space import SRGB_TRANSFER, told_gamut
 from .shot import ShotInfo
-from .windows import Box, Windows
+from .windows import Box, whole_frame
 
 # The Color Interop Forum's names of display spaces by their primaries and transfer in H.273.
 _DISPLAY_IDS = {
@@ -172,8 +172,7 @@ def exr_header(info: ShotInfo, *, linear: bool, form: ExrForm, box: Box | None =
         header["colorInteropID"] = space
     if info.fps:
         header["framesPerSecond"] = info.fps
-    whole = Box(0, 0, info.width, info.height)
-    windows = info.windows or Windows(whole, whole)
+    windows = info.windows or whole_frame(info.height, info.width)
     if info.windows or box:
         data = windows.data if box is None else box.moved(windows.data.left, windows.data.top)
         header["dataWindow"] = _corners(data)

@@ -62,6 +62,12 @@ class Windows(NamedTuple):
     display: Box
 
 
+def whole_frame(height: int, width: int) -> Windows:
+    """Those of frames that are read, written and seen whole."""
+    whole = Box(0, 0, width, height)
+    return Windows(whole, whole)
+
+
 def placed(pixels: np.ndarray, data: Box, canvas: Box) -> np.ndarray:
     """What a canvas shows of the pixels [H,W,C] of a box: 0 where there are none; the array itself where both agree."""
     if data == canvas:

@@ -15,7 +15,7 @@ from ..matte.given import joined
 from ..media.masks import open_masks
 from ..media.numbering import Numbering
 from ..media.shot import Shot
-from ..media.windows import Box, Windows
+from ..media.windows import Box, whole_frame
 from ..names import GIVEN_MODES
 from .given_masks import masks_at
 from .mask_pairs import pair
@@ -132,8 +132,8 @@ def _opened(mode: str, text: str, layers: Sequence[str], shot: Shot, delivered: 
     if (box := _as_box(rest)) is not None:
         matte = box_matte(box, shot.height, shot.width)
         return GivenMatte(mode, layer, lambda: repeat(matte, shot.frame_count))
-    at, whole = masks_at(rest), Box(0, 0, shot.width, shot.height)
-    masks = open_masks(at.path, at.channel, windows=shot.windows or Windows(whole, whole))
+    at, windows = masks_at(rest), shot.windows or whole_frame(shot.height, shot.width)
+    masks = open_masks(at.path, at.channel, windows=windows)
     if (masks.height, masks.width) != (shot.height, shot.width):
         raise ValueError(
             f"The matte {at.path} is {masks.width}x{masks.height} and the frames of {shot.name} {shot.width}x"

@@ -28,7 +28,7 @@ from ..media.numbering import Numbering
 from ..media.plate_settings import PlateSettings
 from ..media.reading import open_shot
 from ..media.shot import Shot
-from ..media.windows import Box, Windows
+from ..media.windows import whole_frame
 from ..progress import SILENT, Progress
 from ..segment.cuts import CutFinder
 from ..segment.resize import masks_to_shot
@@ -222,8 +222,7 @@ def _claim(
 
 
 def _open_fitting(given: GivenMasks, shot: Shot, numbering: Numbering, job: MatteJob) -> PairedMasks:
-    path, whole = given.path, Box(0, 0, shot.width, shot.height)
-    windows = shot.windows or Windows(whole, whole)
+    path, windows = given.path, shot.windows or whole_frame(shot.height, shot.width)
     masks = open_masks(path, given.channel, windows=windows, are_ours=given.are_ours)
     size, whole_size = (masks.height, masks.width), (shot.height, shot.width)
     if size != whole_size and not fits_as_cells(size, whole_size):
@@ -266,26 +265,25 @@ class _MaskedFrames:
     def frames(self) -> Iterator[Frame]:
         given, masks = self._bounds.frames(), [layer.frames() for layer in self._layers]
         cells = tuple(layer.cells for layer in self._layers)
-        looked_at = self._looked_at() if self._finder else None
+        finder = self._finder
+        looked_at = self._looked_at(finder) if finder else iter(())
         for index in range(self._shot.frame_count):
-            while self._finder and looked_at and self._finder.known <= index:
+            while finder and finder.known <= index:
                 next(looked_at)
             # Without a name, which would hold it beside the next one.
             yield Frame(
                 index, self._masks(index, masks), **self._plates.read(index), given=next(given) or None, cells=cells
             )
 
-    def _looked_at(self) -> Iterator[int]:
+    def _looked_at(self, finder: CutFinder) -> Iterator[int]:
         """Looks for cuts, a frame at a time; by a reader of its own, since frames that wait take as much room as those
         that are worked on."""
-        if self._finder is None:
-            return
         with closing(self._shot.reopen()) as ahead:
             for index in range(ahead.frame_count):
-                self._finder.add(ahead.read_unviewed(index, index + 1)[0], ahead.view)
+                finder.add(ahead.read_unviewed(index, index + 1)[0], ahead.view)
                 ahead.forget()
                 if index + 1 == ahead.frame_count:
-                    self._finder.finish()
+                    finder.finish()
                 yield index
 
     def _masks(self, index: int, readers: Sequence[Iterator[np.ndarray]]) -> Tensor:
