@@ -20,7 +20,7 @@ from ..rem_engine.matte.layered import matte_layers
 from ..rem_engine.matte.settings import NEUTRAL
 from ..rem_engine.segment.cuts import CutFinder
 from ..rem_engine.setting import settings_of
-from .host.given import frame_given, given_inputs, given_mattes
+from .host.given import given_inputs, given_mattes
 from .host.inputs import as_frames
 from .host.layers import as_layers, masks_of, picture
 from .host.matte_preview import MattePreview
@@ -151,7 +151,7 @@ def _core_and_edge(derived: Sequence[Tensor]) -> tuple[Any, Any]:
 
 def _frames(frames: ArrayFrames, layers: Tensor, given: Iterator[dict[str, Tensor]]) -> Iterator[Frame]:
     for index in range(frames.frame_count):
-        yield Frame(index, masks_of(layers, index), picture(frames, index)[0], given=frame_given(given))
+        yield Frame(index, masks_of(layers, index), picture(frames, index)[0], given=next(given) or None)
 
 
 def _cuts(frames: ArrayFrames) -> list[int]:

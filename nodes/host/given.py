@@ -7,7 +7,6 @@ from itertools import repeat
 from typing import Any
 
 import numpy as np
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -114,8 +113,3 @@ def _union(boxes: list[Any], height: int, width: int) -> np.ndarray:
             raise ValueError(f"The box {box!r} is none: x, y, width and height in pixels are expected.") from error
         np.maximum(matte, box_matte(Box(left, top, right, bottom), height, width), out=matte)
     return matte
-
-
-def frame_given(given: Iterator[dict[str, Tensor]]) -> Mapping[str, Tensor] | None:
-    """The next frame's part of `GivenMattes.frames`, as a `Frame` has it."""
-    return {mode: torch.as_tensor(matte) for mode, matte in next(given).items()} or None

@@ -219,8 +219,8 @@ class Shot(ABC):
             shared: a single frame need not be the caller's own, who then writes nothing into it.
 
         Returns:
-            [stop-start,H,W,3] RGB: uint8 0..255, or display-referred float32 0..1 where the file holds more than
-            8 bits.
+            [stop-start,H,W,3] RGB: uint8 0..255 where the file holds R, G and B of 8 bits and they are shown as they
+            are, else display-referred float32 0..1.
 
         Raises:
             ValueError: an empty range or one outside the shot, or a frame that cannot be decoded.

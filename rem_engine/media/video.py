@@ -48,8 +48,8 @@ class VideoShot(Shot):
 
     Of several streams of pictures the one flagged default is the shot; covers and thumbnails never are. Frames are what
     the file holds, see `rgb_pixels`: R, G and B of 8 bits as uint8, all else (H.264, ProRes, DNxHR, ...) as float32.
-    Transfer functions (log, PQ, HLG) are left as they are.
-    Interlaced frames are given as they are, both fields in one picture.
+    Transfer functions (log, PQ, HLG) are left as they are. Interlaced frames are given as they are, both fields in one
+    picture.
 
     The rate is that of the time stamps, since headers are often wrong.
     """
