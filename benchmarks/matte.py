@@ -87,7 +87,7 @@ def main() -> None:
 def _frame(place: int, arguments: argparse.Namespace) -> Frame:
     height, width = arguments.height, arguments.width
     step = round(place * _STEP * height / 1080)
-    ground, body = (_texture(seed, height, width + _MADE * _STEP) for seed in (0, 1))
+    ground, body = (_texture(seed, height, width + round(_MADE * _STEP * height / 1080)) for seed in (0, 1))
     y, x = np.ogrid[:height, :width]
     alpha = np.clip(0.3 * height - np.hypot(y - height / 2, x - width / 2 - step), 0.0, 1.0).astype(np.float32)
     if arguments.full:

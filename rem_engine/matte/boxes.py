@@ -20,5 +20,5 @@ def bounding_box(where: Tensor, margin: int, step: int = 1) -> tuple[slice, slic
         if len(places) == 0:
             return None
         start = max(0, int(places[0]) - margin)
-        sides.append(slice(start - start % step, int(places[-1]) + margin + 1))
+        sides.append(slice(start - start % step, min(int(places[-1]) + margin + 1, where.shape[1 - dim])))
     return sides[0], sides[1]

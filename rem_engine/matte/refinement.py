@@ -11,6 +11,7 @@ from ..setting import check_values
 from .boxes import bounding_box
 from .checks import check_plate
 from .settings import MatteSettings
+from .symmetric import PAIRS, solved
 
 # How much more a pixel says of the colour of either side the surer the mask is of it: mask ** 4, (1 - mask) ** 4.
 # Without it the half-transparent ramp of an upscaled mask mixes the two colours, and the edge stays as wide as it was.
@@ -89,7 +90,7 @@ def _linear_model(mask: Tensor, plate: Tensor, radius: int, detail: float) -> Te
     """Mask [h,w], plate [3,h,w] -> [5,h,w]: slopes of red, green and blue, offset, and trust in them, 0..1."""
     inside, outside = mask.pow(_SURENESS).add_(1e-6), (1.0 - mask).pow_(_SURENESS).add_(1e-6)
     both = inside + outside
-    products = torch.stack([plate[i] * plate[j] for i, j in _PAIRS])
+    products = torch.stack([plate[i] * plate[j] for i, j in PAIRS])
     sums = _box_mean(
         torch.cat([
             torch.stack([inside, inside * mask]), inside * plate,
@@ -103,9 +104,9 @@ def _linear_model(mask: Tensor, plate: Tensor, radius: int, detail: float) -> Te
     outer_mask, outer = sums[6] / outside, sums[7:10] / outside
     both = inside + outside
     mean = (inner * inside + outer * outside) / both
-    covariance = sums[10:] / both - torch.stack([mean[i] * mean[j] for i, j in _PAIRS])
+    covariance = sums[10:] / both - torch.stack([mean[i] * mean[j] for i, j in PAIRS])
     across = inner - outer
-    direction = _solve(covariance, across, detail**2)
+    direction = torch.stack(solved(covariance, across, detail**2))
     distance = (direction * across).sum(0)
     balance = inside * outside / both**2
     explained = (balance * distance).clamp_(0.0, 1.0)
@@ -120,21 +121,6 @@ def _linear_model(mask: Tensor, plate: Tensor, radius: int, detail: float) -> Te
     trust = ((share - _EXPLAINS) / (_EXPLAINS_WELL - _EXPLAINS)).clamp_(0.0, 1.0)
     trust = trust * trust * (3.0 - 2.0 * trust)
     return torch.cat([averaged[:4] / averaged[4], trust[None]])
-
-
-_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-
-
-def _solve(covariance: Tensor, right: Tensor, floor: float) -> Tensor:
-    """(covariance + floor * identity) ** -1 @ right, for every pixel: symmetric [6,h,w] as in `_PAIRS`, [3,h,w]."""
-    a, b, c, d, e, f = covariance.unbind()
-    a, d, f = a + floor, d + floor, f + floor
-    x, y, z = right.unbind()
-    # The adjugate over the determinant.
-    p, q, r = d * f - e * e, c * e - b * f, b * e - c * d
-    s, t, u = a * f - c * c, b * c - a * e, a * d - b * b
-    determinant = a * p + b * q + c * r
-    return torch.stack([p * x + q * y + r * z, q * x + s * y + t * z, r * x + t * y + u * z]) / determinant
 
 
 def _box_mean(planes: Tensor, radius: int) -> Tensor:

@@ -139,9 +139,7 @@ def _square(radius: int) -> np.ndarray:
 def _scaling(count: int, length: int) -> tuple[Any, np.ndarray]:
     """Bilinear scaling of `count` cells to `length` pixels: its transposed weights, sparse [count,length], and the
     upper form of the tridiagonal matrix of its normal equations, [2,count]."""
-    from scipy.sparse import (
-        csr_matrix,
-    )  # here, since it takes a fraction of a second, and only edges that are solved do
+    from scipy.sparse import csr_matrix  # here: it takes a fraction of a second, and only solved edges need it
 
     place = ((np.arange(length) + 0.5) * count / length - 0.5).clip(0.0, count - 1.0)
     left = np.minimum(place.astype(np.int64), count - 2)

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..symmetric import PAIRS, solved
 from .laplacian import whitened
 from .resampling import linear, size_of
 
 _RADIUS, _EPSILON = 2, 1e-6
 _AREA = (2 * _RADIUS + 1) ** 2
-_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 def at_full_size(alpha: Tensor, picture: Tensor, plate: Tensor) -> Tensor:
@@ -46,18 +46,11 @@ def _lines(alpha: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """Slopes and offset, float32 [4,h,w], averaged over the windows that a pixel lies in; in float64 by box filters."""
     colours = picture.astype(np.float64)
     mean = _box(colours)
-    products = _box(np.dstack([colours[..., i] * colours[..., j] for i, j in _PAIRS]))
-    a, b, c, d, e, f = (
-        products[..., place] - mean[..., i] * mean[..., j] + (_EPSILON if i == j else 0.0)
-        for place, (i, j) in enumerate(_PAIRS)
-    )
-    p, q, r = d * f - e * e, c * e - b * f, b * e - c * d
-    s, t, u = a * f - c * c, b * c - a * e, a * d - b * b
-    determinant = a * p + b * q + c * r
+    products = _box(np.dstack([colours[..., i] * colours[..., j] for i, j in PAIRS]))
+    covariance = [products[..., place] - mean[..., i] * mean[..., j] for place, (i, j) in enumerate(PAIRS)]
     level = _box(alpha.astype(np.float64))
-    x, y, z = np.moveaxis(_box(colours * alpha[..., None]) - mean * level[..., None], -1, 0)
-    slopes = [p * x + q * y + r * z, q * x + s * y + t * z, r * x + t * y + u * z]
-    slopes = [slope / determinant for slope in slopes]
+    together = np.moveaxis(_box(colours * alpha[..., None]) - mean * level[..., None], -1, 0)
+    slopes = solved(covariance, together, _EPSILON)
     offset = level - sum(slope * mean[..., channel] for channel, slope in enumerate(slopes))
     return np.stack([_box(part.astype(np.float32)) for part in (*slopes, offset)])
 

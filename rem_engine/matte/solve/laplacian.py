@@ -36,27 +36,19 @@ class Laplacian(Protocol):
 
 
 class SparseLaplacian:
-    """Its rows of pixels that are unknown, for one plane on the CPU.
-
-    Planes are float64: what is far from an edge is so small that products of it are denormal in float32, and ten times
-    as slow.
-    """
+    """Its rows of pixels that are unknown, for one plane on the CPU."""
 
     dtype = torch.float64
 
     def __init__(self, picture: Tensor, unknown: Tensor) -> None:
         """From a picture float32 [h,w,3], and the pixels that matter, bool [h,w]."""
-        threads = torch.get_num_threads()
         from .stencil import OWN, laplacian_rows, times  # here: it brings a compiler
 
-        torch.set_num_threads(threads)  # numba raises the number, which it shares with torch, to that of all cores
         self._pixels = np.flatnonzero(unknown.numpy()).astype(np.int32)
         places = np.full(unknown.shape, -1, np.int32)
         places.ravel()[self._pixels] = np.arange(len(self._pixels), dtype=np.int32)
-        self._rows, self._times = (
-            laplacian_rows(picture.contiguous().numpy(), places, len(self._pixels), EPSILON),
-            times,
-        )
+        self._rows = laplacian_rows(picture.contiguous().numpy(), places, len(self._pixels), EPSILON)
+        self._times = times
         diagonal = np.full(unknown.shape, _LEAST)
         diagonal.ravel()[self._pixels] = self._rows[:, OWN].clip(min=_LEAST)
         self.diagonal = torch.from_numpy(diagonal)[None]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..boxes import bounding_box
 from ..settings import EdgeKind
 from .cells import Cells, highest, widened
 from .decisions import Decision, Decisions, Seen
@@ -111,7 +112,8 @@ class _Part:
     @classmethod
     def of(cls, layers: Sequence[Cells], plate: Tensor, matrix_free: bool) -> _Part:
         cell_count, size = layers[0].mean.shape, size_of(plate)
-        box = _box(np.any([_matters(cells) for cells in layers], axis=0))
+        box = bounding_box(torch.from_numpy(np.any([_matters(cells) for cells in layers], axis=0)), _MARGIN)
+        assert box is not None  # a layer without an edge is not solved
         step = _step(cell_count, size)
         whole = averaged(plate, (cell_count[0] * step[0], cell_count[1] * step[1]))
         rows, columns = (slice(side.start * k, side.stop * k) for side, k in zip(box, step))
@@ -213,14 +215,6 @@ def _reach(decision: Decision) -> int:
 def _matters(cells: Cells) -> np.ndarray:
     """Cells at an edge, and what is not empty around them."""
     return cells.steep | (~cells.empty & widened(cells.steep, 3))
-
-
-def _box(where: np.ndarray) -> tuple[slice, slice]:
-    sides = []
-    for axis in (1, 0):
-        places = np.flatnonzero(where.any(axis=axis))
-        sides.append(slice(max(0, places[0] - _MARGIN), min(where.shape[1 - axis], places[-1] + 1 + _MARGIN)))
-    return sides[0], sides[1]
 
 
 def _step(cells: Size, size: Size) -> Size:

@@ -133,13 +133,15 @@ def _soft_disk_on_green() -> tuple[Tensor, Tensor, Tensor]:
     return plate, alpha, colour
 
 
-_DECONTAMINATED = """
+_COMPILED = """
 import os
 import torch
 from rem_engine.matte.colour import decontaminate
+from rem_engine.matte.solve.laplacian import SparseLaplacian
 
 threads = os.cpu_count() + 1  # what no library would choose
 torch.set_num_threads(threads)
+SparseLaplacian(torch.rand(8, 8, 3), torch.ones(8, 8, dtype=torch.bool))
 decontaminate(torch.rand(48, 48, 3), torch.linspace(0.0, 1.0, 48).expand(48, 48))
 print(torch.get_num_threads() == threads)
 """
@@ -148,5 +150,5 @@ print(torch.get_num_threads() == threads)
 @pytest.mark.slow
 def test_the_number_of_threads_is_left_as_it_was() -> None:
     """In a process of its own: what changes it does so once, when it is first used."""
-    command = [sys.executable, "-c", _DECONTAMINATED]
+    command = [sys.executable, "-c", _COMPILED]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"
