@@ -1,6 +1,6 @@
 """What Wan2.1-14B asks of a graphics card, counted from its architecture: bytes of weights and work, and FLOPs.
 
-    python -m benchmarks.cards                  # the tables of docs/using-the-real-weights.md
+    python -m benchmarks.cards      # the tables of docs/using-the-real-weights.md, and that of docs/mask-decoder.md
 
 Nothing is run: networks of the published shapes are called on PyTorch's `meta` device, which has shapes and no values.
 So everything here is arithmetic. FLOPs are those of torch.utils.flop_counter; work in memory is the most that tensors
@@ -10,10 +10,11 @@ of a pass hold at once, without what libraries take for themselves.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -21,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.real_size import SIZES, UMT5_XXL
 from rem_engine.backbones.base import TEXT_ROWS, WAN
 from rem_engine.backbones.load import MINI_FOLDER
+from rem_engine.backbones.mask_decoder import MaskDecoder
 from rem_engine.backbones.stream import blocks_that_fit
 from rem_engine.backbones.wan import pass_bytes
 
@@ -30,6 +32,10 @@ TAKEN = 1.0
 """GB that the driver and CUDA's context take of a card: assumed."""
 RATES = {"a drive of 3 GB/s": 3.0, "memory, over PCIe 4.0 x16 at 25 GB/s": 25.0}
 SIZE, FRAMES = 512, 73
+SHORT = 9
+"""Frames that decoders are compared on."""
+WIDTHS = (128, 192, 256)
+"""Of mask decoders."""
 
 
 class _Live(TorchDispatchMode):
@@ -97,6 +103,26 @@ def main() -> None:
         stay = "all" if resident is None else str(min(resident, len(blocks)))
         seconds = " | ".join(f"{streamed / rate:.1f}" for rate in RATES.values())
         print(f"| {card} GB | {stay} | {streamed:.1f} GB | {seconds} |")
+    _compare_decoders(vae)
+
+
+def _compare_decoders(vae: Any) -> None:
+    """The table of docs/mask-decoder.md."""
+    with torch.device("meta"):
+        latents = torch.empty(1, *WAN.latent_shape(SHORT, SIZE, SIZE))
+        decoders = [MaskDecoder(width) for width in WIDTHS]
+    whole, _ = counted(partial(vae.decode, latents))
+    parameters = _millions(vae.decoder) + _millions(vae.post_quant_conv)
+    print(f"\n| {SHORT} frames of {SIZE}x{SIZE} | width | parameters | 10^9 operations | of the VAE's |")
+    print("|---|---|---|---|---|")
+    print(f"| the VAE's decoder | {vae.config.base_dim} | {parameters:.1f} M | {1e3 * whole:,.0f} | 1 |")
+    for width, decoder in zip(WIDTHS, decoders):
+        flops, _ = counted(partial(decoder, latents))
+        print(f"| mask decoder | {width} | {_millions(decoder):.1f} M | {1e3 * flops:.0f} | 1/{whole / flops:.0f} |")
+
+
+def _millions(network: nn.Module) -> float:
+    return sum(weight.numel() for weight in network.parameters()) / 1e6
 
 
 def _tflops_a_token(text: Any) -> float:

@@ -16,7 +16,7 @@ from .join import Joined
 from .order import SampleOrder
 from .sample import BrokenSample
 
-_MOST_BROKEN = 100
+MOST_BROKEN = 100
 """Broken samples in a row after which the dataset itself is taken to be wrong."""
 
 
@@ -31,6 +31,14 @@ class Drawn:
 
     sample: Any
     broken: tuple[BrokenSample, ...]
+
+
+def all_broken(name: str, count: int, last: BrokenSample) -> ValueError:
+    """What is said of a source of which so many samples in a row are broken."""
+    return ValueError(
+        f"{count} samples of {name} in a row cannot be trained on, the last one: {last}; check the dataset's root in "
+        "the settings."
+    )
 
 
 class Stream:
@@ -56,7 +64,7 @@ class Stream:
         """
         first = self._order[step // self._streams * self._batch + slot]
         broken: list[BrokenSample] = []
-        tries = 1 if self._data.on_broken == "refuse" else min(_MOST_BROKEN, len(self._source))
+        tries = 1 if self._data.on_broken == "refuse" else min(MOST_BROKEN, len(self._source))
         for attempt in range(tries):
             index = (first + attempt) % len(self._source)
             rng = np.random.default_rng((self._seed, step, slot, attempt))
@@ -143,10 +151,7 @@ class Loader:
         for broken in drawn.broken:
             self._on_broken[number](broken)
         if drawn.sample is None:
-            raise ValueError(
-                f"{len(drawn.broken)} samples of {self._names[number]} in a row cannot be trained on, the last one: "
-                f"{drawn.broken[-1]}; check the dataset's root in the settings."
-            )
+            raise all_broken(self._names[number], len(drawn.broken), drawn.broken[-1])
         return drawn.sample
 
     def _global_batch(self, data: DataSettings) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from rem_engine.whole_files import check_space, written_whole
 
 from ..data.broken import broken_policy
 from ..data.join import Joined
+from ..data.loader import MOST_BROKEN, all_broken
 from ..data.order import SampleOrder
 from ..data.sample import BrokenSample, Sample
 from ..model.objective import encode_batch
@@ -82,7 +82,7 @@ def make_examples(
 
     Raises:
         BrokenSample: one was found, and the settings refuse them.
-        ValueError: what stands in `folder` is damaged.
+        ValueError: what stands in `folder` is damaged, or hardly a sample can be read.
     """
     note = folder / "made.json"
     done = read_record(note, _Noted, f"remove {folder}, and all is made anew").samples if note.exists() else 0
@@ -109,21 +109,25 @@ class _Draw:
 
     def __init__(self, sources: Sequence[Joined[Sample]], settings: TrainSettings, samples: int) -> None:
         self._sources, self._settings, self._samples = sources, settings, samples
+        self._on_broken = [broken_policy(data.on_broken) for data in settings.streams]
         self._orders = [
             SampleOrder([len(part) for part in source.parts], source.weights, (settings.seed,)) for source in sources
         ]
 
     def __call__(self, number: int) -> Sample:
         stream, place = number % len(self._sources), number // len(self._sources)
-        data, order = self._settings.streams[stream], self._orders[stream]
-        on_broken = broken_policy(data.on_broken)
-        for attempt in itertools.count():
+        source, order = self._sources[stream], self._orders[stream]
+        attempt = 0
+        while True:
             rng = np.random.default_rng((self._settings.seed, number, attempt))
             try:
-                return self._sources[stream].read(order[place + attempt * self._samples], data.frames, rng)
+                position = place + attempt * self._samples
+                return source.read(order[position], self._settings.streams[stream].frames, rng)
             except BrokenSample as error:
-                on_broken(error)
-        raise AssertionError("unreachable")
+                self._on_broken[stream](error)
+                attempt += 1
+                if attempt == MOST_BROKEN:
+                    raise all_broken(source.name, attempt, error) from None
 
 
 @torch.no_grad()

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 
 from rem_engine.backbones.load import load_backbone
 from rem_engine.backbones.mask_decoder import decoder_hash, distilled_from, load_mask_decoder
+from trainer.data.join import Joined
+from trainer.data.sample import BrokenSample, Sample
 from trainer.distill import distill as module
 from trainer.distill.distill import Distillation, distill
 from trainer.distill.examples import Examples
@@ -92,6 +94,27 @@ def test_a_stop_at_any_point_changes_nothing(
     expected, resumed = load_file(whole.out), load_file(stopped.out)
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
     assert np.array_equal(Examples(whole.work / "examples").masks, Examples(stopped.work / "examples").masks)
+
+
+def test_data_that_cannot_be_read_end_it_and_say_so_of_each_file_once(
+    task: Distillation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries = 0
+
+    def broken(self: object, *_: object) -> Sample:
+        nonlocal tries
+        tries += 1
+        raise BrokenSample(tmp_path / "a.png", "is damaged.")
+
+    monkeypatch.setattr(Joined, "read", broken)
+    shots = Path(task.settings.streams[0].sources[0].root)
+    settings = load_settings(write_settings(tmp_path / "settings.yaml", shots, streams__0__on_broken="skip"))
+    with pytest.raises(ValueError, match=r"100 samples of .* in a row cannot be trained on, the last one: .*a\.png"):
+        distill(replace(task, settings=settings, work=tmp_path / "work"))
+    assert tries == 100
+    assert [record.message for record in caplog.records if "left out" in record.message] == [
+        f"sample left out: {tmp_path / 'a.png'}: is damaged."
+    ]
 
 
 def test_a_working_folder_goes_on_with_what_it_was_begun_with(task: Distillation) -> None:
