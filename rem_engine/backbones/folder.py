@@ -87,8 +87,8 @@ def before_first_call(model: Network, do: Callable[[], object]) -> None:
     """Have something done when a model is called for the first time."""
 
     def first_call(*_: object) -> None:
-        hook.remove()
         do()
+        hook.remove()
 
     hook = model.register_forward_pre_hook(first_call)
 

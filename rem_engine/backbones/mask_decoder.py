@@ -18,10 +18,12 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..checkpoints import check, to_diffusers
+from ..checkpoints import to_diffusers
 from ..checkpoints.safetensors_file import Writer, read_index, read_metadata
 from ..whole_files import written_whole
 from .base import WAN, Network
+from .checkpoint import Weights
+from .folder import check_weights, fill
 
 FILE = "mask_decoder.safetensors"
 """In a model folder: its mask decoder."""
@@ -29,8 +31,6 @@ KEY = "rem.mask_decoder"
 """In a file's metadata: the decoder it was distilled from, as `decoder_hash` has it."""
 WIDTH = 64
 """Channels at an eighth of the size, for a VAE as small as REM-mini's."""
-WAN_WIDTH = 192
-"""The same, for Wan2.1's own."""
 
 _DECODING_PARTS = ("decoder.", "post_quant_conv.")
 _BLOCKS = 2
@@ -170,7 +170,8 @@ def load_mask_decoder(path: Path, vae: Network, device: torch.device) -> MaskDec
         device: where to run it.
 
     Raises:
-        ValueError: no mask decoder, a damaged one, or one that was distilled from another VAE's decoder.
+        ValueError: no mask decoder, a damaged one, or one that was distilled from another VAE's decoder, or weights
+            that are no finite numbers.
     """
     teacher = distilled_from(path)
     if teacher is None:
@@ -185,7 +186,6 @@ def load_mask_decoder(path: Path, vae: Network, device: torch.device) -> MaskDec
     width = entry.shape[1] if entry is not None and len(entry.shape) == 4 else WIDTH
     with torch.device("meta"):
         decoder = MaskDecoder(width)
-    check(stored, {name: value.shape for name, value in decoder.state_dict().items()}, path.name)
-    state = {name: entry.read().to(device, torch.float32) for name, entry in stored.items()}
-    decoder.load_state_dict(state, assign=True)
-    return decoder.eval().requires_grad_(False)
+    check_weights(decoder, stored, path.name)
+    filled: MaskDecoder = fill(decoder, Weights(stored, lambda name: torch.float32), device)
+    return filled

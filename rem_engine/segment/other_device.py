@@ -36,6 +36,7 @@ class OtherDevice:
     def __init__(self, model: Mapping[str, Any], settings: SegmentSettings) -> None:
         self._device = model["device"]
         self._manager = _Manager(ctx=multiprocessing.get_context("spawn"))
+        self._earlier = {*multiprocessing.active_children()}
         with self._alive():
             self._manager.start()
             self._served: Any = self._manager.served(dict(model), settings, torch.get_num_threads())
@@ -78,7 +79,8 @@ class OtherDevice:
         if hasattr(self._manager, "shutdown"):
             self._manager.shutdown()
             return
-        for child in multiprocessing.active_children():  # a manager that is still starting cannot be shut down
+        # A manager that is still starting cannot be shut down.
+        for child in {*multiprocessing.active_children()} - self._earlier:
             if child.name.startswith(_Manager.__name__):
                 child.kill()
 

@@ -107,3 +107,17 @@ def test_a_prompt_that_is_too_long_is_told_of_again(tiny_wan: Path) -> None:
     for _ in range(2):
         with pytest.warns(UserWarning, match="the model reads 77; these words at its end were cut: 'flower'"):
             load_backbone(tiny_wan, device="cpu").encode_text(f"{'a' * 72} flower")
+
+
+def test_an_encoder_whose_reading_was_interrupted_is_read_when_it_is_asked_again(
+    tiny_wan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    backbone = load_backbone(tiny_wan, device="cpu")
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(wan, "fill", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            backbone.encode_text(PROMPT)
+    assert backbone.encode_text(PROMPT).any()
