@@ -135,7 +135,8 @@ def _array_frames(path: Path) -> Iterator[np.ndarray]:
     with _array(path) as ((count, height, width), data):
         for index in range(count):
             with told_as_damage(f"{path} cannot be read to its end: it is truncated or damaged, write it again."):
-                values = np.frombuffer(data.read(height * width * 4), "<f4").reshape(height, width)
+                stored = bytearray(data.read(height * width * 4))  # torch warns of what it could not write to
+                values = np.frombuffer(stored, "<f4").reshape(height, width)
             low, high = float(values.min()), float(values.max())
             finite = math.isfinite(low) and math.isfinite(high)  # what is not has a sentence of its own
             if finite and (low < -_OVERSHOOT or high > 1.0 + _OVERSHOOT):

@@ -53,6 +53,7 @@ class CloseUp:
 
     Attributes:
         backbone, plan: those of the segmenter.
+        cuts, prompts_per_pass: of the chunk handed on last; the latter of the first pass.
 
     Args:
         segmenter: under the protocol `shot`.
@@ -64,33 +65,24 @@ class CloseUp:
     def __init__(self, segmenter: Segmenter) -> None:
         if segmenter.plan.paper:
             raise ValueError("The protocol 'paper' knows no close-ups; use the protocol 'shot', or leave them out.")
-        self._wide = segmenter
-        self._near = Segmenter(segmenter.backbone, segmenter.plan.settings, segmenter.others)
+        self._segmenter = segmenter
         self.backbone: Backbone = segmenter.backbone
         self.plan: WindowPlan = segmenter.plan
-
-    @property
-    def cuts(self) -> tuple[int, ...]:
-        """See `Segmenter`."""
-        return self._wide.cuts
-
-    @property
-    def prompts_per_pass(self) -> int:
-        """Of the first pass; see `Segmenter`."""
-        return self._wide.prompts_per_pass
+        self.cuts: tuple[int, ...] = ()
+        self.prompts_per_pass = 0
 
     @property
     def seconds(self) -> dict[str, float]:
         """Time spent so far in both passes, per stage."""
-        return {stage: value + self._near.seconds[stage] for stage, value in self._wide.seconds.items()}
+        return self._segmenter.seconds
 
     def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
         """See `Segmenter.encode_prompts`."""
-        return self._wide.encode_prompts(prompts)
+        return self._segmenter.encode_prompts(prompts)
 
     def windows(self, frame_count: int) -> list[Window]:
         """See `Segmenter.windows`."""
-        return self._wide.windows(frame_count)
+        return self._segmenter.windows(frame_count)
 
     def stream(
         self,
@@ -117,12 +109,16 @@ class CloseUp:
         model_size = self.plan.size_for(*shot_size)
         least = max(seen / side for seen, side in zip(model_size, shot_size))
         if least >= _HELPS:  # the model sees the frame at about its own size already
-            yield from self._wide.stream(frames, prompt_embeds, first_frame=first_frame, progress=progress, takes=takes)
+            for chunk in self._segmenter.stream(
+                frames, prompt_embeds, first_frame=first_frame, progress=progress, takes=takes
+            ):
+                self.cuts, self.prompts_per_pass = chunk.cuts, chunk.prompts_per_pass
+                yield chunk
             return
         passes = _progress_of_passes(len(prompt_embeds), progress)
         # Crops from the first window on that has a say in `first_frame`, and what steadies them, have to be known.
         begin = max(0, first_frame + 1 - self.plan.window - _STEADY)
-        chunks = self._wide.stream(frames, prompt_embeds, first_frame=begin, progress=passes[0], takes=takes)
+        chunks = self._segmenter.stream(frames, prompt_embeds, first_frame=begin, progress=passes[0], takes=takes)
         wide = _FirstPass(chunks, begin, frames.frame_count, shot_size, least, within or (lambda _: None))
         with ExitStack() as stack:
             near = []
@@ -130,7 +126,7 @@ class CloseUp:
                 source = stack.enter_context(closing(frames.reopen()))
                 crops = _Crops(source, wide, prompt, model_size)
                 near.append(
-                    self._near.stream(
+                    self._segmenter.stream(
                         crops,
                         embeds,
                         first_frame=first_frame,
@@ -142,6 +138,7 @@ class CloseUp:
                 soft = wide.pop(index)
                 for prompt, fine in enumerate(finer):
                     _blend(soft[prompt], fine, wide.box(prompt, index))
+                self.cuts, self.prompts_per_pass = wide.cuts, wide.prompts_per_pass
                 yield Chunk(index, soft[:, None], wide.cuts, wide.prompts_per_pass)
 
 

@@ -416,3 +416,12 @@ def test_the_matte_is_the_alpha_as_openimageio_stores_it(tmp_path: Path) -> None
     buffer.set_pixels(oiio.ROI(), rgba(SOFT, SOFT))
     buffer.write(str(tmp_path / "m.tif"))
     np.testing.assert_array_equal(np.rint(read(tmp_path / "m.tif")[0] * 255), SOFT)
+
+
+def test_masks_of_an_array_can_be_written_to(tmp_path: Path) -> None:
+    """Of others PyTorch warns, once a process, who makes tensors of them."""
+    stored = np.random.default_rng(1).random((2, 24, 32), np.float32)
+    np.savez(tmp_path / "soft.npz", soft=stored)
+    masks = list(open_masks(tmp_path / "soft.npz").frames())
+    np.testing.assert_array_equal(masks, stored)
+    assert all(mask.flags.writeable for mask in masks)

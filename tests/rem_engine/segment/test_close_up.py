@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -224,6 +225,24 @@ def test_a_model_that_sees_the_frame_at_its_own_size_looks_once() -> None:
     frames, _ = shot()
     once, twice = both(frames[:, :96, 60:156])
     assert torch.equal(once, twice)
+
+
+def test_both_looks_are_through_one_model() -> None:
+    """A mask decoder is read once, and what memory did not suffice for in the first pass is not tried in the second."""
+    decoders = []
+
+    class Distilled(ColourBackbone):
+        def mask_decoder(self) -> Callable[[Tensor], Tensor]:
+            decoders.append(self.decode_masks)
+            return self.decode_masks
+
+    settings = SegmentSettings(cuts=(), decoder="mask")
+    segmenter = Segmenter(Distilled(), settings)
+    near = CloseUp(segmenter)
+    frames, masks = shot()
+    assert mean_j(whole(near, frames, PROMPTS[:1])[0], masks) > 0.9
+    assert len(decoders) == 1
+    assert near.seconds == segmenter.seconds and near.prompts_per_pass == 1
 
 
 def test_the_papers_protocol_has_no_close_ups() -> None:
