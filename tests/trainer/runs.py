@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,16 @@ def write_settings(path: Path, shots: Path, **changes: Any) -> Path:
     overrides = {name.replace("__", "."): value for name, value in changes.items()}
     path.write_text(yaml.safe_dump(load_settings(path, overrides).model_dump(mode="json")), encoding="utf-8")
     return path
+
+
+def as_published(model: Path, folder: Path) -> Path:
+    """A copy of a model whose VAE's configuration leaves out what published ones do: diffusers then lists what it
+    added, in an order that changes with every start."""
+    shutil.copytree(model, folder)
+    config = folder / "vae" / "config.json"
+    stated = {"_class_name", "base_dim", "z_dim", "latents_mean", "latents_std"}
+    config.write_text(json.dumps({k: v for k, v in json.loads(config.read_text()).items() if k in stated}))
+    return folder
 
 
 def run(model: Path, settings: Path, out: Path, **options: Any) -> dict[str, torch.Tensor]:

@@ -58,6 +58,15 @@ class Share:
         """Numbers of those among so many."""
         return range(self.rank, shards, self.world_size)
 
+    def agreed(self, folder: Path) -> Path:
+        """The folder as the first process names it, for all of them; every process of the run calls this."""
+        if self.world_size == 1:
+            return folder
+        from accelerate.utils import broadcast_object_list
+
+        (agreed,) = broadcast_object_list([folder])
+        return agreed
+
 
 @dataclass(frozen=True)
 class EncodedSample:
@@ -160,11 +169,13 @@ def cache_texts(
     by_name = {value_hash(text): text for text in texts}
     encoder, tokenizer = trainable.backbone.text_encoder, trainable.backbone.tokenizer
     made_from = [VERSION, module_hash(encoder), tokenizer.backend_tokenizer.to_str(), sorted(by_name)]
-    place, shards = folder / f"texts-{value_hash(made_from)[:16]}", -(-len(by_name) // _TEXTS_PER_SHARD)
+    share = share or Share()
+    place = share.agreed(folder / f"texts-{value_hash(made_from)[:16]}")
+    shards = -(-len(by_name) // _TEXTS_PER_SHARD)
     members: list[list[str]] = [[] for _ in range(shards)]
     for name in by_name:
         members[_place(name, shards)].append(name)
-    missing = [number for number in (share or Share()).of(shards) if _said_of(_shard(place, number)) is None]
+    missing = [number for number in share.of(shards) if _said_of(_shard(place, number)) is None]
     if missing:
         progress.say("encoding texts")
     for number in counted(missing, "shards", progress):
@@ -209,12 +220,13 @@ def cache_latents(
     # Without what diffusers notes of itself, of which it keeps a list in no order: names differed with every start.
     config = {name: value for name, value in vae.config.items() if not name.startswith("_")}
     encoder = [VERSION, module_hash(vae, ENCODING_PARTS), config, size, data.frames]
+    share = share or Share()
     parts: list[Source[Sample | EncodedSample]] = []
     for part, settings in zip(source.parts, data.sources, strict=True):
         if part.is_fixed(data.frames):
             made_from = [*encoder, settings.model_dump(mode="json", exclude={"weight"})]
-            place = folder / f"latents-{value_hash(made_from)[:16]}"
-            _encode_samples(place, trainable, part, data, size, share or Share(), progress)
+            place = share.agreed(folder / f"latents-{value_hash(made_from)[:16]}")
+            _encode_samples(place, trainable, part, data, size, share, progress)
             shape = trainable.backbone.family.latent_shape(data.frames, *size)
             parts.append(CachedSource(part, place, shape))
         else:

@@ -84,10 +84,12 @@ class Checkpoints:
         Every process calls this. The accelerator's models must have been given to `save_trainable_weights_only`.
 
         Raises:
-            RuntimeError: the disk is full; what was half-written is removed.
+            RuntimeError: the disk is full; what was half-written is removed, and the checkpoint before stays.
         """
         from accelerate.utils import broadcast_object_list
 
+        before = self.latest()
+        kept = "there is no checkpoint yet" if before is None else f"{before} is kept, and --resume goes on from it"
         path = self.folder / f"{progress.step:08d}"
         (temporary,) = broadcast_object_list([temporary_name(path)])  # one for all processes
         if accelerator.is_main_process:
@@ -95,7 +97,7 @@ class Checkpoints:
             temporary.mkdir(parents=True)
         accelerator.wait_for_everyone()
         try:
-            with told_when_full(path, "make room; the training goes on from the checkpoint before"):
+            with told_when_full(path, f"make room; {kept}"):
                 accelerator.save_state(temporary)
                 if accelerator.is_main_process:
                     if average is not None:
@@ -118,7 +120,9 @@ class Checkpoints:
     def rate(self, accelerator: Accelerator, progress: TrainingProgress) -> None:
         """Note the score of the checkpoint that was saved at this step, and remove those no longer kept."""
         if accelerator.is_main_process:
-            with written_whole(self.folder / f"{progress.step:08d}" / _PROGRESS_FILE) as temporary:
+            path = self.folder / f"{progress.step:08d}" / _PROGRESS_FILE
+            advice = f"make room; {path.parent} is kept without its score, and --resume goes on from it"
+            with told_when_full(path, advice), written_whole(path) as temporary:
                 temporary.write_text(json.dumps(asdict(progress)), encoding="utf-8")
             self._prune()
         accelerator.wait_for_everyone()
@@ -130,6 +134,7 @@ class Checkpoints:
             ValueError: weights other than those that are trained, or damage.
         """
         with told_as_damage(f"{path} is damaged: {_GO_BACK}.", but=_UnfitError):
+            _check_random_states(path, accelerator.process_index)
             accelerator.load_state(path)
         if average is not None:
             read_into(average.values, path / AVERAGE_FILE)
@@ -149,6 +154,18 @@ class Checkpoints:
         for name in {meant_for(path.name) for path in self.folder.glob(".*.tmp")}:
             if name is not None:
                 remove_leftovers(self.folder / name)
+
+
+def _check_random_states(path: Path, rank: int) -> None:
+    """Raise where the random states of a process cannot be read, which accelerate passes over without a word.
+
+    A process that the run did not have when it was saved has none.
+    """
+    from accelerate.utils.other import load
+
+    file = path / f"random_states_{rank}.pkl"
+    if rank == 0 or file.exists():
+        load(file)
 
 
 def read_progress(path: Path) -> TrainingProgress:

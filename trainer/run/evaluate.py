@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 4
 """Clips in a picture."""
+_NONE = "No sample of the evaluation can be read; check its sources in the settings."
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,41 @@ class HeldOut:
     Attributes:
         source: of the samples.
         data: its settings.
+        on_broken: what they say of broken samples; each is told once in a run.
     """
 
     source: ReadyToTrain
     data: DataSettings
+    on_broken: OnBroken = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "on_broken", broken_policy(self.data.on_broken))
+
+    def read(self, index: int, seed: int) -> Sample | EncodedSample | None:
+        """A sample, drawn alike each time; None beyond the last, and in the place of a broken one that is left out."""
+        if index >= len(self.source):
+            return None
+        try:
+            return self.source.read(index, self.data.frames, np.random.default_rng((seed, index)))
+        except BrokenSample as broken:
+            self.on_broken(broken)
+            return None
+
+
+def check_held_out(accelerator: Accelerator, held_out: HeldOut, seed: int) -> None:
+    """Read every sample of the evaluation once, so that a bad one is known before a step is taken.
+
+    Every process calls this, and reads its part.
+
+    Raises:
+        BrokenSample: one was found, and the settings refuse them.
+        ValueError: none can be read.
+    """
+    indices = range(accelerator.process_index, len(held_out.source), accelerator.num_processes)
+    shown = tqdm(indices, desc="checking held-out samples", leave=False, disable=not accelerator.is_main_process)
+    good = sum(held_out.read(index, seed) is not None for index in shown)
+    if not accelerator.reduce(torch.tensor([good], device=accelerator.device), "sum").item():
+        raise ValueError(_NONE)
 
 
 @torch.no_grad()
@@ -60,14 +92,13 @@ def mean_j(
         BrokenSample: one was found, and the settings refuse them.
     """
     source, data = held_out.source, held_out.data
-    on_broken = broken_policy(data.on_broken)
     total, count = 0.0, 0
     global_batch = data.batch * accelerator.num_processes
     starts = range(0, len(source), global_batch)
     for start in tqdm(starts, desc="evaluating", leave=False, disable=not accelerator.is_main_process):
         first = start + accelerator.process_index * data.batch
         slots = range(first, first + data.batch)
-        samples = [_read(source, index, data.frames, settings.seed, on_broken) for index in slots]
+        samples = [held_out.read(index, settings.seed) for index in slots]
         # All processes take as many passes, so that one without a sample left takes empty ones.
         empty = np.zeros((data.frames, *settings.size, 3), np.uint8)
         blank = Sample(empty, empty[..., 0].astype(bool), source.text(0))
@@ -80,7 +111,7 @@ def mean_j(
     sums = torch.tensor([total, count], dtype=torch.float32, device=accelerator.device)
     total, count = accelerator.reduce(sums, "sum").tolist()
     if not count:
-        raise ValueError("No sample of the evaluation can be read; check its sources in the settings.")
+        raise ValueError(_NONE)
     return total / count
 
 
@@ -102,15 +133,3 @@ def comparison_picture(trainable: Trainable, denoiser: nn.Module, batch: Batch, 
         *(repeat(each[:, middle].float(), "n h w -> c h (n w)", c=3) for each in masks),
     ]
     return torch.cat(rows, dim=1).clamp(0, 1).cpu()
-
-
-def _read(
-    source: ReadyToTrain, index: int, frames: int, seed: int, on_broken: OnBroken
-) -> Sample | EncodedSample | None:
-    if index >= len(source):
-        return None
-    try:
-        return source.read(index, frames, np.random.default_rng((seed, index)))
-    except BrokenSample as broken:
-        on_broken(broken)
-        return None

@@ -25,7 +25,7 @@ from ..model.trainable import Trainable, freeze, load_trainable
 from ..settings import TrainSettings
 from .batch_encoder import BatchEncoder
 from .distributed import new_accelerator
-from .evaluate import HeldOut, comparison_picture, mean_j
+from .evaluate import HeldOut, check_held_out, comparison_picture, mean_j
 from .loop import LoopSettings, TrainingLoop, TrainingTask
 from .run_folder import CACHE, Start, claim_run_folder
 
@@ -99,6 +99,8 @@ def _train(run: TrainingRun, accelerator: Accelerator, progress: Progress) -> Pa
         trainable.backbone.text_encoder.to("meta")
     encoder = BatchEncoder(trainable, settings.size, settings.seed, texts)
     held_out = None if settings.evaluation is None else HeldOut(sources[-1], settings.evaluation)
+    if held_out is not None:
+        check_held_out(accelerator, held_out, settings.seed)
     sources = sources[: len(settings.streams)]
     loop_settings = LoopSettings(
         total_steps(settings, sources, accelerator.num_processes),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from runs import run, write_settings, write_shots
 from safetensors.torch import load
 
@@ -71,13 +72,14 @@ def trained(tiny_wan: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 @pytest.fixture
 def resumed(
     trained: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> tuple[Path, Callable[[], tuple[int, str]]]:
+) -> tuple[Path, Callable[..., tuple[int, str]]]:
     """A copy of the run, and the command that goes on with it: its exit code, and what it says in the end."""
     model, settings, whole = trained
     folder = Path(shutil.copytree(whole, tmp_path / "run"))
 
-    def go_on() -> tuple[int, str]:
-        code = main(["train", str(settings), "--model", str(model), "--out", str(folder), "--resume"])
+    def go_on(*overrides: str) -> tuple[int, str]:
+        command = ["train", str(settings), "--model", str(model), "--out", str(folder), "--resume"]
+        code = main([*command, *(("--set", *overrides) if overrides else ())])
         lines = capsys.readouterr().err.splitlines()
         return code, next((line for line in lines if line.startswith("error: ")), "")
 
@@ -85,9 +87,9 @@ def resumed(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["optimizer.bin", DENOISER_FILE, "settings.yaml"])
+@pytest.mark.parametrize("name", ["optimizer.bin", DENOISER_FILE, "random_states_0.pkl", "settings.yaml"])
 def test_a_run_with_a_damaged_file_is_not_gone_on_with(
-    resumed: tuple[Path, Callable[[], tuple[int, str]]], name: str
+    resumed: tuple[Path, Callable[..., tuple[int, str]]], name: str
 ) -> None:
     folder, go_on = resumed
     assert go_on() == (0, "")
@@ -99,7 +101,7 @@ def test_a_run_with_a_damaged_file_is_not_gone_on_with(
 
 @pytest.mark.slow
 def test_shards_of_a_cache_that_are_damaged_are_made_anew(
-    resumed: tuple[Path, Callable[[], tuple[int, str]]],
+    resumed: tuple[Path, Callable[..., tuple[int, str]]],
 ) -> None:
     folder, go_on = resumed
     paths = list((folder / "cache").rglob("*.safetensors"))
@@ -136,10 +138,36 @@ def test_a_full_disk_ends_a_checkpoint_in_one_sentence_and_gives_its_room_back(
     assert main(["train", str(settings), "--model", str(model), "--out", str(out)]) == 2
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert said == [
-        f"error: No space is left on the disk for {out / CHECKPOINT}: make room; the training goes on from the "
-        "checkpoint before."
+        f"error: No space is left on the disk for {out / CHECKPOINT}: make room; there is no checkpoint yet."
     ]
     assert not any((out / "checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_later_keeps_the_last_checkpoint_and_says_which(
+    resumed: tuple[Path, Callable[..., tuple[int, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, go_on = resumed
+    whole = folder / CHECKPOINT
+    settings = yaml.safe_load((folder / "settings.yaml").read_text())
+    kept = {path.name: path.read_bytes() for path in whole.iterdir()}
+
+    def full(content: Any, path: Any, *_: Any, **__: Any) -> None:
+        raise from_the_library(Path(path))
+
+    # As if the run had been of more steps from the start.
+    (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "steps": 4}))
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        code, said = go_on("steps=4")
+    assert (code, said) == (
+        2,
+        f"error: No space is left on the disk for {folder / 'checkpoints' / '00000004'}: make room; {whole} is kept, "
+        "and --resume goes on from it.",
+    )
+    assert {path.name: path.read_bytes() for path in whole.iterdir()} == kept
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == [whole.name]
+    assert go_on("steps=4") == (0, "")
 
 
 @pytest.mark.slow

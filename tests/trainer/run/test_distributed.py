@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import FRAMES, curve, run, write_settings, write_shots
+from runs import FRAMES, as_published, curve, run, write_settings, write_shots
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -71,38 +71,44 @@ def largest_difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -
 
 
 @pytest.fixture(scope="module")
-def one(tiny_wan: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tensor]]:
+def model(tiny_wan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return as_published(tiny_wan, tmp_path_factory.mktemp("published") / "model")
+
+
+@pytest.fixture(scope="module")
+def one(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tensor]]:
     """One process with batches of two, twice accumulated: its folder, and the weights it ends with."""
     folder = tmp_path_factory.mktemp("one")
     write_shots(folder / "shots", 3)
     settings = write_settings(folder / "settings.yaml", folder / "shots", streams__0__batch=2, **CHANGES)
-    return folder, run(tiny_wan, settings, folder / "run")
+    return folder, run(model, settings, folder / "run")
 
 
 def test_two_processes_take_the_steps_of_one_with_the_double_batch(
-    tiny_wan: Path, one: tuple[Path, dict], tmp_path: Path
+    model: Path, one: tuple[Path, dict], tmp_path: Path
 ) -> None:
     """Through gloo; losses to 1e-5 of themselves, weights to a thousandth of one step."""
     folder, expected = one
     settings = write_settings(tmp_path / "s.yaml", folder / "shots", streams__0__batch=1, **CHANGES)
-    command = ["trainer", "train", settings, "--model", tiny_wan, "--out", tmp_path / "run"]
+    command = ["trainer", "train", settings, "--model", model, "--out", tmp_path / "run"]
     launched = launch("-m", *command)
     assert launched.stdout.count("done") == 1
     assert curve(tmp_path / "run") == pytest.approx(curve(folder / "run"), rel=1e-5)
     assert curve(tmp_path / "run", "grad_norm") == pytest.approx(curve(folder / "run", "grad_norm"), rel=1e-4)
     last = Checkpoints(tmp_path / "run" / "checkpoints", 1).latest()
     assert largest_difference(load_file(last / DENOISER_FILE), expected) < 1e-6
+    assert len(list((tmp_path / "run" / "cache").iterdir())) == 2  # both processes have the same names for them
 
 
 def test_two_processes_train_a_head_on_features_as_one_does(
-    tiny_wan: Path, one: tuple[Path, dict], tmp_path: Path
+    model: Path, one: tuple[Path, dict], tmp_path: Path
 ) -> None:
     """The denoiser that DDP wraps is frozen then, and its output is not used."""
     head = {"objective__supervision": "rgb", "objective__decoder": "cnn", "objective__features": 0}
     changes, shots = {"steps": 3, "optim__eps": 1e-4, **head}, one[0] / "shots"
-    expected = run(tiny_wan, write_settings(tmp_path / "1.yaml", shots, **changes), tmp_path / "one")
+    expected = run(model, write_settings(tmp_path / "1.yaml", shots, **changes), tmp_path / "one")
     settings = write_settings(tmp_path / "2.yaml", shots, streams__0__batch=1, **changes)
-    launch("-m", "trainer", "train", settings, "--model", tiny_wan, "--out", tmp_path / "two")
+    launch("-m", "trainer", "train", settings, "--model", model, "--out", tmp_path / "two")
     assert all(name.startswith("mask_decoder.") for name in expected)
     assert curve(tmp_path / "two") == pytest.approx(curve(tmp_path / "one"), rel=1e-5)
     last = Checkpoints(tmp_path / "two" / "checkpoints", 1).latest()
@@ -111,23 +117,26 @@ def test_two_processes_train_a_head_on_features_as_one_does(
 
 @SHARDED
 def test_two_processes_that_shard_the_model_take_the_same_steps(
-    kind: str, tiny_wan: Path, one: tuple[Path, dict], tmp_path: Path
+    kind: str, model: Path, one: tuple[Path, dict], tmp_path: Path
 ) -> None:
     """Stopped after two steps of four it goes on alike, and what it exports is the whole model."""
     folder, expected = one
     settings = write_settings(tmp_path / "s.yaml", folder / "shots", streams__0__batch=1, **CHANGES)
-    out = tmp_path / "run"
+    out, caches = tmp_path / "run", []
     for resume in ((), ("--resume",)):
-        launch_sharded(kind, "train", settings, "--model", tiny_wan, "--out", out, *resume)
+        launch_sharded(kind, "train", settings, "--model", model, "--out", out, *resume)
         assert curve(out) == pytest.approx(curve(folder / "run"), rel=1e-5)
         assert curve(out, "grad_norm") == pytest.approx(curve(folder / "run", "grad_norm"), rel=1e-4)
         assert largest_difference(exported(out), expected) < 1e-6
         shutil.rmtree(out / "checkpoints" / "00000004")
+        caches.append({path: path.stat().st_mtime_ns for path in (out / "cache").rglob("*.safetensors")})
+    assert caches[0] == caches[1]  # nothing is encoded again, by any of four processes
+    assert len({path.parent for path in caches[0]}) == 2  # of texts and of latents
 
 
 @SHARDED
 def test_two_processes_that_shard_the_model_compute_in_bfloat16_and_keep_float32(
-    kind: str, tiny_wan: Path, one: tuple[Path, dict], tmp_path: Path
+    kind: str, model: Path, one: tuple[Path, dict], tmp_path: Path
 ) -> None:
     """As the Wan presets ask: images and videos in turn, and activations computed again on the way back.
 
@@ -144,13 +153,13 @@ def test_two_processes_that_shard_the_model_compute_in_bfloat16_and_keep_float32
         more = {"gradient_checkpointing": True, "evaluation": held_out, "evaluate_every": 2, "precision": precision}
         settings = write_settings(tmp_path / f"{name}.yaml", folder / "shots", streams=streams, **changes, **more)
         if name == "whole":
-            run(tiny_wan, settings, tmp_path / name)
+            run(model, settings, tmp_path / name)
         else:
-            launch_sharded(kind, "train", settings, "--model", tiny_wan, "--out", tmp_path / name)
+            launch_sharded(kind, "train", settings, "--model", model, "--out", tmp_path / name)
         curves[name], weights[name] = curve(tmp_path / name), exported(tmp_path / name)
     assert curves["sharded"] == pytest.approx(curves["whole"], rel=4e-3)
     assert curves["sharded"] != pytest.approx(curves["whole"], rel=1e-6)
-    began = load_file(next((tiny_wan / "transformer").glob("*.safetensors")))
+    began = load_file(next((model / "transformer").glob("*.safetensors")))
     steps = {name: torch.cat([(w[key] - began[key]).flatten() for key in began]) for name, w in weights.items()}
     assert steps["whole"].abs().max() < 3e-6
     assert (steps["sharded"] - steps["whole"]).norm() < 0.1 * steps["whole"].norm()

@@ -21,6 +21,7 @@ from rem_engine import load_segmenter
 from trainer.commands.cli import main
 from trainer.data.loader import Loader
 from trainer.data.open import open_sources
+from trainer.data.sample import BrokenSample
 from trainer.run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, read_progress
 from trainer.run.train import TrainingRun, train
 from trainer.settings import load_settings
@@ -257,6 +258,43 @@ def test_an_evaluation_that_fails_costs_no_steps(
     monkeypatch.setattr("trainer.run.train.mean_j", lambda *arguments: 0.5)
     resumed = run(tiny_wan, settings, tmp_path / "run", resume=True)
     assert same(resumed, run(tiny_wan, settings, tmp_path / "whole"))
+
+
+def test_bad_held_out_samples_are_found_before_the_first_step_and_left_out_where_that_is_asked_for(
+    tiny_wan: Path, shots: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of clips that are drawn anew each time, so that no cache is made of them."""
+    held = write_shots(tmp_path / "held", 2)
+    masks = sorted((held / "train" / "alpha").rglob("*.png"))
+    masks[0].write_bytes(b"")
+    named = open_sources(load_settings(write_settings(tmp_path / "o.yaml", held)).streams[0])
+    bad = [i for i in range(len(named)) if masks[0] in named.files(i)]
+    assert 0 < len(bad) < len(named)
+    for policy in ("refuse", "skip"):
+        held_out = {"sources": [{"kind": "synth", "root": str(held)}], "frames": FRAMES, "batch": 2}
+        changes = {"evaluate_every": 1, "evaluation": {**held_out, "on_broken": policy}, "steps": 2}
+        settings, out = write_settings(tmp_path / f"{policy}.yaml", shots, **changes), tmp_path / policy
+        if policy == "refuse":
+            with pytest.raises(BrokenSample, match=masks[0].name):
+                run(tiny_wan, settings, out, cached=False)
+            assert not (out / "checkpoints").exists()
+        else:
+            run(tiny_wan, settings, out, cached=False)
+            assert read_progress(Checkpoints(out / "checkpoints", 1).latest()).score is not None
+            assert sum(masks[0].name in record.message for record in caplog.records) == 1  # of three looks
+
+
+def test_held_out_data_of_which_nothing_can_be_read_is_found_before_the_first_step(
+    tiny_wan: Path, shots: Path, tmp_path: Path
+) -> None:
+    held = write_shots(tmp_path / "held", 1)
+    for picture in held.rglob("*.jpg"):
+        picture.write_bytes(b"")
+    held_out = {"sources": [{"kind": "synth", "root": str(held)}], "frames": FRAMES, "batch": 2, "on_broken": "skip"}
+    settings = write_settings(tmp_path / "s.yaml", shots, evaluate_every=2, evaluation=held_out)
+    with pytest.raises(ValueError, match="No sample of the evaluation can be read"):
+        run(tiny_wan, settings, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_the_evaluation_is_the_mean_j_of_the_engine_s_masks(tiny_wan: Path, shots: Path, tmp_path: Path) -> None:
