@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -85,9 +86,8 @@ def test_the_foreground_is_that_of_the_finished_alpha() -> None:
 
 
 @pytest.mark.slow
-def test_the_estimate_is_that_of_the_methods_own_authors() -> None:
+def test_the_estimate_is_that_of_the_methods_own_authors(pymatting: ModuleType) -> None:
     """Where no pixel is sure; at sure ones ours begins with their own colour."""
-    pymatting = pytest.importorskip("pymatting")
     y, x = np.mgrid[:90, :160].astype(np.float32)
     alpha = (0.5 + 0.45 * np.sin(x / 9) * np.cos(y / 7)).astype(np.float32)
     front, back = (np.stack([x / 160, y / 90, 0 * x + shade], axis=-1) for shade in (0.2, 0.9))
