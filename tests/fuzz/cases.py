@@ -21,8 +21,9 @@ if __name__ == "__main__":  # as pyproject.toml has it for tests
 
 import numpy as np
 from forked import Case, Outcome, run_in_fork
-from kinds import KINDS, Target, case_of
+from kinds import KINDS
 from red_model import RedBackbone
+from targets import Target, case_of
 
 import rem_engine
 import rem_engine.segment.load

@@ -348,3 +348,8 @@ def float_values(data: bytes, draw: random.Random) -> bytes:
     start = len(changed) - 4 * draw.randrange(1, max(2, min(len(changed) // 8, 1000)))
     changed[start : start + 4] = struct.pack("<f", draw.choice((float("nan"), float("inf"), -float("inf"))))
     return bytes(changed[: len(data)])
+
+
+def truncated_text(data: bytes, draw: random.Random) -> bytes:
+    """A file cut off anywhere, or some of its bits turned."""
+    return draw.choice(BYTES[:3])(data, draw)
