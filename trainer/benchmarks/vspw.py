@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from rem_engine.media.reading import shot_files
 
-from ..data.files import read_ids, read_names
+from ..data.files import quoted, read_ids, read_json, read_names
+from ..data.sample import BrokenSample
 from .benchmark import Benchmark
 from .video import Query, Truth, Video
 
@@ -29,12 +30,17 @@ STUFF = {
 """The 66 of VSPW's 124 classes that REM evaluates as stuff, by number (REM's released code)."""
 
 
+CLASSES_FILE = "val_vid2classes.json"
+"""Which classes each video of val has, as REM's released code reads it (stuff/val_vid2classes.json)."""
+
+
 class VspwBenchmark(Benchmark):
     """VSPW val.
 
     `val.txt`; `data/<video>/origin/<frame>.jpg`; `data/<video>/mask/<frame>.png`, pixels one more than the class's
-    number, 0 and 255 for no class. A video is asked for the stuff classes that its masks show; results lie in
-    `<video>/<class>/pred/<frame>.png`.
+    number, 0 and 255 for no class. A video is asked for the stuff classes that `val_vid2classes.json` lists for it, the
+    file that REM's code reads and that is released with it (video -> numbers as texts); without it in the folder, for
+    those that its masks show. Results lie in `<video>/<class>/pred/<frame>.png`.
 
     Args:
         root: the folder.
@@ -42,6 +48,7 @@ class VspwBenchmark(Benchmark):
 
     Raises:
         FileNotFoundError: a part of it is missing.
+        BrokenSample: a list is none.
     """
 
     name = "vspw"
@@ -58,6 +65,10 @@ class VspwBenchmark(Benchmark):
             raise FileNotFoundError(f"{listed} does not exist; name the folder of VSPW (480p) as --root.")
         self._names = read_names(listed)
         self._data = root / "data"
+        self._classes_file = root / CLASSES_FILE
+        self._classes = read_json(self._classes_file) if self._classes_file.is_file() else None
+        if not isinstance(self._classes, dict | None):
+            raise BrokenSample(self._classes_file, "holds no classes by video; get it from REM's repository again.")
 
     def names(self) -> Sequence[str]:
         return self._names
@@ -67,15 +78,30 @@ class VspwBenchmark(Benchmark):
         if not (folder / "origin").is_dir():
             raise FileNotFoundError(f"{folder / 'origin'} does not exist; val.txt lists the video {name}.")
         frames = shot_files(folder / "origin")
-        shown: set[int] = set()
-        for frame in frames:
-            shown.update(np.flatnonzero(np.bincount(self._ids(name, frame).reshape(-1), minlength=256)).tolist())
+        shown = self._shown(name, frames) if self._classes is None else self._listed(name, self._classes)
         queries = [
             Query(class_, f"the {class_}", class_, f"{name}/{class_}/pred", number)
             for number, class_ in STUFF.items()
-            if number + 1 in shown
+            if number in shown
         ]
         return Video(name, tuple(frames), tuple(f"{frame.stem}.png" for frame in frames), tuple(queries))
+
+    def _shown(self, name: str, frames: Sequence[Path]) -> set[int]:
+        """Classes that the masks of a video show."""
+        shown: set[int] = set()
+        for frame in frames:
+            shown.update(np.flatnonzero(np.bincount(self._ids(name, frame).reshape(-1), minlength=256)).tolist())
+        return {number - 1 for number in shown}
+
+    def _listed(self, name: str, classes: dict[str, Any]) -> set[int]:
+        """Classes that the released list has of a video."""
+        listed = classes.get(name)
+        if not isinstance(listed, list) or not all(str(each).isdecimal() for each in listed):
+            found = quoted(listed)
+            raise BrokenSample(
+                self._classes_file, f"has {found} for the video {name}; numbers of classes are expected."
+            )
+        return {int(each) for each in listed}
 
     def truth(self, video: Video, frame: int) -> Truth:
         # REM's code counts pixels of no class (0 and 255) as the class 124, "others", which is not asked for.

@@ -11,7 +11,7 @@ from .coco import decode_mask
 from .files import field, quoted, read_json
 from .packed import PackedRecords
 from .sample import BrokenSample
-from .video import VideoExpression, VideoSource, read_videos, spoken
+from .video import VideoExpression, VideoSource, read_videos
 
 
 class Mevis(VideoSource):
@@ -101,8 +101,8 @@ def check_runs(path: Path, number: str, runs: object) -> None:
 
 def _expression(listing: Path, video: str, number: str, entry: object) -> VideoExpression:
     where = f"expression {number} of the video {video}"
-    text = spoken(field(listing, entry, "exp", str, where))
-    if not text:
+    text = field(listing, entry, "exp", str, where)
+    if not text.strip():
         raise BrokenSample(listing, f"{where} has no words.")
     annotations = tuple(str(each) for each in field(listing, entry, "anno_id", list, where))
     return VideoExpression(video, text, annotations or None)

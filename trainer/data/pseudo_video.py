@@ -22,7 +22,8 @@ class PseudoVideo(Wrapping):
     """A source whose clips are an image and transformed copies of it, in random order.
 
     Every copy is transformed on its own, image and mask together: colours, then perspective, rotation and translation,
-    then motion blur (of the image alone). What comes in from outside the picture is black and no part of the mask.
+    then motion blur (of the image alone). Images are sampled bilinearly, masks by the nearest pixel. What comes in from
+    outside the picture is black and no part of the mask.
 
     Args:
         source: of still images.
@@ -55,14 +56,15 @@ def transformed(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -
         uint8 [H,W,3] and bool [H,W].
     """
     image = recoloured(image, rng)
-    # As one picture of four channels, whatever moves the image moves the mask.
-    joined = np.dstack([image, mask.astype(np.uint8) * 255])
     height, width = mask.shape
-    joined = cv2.warpPerspective(joined, perspective(height, width, rng), (width, height), flags=cv2.INTER_LINEAR)
-    joined = cv2.warpAffine(
-        joined, rotation_and_translation(height, width, rng), (width, height), flags=cv2.INTER_LINEAR
-    )
-    image, mask = np.ascontiguousarray(joined[..., :3]), joined[..., 3] > 127
+    quadrilateral, turn = perspective(height, width, rng), rotation_and_translation(height, width, rng)
+
+    def moved(picture: np.ndarray, sampling: int) -> np.ndarray:
+        picture = cv2.warpPerspective(picture, quadrilateral, (width, height), flags=sampling)
+        return cv2.warpAffine(picture, turn, (width, height), flags=sampling)
+
+    # imgaug takes the nearest pixel for segmentation maps, whatever it takes for images
+    image, mask = moved(image, cv2.INTER_LINEAR), moved(mask.astype(np.uint8), cv2.INTER_NEAREST) > 0
     if rng.random() < BLUR_PROBABILITY:
         image = cv2.filter2D(image, -1, motion_blur_kernel(int(rng.choice(BLUR_KERNELS)), rng))
     return image, mask

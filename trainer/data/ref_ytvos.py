@@ -9,7 +9,7 @@ import numpy as np
 from .broken import OnBroken, refuse
 from .files import field, read_ids
 from .sample import BrokenSample
-from .video import VideoExpression, VideoSource, read_videos, spoken
+from .video import VideoExpression, VideoSource, read_videos
 
 
 class RefYtvos(VideoSource):
@@ -57,8 +57,8 @@ class RefYtvos(VideoSource):
 
 def _expression(listing: Path, video: str, number: str, entry: object) -> VideoExpression:
     where = f"expression {number} of the video {video}"
-    text = spoken(field(listing, entry, "exp", str, where))
-    if not text:
+    text = field(listing, entry, "exp", str, where)
+    if not text.strip():
         raise BrokenSample(listing, f"{where} has no words.")
     return VideoExpression(video, text, object_number(listing, entry, where))
 

@@ -21,7 +21,8 @@ class RefCoco:
 
     `train2014/<file_name>`; `<name>/instances_<name>_<split>.json` in COCO's form, in which every sentence is an image
     entry of its own (file_name, height, width, id, original_id, caption, dataset_name) with one annotation (image_id,
-    segmentation: polygons or run lengths). Captions are taken as they are.
+    segmentation: polygons or run lengths; iscrowd). Annotations of crowds are left out, as the authors leave them out;
+    where there are several others, the mask is their union. Captions are taken as they are.
 
     Args:
         root: the folder with train2014 and the annotations.
@@ -87,6 +88,8 @@ def _records(listing: Path, on_broken: OnBroken) -> list[dict[str, Any]]:
         try:
             where = f"the annotation {annotation.get('id') if isinstance(annotation, dict) else annotation}"
             image = field(listing, annotation, "image_id", int, where)
+            if annotation.get("iscrowd"):
+                continue
             segmentations.setdefault(image, []).append(field(listing, annotation, "segmentation", (list, dict), where))
         except BrokenSample as broken:
             on_broken(broken)
@@ -102,7 +105,7 @@ def _records(listing: Path, on_broken: OnBroken) -> list[dict[str, Any]]:
             if not record["caption"].strip():
                 raise BrokenSample(listing, f"{where} has an empty caption.")
             if not record["segmentations"]:
-                raise BrokenSample(listing, f"{where} has no annotation.")
+                raise BrokenSample(listing, f"{where} has no annotation, or only one of a crowd.")
             records.append(record)
         except BrokenSample as broken:
             on_broken(broken)

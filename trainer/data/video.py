@@ -49,11 +49,6 @@ def sample_frames(count: int, frames: int, rng: np.random.Generator) -> np.ndarr
     return np.sort(np.arange(frames) % count)
 
 
-def spoken(text: str) -> str:
-    """A sentence in lower case with single spaces (REM's released code)."""
-    return " ".join(text.lower().split())
-
-
 class VideoSource(ABC):
     """A dataset of sentences about videos.
 
@@ -62,6 +57,8 @@ class VideoSource(ABC):
         expressions: the sentences.
         frames: names of the frames of every video, in order.
         listing: the file the sentences came from.
+
+    Sentences are as they stand there, case and spaces kept; see `Trainable.encode_text`.
     """
 
     def __init__(

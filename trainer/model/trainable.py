@@ -20,7 +20,7 @@ from rem_engine.backbones.modelscope import NO_NOISE, ModelScopeBackbone, load_m
 from rem_engine.backbones.vae import OnePassVAE
 from rem_engine.backbones.wan import WanBackbone, load_wan
 
-from ..data.clean_text import clean_prompt
+from ..data.clean_text import clean_prompt, lower_case
 from .decoders import new_head
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ class Trainable(ABC):
         grey = masks.reshape(len(masks), 1, *masks.shape[-2:]).float()
         return self.backbone.encode_video(grey.expand(-1, 3, -1, -1))
 
+    @abstractmethod
     def encode_text(self, text: str) -> Tensor:
-        """A sentence, cleaned by `clean_prompt` -> float32 [77,D]; see `Backbone.encode_text`."""
-        return self.backbone.encode_text(clean_prompt(text))
+        """A dataset's sentence, as the authors train this model on it -> float32 [77,D]; see `Backbone.encode_text`."""
 
     @abstractmethod
     def draw_noise(self, latents: Tensor, seeds: Sequence[int]) -> Tensor | None:
@@ -216,6 +216,10 @@ class WanTrainable(Trainable):
     def __init__(self, backbone: WanBackbone) -> None:
         super().__init__(backbone, backbone.transformer)
 
+    def encode_text(self, text: str) -> Tensor:
+        """See `Trainable.encode_text`; cleaned by `clean_prompt`, which keeps its case."""
+        return self.backbone.encode_text(clean_prompt(text))
+
     def draw_noise(self, latents: Tensor, seeds: Sequence[int]) -> Tensor | None:
         """See `Trainable.draw_noise`."""
         if not self.takes_noise:
@@ -263,6 +267,10 @@ class ModelScopeTrainable(Trainable):
 
     def __init__(self, backbone: ModelScopeBackbone) -> None:
         super().__init__(backbone, backbone.denoiser.unet)
+
+    def encode_text(self, text: str) -> Tensor:
+        """See `Trainable.encode_text`; in lower case. Captions of RefCOCO too: CLIP's tokenizer lowers all there is."""
+        return self.backbone.encode_text(lower_case(text))
 
     def draw_noise(self, latents: Tensor, seeds: Sequence[int]) -> Tensor:
         """See `Trainable.draw_noise`."""

@@ -238,3 +238,18 @@ def test_sentences_cannot_break_the_page(tmp_path: Path) -> None:
     (root / "expressions.json").write_text(json.dumps({"smoke_1": "<script>alert(1)</script>"}))
     scored("ref-vps", root, lambda video, query, frame: truth[video][frame] == 1)
     assert "<script>" not in (tmp_path / "out" / "contact_sheet.html").read_text()
+
+
+def test_vspw_asks_for_the_classes_of_the_released_list_where_it_lies_in_the_folder(tmp_path: Path) -> None:
+    """A class the masks do not show is asked for, one they show and the list does not have is not."""
+    write_vspw(tmp_path)
+    shown = [query.name for query in open_benchmark("vspw", tmp_path).video("222_b").queries]
+    assert shown == ["grass", "sky"]
+    listing = tmp_path / "val_vid2classes.json"
+    listing.write_text(json.dumps({"222_b": ["28", "2", "124", "66"]}))
+    benchmark = open_benchmark("vspw", tmp_path)
+    video = benchmark.video("222_b")
+    assert [query.name for query in video.queries] == ["sky", "tree"]
+    assert not benchmark.truth(video, 0).masks[1].any()
+    with pytest.raises(ValueError, match="has null for the video 111_a; numbers of classes are expected"):
+        benchmark.video("111_a")

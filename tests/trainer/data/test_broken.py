@@ -98,7 +98,7 @@ def test_a_thing_may_leave_the_picture_but_not_be_nowhere(tmp_path: Path) -> Non
     gone = RefYtvos(tmp_path).read(0, 2, np.random.default_rng(next(seeds)))
     assert not gone.masks.any()  # the last frame, which was not drawn, has it
     Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(files[-1])
-    refuses(RefYtvos(tmp_path), 0, files[0], "is empty, as are all masks of aa1 for the sentence 'the red square'", 2)
+    refuses(RefYtvos(tmp_path), 0, files[0], "is empty, as are all masks of aa1 for the sentence 'The  Red square'", 2)
 
 
 def test_bad_json_is_refused_with_file_and_line(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_settings_open_what_they_name(tmp_path: Path) -> None:
     batches = list(Loader([source], run, range(11)))  # an epoch: 3 + 2 x 4
     texts = Counter(batch.samples[0].text for batch in batches)
     assert sum(count for text, count in texts.items() if " of refcoco" in text) == 3
-    assert texts["the red square"] == 4
+    assert texts["The  Red square"] == 4
     for batch in batches:
         assert batch.samples[0].frames.shape == (8, 64, 64, 3)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.trainer.miniatures import (
     HEIGHT,
     WIDTH,
     write_folder,
+    write_json,
     write_mevis,
     write_ref_davis17,
     write_ref_ytvos,
@@ -26,7 +28,7 @@ from trainer.data.mevis import Mevis
 from trainer.data.ref_davis17 import RefDavis17
 from trainer.data.ref_ytvos import RefYtvos
 from trainer.data.refcoco import RefCoco
-from trainer.data.sample import Sample, Source
+from trainer.data.sample import BrokenSample, Sample, Source
 from trainer.data.synth import Synth
 from trainer.data.video import sample_frames
 from trainer.settings import SourceSettings
@@ -78,7 +80,7 @@ def test_frames_of_longer_videos_are_drawn_evenly_from_all_of_it_and_sorted() ->
 def test_refer_youtube_vos(tmp_path: Path) -> None:
     truth = write_ref_ytvos(tmp_path)
     source = RefYtvos(tmp_path)
-    assert [source.text(i) for i in range(4)] == ["the red square", "a blue square moving right"] * 2
+    assert [source.text(i) for i in range(4)] == ["The  Red square", "a blue square moving right"] * 2
     for index, (video, number) in enumerate((("aa1", 1), ("aa1", 2), ("bb2", 1), ("bb2", 2))):
         count = len(truth[video])
         sample = source.read(index, count, np.random.default_rng(0))
@@ -109,7 +111,7 @@ def test_mevis_joins_the_objects_a_sentence_names(tmp_path: Path) -> None:
     truth = write_mevis(tmp_path)
     for split, video in (("train", "tt1"), ("valid_u", "uu2")):
         source = Mevis(tmp_path, split)
-        np.testing.assert_array_equal(read(source, "red square going right", 9).masks, truth[video] == 1)
+        np.testing.assert_array_equal(read(source, "Red square going right", 9).masks, truth[video] == 1)
         both = read(source, "both squares moving", 9)
         np.testing.assert_array_equal(both.masks, truth[video] > 0)
         assert_masks_lie_on(both, 1, 2) if split == "valid_u" else None
@@ -238,3 +240,22 @@ def test_sources_know_every_file_they_read_and_can_be_sent_to_workers(tmp_path: 
             first, second = (each.read(index, 3, np.random.default_rng(4)) for each in (source, copy))
             np.testing.assert_array_equal(first.frames, second.frames)
             np.testing.assert_array_equal(first.masks, second.masks)
+
+
+def test_annotations_of_crowds_are_no_part_of_a_mask(tmp_path: Path) -> None:
+    """As in the authors' dataset; a sentence that has no other is no sample."""
+    truth = write_refcoco(tmp_path)
+    listing = tmp_path / "refcoco" / "instances_refcoco_train.json"
+    content = json.loads(listing.read_text())
+    everything = {"size": [HEIGHT, WIDTH], "counts": [0, HEIGHT * WIDTH]}
+    crowd = {**content["annotations"][0], "id": 90, "segmentation": everything, "iscrowd": 1}
+    content["annotations"].append(crowd)
+    content["annotations"][1]["iscrowd"] = 1
+    write_json(listing, content)
+    with pytest.raises(BrokenSample, match="has no annotation, or only one of a crowd"):
+        RefCoco(tmp_path, "refcoco")
+    broken: list[BrokenSample] = []
+    source = RefCoco(tmp_path, "refcoco", on_broken=broken.append)
+    assert len(source) == len(broken) == 1
+    name = content["images"][0]["file_name"]
+    np.testing.assert_array_equal(source.read(0, 1, np.random.default_rng(0)).masks[0], truth[name])

@@ -46,6 +46,30 @@ def test_the_mask_covers_the_coloured_pixels_within_one_pixel(monkeypatch: pytes
     assert moved > 50
 
 
+def test_masks_are_moved_by_the_nearest_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written out: twice the pixel whose place is nearest. Lines of one pixel are thinned and broken by any mean."""
+    monkeypatch.setattr("trainer.data.pseudo_video.BLUR_PROBABILITY", 0.0)
+    height, width = 60, 80
+    mask = np.zeros((height, width), bool)
+    mask[::3] = True
+    image = np.zeros((height, width, 3), np.uint8)
+    y, x = np.mgrid[:height, :width]
+
+    def nearest(picture: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        back = np.linalg.inv(matrix) @ np.stack([x, y, np.ones_like(x)]).reshape(3, -1)
+        column, row = np.round(back[:2] / back[2]).astype(int)
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        return np.where(inside, picture[row.clip(0, height - 1), column.clip(0, width - 1)], 0).reshape(height, width)
+
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        recoloured(image, rng)
+        first, turn = perspective(height, width, rng), rotation_and_translation(height, width, rng)
+        expected = nearest(nearest(mask.astype(int), first), np.vstack([turn, [0, 0, 1]]))
+        _, found = transformed(image, mask, np.random.default_rng(seed))
+        assert (found == expected).mean() > 0.99  # OpenCV's places are rounded to a 32nd of a pixel first
+
+
 def test_colours_change_within_the_limits_and_do_change() -> None:
     image, _ = square()
     brightness, hues = [], []
