@@ -10,8 +10,8 @@ import torch
 
 from rem_engine import matte
 from rem_engine.matte import Frame, MatteSettings, matte_frames
+from rem_engine.matte.settings import NEUTRAL
 
-NEUTRAL = MatteSettings(black=0.0, white=1.0, refine=0)
 LAYERS, HEIGHT, WIDTH = 2, 48, 64
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rem_engine import matte
-from rem_engine.matte import Frame, MatteSettings, matte_frames
+from rem_engine.matte import Frame, matte_frames
 from rem_engine.matte.settings import NEUTRAL
 
 GREEN, ORANGE, BLUE = ((0.1, 0.75, 0.15), (0.85, 0.4, 0.1), (0.1, 0.2, 0.8))
@@ -78,7 +78,7 @@ def test_opaque_pixels_and_the_ground_keep_the_plates_colour() -> None:
 @pytest.mark.slow
 def test_the_foreground_is_that_of_the_finished_alpha() -> None:
     plate, alpha, _ = _soft_disk_on_green()
-    settings = MatteSettings(black=0.0, white=1.0, refine=0, invert=True, decontaminate=True)
+    settings = replace(NEUTRAL, invert=True, decontaminate=True)
     (result,) = matte_frames([Frame(0, torch.stack([alpha, alpha * 0.5]), plate)], settings)
     assert result.foreground.shape == (2, *plate.shape)
     assert torch.equal(result.alpha, 1.0 - torch.stack([alpha, alpha * 0.5]))
