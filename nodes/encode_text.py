@@ -9,12 +9,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..rem_engine.backbones.base import TEXT_ROWS, WAN, fit_text_rows, warn_cut_prompt
-from ..rem_engine.layers import Layer, parse_layers, texts_of
-from ..rem_engine.matte.layer_settings import settings_of_layers
-from ..rem_engine.matte.settings import NEUTRAL
+from ..rem_engine.layers import texts_of
 from .host.conditioning import write_layers
 from .host.schema import check_connected, node_schema, show_text
 from .widgets.checks import first_mistake
+from .widgets.layer_settings import checked_layers
 
 _TOKENS = "umt5xxl"  # under this name the host's tokenizer for Wan returns its tokens
 _CLIP_TOKENS = "h"  # and under this one that for ModelScope's CLIP
@@ -57,12 +56,12 @@ class EncodeText(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, text: str | None = None) -> bool | str:
-        return first_mistake(lambda: None if text is None else _layers(text))
+        return first_mistake(lambda: None if text is None else checked_layers(text.splitlines()))
 
     @classmethod
     def execute(cls, clip: CLIP, text: str) -> io.NodeOutput:
         check_connected(clip=clip)
-        layers = _layers(text)
+        layers = checked_layers(text.splitlines())
         rows = {}
         for prompt in texts_of(layers):
             rows[prompt], cut = encode_prompt(clip, prompt)
@@ -70,17 +69,6 @@ class EncodeText(io.ComfyNode):
                 shown = textwrap.shorten(cut, _SHOWN_CHARACTERS, placeholder=" ...")
                 show_text(f"Longer than {TEXT_ROWS} tokens; not read: {shown}", cls)
         return io.NodeOutput(write_layers(layers, rows))
-
-
-def _layers(text: str) -> tuple[Layer, ...]:
-    """The layers of prompts, with settings that are some.
-
-    Raises:
-        ValueError: a line that cannot be read, or sets what there is not.
-    """
-    layers = parse_layers(text.splitlines())
-    settings_of_layers(NEUTRAL, layers)
-    return layers
 
 
 def encode_prompt(clip: CLIP, prompt: str) -> tuple[Tensor, str]:

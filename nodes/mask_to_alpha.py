@@ -114,8 +114,8 @@ class MaskToAlpha(io.ComfyNode):
         names = names_of_masks([mask], len(layers))
         settings = settings_of_lines(matte.get("layers", ""), names, common)
         given = given_mattes(matte, frames, len(layers)).frames()
-        progress = NodeProgress(cls, frames.frame_count)
         count = frames.frame_count
+        progress = NodeProgress(cls, count)
         alpha = torch.empty(len(layers), count, frames.height, frames.width)
         rgba = torch.empty(*alpha.shape, 4)
         cuts = _cuts(frames) if any(own.frames_before for own in settings) else ()

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from comfy_api.latest import io
 
-from ..rem_engine.layers import parse_layers
-from ..rem_engine.matte.layer_settings import settings_of_layers
-from ..rem_engine.matte.presets import PresetName
-from ..rem_engine.matte.settings import NEUTRAL
 from .host.schema import advanced, node_schema
 from .widgets.checks import first_mistake
-
-_NO_PRESET = "none"
+from .widgets.layer_settings import checked_layers
+from .widgets.matte import NO_PRESET, preset_input
 
 
 class PromptLayer(io.ComfyNode):
@@ -40,12 +34,7 @@ class PromptLayer(io.ComfyNode):
                     placeholder="the steam from the kettle",
                     tooltip="What to take away from it, in plain words, one thing a line.",
                 ),
-                io.Combo.Input(
-                    "preset",
-                    options=[_NO_PRESET, *get_args(PresetName)],
-                    default=_NO_PRESET,
-                    tooltip="Settings of Segment Shot's matte stage that suit such a thing, for this layer alone.",
-                ),
+                preset_input("Settings of Segment Shot's matte stage that suit such a thing, for this layer alone."),
                 io.Boolean.Input(
                     "shown", default=True, tooltip="Off leaves the layer out, and keeps what is written here."
                 ),
@@ -75,7 +64,7 @@ class PromptLayer(io.ComfyNode):
     ) -> bool | str:
         if text is None or name is None or leave_out is None or settings is None:  # linked, and not known yet
             return True
-        return first_mistake(lambda: _checked(prompt_line(text, name, leave_out, settings)))
+        return first_mistake(lambda: prompt_line(text, name, leave_out, settings))
 
     @classmethod
     def execute(
@@ -88,9 +77,9 @@ class PromptLayer(io.ComfyNode):
         settings: str = "",
         before: str | None = None,
     ) -> io.NodeOutput:
-        if preset != _NO_PRESET:
+        if preset != NO_PRESET:
             settings = f"preset: {preset}\n{settings}"
-        line = _checked(prompt_line(text, name, leave_out, settings))
+        line = prompt_line(text, name, leave_out, settings)
         return io.NodeOutput("\n".join([*(before or "").splitlines(), line if shown else f"# {line}"]))
 
 
@@ -98,7 +87,7 @@ def prompt_line(text: str, name: str, leave_out: str, settings: str) -> str:
     """The line of a layer, as `parse_layers` reads it.
 
     Raises:
-        ValueError: a text or a name with what parts a line.
+        ValueError: a text or a name with what parts a line, a line that cannot be read, or that sets what there is not.
     """
     for what, given in (("text", text), ("name", name)):
         if "|" in given or "\n" in given.strip():
@@ -108,9 +97,6 @@ def prompt_line(text: str, name: str, leave_out: str, settings: str) -> str:
     lines = [line.strip() for line in leave_out.splitlines() if line.strip()]
     parts = [f"{name.strip()}: {text.strip()}" if name.strip() else text.strip()]
     parts += [f"-{line.removeprefix('-').strip()}" for line in lines]
-    return " | ".join([*parts, *(line.strip() for line in settings.splitlines() if line.strip())])
-
-
-def _checked(line: str) -> str:
-    settings_of_layers(NEUTRAL, parse_layers([line]))
+    line = " | ".join([*parts, *(line.strip() for line in settings.splitlines() if line.strip())])
+    checked_layers([line])
     return line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -57,6 +57,19 @@ def names_a_layer(name: str) -> bool:
     """Whether a layer can have this name: see `LAYER_NAME`; nothing else of a run, nor a device, may have it."""
     free = name.casefold() not in RESERVED_NAMES and not _is_device_name(name)
     return free and len(name) <= LONGEST_NAME and LAYER_NAME.fullmatch(name) is not None
+
+
+def unused_name(name: str, taken: Iterable[str]) -> str:
+    """A name, numbered where one of those taken is the same but for the case of its letters.
+
+    >>> unused_name("smoke", ["Smoke", "fire"])
+    'smoke_2'
+    """
+    folded = {other.casefold() for other in taken}
+    unused, number = name, 2
+    while unused.casefold() in folded:
+        unused, number = f"{name}_{number}", number + 1
+    return unused
 
 
 def folder_names(prompts: Sequence[str], taken: Collection[str] = ()) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from comfy_execution.graph_utils import is_link
 
 from ...rem_engine.media.reading import title_of_pattern
 from ...rem_engine.media.writing import write_bytes
+from ...rem_engine.names import unused_name
 from ...rem_engine.run.fingerprint import settings_hash
 from .input_listing import look_through
 from .inputs import input_shot_path
@@ -129,13 +130,7 @@ class Batch:
     def folder_of(self, shot: str) -> Path:
         """The folder of one of its shots, named like it."""
         if shot not in self.states:
-            taken = {name.casefold() for name, _ in self.states.values()}
-            title, number = _title(shot), 1
-            name = title
-            while name.casefold() in taken:
-                number += 1
-                name = f"{title}_{number}"
-            self.states[shot] = [name, ""]
+            self.states[shot] = [unused_name(_title(shot), (name for name, _ in self.states.values())), ""]
         return self.folder / self.states[shot][0]
 
     def note(self, shot: str, state: str) -> None:

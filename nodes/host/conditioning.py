@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...rem_engine.backbones.base import WAN, fit_text_rows
 from ...rem_engine.layers import Layer, texts_of
-from ...rem_engine.names import folder_names
+from ...rem_engine.names import folder_names, unused_name
 
 Conditioning = list[list[Any]]
 
@@ -58,7 +58,7 @@ def read_layers(conditioning: Conditioning, width: int = WAN.text_width) -> tupl
             place += 1
         for layer in group:
             without = tuple(known[text] for text in layer.without)
-            name, text = _unused(layer.name, layers), known[layer.text]
+            name, text = unused_name(layer.name, (other.name for other in layers)), known[layer.text]
             layers.append(Layer(name, text, without, layer.settings))
     return tuple(layers), torch.stack([rows[text] for text in texts_of(layers)])
 
@@ -91,11 +91,3 @@ def _keep(rows: dict[str, Tensor], text: str, embeds: Tensor) -> str:
         name, number = f"{text} ({number})", number + 1
     rows[name] = embeds
     return name
-
-
-def _unused(name: str, layers: Sequence[Layer]) -> str:
-    taken = {layer.name.casefold() for layer in layers}
-    unused, number = name, 2
-    while unused.casefold() in taken:
-        unused, number = f"{name}_{number}", number + 1
-    return unused

@@ -80,7 +80,7 @@ def layer_names(text: str, count: int) -> tuple[str, ...]:
     Raises:
         ValueError: another number of names than of layers, a name twice, or one that files cannot have.
     """
-    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    names = _names_in(text)
     if not names:
         return tuple(f"{_ONE_LAYER}_{number}" if number > 1 else _ONE_LAYER for number in range(1, count + 1))
     if len(names) != count:
@@ -94,7 +94,7 @@ def layer_names(text: str, count: int) -> tuple[str, ...]:
 
 def check_layer_names(text: str) -> None:
     """Raise ValueError for names, one a line, of which one is none, or there twice."""
-    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    names = _names_in(text)
     for name in names:
         if not names_a_layer(name):
             raise ValueError(
@@ -103,3 +103,7 @@ def check_layer_names(text: str) -> None:
             )
     if len({name.casefold() for name in names}) < len(names):
         raise ValueError(f"Two of the layers {', '.join(names)} have one name: give each a name of its own.")
+
+
+def _names_in(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.splitlines() if line.strip())

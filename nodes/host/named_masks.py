@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...rem_engine.frames import ReopenableFrames
 from ...rem_engine.matte.frames import display_values
+from ...rem_engine.names import unused_name
 from .layers import layer_names
 
 _NAMES = "refereverything_layers"
@@ -35,10 +36,7 @@ def names_of_masks(masks: Sequence[Tensor], count: int) -> tuple[str, ...]:
         return layer_names("", count)
     names: list[str] = []
     for name in known:
-        unused, number = name, 2
-        while unused.casefold() in {taken.casefold() for taken in names}:
-            unused, number = f"{name}_{number}", number + 1
-        names.append(unused)
+        names.append(unused_name(name, names))
     return tuple(names)
 
 

@@ -24,7 +24,7 @@ from .schema import show_text
 # Bytes in a name: systems take 255, of which numbers, a suffix and temporary names take some.
 _LONGEST_NAME = 180
 _SHOWN_CHARACTERS = 60  # of a prefix that is no name
-_GRAPH_NAME = re.compile(r"prompt|workflow")
+_GRAPH_NAMES = ("prompt", "workflow")  # further ones of a page could be no word, or one of a header's own
 # In the order in which the page shows them: the first stands for the run, and it shows neither ProRes nor EXR.
 _RESULTS = (".mp4", ".webm", ".png", ".mov", ".exr", ".json")
 
@@ -128,8 +128,7 @@ def graph_of(node: type[io.ComfyNode]) -> dict[str, str]:
     if args.disable_metadata or node.hidden is None:
         return {}
     parts = {"prompt": node.hidden.prompt, **(node.hidden.extra_pnginfo or {})}
-    # A name that is no word is of no use in a header, and one of a header's own would break it.
-    return {name: json.dumps(part) for name, part in parts.items() if part and _GRAPH_NAME.fullmatch(name)}
+    return {name: json.dumps(part) for name, part in parts.items() if part and name in _GRAPH_NAMES}
 
 
 def lay_beside(folder: Path, preview: Mapping[str, Any], graph: Mapping[str, str]) -> None:

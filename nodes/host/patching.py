@@ -25,10 +25,9 @@ from ...rem_engine.checkpoints.change import (
     check_strength,
 )
 from ...rem_engine.checkpoints.stored import COARSE, FLOAT8
-from .quantised import is_packed, is_quantised, row_of_weight, stored_type
+from .quantised import FULL_PRECISION, is_packed, is_quantised, row_of_weight, stored_type
 
 _NETWORK = "diffusion_model"
-_FULL_PRECISION = (torch.float32, torch.float16, torch.bfloat16)
 # Under this name the host's TorchCompileModel keeps its wrapper, which runs the modules it compiled.
 _COMPILED = "torch.compile"
 
@@ -139,7 +138,7 @@ def _replace(model: ModelPatcher, name: str, value: Tensor) -> None:
     weights; kept in the parameter's own type, and moved from device to device with the network."""
     key = f"{_NETWORK}.{name}"
     dtype = model.get_model_object(key).dtype
-    if dtype not in _FULL_PRECISION:
+    if dtype not in FULL_PRECISION:
         dtype = value.dtype
     model.add_object_patch(key, Parameter(value.to("cpu", dtype, copy=True), requires_grad=False))
 

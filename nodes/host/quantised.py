@@ -19,7 +19,8 @@ from ...rem_engine.checkpoints.stored import COARSE, StoredTensor, map_tensors
 from ...rem_engine.memory import free_bytes
 from ...rem_engine.sizes import gigabytes
 
-_FULL_PRECISION = (torch.float32, torch.float16, torch.bfloat16)
+FULL_PRECISION = (torch.float32, torch.float16, torch.bfloat16)
+"""Types in which a weight is kept as it is, without a scale or packing."""
 
 
 def weights_for_host(stored: Mapping[str, StoredTensor], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
@@ -81,7 +82,7 @@ def is_quantised(weight: Tensor) -> bool:
     """Whether a parameter of a MODEL is kept in less than 16 bits (fp8, scaled or not; int8; GGUF)."""
     if is_packed(weight):
         return _packing_number(weight) is not None
-    return type(weight) is not Parameter or weight.dtype not in _FULL_PRECISION
+    return type(weight) is not Parameter or weight.dtype not in FULL_PRECISION
 
 
 def is_packed(weight: Tensor) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from comfy_api.latest import io
 
-from ...rem_engine.layers import Layer, parse_settings
+from ...rem_engine.layers import Layer, parse_layers, parse_settings
 from ...rem_engine.matte import MatteSettings
 from ...rem_engine.matte.layer_settings import settings_of_layers
 from ...rem_engine.matte.settings import NEUTRAL
@@ -22,6 +22,17 @@ def layer_settings_input() -> io.Input:
         tooltip="Settings for single layers, one layer a line: its name or number, and widgets of this node or a "
         "preset: 'smoke | preset: smoke | edge_blur: 2'. What it does not say is as the widgets have it.",
     )
+
+
+def checked_layers(lines: Sequence[str]) -> tuple[Layer, ...]:
+    """The layers of prompts, a line each, with settings that are some.
+
+    Raises:
+        ValueError: a line that cannot be read, or sets what there is not.
+    """
+    layers = parse_layers(lines)
+    settings_of_layers(NEUTRAL, layers)
+    return layers
 
 
 def settings_of_lines(text: str, names: Sequence[str], common: MatteSettings) -> tuple[MatteSettings, ...]:

@@ -15,7 +15,7 @@ from ...rem_engine.matte.settings import NEUTRAL
 from ...rem_engine.setting import settings_of
 from .from_settings import engine_values, widget
 
-_NO_PRESET = "none"
+NO_PRESET = "none"
 _LEVELS = "levels"
 
 
@@ -25,16 +25,19 @@ def matte_inputs(names: Iterable[str], start: MatteSettings, **options: Any) -> 
     return [widget(settings[name], getattr(start, name), **options) for name in names]
 
 
+def preset_input(tooltip: str, **options: Any) -> io.Input:
+    return io.Combo.Input(
+        "preset", options=[NO_PRESET, *get_args(PresetName)], default=NO_PRESET, tooltip=tooltip, **options
+    )
+
+
 def whole_matte_inputs() -> list[io.Input]:
     """Widgets that stand for several settings; a graph may leave them out."""
     inputs: list[io.Input] = [
-        io.Combo.Input(
-            "preset",
-            options=[_NO_PRESET, *get_args(PresetName)],
-            default=_NO_PRESET,
+        preset_input(
+            "Settings that suit such a thing, for every widget that stands at its first value; others keep what they "
+            "are set to.",
             optional=True,
-            tooltip="Settings that suit such a thing, for every widget that stands at its first value; others keep "
-            "what they are set to.",
         )
     ]
     if hasattr(io, "Range"):  # from ComfyUI 0.28 on
@@ -60,8 +63,8 @@ def matte_settings(start: MatteSettings, values: Mapping[str, Any]) -> MatteSett
         ValueError: values that do not go together.
     """
     given = engine_values(MatteSettings, values) | _levels(values.get(_LEVELS))
-    preset = values.get("preset", _NO_PRESET)
-    if preset != _NO_PRESET:
+    preset = values.get("preset", NO_PRESET)
+    if preset != NO_PRESET:
         at_first = {name for name, value in given.items() if value == getattr(start, name)}
         given = {name: value for name, value in given.items() if name not in at_first}
         given = {**preset_values(preset), **given}

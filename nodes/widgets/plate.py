@@ -19,6 +19,5 @@ def plate_inputs() -> list[io.Input]:
 
 def plate_settings(values: Mapping[str, Any]) -> PlateSettings:
     """Settings of widgets' values by name; a node's other widgets are left aside."""
-    found: dict[str, Any] = engine_values(PlateSettings, values)
-    stripped: dict[str, Any] = {n: value.strip() if isinstance(value, str) else value for n, value in found.items()}
-    return PlateSettings(**stripped)
+    found = engine_values(PlateSettings, values)
+    return PlateSettings(**{name: value.strip() if isinstance(value, str) else value for name, value in found.items()})
