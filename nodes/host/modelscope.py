@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig
 
 from ...rem_engine.backbones.base import MODELSCOPE, WithoutMaskDecoder
-from ...rem_engine.backbones.checkpoint import Checkpoint, open_checkpoint
+from ...rem_engine.backbones.checkpoint import Checkpoint, checkpoint_of
 from ...rem_engine.backbones.configuration import of_transformers, read_json
 from ...rem_engine.backbones.folder import check_no_code, check_parts
 from ...rem_engine.backbones.modelscope import (
@@ -40,7 +40,7 @@ from ...rem_engine.backbones.modelscope import (
 )
 from ...rem_engine.checkpoints import Change, check
 from ...rem_engine.checkpoints.read import open_state_dict
-from ...rem_engine.checkpoints.stored import StoredTensor, map_tensors
+from ...rem_engine.checkpoints.stored import StoredFile, StoredTensor, map_tensors
 from ...rem_engine.models import missing_modelscope
 from .backbone import Card, EncodedPrompts, attach_card, card_of, encode_once, name_what_is_not_finite, prompts_that_fit
 
@@ -55,7 +55,7 @@ Parts = tuple[ModelPatcher, CLIP, VAE]
 
 
 def load_modelscope(
-    path: str, model: ModelPatcher | None, clip: CLIP | None, vae: VAE | None, strength: float = 1.0
+    path: Path, file: StoredFile, model: ModelPatcher | None, clip: CLIP | None, vae: VAE | None, strength: float = 1.0
 ) -> Parts:
     """A REM checkpoint of ModelScope as MODEL, CLIP and VAE.
 
@@ -63,7 +63,7 @@ def load_modelscope(
     delta or LoRA), unless the device is slow in it or the host was started with an option that says otherwise.
 
     Args:
-        path: a whole UNet, of either stage of training, with or without the VAE; or a delta or LoRA.
+        path, file: a whole UNet, of either stage of training, with or without the VAE; or a delta or LoRA.
         model: none is of use.
         clip: CLIP ViT-H's text tower, passed through. None: the base folder's.
         vae: Stable Diffusion's VAE, passed through. None: the file's, or the base folder's.
@@ -73,13 +73,13 @@ def load_modelscope(
         FileNotFoundError: the base folder is not there.
         ValueError: weights that do not fit it, or a MODEL was given.
     """
-    label = Path(path).name
+    label = path.name
     if model is not None:
         raise ValueError(
             f"{label} is REM on ModelScope, of which ComfyUI has no MODEL: disconnect LoadREM's model input; what the "
             "file does not hold comes from models/diffusers."
         )
-    rem = open_checkpoint(Path(path), strength)
+    rem = checkpoint_of([(path, file)], strength)
     base = _base_folder(rem)
     management = comfy.model_management
     device = management.get_torch_device()

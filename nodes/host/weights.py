@@ -101,7 +101,7 @@ def load_checkpoint(
         check_whole(label, strength)
         parts = split_components(stored)
     if is_for_modelscope(stored):
-        return load_modelscope(path, model, clip, vae, strength), ""
+        return load_modelscope(Path(path), file, model, clip, vae, strength), ""
     denoiser = to_original(parts["transformer"])
     if denoiser:
         check_fits_host(denoiser, label, describe(denoiser))

@@ -99,12 +99,19 @@ def open_checkpoint(checkpoint: Paths, strength: float | Sequence[float] = 1.0) 
         FileNotFoundError: there is none.
         ValueError: not REM weights, whole ones twice, or strengths they do not take.
     """
+    return checkpoint_of([(path, open_file(path)) for path in checkpoint_paths(checkpoint)], strength)
+
+
+def checkpoint_of(files: Sequence[tuple[Path, StoredFile]], strength: float | Sequence[float] = 1.0) -> Checkpoint:
+    """REM checkpoints out of files that are open already, by their paths.
+
+    Args, Raises: see `open_checkpoint`.
+    """
     strengths = [strength] if isinstance(strength, int | float) else [*strength]
     for one in strengths:
         check_strength(one)
     whole, differences = Checkpoint(), []
-    for path in checkpoint_paths(checkpoint):
-        file = open_file(path)
+    for path, file in files:
         if is_adapter(file.tensors):
             differences.append((path, file))
         elif whole.label:
