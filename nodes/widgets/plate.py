@@ -19,5 +19,6 @@ def plate_inputs() -> list[io.Input]:
 
 def plate_settings(values: Mapping[str, Any]) -> PlateSettings:
     """Settings of widgets' values by name; a node's other widgets are left aside."""
-    found = engine_values(PlateSettings, values)
-    return PlateSettings(**{name: value.strip() if isinstance(value, str) else value for name, value in found.items()})
+    found: dict[str, Any] = engine_values(PlateSettings, values)
+    found |= {name: value.strip() for name, value in found.items() if isinstance(value, str)}
+    return PlateSettings(**found)
