@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from test_served import NODES, PACK_NAME
 
 LANGUAGES = ("en", "zh", "ja", "ko", "de", "fr", "es")
 HELP_LANGUAGES = ("zh", "ja")
+"""Those that have help pages and tooltips."""
 NEWER_INPUTS = {"levels", "box"}  # of kinds that older hosts do not know
 PIPE = "{'|'}"  # as vue-i18n writes a bar that parts nothing
 
@@ -46,6 +48,26 @@ def test_a_language_has_words_for_every_node_input_and_output(
             assert words[node]["description"].replace(PIPE, "|") == definition["description"]
         else:
             assert words[node]["description"] != definition["description"]
+
+
+@pytest.mark.parametrize("language", HELP_LANGUAGES)
+def test_a_language_has_tooltips_with_the_numbers_of_the_english_ones(
+    comfy: ComfyServer, definitions: dict[str, Any], language: str
+) -> None:
+    """A tooltip whose English one has changed its facts is found by what needs no translation."""
+    words, checked = comfy.get("/i18n")[language]["nodeDefs"], 0
+    for node, definition in definitions.items():
+        given = definition["input"]["required"] | definition["input"].get("optional", {})
+        english = {("inputs", name): spec[1].get("tooltip") for name, spec in given.items()}
+        english |= {("outputs", str(place)): text for place, text in enumerate(definition["output_tooltips"])}
+        for (part, name), text in english.items():
+            if not text:
+                continue
+            own = words[node][part][name]["tooltip"]
+            assert not own.isascii() and not any(bar in own.replace(PIPE, "") for bar in "|@{}"), (node, name)
+            assert {*re.findall(r"\d+", text)} <= {*re.findall(r"\d+", own)}, (node, name)
+            checked += 1
+    assert checked > 140
 
 
 def test_languages_have_folders_and_no_others() -> None:
