@@ -41,8 +41,8 @@ class EncodeText(io.ComfyNode):
                     tooltip="What to segment, in plain words: 'the smoke', 'the red car on the left'. "
                     "One prompt a line, each gets a mask of its own. 'smoke: the smoke | -the steam from the kettle' "
                     "names the layer and leaves out what follows '-'; '| preset: smoke' or '| feather: 2' sets the "
-                    "matte of this layer alone in Segment Shot. A line that begins with '#' is left out. Up to 77 "
-                    "tokens (some 50 words) of each text are read.",
+                    "matte of this layer alone in Segment Shot, '| colour: #ff8800' its colour in overlays. A line "
+                    "that begins with '#' is left out. Up to 77 tokens (some 50 words) of each text are read.",
                 ),
             ],
             outputs=[

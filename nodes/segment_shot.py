@@ -262,7 +262,8 @@ class _Run:
             key: of the settings, where a run that was stopped is to be gone on with.
         """
         graph = graph_of(self.node)
-        labels = legend(combined_layers(self.layers, self.masks.combine))
+        layers = combined_layers(self.layers, self.masks.combine)
+        colours = [layer.colour for layer in layers]
         info = replace(shot.info, fps=shot.info.fps or exact_rate(self.fps))
         progress = _ShotProgress(self.node, title)
         provenance = replace(provenance_of(self.segmenter, shot.source), graph=graph)
@@ -289,7 +290,7 @@ class _Run:
             with claimed(job.claim(frames)) as output:
                 if output.is_there:
                     return _Written({}, [])
-                preview = MattePreview(labels, info.height, info.width, info.fps, "overlay", progress)
+                preview = MattePreview(legend(layers), info.height, info.width, info.fps, "overlay", progress, colours)
 
                 def show(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
                     preview.add(plate, soft)

@@ -136,7 +136,8 @@ class SegmentVideo(io.ComfyNode):
             size = (frames.frame_count, frames.height, frames.width)
             soft = torch.empty(len(layers) if prompt == _EACH_LAYER else 1, *size)
             ids, overlay = torch.empty(size, dtype=torch.uint8), np.empty((*size, 3), np.uint8)
-            labels, colours = legend(layers), OverlayColours(len(layers))
+            labels, chosen_colours = legend(layers), [layer.colour for layer in layers]
+            colours = OverlayColours(len(layers), chosen_colours)
             shown, coverage = "", Coverage("masks", [layer.name for layer in layers], threshold)
             given = given_mattes(segment, frames, len(asked))
             hints = FrameHints(given, asked)
@@ -144,7 +145,7 @@ class SegmentVideo(io.ComfyNode):
             if isinstance(segmenter, CloseUp):
                 looks["within"] = partial(FrameHints(given, asked).of_texts, prompts.texts_of(asked))
             progress = NodeProgress(cls, frames.frame_count)
-            preview = MattePreview(labels, frames.height, frames.width, rate, "overlay", progress)
+            preview = MattePreview(labels, frames.height, frames.width, rate, "overlay", progress, chosen_colours)
             with closing(preview), closing(frames.reopen()) as plates:
                 for chunk in segmenter.stream(frames, embeds, progress=progress, **looks):
                     if (note := note_of(chunk, len(embeds))) != shown:

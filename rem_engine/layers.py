@@ -17,6 +17,8 @@ MOST_LAYERS = 255
 """Layers in one run; an id map has 8 bits."""
 
 _HOW = "write 'name: text', for example 'smoke: the smoke'"
+_COLOUR = "colour"
+_RGB = re.compile("#[0-9a-fA-F]{6}")
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,14 @@ class Layer:
         text: what to segment.
         without: texts whose masks are taken away from it.
         settings: (name, value) of what is set for this layer alone, as they were written.
+        colour: "#rrggbb" in which an overlay shows it; "" for one that stands out.
     """
 
     name: str
     text: str
     without: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
+    colour: str = ""
 
 
 def check_prompt(prompt: str) -> None:
@@ -43,16 +47,17 @@ def check_prompt(prompt: str) -> None:
 
 
 def parse_layers(lines: Sequence[str]) -> tuple[Layer, ...]:
-    """Read prompts, one layer a line: `name: text | -text | -text | setting: value`.
+    """Read prompts, one layer a line: `name: text | -text | -text | setting: value | colour: #rrggbb`.
 
     All but the text is optional. A line that begins with `#` is none, as if it were blank. What is set is only taken
-    apart here; `matte.layer_settings` knows what can be set. A name is one word of letters, digits, `_`, `-` and `.`,
-    which begins and ends with none of the last two; without one a layer is named by its text, as its folder always was.
-    A colon between two digits (10:30) belongs to the text. Blank lines are skipped, but counted.
+    apart here, all but the colour in overlays; `matte.layer_settings` knows what can be set. A name is one word of
+    letters, digits, `_`, `-` and `.`, which begins and ends with none of the last two; without one a layer is named by
+    its text, as its folder always was. A colon between two digits (10:30) belongs to the text. Blank lines are skipped,
+    but counted.
 
     >>> parse_layers(["smoke: the smoke | -the steam from the kettle", "the red car"])
-    (Layer(name='smoke', text='the smoke', without=('the steam from the kettle',), settings=()),
-     Layer(name='the_red_car', text='the red car', without=(), settings=()))
+    (Layer(name='smoke', text='the smoke', without=('the steam from the kettle',), settings=(), colour=''),
+     Layer(name='the_red_car', text='the red car', without=(), settings=(), colour=''))
 
     Raises:
         ValueError: no prompt at all, or a line that cannot be read: the sentence names the line, counted from 1, and
@@ -130,7 +135,8 @@ def combined_layers(layers: Sequence[Layer], mode: CombineMode) -> tuple[Layer, 
         raise ValueError(
             "Layers that become one (combine: union) cannot be set apart: give all of them the same settings, or none."
         )
-    return (Layer("union", " + ".join(layer.text for layer in layers), settings=settings.pop()),)
+    colour = next((layer.colour for layer in layers if layer.colour), "")
+    return (Layer("union", " + ".join(layer.text for layer in layers), settings=settings.pop(), colour=colour),)
 
 
 def combine(
@@ -221,8 +227,12 @@ def _parse_line(line: str, where: str) -> Layer:
     without = tuple(_left_out(part, where) for part, setting in found if setting is None)
     if text in without:
         raise ValueError(f"{where} leaves out what it asks for: nothing would be left; name another thing after '-'.")
-    settings = tuple(setting for _, setting in found if setting is not None)
-    return Layer(name or "", text, tuple(dict.fromkeys(without)), settings)
+    settings = [setting for _, setting in found if setting is not None]
+    colours = [value for setting, value in settings if setting == _COLOUR]
+    if len(colours) > 1 or not all(map(_RGB.fullmatch, colours)):
+        raise ValueError(f"{where} has the colour {', '.join(colours)}: write one, as in 'colour: #ff8800'.")
+    others = tuple(setting for setting in settings if setting[0] != _COLOUR)
+    return Layer(name or "", text, tuple(dict.fromkeys(without)), others, "".join(colours).lower())
 
 
 def _setting(part: str) -> tuple[str, str] | None:

@@ -59,7 +59,7 @@ def read_layers(conditioning: Conditioning, width: int = WAN.text_width) -> tupl
         for layer in group:
             without = tuple(known[text] for text in layer.without)
             name, text = unused_name(layer.name, (other.name for other in layers)), known[layer.text]
-            layers.append(Layer(name, text, without, layer.settings))
+            layers.append(Layer(name, text, without, layer.settings, layer.colour))
     return tuple(layers), torch.stack([rows[text] for text in texts_of(layers)])
 
 

@@ -46,6 +46,7 @@ class MattePreview:
         rate: frames per second; None where they are not known.
         view: see `View`.
         progress: shows pictures while the node runs.
+        colours: of the layers, as `OverlayColours` takes them.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class MattePreview:
         rate: Fraction | None,
         view: View,
         progress: NodeProgress,
+        colours: Sequence[str] = (),
     ) -> None:
         self._names = [*names[:_LAYERS]]
         if len(names) > _LAYERS:
@@ -67,7 +69,7 @@ class MattePreview:
         self._columns = isqrt(len(self._names)) + 1 if self._names else 1
         rows = ceil((1 + len(self._names)) / self._columns)
         self._packed = np.zeros((rows * self._tile[0], self._columns * self._tile[1], 3), np.uint8)
-        self._colours = OverlayColours(len(self._names))
+        self._colours = OverlayColours(len(self._names), colours[: len(self._names)])
         self._chosen: list[tuple[int, int, int]] = []
         self._count, self._last_shown = 0, 0.0
         name = f"matte_preview_{uuid.uuid4().hex}"

@@ -85,6 +85,7 @@ a prompt is written as
   smoke: the smoke                                      with a name for its layer: letters, digits, _ - .
   smoke: the smoke | -the steam | -the fog              less what other words name
   smoke: the smoke | preset: smoke | edge blur: 2       with matte options, or a preset of them, for this layer alone
+  smoke: the smoke | colour: #ff8800                    in that colour in the overlay
   # the fog                                             not at all, as a blank line
 
 what OUT holds:

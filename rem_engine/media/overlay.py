@@ -42,10 +42,12 @@ class OverlayColours:
 
     Args:
         count: of layers.
+        chosen: what an artist chose for each, "#rrggbb", which stands above all that; "" for none.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, chosen: Sequence[str] = ()) -> None:
         self._settled: list[int | None] = [None] * count
+        self._chosen = [_rgb(colour) if colour else None for colour in chosen or [""] * count]
 
     def at(self, frame: np.ndarray, soft: np.ndarray, threshold: float = 0.5) -> list[tuple[int, int, int]]:
         """The layers' colours from a frame on, RGB 0..255; one that was not seen yet has what the others leave.
@@ -62,12 +64,18 @@ class OverlayColours:
         for layer, place in enumerate(given):
             if place is None:
                 given[layer] = _free(given)[0]
-        return [COLOURS[place] for place in given if place is not None]
+        made = [COLOURS[place] for place in given if place is not None]
+        return [own or colour for own, colour in zip(self._chosen, made, strict=True)]
 
     def _contrasting(self, covered: np.ndarray) -> int:
         away = np.linalg.norm(_lab(COLOURS) - _lab([covered]), axis=-1)
         free = _free(self._settled)
         return next((place for place in free if away[place] >= CONTRAST), max(free, key=lambda place: away[place]))
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return red, green, blue
 
 
 def _free(taken: Sequence[int | None]) -> list[int]:

@@ -445,7 +445,8 @@ def _overlay(job: SegmentJob, work: Path, info: ShotInfo, made_by: MadeBy) -> It
     labels = [layer_label(layer) for layer in job.written_layers]
     with written_whole(KINDS["overlay"].path(work)) as temporary:
         texts = made_by.texts([layer.name for layer in job.written_layers], matted=False)
-        video, colours = VideoWriter(temporary, info, texts), OverlayColours(len(labels))
+        colours = OverlayColours(len(labels), [layer.colour for layer in job.written_layers])
+        video = VideoWriter(temporary, info, texts)
 
         def write(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
             threshold = job.masks.threshold

@@ -41,6 +41,13 @@ def test_a_made_name_gives_way_to_a_given_one_and_to_a_runs_own_files() -> None:
     assert names == ["the_smoke_2", "The_Smoke", "ids_2", "exr_2"]
 
 
+def test_a_layer_may_have_a_colour_for_overlays() -> None:
+    smoke, fire = parse_layers(["smoke: the smoke | colour: #FF8800 | feather: 2", "the fire"])
+    assert (smoke.colour, smoke.settings, fire.colour) == ("#ff8800", (("feather", "2"),), "")
+    (plain,) = parse_layers(["smoke: the smoke | feather: 2"])
+    assert combined_layers([plain, smoke], "union")[0].colour == "#ff8800"
+
+
 def test_blank_lines_are_skipped_and_counted() -> None:
     assert [layer.text for layer in parse_layers(["", "the smoke", "  ", "the fire"])] == ["the smoke", "the fire"]
     with pytest.raises(ValueError, match=r"^Prompt line 3 \('the red car: its shadow'\)"):
@@ -65,6 +72,8 @@ def test_blank_lines_are_skipped_and_counted() -> None:
         (["the smoke | the fire"], "has 'the fire' after a '|', where each part begins with '-'"),
         (["the smoke |"], "has nothing after a '|'"),
         (["the smoke | -"], "has '-' after a '|'"),
+        (["the smoke | colour: red"], "has the colour red: write one, as in 'colour: #ff8800'"),
+        (["the smoke | colour: #ff8800 | colour: #ff8801"], "has the colour #ff8800, #ff8801: write one"),
         (["the smoke | -the smoke"], "leaves out what it asks for"),
         (["a: the smoke", "the fog", "A: the fire"], "Prompt line 3 ('A: the fire') has the name 'A' of line 1"),
         (["con: the smoke"], "has the name 'con', which other files of a run or of Windows have: take another"),

@@ -138,6 +138,13 @@ def test_a_colour_stays_to_the_end_of_the_shot() -> None:
     assert colours.at(orange, mask[::-1]) == later
 
 
+def test_a_colour_that_was_chosen_stands_above_contrast() -> None:
+    mask = np.stack([box_mask(200, 300), box_mask(200, 300)])
+    frame = np.full((200, 300, 3), (245, 130, 48), np.uint8)
+    own = OverlayColours(2).at(frame, mask)
+    assert OverlayColours(2, ["", "#f58230"]).at(frame, mask) == [own[0], (245, 130, 48)]
+
+
 def test_more_layers_than_colours_take_them_again() -> None:
     given = OverlayColours(len(COLOURS) + 2).at(grey_frame(20, 20), np.zeros((len(COLOURS) + 2, 20, 20), np.float32))
     assert given == [*COLOURS, *COLOURS[:2]]
