@@ -25,16 +25,19 @@ from rem_engine.checkpoints.stored import StoredTensor
 from rem_engine.progress import SILENT, Progress
 from rem_engine.whole_files import scratch_folder, told_when_full, written_whole
 
-from .run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, read_weights
+from .run.checkpoint import (
+    AVERAGE_FILE,
+    DEEPSPEED,
+    DENOISER_FILE,
+    FSDP_SHARDS,
+    FSDP_WHOLE,
+    Checkpoints,
+    read_weights,
+)
 from .run.run_folder import CHECKPOINTS, Start, read_settings, read_start
 
 if TYPE_CHECKING:
     from .settings import LoraSettings, TrainSettings
-
-# Where accelerate keeps the weights of a model that is sharded over processes.
-_FSDP_SHARDS = "pytorch_model_fsdp_0"
-_FSDP_WHOLE = "pytorch_model_fsdp.bin"
-_DEEPSPEED = "pytorch_model"
 
 
 @dataclass(frozen=True)
@@ -128,15 +131,15 @@ def _write_export(
 
 def _trained(checkpoint: Path) -> Mapping[str, Tensor]:
     """What a checkpoint holds of the denoiser, by diffusers' names (and peft's, of a LoRA)."""
-    for name in (AVERAGE_FILE, DENOISER_FILE, _FSDP_WHOLE):
+    for name in (AVERAGE_FILE, DENOISER_FILE, FSDP_WHOLE):
         if (checkpoint / name).is_file():
             return read_weights(checkpoint / name)
-    if (checkpoint / _FSDP_SHARDS).is_dir():
-        return _unsharded(checkpoint / _FSDP_SHARDS)
-    if (checkpoint / _DEEPSPEED).is_dir():
+    if (checkpoint / FSDP_SHARDS).is_dir():
+        return _unsharded(checkpoint / FSDP_SHARDS)
+    if (checkpoint / DEEPSPEED).is_dir():
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
-        return get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag=_DEEPSPEED)
+        return get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag=DEEPSPEED)
     raise FileNotFoundError(f"{checkpoint} holds no weights; go on from an earlier checkpoint.")
 
 

@@ -43,6 +43,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--out", type=a_path, required=True, metavar="RUN", help="folder of the run")
     add_overrides(train, ", list items by number: optim.lr=2e-5 streams.0.batch=2")
     add("--resume", action="store_true", help="go on with the run in RUN; begin one where there is none")
+    add("--extend", action="store_true", help="with --resume: more steps, or another schedule, than the run began with")
     add("--cache", type=a_path, metavar="DIR", help="where latents and text embeddings are kept (RUN/cache)")
     add("--no-cache", action="store_true", help="encode everything anew in every step")
     train.set_defaults(run=run, operation="training")
@@ -58,6 +59,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.no_cache and arguments.cache is not None:
         raise ValueError("--cache and --no-cache exclude each other; give one of them.")
+    if arguments.extend and not arguments.resume:
+        raise ValueError("--extend goes on with a run; give --resume with it.")
     settings = load_settings(arguments.settings, dict(arguments.overrides))
     training = TrainingRun(
         settings,
@@ -65,6 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.out,
         checkpoint=tuple(arguments.checkpoint),
         resume=arguments.resume,
+        extend=arguments.extend,
         cache=arguments.cache,
         cached=not arguments.no_cache,
     )

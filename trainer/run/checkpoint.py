@@ -39,6 +39,12 @@ _PROGRESS_FILE = "progress.json"
 _GO_BACK = "remove that checkpoint's folder, and the run goes on from the one before"
 
 
+FSDP_SHARDS = "pytorch_model_fsdp_0"
+FSDP_WHOLE = "pytorch_model_fsdp.bin"
+DEEPSPEED = "pytorch_model"
+"""Where accelerate keeps the weights of a model that is sharded over processes."""
+
+
 class _UnfitError(ValueError):
     """Weights that are not the run's: told as such, where the rest of a checkpoint is told as damage."""
 
@@ -133,6 +139,7 @@ class Checkpoints:
         Raises:
             ValueError: weights other than those that are trained, or damage.
         """
+        _check_form(accelerator, path)
         with told_as_damage(f"{path} is damaged: {_GO_BACK}.", but=_UnfitError):
             _check_random_states(path, accelerator.process_index)
             accelerator.load_state(path)
@@ -154,6 +161,24 @@ class Checkpoints:
         for name in {meant_for(path.name) for path in self.folder.glob(".*.tmp")}:
             if name is not None:
                 remove_leftovers(self.folder / name)
+
+
+def _check_form(accelerator: Accelerator, path: Path) -> None:
+    """Raise where a checkpoint was saved sharded and the model is not, or the other way round."""
+    from accelerate import DistributedType
+
+    forms = {DistributedType.FSDP: "FSDP", DistributedType.DEEPSPEED: "DeepSpeed"}
+    now = forms.get(accelerator.distributed_type, "whole")
+    if (path / FSDP_SHARDS).exists() or (path / FSDP_WHOLE).exists():
+        saved = "FSDP"
+    else:
+        saved = "DeepSpeed" if (path / DEEPSPEED).is_dir() else "whole"
+    if saved != now:
+        as_saved = "as one model" if saved == "whole" else f"sharded by {saved}"
+        raise ValueError(
+            f"{path} was saved {as_saved}: go on in the same way, or export the run and begin another from that file "
+            "by --checkpoint."
+        )
 
 
 def _check_random_states(path: Path, rank: int) -> None:

@@ -27,7 +27,7 @@ from .batch_encoder import BatchEncoder
 from .distributed import new_accelerator
 from .evaluate import HeldOut, check_held_out, comparison_picture, mean_j
 from .loop import LoopSettings, TrainingLoop, TrainingTask
-from .run_folder import CACHE, Start, claim_run_folder
+from .run_folder import CACHE, Start, check_samples, claim_run_folder
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -43,6 +43,7 @@ class TrainingRun:
         checkpoint: weights laid over it to start from; see `rem_engine.load_segmenter`.
         out: folder of the run.
         resume: go on with the run in that folder, if there is one.
+        extend: with more steps, or another schedule, than it began with.
         cache: folder of the caches, which runs may share; None is one in `out`.
         cached: whether caches are used.
     """
@@ -52,6 +53,7 @@ class TrainingRun:
     out: Path
     checkpoint: Paths = None
     resume: bool = False
+    extend: bool = False
     cache: Path | None = None
     cached: bool = True
 
@@ -82,10 +84,12 @@ def _train(run: TrainingRun, accelerator: Accelerator, progress: Progress) -> Pa
     settings = run.settings
     if accelerator.is_main_process:
         start = Start(run.model, checkpoint_entry(run.checkpoint), accelerator.num_processes)
-        claim_run_folder(run.out, start, settings, run.resume)
+        claim_run_folder(run.out, start, settings, run.resume, run.extend)
     accelerator.wait_for_everyone()
     read = settings.streams if settings.evaluation is None else (*settings.streams, settings.evaluation)
     plain = [open_sources(data, settings.size) for data in read]
+    if accelerator.is_main_process:
+        check_samples(run.out, [len(part) for source in plain for part in source.parts], run.extend)
     sources: Sequence[ReadyToTrain] = plain
     trainable = load_trainable(run.model, run.checkpoint, settings, accelerator.device)
     freeze(trainable, settings)

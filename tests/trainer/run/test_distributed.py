@@ -98,6 +98,10 @@ def test_two_processes_take_the_steps_of_one_with_the_double_batch(
     last = Checkpoints(tmp_path / "run" / "checkpoints", 1).latest()
     assert largest_difference(load_file(last / DENOISER_FILE), expected) < 1e-6
     assert len(list((tmp_path / "run" / "cache").iterdir())) == 2  # both processes have the same names for them
+    # One process goes on with the global batch of the two.
+    shutil.rmtree(last)
+    alone = run(model, folder / "settings.yaml", tmp_path / "run", resume=True)
+    assert largest_difference(alone, expected) < 1e-6
 
 
 def test_two_processes_train_a_head_on_features_as_one_does(

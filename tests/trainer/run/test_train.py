@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -343,7 +344,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_last_checkpoint(
     ("changes", "sentence"),
     [
         ({"optim__lr": 2e-3, "seed": 5}, r"begun with optim\.lr = 0\.001 and this command gives 0\.002"),
-        ({"streams__0__batch": 1}, r"streams\.0\.batch = 2 and this command gives 1"),
+        ({"streams__0__batch": 1}, r"streams\.0\.batch = 2 and this command gives 1; with 2 clips in a step"),
+        ({"steps": 8}, r"steps = 6 and this command gives 8; --extend"),
     ],
 )
 def test_another_command_does_not_go_on_with_a_run(
@@ -355,6 +357,19 @@ def test_another_command_does_not_go_on_with_a_run(
         run(tiny_wan, changed, settings.parent / "run", resume=True)
     with pytest.raises(ValueError, match="holds a run already.*--resume"):
         run(tiny_wan, settings, settings.parent / "run")
+
+
+def test_an_extended_run_is_the_run_that_was_longer_from_the_start(
+    tiny_wan: Path, uninterrupted: tuple, shots: Path, tmp_path: Path
+) -> None:
+    """At a constant rate, bit by bit; and saved at other steps, which changes nothing either."""
+    longer = write_settings(tmp_path / "s.yaml", shots, ema=0.9, steps=8, save_every=3)
+    run(tiny_wan, longer, tmp_path / "whole")
+    out = tmp_path / "run"
+    shutil.copytree(uninterrupted[0].parent / "run", out)
+    run(tiny_wan, longer, out, resume=True, extend=True)
+    assert same(everything(out), everything(tmp_path / "whole"))
+    assert sorted(curve(out)) == list(range(8))
 
 
 def test_bfloat16_computes_with_float32_weights(tiny_wan: Path, shots: Path, tmp_path: Path) -> None:
