@@ -11,7 +11,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from .names import LAYER_NAME, LONGEST_NAME, RESERVED_NAMES, CombineMode, folder_names, names_a_layer
+from .names import COMPOSITORS_NAMES, LAYER_NAME, LONGEST_NAME, RESERVED_NAMES, CombineMode, folder_names, names_a_layer
 
 MOST_LAYERS = 255
 """Layers in one run; an id map has 8 bits."""
@@ -266,6 +266,11 @@ def _check_name(name: str, where: str) -> None:
         return
     if len(name) > LONGEST_NAME:
         raise ValueError(f"{where} has a name of {len(name)} characters: up to {LONGEST_NAME} are possible.")
+    if name.casefold() in COMPOSITORS_NAMES:
+        raise ValueError(
+            f"{where} has the name {name!r}, which compositing programs have for channels of their own: take another, "
+            f"for example matte_{name}."
+        )
     raise ValueError(f"{where} has the name {name!r}, which other files of a run or of Windows have: take another.")
 
 

@@ -12,8 +12,15 @@ RUN_FILE = "run.json"
 OVERLAY_FILE = "overlay.mp4"
 IDS_FOLDER = "ids"
 EXR_FOLDER = "exr"
-RESERVED_NAMES = (RUN_FILE, OVERLAY_FILE, IDS_FOLDER, EXR_FOLDER)
+CRYPTOMATTE_FOLDER = "cryptomatte"
+RESERVED_NAMES = (RUN_FILE, OVERLAY_FILE, IDS_FOLDER, EXR_FOLDER, CRYPTOMATTE_FOLDER)
 """What a run itself writes beside its layers' folders."""
+
+COMPOSITORS_NAMES = (
+    "rgb", "rgba", "alpha", "depth", "motion", "forward", "backward", "mask", "disparity", "disparityl", "disparityr",
+    "deep", "all", "none",
+)  # fmt: skip
+"""Layers that compositing programs have of their own, in lower case: channels of one called so would become theirs."""
 
 LONGEST_NAME = 60
 """Characters in a layer's name, so that paths stay within what every system takes."""
@@ -33,8 +40,9 @@ GIVEN_MODES = ("include", "hold_out", "add")
 ExrType = Literal["half", "float"]
 """Numbers in an EXR: floats of 16 or 32 bits."""
 
-ExrForm = Literal["premultiplied", "plate", "matte"]
-"""What an EXR has beside the mattes of its layers: colours times the alpha; the plate as it is; nothing."""
+ExrForm = Literal["premultiplied", "plate", "matte", "packed"]
+"""What an EXR has beside the mattes of its layers: colours times the alpha; the plate as it is; nothing; nothing, and
+the mattes are its R, G, B and A."""
 
 ExrFormChoice = Literal["auto", ExrForm]
 
@@ -54,8 +62,9 @@ def names_a_file(name: str) -> bool:
 
 
 def names_a_layer(name: str) -> bool:
-    """Whether a layer can have this name: see `LAYER_NAME`; nothing else of a run, nor a device, may have it."""
-    free = name.casefold() not in RESERVED_NAMES and not _is_device_name(name)
+    """Whether a layer can have this name: see `LAYER_NAME`; nothing else of a run, no device and no compositing
+    program may have it."""
+    free = name.casefold() not in {*RESERVED_NAMES, *COMPOSITORS_NAMES} and not _is_device_name(name)
     return free and len(name) <= LONGEST_NAME and LAYER_NAME.fullmatch(name) is not None
 
 
@@ -85,6 +94,8 @@ def folder_names(prompts: Sequence[str], taken: Collection[str] = ()) -> tuple[s
         slug = "_".join(words)[:LONGEST_NAME].strip("_") or "prompt"
         if _is_device_name(slug):
             slug = f"prompt_{slug}"
+        if slug.casefold() in COMPOSITORS_NAMES:
+            slug = f"matte_{slug}"
         name, number = slug, 2
         while name in names or name in taken:
             name, number = f"{slug}_{number}", number + 1

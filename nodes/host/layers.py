@@ -99,7 +99,8 @@ def check_layer_names(text: str) -> None:
         if not names_a_layer(name):
             raise ValueError(
                 f"A layer cannot have the name {name!r}: write one word of letters, digits, '_', '-' and '.', of up to "
-                f"{LONGEST_NAME} characters, that no other file of the folder has."
+                f"{LONGEST_NAME} characters, that neither another file of the folder nor a compositing program has (as "
+                "exr, rgba and depth are)."
             )
     if len({name.casefold() for name in names}) < len(names):
         raise ValueError(f"Two of the layers {', '.join(names)} have one name: give each a name of its own.")

@@ -15,7 +15,15 @@ from .from_settings import engine_values, widget
 DEFAULT_PREFIX = "ReferEverything/shot"
 _NOTHING = "none"
 _PREMULTIPLIED = "premultiplied"
-_FORMATS = ("exr", "prores", "webm", "png16", "alpha")  # in the order in which people want them
+_FORMATS = (
+    "exr",
+    "prores",
+    "webm",
+    "png16",
+    "alpha",
+    "alpha_exr",
+    "cryptomatte",
+)  # in the order in which people want them
 
 
 def filename_input(further: str = "") -> io.Input:

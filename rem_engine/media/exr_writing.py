@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import OpenEXR
@@ -28,12 +28,18 @@ _DISPLAY_IDS = {
     (9, 18): "hlg_rec2020_display",
     (12, SRGB_TRANSFER): "srgb_p3d65_display",
 }
-_TOLD: dict[ExrForm, str] = {
+HeaderForm = ExrForm | Literal["cryptomatte"]
+"""What a file's header says that it is."""
+
+_TOLD: dict[HeaderForm, str] = {
     "premultiplied": "premultiplied (associated) alpha. A is the union of the layers' alphas.",
     "plate": "the plate's own pixels, without an alpha. Each layer's matte is its A; colours beside it are "
     "premultiplied.",
     "matte": "Mattes alone, cropped to what they hold. A is the union of the layers' alphas.",
+    "packed": "Mattes alone, cropped to what they hold, four layers a picture, in R, G, B and A.",
+    "cryptomatte": "Cryptomatte 1.2. Layers that overlap share a pixel, which has no more than 1 of them together.",
 }
+_MATTES_ALONE: tuple[HeaderForm, ...] = ("matte", "packed", "cryptomatte")
 _BAND = 64  # rows, so that what is made of them fits into the cache
 _TYPES = {"half": np.float16, "float": np.float32}
 _COMPRESSIONS = {
@@ -95,10 +101,10 @@ def exr_channels(
 
     "premultiplied": R, G, B, A, the union of the layers' alphas, and `<layer>.A`; of several layers `<layer>.R`, `.G`
     and `.B`, too. "plate": the plate's R, G, B without an A, and `<layer>.A`; with colours of their own each layer has
-    its R, G, B, too. "matte": A, the union, and `<layer>.A`.
+    its R, G, B, too. "matte": A, the union, and `<layer>.A`. "packed": see `packed_places`.
 
     Args:
-        plate: float32 [H,W,3]; not needed for "matte".
+        plate: float32 [H,W,3]; not needed for "matte" and "packed".
         alpha: float32 [L,H,W].
         layers: L names.
         colours: straight colours of the layers, float32 [L,H,W,3]; None: the plate's. R, G, B of "premultiplied" are
@@ -108,6 +114,8 @@ def exr_channels(
     Raises:
         ValueError: a form that needs the plate, without one.
     """
+    if form == "packed":
+        return {place: Channel(matte) for place, matte in zip(packed_places(len(layers)), alpha, strict=True)}
     mattes = matte_channels(layers, alpha)
     union = alpha[0] if len(layers) == 1 else alpha.max(axis=0)
     if form == "matte":
@@ -121,6 +129,11 @@ def exr_channels(
     for number, layer in enumerate(layers if own else ()):
         channels |= _named(f"{layer}.", plate if colours is None else colours[number], alpha[number])
     return channels | mattes
+
+
+def packed_places(count: int) -> list[str]:
+    """Channels of so many packed layers: R, G, B, A, then packed2.R, packed2.G and so on, four a picture."""
+    return [f"packed{place // 4 + 1}.{'RGBA'[place % 4]}" if place > 3 else "RGBA"[place] for place in range(count)]
 
 
 def matte_channels(names: Sequence[str], mattes: np.ndarray) -> dict[str, Channel]:
@@ -152,19 +165,20 @@ def _named(prefix: str, rgb: np.ndarray, alpha: np.ndarray | None = None) -> dic
     return {f"{prefix}{name}": Channel(rgb[..., place], alpha) for place, name in enumerate("RGB")}
 
 
-def exr_header(info: ShotInfo, *, linear: bool, form: ExrForm, box: Box | None = None) -> dict[str, Any]:
+def exr_header(info: ShotInfo, *, linear: bool, form: HeaderForm, box: Box | None = None) -> dict[str, Any]:
     """Attributes that say what the numbers of a frame mean.
 
     Args:
         info: of the shot, whose primaries, rate, windows and shape of pixels the file keeps.
         linear: scene-linear light, else its pictures (see `ShotInfo.picture_tags`).
-        form: see `exr_channels`; of "matte" no colours are told.
+        form: see `exr_channels`; of mattes alone no colours are told.
         box: what of the frame the file holds, pixels from its first on; None for all of it.
     """
-    xy, space, told = (None, "data", _TOLD["matte"]) if form == "matte" else _light(info) if linear else _picture(info)
+    alone = form in _MATTES_ALONE
+    xy, space, told = (None, "data", _TOLD[form]) if alone else _light(info) if linear else _picture(info)
     header: dict[str, Any] = {
         "pixelAspectRatio": float(info.pixel_aspect),
-        "comments": told if form == "matte" else f"{told}; {_TOLD[form]}",
+        "comments": told if alone else f"{told}; {_TOLD[form]}",
     }
     if xy:
         header["chromaticities"] = xy
@@ -179,7 +193,7 @@ def exr_header(info: ShotInfo, *, linear: bool, form: ExrForm, box: Box | None =
         header["displayWindow"] = _corners(windows.display)
     if info.exr_view:
         header["view"] = info.exr_view
-    if info.hdr and form != "matte":
+    if info.hdr and not alone:
         header |= exr_attributes(info.hdr)
     return header
 

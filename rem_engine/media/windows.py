@@ -27,6 +27,11 @@ class Box(NamedTuple):
     def height(self) -> int:
         return self.bottom - self.top
 
+    @property
+    def crop(self) -> tuple[slice, slice]:
+        """Its pixels of an array [H,W,...] from (0, 0) on."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
     def moved(self, right: int, down: int) -> Box:
         """The box, so many pixels further on."""
         return Box(self.left + right, self.top + down, self.right + right, self.bottom + down)

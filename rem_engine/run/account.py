@@ -18,7 +18,7 @@ from typing import Any
 from ..input_files import NotJson, load_json
 from ..media.numbering import SEPARATORS, FrameNames, Numbering, spans_of
 from ..names import RESERVED_NAMES, RUN_FILE, names_a_file
-from .layout import KINDS, STATE_FILE, FileKind
+from .layout import KINDS, OF_DERIVED, STATE_FILE, FileKind
 
 _MOST_DIGITS = 255  # of a name
 _MASK_DIGITS_OF_0_1 = 5
@@ -354,11 +354,11 @@ def file_sets(
         kinds: some of `layout.FILES`.
         layers: names of layers.
         numbering: names and numbers of its frames, as they are delivered.
-        derived: names of mattes that are made of the layers', which have files of the kind "alpha".
+        derived: names of mattes that are made of the layers', which have files of the kinds `OF_DERIVED`.
     """
     frames = numbering.range
     for kind in (KINDS[name] for name in kinds):
-        named = (*layers, *derived) if kind.name == "alpha" else layers
+        named = (*layers, *derived) if kind.name in OF_DERIVED else layers
         for layer in named if "{layer}" in kind.file else ("",):
             if kind.is_sequence:
                 yield FileSet(kind.name, layer, numbering.names, frames)

@@ -12,12 +12,16 @@ import numpy as np
 from torch import Tensor
 
 from ..matte.frames import Frame, alpha_of, display_values
+from ..media.cryptomatte import cryptomatte_channels, cryptomatte_header
 from ..media.exr_writing import (
+    Channel,
+    HeaderForm,
     exr_bytes,
     exr_channels,
     exr_header,
     matte_box,
     matte_channels,
+    packed_places,
     shown_info,
     with_attributes,
 )
@@ -27,11 +31,12 @@ from ..media.numbering import Numbering, frame_range
 from ..media.plate_colour import PlateColour
 from ..media.shot import ShotInfo, frames_from_first
 from ..media.timecode import STILLS_FPS, Timecode, of_exr, parse_timecode, to_exr
+from ..media.windows import Box
 from ..media.writing import rgba_png, soft_png
 from ..names import names_a_file
 from ..whole_files import sync_file, sync_folder, temporary_name, written_together
 from .delivery_settings import DeliverySettings
-from .layout import KINDS, SEQUENCES, VIDEOS
+from .layout import KINDS, OF_DERIVED, SEQUENCES, VIDEOS
 
 _VIDEO_WRITERS: dict[str, type[ProResWriter] | type[WebMWriter]] = {"prores": ProResWriter, "webm": WebMWriter}
 _UNKNOWN = MadeBy()
@@ -72,8 +77,8 @@ class Delivery:
             first_index: the first frame that image sequences lack, where an earlier run has written those before it.
             made_by: what the files say of how they were made.
             timecode_of: gives each frame's timecode; None counts on from that of `info`.
-            derived: names of `Frame.derived`, mattes without colours: `<name>.A` in an EXR and "alpha" files have them,
-                and they are no part of a union.
+            derived: names of `Frame.derived`, mattes without colours: `<name>.A` in an EXR and files of the kinds
+                `layout.OF_DERIVED` have them, and they are no part of a union.
 
         Raises:
             ValueError: no layers, one name twice, a name that is no folder's, or a timecode that the rate does not
@@ -177,7 +182,7 @@ class Delivery:
         for kind, count in self._next.items():
             if kind in SEQUENCES and count:
                 numbers = frame_range(self._numbering.numbers[:count], names.digits)
-                named = (*self._layers, *self._derived) if kind == "alpha" else self._layers
+                named = (*self._layers, *self._derived) if kind in OF_DERIVED else self._layers
                 found += [self._path(kind, layer, names.around(numbers)) for layer in named]
         return sorted({path.relative_to(self._out).as_posix() for path in found})
 
@@ -213,38 +218,59 @@ class Delivery:
         images: dict[Path, bytes | memoryview] = {}
         name = self._numbering.name_of(index)
         for place, layer in enumerate(self._layers):
-            if "alpha" in kinds:
-                images[self._path("alpha", layer, name)] = soft_png(parts.alpha[place], self._texts[layer])
             if "png16" in kinds:
                 images[self._path("png16", layer, name)] = rgba_png(
                     self._colour(parts, place), parts.alpha[place], self._png_tags, self._texts[layer]
                 )
-        if "alpha" in kinds and parts.derived is not None:
-            for layer, matte in zip(self._derived, parts.derived, strict=True):
+        for layer, matte in zip((*self._layers, *self._derived), (*parts.alpha, *parts.mattes_of_them), strict=True):
+            if "alpha" in kinds:
                 images[self._path("alpha", layer, name)] = soft_png(matte, self._texts[layer])
+            if "alpha_exr" in kinds:
+                images[self._path("alpha_exr", layer, name)] = self._alpha_exr(index, parts, layer, matte)
         if "exr" in kinds:
             images[self._path("exr", "", name)] = self._exr(index, parts)
+        if "cryptomatte" in kinds:
+            images[self._path("cryptomatte", "", name)] = self._cryptomatte(index, parts)
         return images
 
     def _exr(self, index: int, parts: _Parts) -> memoryview:
-        settings, alpha, box = self._settings, parts.alpha, None
-        derived = alpha[:0] if parts.derived is None else parts.derived
+        settings, alpha, derived, box = self._settings, parts.alpha, parts.mattes_of_them, None
         plate = colours = None
-        if settings.form_of_exr == "matte":
+        if settings.exr_is_cropped:
             box = matte_box((*alpha, *derived))
-            crop = (slice(None), slice(box.top, box.bottom), slice(box.left, box.right))
-            alpha, derived = alpha[crop], derived[crop]
+            alpha, derived = (mattes[(slice(None), *box.crop)] for mattes in (alpha, derived))
         else:
             plate, colours = self._exr_colours(parts)
-        header = exr_header(self._exr_info, linear=settings.exr_linear, form=settings.form_of_exr, box=box)
+        header = self._header(index, parts, settings.form_of_exr, box)
+        compression = settings.exr_compression
+        if settings.form_of_exr == "packed":
+            compression = settings.lossless_compression
+            packed = zip(packed_places(len(self._layers)), self._layers, strict=True)
+            header["rem/packed"] = ", ".join(f"{place}: {layer}" for place, layer in packed)
+        channels = exr_channels(plate, alpha, self._layers, colours, settings.form_of_exr)
+        channels |= matte_channels(self._derived, derived)
+        return exr_bytes(channels, header | self._all_texts, settings.exr_type, compression)
+
+    def _alpha_exr(self, index: int, parts: _Parts, layer: str, matte: np.ndarray) -> memoryview:
+        box = matte_box([matte])
+        header = self._header(index, parts, "matte", box) | self._texts[layer]
+        channels = {"A": Channel(matte[box.crop])}
+        return exr_bytes(channels, header, self._settings.exr_type, self._settings.exr_compression)
+
+    def _cryptomatte(self, index: int, parts: _Parts) -> memoryview:
+        channels = cryptomatte_channels(self._layers, parts.alpha)
+        header = self._header(index, parts, "cryptomatte") | cryptomatte_header(self._layers) | self._all_texts
+        return exr_bytes(channels, header, "float", self._settings.lossless_compression)
+
+    def _header(self, index: int, parts: _Parts, form: HeaderForm, box: Box | None = None) -> dict[str, Any]:
+        """Attributes of an EXR, less those that are texts of its layers."""
+        header = exr_header(self._exr_info, linear=self._settings.exr_linear, form=form, box=box)
         header = with_attributes(header, parts.attributes)
         if timecode := self._timecode(index):
             own = parts.attributes.get("timeCode")  # with flags and user data, where it says the same
             same = own is not None and of_exr(own, self._fps) == timecode
             header["timeCode"] = own if same else to_exr(timecode, self._fps)
-        channels = exr_channels(plate, alpha, self._layers, colours, settings.form_of_exr)
-        channels |= matte_channels(self._derived, derived)
-        return exr_bytes(channels, header | self._all_texts, settings.exr_type, settings.exr_compression)
+        return header
 
     def _exr_colours(self, parts: _Parts) -> tuple[np.ndarray | None, np.ndarray | None]:
         """(plate, colours of the layers) of an EXR."""
@@ -308,6 +334,11 @@ class _Parts:
     picture: np.ndarray | None
     derived: np.ndarray | None
     plate_is_light: bool
+
+    @property
+    def mattes_of_them(self) -> np.ndarray:
+        """Those that are derived, [D,H,W]."""
+        return self.alpha[:0] if self.derived is None else self.derived
 
     @classmethod
     def of(cls, frame: Frame) -> _Parts:

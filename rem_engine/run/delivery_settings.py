@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..media.numbering import DIGITS, FIRST_FRAME
 from ..names import ExrCompression, ExrForm, ExrFormChoice, ExrType
 from ..setting import About, check_values, setting
-from .layout import DELIVERIES
+from .layout import DELIVERIES, MATTES_ALONE
 
 
 @dataclass(frozen=True)
@@ -20,21 +20,24 @@ class DeliverySettings:
             "png16", 16-bit RGBA PNG of each layer, always straight, as the format wants it;
             "exr", one multilayer OpenEXR a frame;
             "prores", a ProRes 4444 .mov of each layer;
-            "webm", VP9 with alpha of each layer, always straight, as players take it.
+            "webm", VP9 with alpha of each layer, always straight, as players take it;
+            "alpha_exr", an OpenEXR of each layer's alpha, cropped to what it holds;
+            "cryptomatte", one OpenEXR a frame from which layers are picked by name (`media.cryptomatte`).
         start: number of the first frame, with the others at their distance from it; None keeps the plate's own numbers,
             and counts what has none (a video) from 1001.
         padding: digits of a frame's number at least; None keeps the plate's own, 4 where it has none.
         premultiplied: colour in "prores", and in "exr" of the form "auto", is multiplied by the alpha (as display
             values, and in scene-linear light, respectively); otherwise it is left as it is.
-        exr_type: "half", 16-bit floats, or "float", 32-bit.
+        exr_type: "half", 16-bit floats, or "float", 32-bit, as a Cryptomatte's are always.
         exr_compression: "zip" (16 lines at a time), "zips" (one line), "piz" and "none" are lossless; "dwaa" is
-            lossless in the alphas only.
+            lossless in the alphas only, and stands for "zip" where mattes have other names.
         exr_linear: EXR holds scene-linear light of the plate's own gamut, otherwise what PNG has. Its header says
             which.
         sound: "prores" has the shot's sound.
         exr_form: "premultiplied", R, G, B times the alpha, and A; "plate", the plate's R, G, B without an A; "matte",
-            neither, cropped to what the mattes hold; "auto" is "premultiplied" where `premultiplied` is, else "plate".
-            Each has `<layer>.A`, and none straight colour beside an A, which is against OpenEXR's convention.
+            neither, cropped to what the mattes hold; "packed", the same with four layers in R, G, B and A; "auto" is
+            "premultiplied" where `premultiplied` is, else "plate". All but "packed" have `<layer>.A`, and none straight
+            colour beside an A, which is against OpenEXR's convention.
 
     Raises:
         ValueError: another kind, type, compression or number.
@@ -44,7 +47,8 @@ class DeliverySettings:
         ("exr",),
         About(
             "exr: one multilayer file a frame, for compositing. prores: a ProRes 4444 .mov with alpha for each layer. "
-            "webm: VP9 with alpha. png16: 16-bit RGBA. alpha: the alpha alone, 16-bit grey PNG.",
+            "webm: VP9 with alpha. png16: 16-bit RGBA. alpha: the alpha alone, 16-bit grey PNG. alpha_exr: the alpha "
+            "alone, EXR. cryptomatte: one EXR a frame from which layers are picked by name.",
             noun="delivery's kind",
             choices=DELIVERIES,
         ),
@@ -111,13 +115,19 @@ class DeliverySettings:
         About(
             "What an EXR has beside each layer's A. premultiplied: RGB times the alpha, and A, which composites as it "
             "is. plate: the plate's RGB untouched, without an A. matte: the mattes alone, cropped to what they hold. "
-            "auto: premultiplied where colours are, else plate.",
+            "packed: the same, four layers a picture, in R, G, B and A. auto: premultiplied where colours are, else "
+            "plate.",
             noun="form of an EXR",
         ),
     )
 
     def __post_init__(self) -> None:
         check_values(DeliverySettings, **vars(self))
+
+    @property
+    def lossless_compression(self) -> ExrCompression:
+        """That of EXRs whose channels of mattes have names of colours, in which "dwaa" loses."""
+        return "zip" if self.exr_compression == "dwaa" else self.exr_compression
 
     @property
     def form_of_exr(self) -> ExrForm:
@@ -127,6 +137,12 @@ class DeliverySettings:
         return self.exr_form
 
     @property
+    def exr_is_cropped(self) -> bool:
+        """Whether "exr" holds mattes alone, and of the frame what they hold."""
+        return self.form_of_exr in ("matte", "packed")
+
+    @property
     def coloured(self) -> tuple[str, ...]:
         """Kinds that hold colours beside the mattes."""
-        return tuple(kind for kind in self.kinds if kind != "alpha" and (kind != "exr" or self.form_of_exr != "matte"))
+        alone = (*MATTES_ALONE, *(("exr",) if self.exr_is_cropped else ()))
+        return tuple(kind for kind in self.kinds if kind not in alone)

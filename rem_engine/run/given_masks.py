@@ -64,7 +64,7 @@ def find_masks(given: Sequence[str]) -> dict[str, GivenMasks]:
             if not names_a_layer(name):
                 raise ValueError(
                     f"{name!r} cannot name a layer: a name is one word of letters, digits, '_', '-' and '.', and none "
-                    "that other files of a run or of Windows have."
+                    "that other files of a run, Windows or compositing programs have, as exr, con and rgba are."
                 )
             found.append((name, masks_at(rest)))
         elif (Path(text) / RUN_FILE).is_file():

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..names import EXR_FOLDER, IDS_FOLDER, OVERLAY_FILE
+from ..names import CRYPTOMATTE_FOLDER, EXR_FOLDER, IDS_FOLDER, OVERLAY_FILE
 
 STATE_FILE = ".unfinished.json"
 
@@ -59,6 +59,8 @@ FILES = (
     FileKind("alpha", "{layer}/alpha/{frame}.png", "16-bit grey", is_delivery=True),
     FileKind("png16", "{layer}/png16/{frame}.png", "16-bit RGBA", is_delivery=True),
     FileKind("exr", f"{EXR_FOLDER}/{{frame}}.exr", "A of each layer, and RGB, RGBA or A", is_delivery=True),
+    FileKind("alpha_exr", "{layer}/alpha_exr/{frame}.exr", "A, cropped to what it holds", is_delivery=True),
+    FileKind("cryptomatte", f"{CRYPTOMATTE_FOLDER}/{{frame}}.exr", "mattes that are picked by name", is_delivery=True),
     FileKind("prores", "{layer}/{shot}.mov", "ProRes 4444", is_delivery=True),
     FileKind("webm", "{layer}/{shot}.webm", "VP9 with alpha", is_delivery=True),
 )
@@ -73,6 +75,12 @@ VIDEOS = tuple(kind.name for kind in FILES if kind.is_delivery and not kind.is_s
 DELIVERIES = (*SEQUENCES, *VIDEOS)
 WRITABLE = tuple(kind.name for kind in FILES if not kind.option)
 """What `--write` takes: masks as the model gives them, and deliveries."""
+
+MATTES_ALONE = ("alpha", "alpha_exr", "cryptomatte")
+"""Deliveries without colours."""
+
+OF_DERIVED = ("alpha", "alpha_exr")
+"""Deliveries that core and edge mattes have files of, as layers do."""
 
 STORED_MASKS = ("npz", "soft", "masks")
 """Kinds that masks can be read back from, the most exact first."""

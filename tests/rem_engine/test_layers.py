@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rem_engine.layers import Layer, combine, combined_layers, id_map, parse_layers, texts_of
+from rem_engine.layers import Layer, combine, combined_layers, id_map, layer_label, parse_layers, texts_of
 from rem_engine.names import folder_names
 
 # ---- reading lines
@@ -77,6 +77,8 @@ def test_blank_lines_are_skipped_and_counted() -> None:
         (["the smoke | -the smoke"], "leaves out what it asks for"),
         (["a: the smoke", "the fog", "A: the fire"], "Prompt line 3 ('A: the fire') has the name 'A' of line 1"),
         (["con: the smoke"], "has the name 'con', which other files of a run or of Windows have: take another"),
+        (["RGBA: the smoke"], "has the name 'RGBA', which compositing programs have for channels of their own"),
+        (["forward: the car"], "take another, for example matte_forward"),
         (["nul.v1: the smoke"], "has the name 'nul.v1'"),
         (["Run.json: the smoke"], "has the name 'Run.json'"),
         ([f"{'x' * 61}: the smoke"], "has a name of 61 characters: up to 60 are possible"),
@@ -92,6 +94,14 @@ def test_a_line_that_cannot_be_meant_gets_a_sentence(lines: list[str], sentence:
     assert sentence in said and "\n" not in said and said.endswith(".")
     if lines and any(map(str.strip, lines)) and len(lines) < 256:
         assert said.startswith(f"Prompt line {len(lines)} (")
+
+
+@pytest.mark.parametrize("text", ["depth", "Forward!", "rgba", "alpha"])
+def test_a_name_that_is_made_of_a_text_is_no_compositors_own(text: str) -> None:
+    (layer,) = parse_layers([text])
+    assert layer.name == f"matte_{text.strip('!').lower()}" and layer_label(layer) == text
+    first, second = parse_layers([text, layer.name])
+    assert first.name != second.name
 
 
 def test_each_text_is_listed_once_in_order_of_first_use() -> None:

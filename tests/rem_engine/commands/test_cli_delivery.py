@@ -230,7 +230,9 @@ def test_every_option_of_the_matte_stage_is_on_the_command_line(capsys: pytest.C
     for default in ("from it (a sequence's own", "shot.1001 (a sequence's own", "as large (half)", "small (zip)"):
         assert default in shown
     assert WRITABLE[:4] == ("masks", "soft", "npz", "overlay")
-    assert set(DeliverySettings(kinds=WRITABLE[4:]).kinds) == {"alpha", "png16", "exr", "prores", "webm"}
+    assert set(DeliverySettings(kinds=WRITABLE[4:]).kinds) == {
+        "alpha", "png16", "exr", "alpha_exr", "cryptomatte", "prores", "webm"
+    }  # fmt: skip
 
 
 @pytest.mark.usefixtures("fake_model")

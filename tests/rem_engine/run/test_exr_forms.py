@@ -134,6 +134,47 @@ def test_nothing_beside_the_plate_can_be_taken_for_its_alpha(tmp_path: Path, sho
     assert "without an alpha" in str(openexr_header(path)["comments"])
 
 
+def test_packed_layers_are_the_four_channels_of_a_picture(tmp_path: Path, shot: list[Frame]) -> None:
+    names = ("smoke", "fire", "car", "dust", "rain")
+    alpha = np.stack([shot[0].alpha[0] * weight for weight in (1.0, 0.8, 0.6, 0.4, 0.2)]).astype(np.float32)
+    frame = Frame(shot[0].linear, shot[0].display, alpha, np.stack([shot[0].display] * 5))
+    path = delivered(tmp_path, [frame], names, exr_form="packed", exr_compression="dwaa", exr_type="float")
+    channels, header = openexr_channels(path), openexr_header(path)
+    assert set(channels) == {"R", "G", "B", "A", "packed2.R"}
+    assert header["rem/packed"] == "R: smoke, G: fire, B: car, A: dust, packed2.R: rain"
+    box = cropped(header, alpha.max(axis=0))
+    for place, matte in zip(("R", "G", "B", "A", "packed2.R"), alpha, strict=True):
+        np.testing.assert_array_equal(channels[place], matte[box])  # and dwaa, which loses in R, G and B, was not taken
+
+
+def test_each_layer_can_have_an_exr_of_its_own_cropped_to_what_it_holds(tmp_path: Path, shot: list[Frame]) -> None:
+    deliver(tmp_path, shot, kinds=("alpha_exr",), exr_type="float")
+    for layer, alpha in zip(("smoke", "fire"), shot[0].alpha, strict=True):
+        path = tmp_path / layer / "alpha_exr" / "shot.1001.exr"
+        channels = openexr_channels(path)
+        np.testing.assert_array_equal(channels.pop("A"), alpha[cropped(openexr_header(path), alpha)])
+        assert not channels
+
+
+def test_an_empty_layers_exr_has_one_pixel_of_nothing(tmp_path: Path, shot: list[Frame]) -> None:
+    empty = Frame(shot[0].linear, shot[0].display, np.zeros_like(shot[0].alpha), shot[0].foreground)
+    for form in ({"kinds": ("alpha_exr",)}, {"kinds": ("exr",), "exr_form": "packed"}):
+        deliver(tmp_path / str(len(form)), [empty], **form)
+    for path in tmp_path.rglob("*.exr"):
+        assert all(not channel.any() and channel.shape == (1, 1) for channel in openexr_channels(path).values())
+
+
+def cropped(header: dict[str, object], alpha: np.ndarray) -> tuple[slice, slice]:
+    """The pixels of a data window, which are just those that there is something of."""
+    (left, top), (right, bottom) = header["dataWindow"]
+    box = slice(int(top), int(bottom) + 1), slice(int(left), int(right) + 1)
+    outside = alpha.copy()
+    outside[box] = 0
+    rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
+    assert not outside.any() and (top, bottom) == (rows[0], rows[-1]) and (left, right) == (columns[0], columns[-1])
+    return box
+
+
 @pytest.mark.skipif(OIIOTOOL is None, reason="oiiotool is not installed")
 def test_oiiotool_composites_by_the_formula(tmp_path: Path, shot: list[Frame], ground: Path) -> None:
     expected, out = analytic(shot[0], shot[0].alpha[0]), tmp_path / "over.exr"
