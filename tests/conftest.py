@@ -34,9 +34,9 @@ def host(request: pytest.FixtureRequest) -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--mutations", type=int, default=6, help="of each kind of file, damaged in as many ways (6)")
+    parser.addoption("--mutations", type=int, default=4, help="of each kind of file, damaged in as many ways (4)")
     parser.addoption("--screenshots", help="a folder that the browser's pictures of the documents are put into")
-    parser.addoption("--all-hosts", action="store_true", help="test in every ComfyUI found, not in the newest alone")
+    parser.addoption("--all-hosts", action="store_true", help="in every ComfyUI found, and all that is marked thorough")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -55,8 +55,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(f"{backbone}_case", params, scope="module", indirect=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files that take long come first: no process is left alone with one of them while the others have ended."""
+    if not config.getoption("all_hosts"):
+        for item in items:
+            if item.get_closest_marker("thorough"):
+                item.add_marker(pytest.mark.skip(reason="runs with --all-hosts, as make test-all does"))
     turns: dict[Path, int] = {}
     for item in items:
         turn = 0 if item.get_closest_marker("host") else 1 if item.get_closest_marker("slow") else 2

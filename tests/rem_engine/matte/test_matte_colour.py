@@ -85,7 +85,7 @@ def test_the_foreground_is_that_of_the_finished_alpha() -> None:
     assert torch.equal(result.foreground, matte.decontaminate(plate, result.alpha))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_estimate_is_that_of_the_methods_own_authors(pymatting: ModuleType) -> None:
     """Where no pixel is sure; at sure ones ours begins with their own colour."""
     y, x = np.mgrid[:90, :160].astype(np.float32)

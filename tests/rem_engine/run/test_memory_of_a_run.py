@@ -12,7 +12,7 @@ import pytest
 from benchmarks.memory import ROOT, write_shot
 from rem_engine.memory import peak_memory_mib
 
-FEW, MANY = 60, 300
+FEW, MANY = 50, 200
 
 
 def peak_of_a_run(folder: Path, frames: int) -> float:

@@ -104,6 +104,7 @@ def test_two_processes_take_the_steps_of_one_with_the_double_batch(
     assert largest_difference(alone, expected) < 1e-6
 
 
+@pytest.mark.thorough
 def test_two_processes_train_a_head_on_features_as_one_does(
     model: Path, one: tuple[Path, dict], tmp_path: Path
 ) -> None:
@@ -138,6 +139,7 @@ def test_two_processes_that_shard_the_model_take_the_same_steps(
     assert len({path.parent for path in caches[0]}) == 2  # of texts and of latents
 
 
+@pytest.mark.thorough
 @SHARDED
 def test_two_processes_that_shard_the_model_compute_in_bfloat16_and_keep_float32(
     kind: str, model: Path, one: tuple[Path, dict], tmp_path: Path
