@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from rem_engine import Segmenter
 from rem_engine.media.images import ImageShot
@@ -14,6 +16,7 @@ from rem_engine.media.writing import mask_png
 from rem_engine.progress import SILENT, Progress
 from rem_engine.whole_files import written_together
 
+from ..data.fingerprint import tensor_hash
 from .benchmark import Benchmark
 from .video import Query, Video
 
@@ -23,20 +26,46 @@ THRESHOLD = 0.5
 """Above it a pixel is in the mask (REM's released code)."""
 
 
-def in_authors_windows(segmenter: Segmenter, benchmark: Benchmark) -> Segmenter:
-    """The same model, cutting videos as the authors' evaluation of this benchmark does; for the protocol `paper`."""
-    family = segmenter.backbone.family
-    windows = benchmark.windows if family.paper_tail == "whole" else (benchmark.pieces,)
-    backbone: Any = copy.copy(segmenter.backbone)  # whose family is set, as a backbone's own never is
-    backbone.family = replace(family, paper_windows=windows)
-    return Segmenter(backbone, segmenter.plan.settings)
+class _Remembering:
+    """A backbone's encoding of windows; one that was encoded for some sentences of a video is there for the others.
+
+    Args:
+        encode: the backbone's own.
+    """
+
+    def __init__(self, encode: Callable[[Tensor], Tensor]) -> None:
+        self._encode = encode
+        self._latents: dict[str, Tensor] = {}
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        name = tensor_hash(frames)
+        if name not in self._latents:
+            self._latents[name] = self._encode(frames)
+        return self._latents[name]
+
+    def forget(self) -> None:
+        """Another video begins."""
+        self._latents.clear()
+
+
+def for_benchmark(segmenter: Segmenter, benchmark: Benchmark) -> Segmenter:
+    """The same model, encoding each window of a video once however many sentences are asked, and under the protocol
+    `paper` cutting videos as the authors' evaluation of this benchmark does."""
+    settings = segmenter.plan.settings
+    backbone: Any = copy.copy(segmenter.backbone)  # whose parts are set, as a backbone's own never are
+    backbone.encode_video = _Remembering(segmenter.backbone.encode_video)
+    if settings.protocol == "paper":
+        family = backbone.family
+        windows = benchmark.windows if family.paper_tail == "whole" else (benchmark.pieces,)
+        backbone.family = replace(family, paper_windows=windows)
+    return Segmenter(backbone, settings)
 
 
 def predict(segmenter: Segmenter, video: Video, results: Path, progress: Progress = SILENT) -> None:
     """Write the masks of a video that are not there yet, 8-bit PNG of 0 and 255.
 
     Args:
-        segmenter: the model.
+        segmenter: the model, from `for_benchmark`.
         video: what is asked.
         results: folder that the queries' folders belong to.
         progress: see `Segmenter.stream`.
@@ -45,6 +74,8 @@ def predict(segmenter: Segmenter, video: Video, results: Path, progress: Progres
         ValueError: frames that cannot be read.
         RuntimeError, OSError: the disk is full.
     """
+    remembering: Any = segmenter.backbone.encode_video
+    remembering.forget()
     # The groups do not depend on what is there already: ModelScope's noise depends on a sentence's place in its group.
     for first in range(0, len(video.queries), QUERIES_TOGETHER):
         _predict(segmenter, video, video.queries[first : first + QUERIES_TOGETHER], results, progress)

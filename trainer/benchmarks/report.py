@@ -87,6 +87,8 @@ def reservations(summary: dict[str, Any]) -> list[str]:
         sentences.append(f"Not comparable with published figures: only {videos} of {there} videos were taken.")
     elif published is not None and published != videos:
         sentences.append(f"Not comparable with published figures: they are over {published} videos.")
+    if summary["left_out"]:
+        sentences.append(f"Left out, since a file of each is bad: {', '.join(summary['left_out'])}.")
     if summary.get("protocol") == "shot":
         sentences.append("Predicted by the protocol `shot`; the authors' evaluation is `paper`.")
     return sentences

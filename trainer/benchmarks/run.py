@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,10 +22,13 @@ from ..reports import RESULTS_FILE, check_replaceable
 from ..run.records import read_record
 from .benchmark import Benchmark
 from .names import open_benchmark
-from .video import SequenceScores
+from .score_all import VideoScores, cores, score_videos
+from .sharing import Sharing, join
 
 if TYPE_CHECKING:
     from rem_engine import Segmenter
+
+_log = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions"
 SETTINGS_FILE = "predictions.json"
@@ -43,6 +48,7 @@ class BenchmarkRun:
         videos: names of the videos to take; None for all.
         limit: how many of them at most; None for all.
         resume: go on with the predictions in `out`.
+        on_broken: a video of which a file is bad ends the run, or is left out and named.
         model, checkpoint, protocol, size, window, seed, device, dtype: see `load_segmenter`.
     """
 
@@ -54,6 +60,7 @@ class BenchmarkRun:
     videos: tuple[str, ...] | None = None
     limit: int | None = None
     resume: bool = False
+    on_broken: Literal["skip", "refuse"] = "refuse"
     model: str = "mini"
     checkpoint: tuple[Path, ...] = ()
     protocol: Literal["shot", "paper"] = "paper"
@@ -64,25 +71,29 @@ class BenchmarkRun:
     dtype: str = "auto"
 
 
-def run_benchmark(run: BenchmarkRun, progress: Progress = SILENT) -> dict[str, Any]:
+def run_benchmark(run: BenchmarkRun, progress: Progress = SILENT) -> dict[str, Any] | None:
     """Run a benchmark into `run.out`: `predictions/` and reports, or a zip for the server that knows the truth.
+
+    Processes that a launcher started together share the videos, for predicting and for scoring.
 
     Args:
         run: what to run.
         progress: told "videos" that are predicted, "steps" within one, and "scores", or "masks" that are zipped.
 
     Returns:
-        what results.json says.
+        what results.json says; None in other processes than the first.
 
     Raises:
         ValueError, FileNotFoundError: a dataset, a model or a setting that cannot be used.
         RuntimeError, OSError: the disk is full, or another benchmark writes to `run.out`.
     """
-    with locked(run.out, "name another --out"):
-        return _run(run, progress)
+    sharing = join(run.device)
+    alone = locked(run.out, "name another --out") if sharing.is_first else nullcontext()
+    with alone:
+        return _run(run, sharing, progress)
 
 
-def _run(run: BenchmarkRun, progress: Progress) -> dict[str, Any]:
+def _run(run: BenchmarkRun, sharing: Sharing, progress: Progress) -> dict[str, Any] | None:
     from .report import REPORTS, write_report
 
     benchmark = open_benchmark(run.name, run.root, run.split)
@@ -92,27 +103,43 @@ def _run(run: BenchmarkRun, progress: Progress) -> dict[str, Any]:
             f"The truth of {benchmark.title} {benchmark.split} is on its server; it cannot be scored here."
         )
     results = run.score_only or run.out / PREDICTIONS
-    check_replaceable(
-        run.out, (*REPORTS, SUBMISSION_FILE), lambda found: isinstance(found, dict) and "videos_published" in found
-    )
+    if sharing.is_first:
+        check_replaceable(
+            run.out, (*REPORTS, SUBMISSION_FILE), lambda found: isinstance(found, dict) and "videos_published" in found
+        )
+        if not run.score_only:
+            _claim_folder(run)
+        elif not results.is_dir():
+            raise FileNotFoundError(f"{results} is no folder; name one of results as --score-only.")
+    sharing.wait()
+    left_out: dict[str, str] = {}
     if not run.score_only:
-        _claim_folder(run)
         try:
-            _predict_all(benchmark, names, run, results, progress)
+            predicted = _predict_all(benchmark, sharing.of(names), run, sharing, progress)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 "stopped; the same command with --resume goes on at the first missing mask"
             ) from None
-    elif not results.is_dir():
-        raise FileNotFoundError(f"{results} is no folder; name one of results as --score-only.")
-    described = _describe(benchmark, names, run)
+        left_out = dict(sharing.gathered(list(predicted.items())))  # when all videos are predicted
+    names = [name for name in names if name not in left_out]
     if benchmark.submission is not None:
+        if not sharing.is_first:
+            return None
+        described = _describe(benchmark, names, left_out, run)
         zipped = write_submission(results, benchmark.submission, run.out / SUBMISSION_FILE, progress)
         described["submission"] = str(zipped)
         write_bytes(run.out / RESULTS_FILE, json.dumps(described, indent=2).encode())
         return described
-    rows = _score_all(benchmark, names, results, progress)
-    return write_report(run.out, benchmark, rows, results, described)
+    scored = sharing.gathered(_score_all(benchmark, sharing.of(names), run, results, progress))
+    if not sharing.is_first:
+        return None
+    left_out |= {each.name: each.fault for each in scored if each.fault is not None}
+    of_video = {each.name: each.rows for each in scored}
+    rows = [row for name in names for row in of_video[name]]
+    if not rows:
+        raise ValueError(f"Nothing is asked about the {len(names)} videos of {benchmark.title}; check --root.")
+    names = [name for name in names if name not in left_out]
+    return write_report(run.out, benchmark, rows, results, _describe(benchmark, names, left_out, run))
 
 
 def write_submission(results: Path, part: str, path: Path, progress: Progress = SILENT) -> Path:
@@ -179,24 +206,46 @@ def _weights(run: BenchmarkRun) -> str:
 
 
 def _predict_all(
-    benchmark: Benchmark, names: Sequence[str], run: BenchmarkRun, results: Path, progress: Progress
-) -> None:
+    benchmark: Benchmark, names: Sequence[str], run: BenchmarkRun, sharing: Sharing, progress: Progress
+) -> dict[str, str]:
+    """Predict what is missing of some videos; what is wrong with those that are left out, by name."""
     from .predict import is_predicted, predict
 
+    results, left_out = run.out / PREDICTIONS, dict[str, str]()
     segmenter: Segmenter | None = None
     for name in counted(names, "videos", progress):
-        video = benchmark.video(name)
-        if is_predicted(video, results):
+        try:
+            video = benchmark.video(name)
+            if is_predicted(video, results):
+                continue
+            if segmenter is not None:
+                predict(segmenter, video, results, progress)
+                continue
+        except (ValueError, FileNotFoundError) as error:
+            left_out[name] = _left_out(name, str(error), run)
             continue
-        if segmenter is None:  # not before: a run that is whole is scored without a model
-            segmenter = _load(benchmark, run)
-        predict(segmenter, video, results, progress)
+        segmenter = _load(benchmark, run, sharing)  # not before: a run that is whole is scored without a model
+        try:
+            predict(segmenter, video, results, progress)
+        except (ValueError, FileNotFoundError) as error:
+            left_out[name] = _left_out(name, str(error), run)
+    return left_out
 
 
-def _load(benchmark: Benchmark, run: BenchmarkRun) -> Segmenter:
+def _left_out(name: str, fault: str, run: BenchmarkRun) -> str:
+    """Refuse a video, or say that it is left out."""
+    if run.on_broken == "refuse":
+        raise ValueError(
+            f"The video {name}: {fault.rstrip('.')}; mend it, or leave such videos out by --on-broken skip."
+        )
+    _log.warning("video left out: %s: %s", name, fault)
+    return fault
+
+
+def _load(benchmark: Benchmark, run: BenchmarkRun, sharing: Sharing) -> Segmenter:
     from rem_engine import load_segmenter
 
-    from .predict import in_authors_windows
+    from .predict import for_benchmark
 
     segmenter = load_segmenter(
         run.model,
@@ -205,30 +254,35 @@ def _load(benchmark: Benchmark, run: BenchmarkRun) -> Segmenter:
         size=run.size,
         window=run.window,
         seed=run.seed,
-        device=run.device,
+        device=sharing.device if run.device == "auto" else run.device,
         dtype=run.dtype,
     )
-    return in_authors_windows(segmenter, benchmark) if run.protocol == "paper" else segmenter
+    return for_benchmark(segmenter, benchmark)
 
 
-def _score_all(benchmark: Benchmark, names: Sequence[str], results: Path, progress: Progress) -> list[SequenceScores]:
-    rows: list[SequenceScores] = []
-    for name in counted(names, "scores", progress):
-        video = benchmark.video(name)
-        if video.queries:
-            rows += benchmark.score(video, results)
-    if not rows:
-        raise ValueError(f"Nothing is asked about the {len(names)} videos of {benchmark.title}; check --root.")
-    return rows
+def _score_all(
+    benchmark: Benchmark, names: Sequence[str], run: BenchmarkRun, results: Path, progress: Progress
+) -> list[VideoScores]:
+    scored = []
+    videos = score_videos(benchmark, run.root, names, results, cores())
+    for done, each in enumerate(videos, 1):
+        if each.fault is not None:
+            _left_out(each.name, each.fault, run)
+        scored.append(each)
+        progress.update("scores", done, len(names))
+    return scored
 
 
-def _describe(benchmark: Benchmark, names: Sequence[str], run: BenchmarkRun) -> dict[str, Any]:
+def _describe(
+    benchmark: Benchmark, names: Sequence[str], left_out: Mapping[str, str], run: BenchmarkRun
+) -> dict[str, Any]:
     described: dict[str, Any] = {
         "benchmark": benchmark.name,
         "split": benchmark.split,
         "videos": len(names),
         "videos_in_dataset": len(benchmark.names()),
         "videos_published": benchmark.published_videos,
+        "left_out": dict(left_out),
     }
     if run.score_only:
         return described | {"results": str(run.score_only)}

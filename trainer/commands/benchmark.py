@@ -25,6 +25,10 @@ examples:
   a local score on videos held out from its train split
     python -m trainer benchmark ref-ytvos --split train --videos held_out.txt --root ref-youtube-vos --model mini
 
+  on all GPUs of a machine
+    accelerate launch --multi_gpu -m trainer benchmark mevis --root MeViS --model Wan2.1-T2V-14B-Diffusers \\
+        --checkpoint rem.pth --out mevis
+
   masks made elsewhere, in the benchmark's layout
     python -m trainer benchmark mevis --root MeViS --score-only results
 
@@ -58,6 +62,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--videos", type=a_path, metavar="FILE", help="take the videos that this file lists, one a line")
     add("--limit", type=positive, metavar="N", help="take the first N videos")
     add("--resume", action="store_true", help="go on with the predictions in the output folder")
+    add(
+        "--on-broken",
+        choices=("refuse", "skip"),
+        default="refuse",
+        help="what is done about a video of which a file is bad: end the run, or leave it out and say so (refuse)",
+    )
     add("--score-only", type=a_path, metavar="DIR", help="predict nothing: score the masks in this folder")
     add("--size", type=frame_size, metavar="HxW", help="size the model sees (the model's own)")
     add(
@@ -76,7 +86,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the benchmark and print what came out."""
     import json
 
+    from rem_engine.progress import SILENT
+
     from ..benchmarks.run import BenchmarkRun, run_benchmark
+    from ..benchmarks.sharing import is_first
     from ..data.files import read_names
     from .progress import progress_bar
 
@@ -89,5 +102,6 @@ def run(arguments: argparse.Namespace) -> None:
             raise FileNotFoundError(f"{arguments.videos} does not exist; name a text file of videos, one a line.")
         settings["videos"] = tuple(read_names(arguments.videos))
     with progress_bar(beside="steps") as bar:
-        report = run_benchmark(BenchmarkRun(**settings), bar)
-    print(json.dumps(report, indent=2))
+        report = run_benchmark(BenchmarkRun(**settings), bar if is_first() else SILENT)
+    if report is not None:
+        print(json.dumps(report, indent=2))

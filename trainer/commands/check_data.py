@@ -9,42 +9,51 @@ from rem_engine.commands.command_line import a_path, in_one_line
 
 from ..data.kinds import DatasetKind
 
+_EVALUATED_ON = ("burst", "vspw", "ref_vps")
+
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add `check-data` to the command line."""
     check = commands.add_parser(
         "check-data",
         help="read a dataset from end to end and report what is broken",
-        description="Read every frame and mask of a dataset, and report each file that cannot be trained on.",
+        description="Read every frame and mask of a dataset, and report each file that is bad.",
     )
     check.add_argument("root", type=a_path, help="folder of the dataset")
     check.add_argument(
         "--kind",
-        choices=get_args(DatasetKind),
+        choices=(*get_args(DatasetKind), *_EVALUATED_ON),
         default="folder",
         help="its layout (default folder: your own shots)",
     )
     check.add_argument("--name", help="of kind refcoco: refcoco, refcoco+ or refcocog")
-    check.add_argument("--split", default="train", help="train (default), valid_u, ...")
+    check.add_argument("--split", default="train", help="train (default), valid, valid_u, ...")
     check.set_defaults(run=run, operation="checking the dataset")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Print what is broken, and how much there is."""
+    from ..benchmarks.check import benchmark_of, check_benchmark
     from ..data.check import check_dataset
     from ..settings import SourceSettings
     from .progress import progress_bar
 
-    settings = SourceSettings(kind=arguments.kind, root=arguments.root, name=arguments.name, split=arguments.split)
+    benchmark = benchmark_of(arguments.kind, arguments.split)
     with progress_bar() as bar:
-        report = check_dataset(settings, bar)
+        if benchmark is not None:
+            split = None if arguments.kind in _EVALUATED_ON else arguments.split
+            report = check_benchmark(benchmark, arguments.root, split, bar)
+        else:
+            kind, root = arguments.kind, arguments.root
+            report = check_dataset(
+                SourceSettings(kind=kind, root=root, name=arguments.name, split=arguments.split), bar
+            )
     for broken in report.broken:
         print(in_one_line(str(broken)))
-    print(f"{report.name}: {report.sentences} sentences, {report.sentences - report.unusable} fit to train on")
+    print(f"{report.name}: {report.sentences} sentences, {report.sentences - report.unusable} fit to {report.use}")
     if report.broken:
-        raise ValueError(
-            f"{_things(len(report.broken))} wrong with {arguments.root}; mend that, or train with on_broken: skip."
-        )
+        skip = "train with on_broken: skip" if benchmark is None else "evaluate with --on-broken skip"
+        raise ValueError(f"{_things(len(report.broken))} wrong with {arguments.root}; mend that, or {skip}.")
 
 
 def _things(count: int) -> str:

@@ -20,12 +20,14 @@ class Report:
         sentences: samples that were found.
         unusable: samples among them that cannot be read.
         broken: every fault, once; also of entries that are no samples for it.
+        use: what its samples are for: to "train on", or to "be evaluated on".
     """
 
     name: str
     sentences: int
     unusable: int
-    broken: tuple[BrokenSample, ...]
+    broken: tuple[Exception, ...]
+    use: str = "train on"
 
 
 def check_dataset(settings: SourceSettings, progress: Progress = SILENT) -> Report:

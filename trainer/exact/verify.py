@@ -201,6 +201,8 @@ def _as_stored(tensor: Tensor, stored: Tensor) -> Tensor:
 def _relative(found: Any, expected: Any) -> Any:
     if isinstance(expected, Mapping):
         return {name: _relative(found[name], value) for name, value in expected.items()}
+    if expected is None:  # nothing was there: as of the gradient of what is frozen
+        return None if found is not None else 0.0
     if isinstance(expected, list):
         return max((_relative(each, value) for each, value in zip(found, expected)), default=0.0)
     if found is None:
@@ -222,7 +224,10 @@ def _beyond(result: Mapping[str, Any]) -> list[str]:
             difference, expected = {"": difference}, {"": _first(expected)}
         for name, value in difference.items():
             subject = f"{label}: {what}" + (f" of {name}" if name else "")
-            if value is None:
+            if expected[name] is None:
+                if value is None:
+                    sentences.append(f"{subject} was recorded as none, and here there is one.")
+            elif value is None:
                 sentences.append(f"{subject} was recorded, and here there is none.")
             elif not value * abs(expected[name]) <= LIMITS[what] * abs(expected[name]) + beside.get(what, 0.0):
                 sentences.append(f"{subject} differs by {value:.2g}; at most {LIMITS[what]:g} is expected.")

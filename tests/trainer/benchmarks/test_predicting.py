@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +24,7 @@ from tests.trainer.benchmarks.miniatures import write_burst, write_ref_vps, writ
 from tests.trainer.miniatures import write_mevis, write_ref_davis17, write_ref_ytvos
 from trainer.benchmarks import predict
 from trainer.benchmarks.names import BENCHMARKS, open_benchmark
-from trainer.benchmarks.predict import in_authors_windows
+from trainer.benchmarks.predict import for_benchmark
 from trainer.commands.benchmark import NAMES
 from trainer.commands.cli import main
 
@@ -222,7 +226,7 @@ def test_many_sentences_are_asked_a_few_at_a_time(
     write_ref_davis17(tmp_path / "data")
     monkeypatch.setattr(predict, "QUERIES_TOGETHER", 3)
     assert run("ref-davis17", "--root", tmp_path / "data", "--out", tmp_path / "out") == 0
-    assert len(reddish.windows) == 3  # 8 sentences about a video of one window
+    assert len(reddish.windows) == 1  # 8 sentences about a video of one window, which is encoded once
     assert len(list((tmp_path / "out" / "predictions").rglob("*.png"))) == 8 * 9
 
 
@@ -243,11 +247,11 @@ def test_videos_are_cut_as_the_authors_cut_this_benchmark(
 ) -> None:
     kind = next(kind for kind in BENCHMARKS if kind.name == name)
     backbone = Reddish()
-    wan = in_authors_windows(Segmenter(backbone, SegmentSettings(protocol="paper")), kind)
+    wan = for_benchmark(Segmenter(backbone, SegmentSettings(protocol="paper")), kind)
     assert [window.length for window in wan.windows(frames)] == lengths
     assert backbone.family.paper_windows == (73, 61, 49, 37, 25, 17, 9)
     backbone.family = replace(MODELSCOPE, size_multiple=16)
-    modelscope = in_authors_windows(Segmenter(backbone, SegmentSettings(protocol="paper")), kind)
+    modelscope = for_benchmark(Segmenter(backbone, SegmentSettings(protocol="paper")), kind)
     assert [window.length for window in modelscope.windows(2 * pieces + 1)] == [pieces, pieces, 1]
 
 
@@ -260,3 +264,95 @@ def test_a_folder_that_is_not_the_dataset_is_told_in_a_sentence(
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 2 and all(error.startswith("error: ") for error in errors)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_window_is_encoded_once_for_a_video_and_anew_for_the_next(
+    reddish: Reddish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two groups of sentences about each of two videos of equal length and different frames; masks as without."""
+    write_ref_ytvos(tmp_path / "data")
+    write_valid(tmp_path / "data")
+    arguments = ("ref-ytvos", "--root", tmp_path / "data")
+    assert run(*arguments, "--out", tmp_path / "together") == 0
+    assert len(reddish.windows) == 2
+    monkeypatch.setattr(predict, "QUERIES_TOGETHER", 1)
+    assert run(*arguments, "--out", tmp_path / "apart") == 0
+    assert len(reddish.windows) == 4
+    masks = [
+        {path.relative_to(tmp_path / out): path.read_bytes() for path in (tmp_path / out).rglob("predictions/**/*.png")}
+        for out in ("together", "apart")
+    ]
+    assert masks[0] == masks[1] and len(masks[0]) == 2 * 2 * 9
+
+
+def test_a_video_with_a_bad_frame_is_named_or_left_out(
+    reddish: Reddish, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_ref_vps(tmp_path / "data")
+    bad = tmp_path / "data" / "frames" / "smoke_1" / "00004.jpg"
+    bad.write_bytes(b"")
+    arguments = ("ref-vps", "--root", tmp_path / "data", "--out", tmp_path / "out")
+    assert run(*arguments) == 2
+    said = capsys.readouterr().err
+    assert "The video smoke_1: " in said and bad.name in said and "--on-broken skip" in said
+    assert run(*arguments, "--resume", "--on-broken", "skip") == 0
+    summary = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert list(summary["left_out"]) == ["smoke_1"] and bad.name in summary["left_out"]["smoke_1"]
+    assert (summary["videos"], summary["videos_in_dataset"]) == (1, 2)
+    report = (tmp_path / "out" / "results.md").read_text()
+    assert "only 1 of 2 videos" in report and "Left out, since a file of each is bad: smoke_1." in report
+
+
+def test_a_video_with_a_bad_annotation_is_named_or_left_out(
+    reddish: Reddish, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Found when it is scored."""
+    write_ref_vps(tmp_path / "data")
+    bad = tmp_path / "data" / "masks" / "waves_2" / "00001.png"
+    bad.write_bytes(bad.read_bytes()[:40])
+    arguments = ("ref-vps", "--root", tmp_path / "data", "--out", tmp_path / "out")
+    assert run(*arguments) == 2
+    said = capsys.readouterr().err
+    assert f"The video waves_2: {bad}: cannot be decoded" in said
+    assert run(*arguments, "--resume", "--on-broken", "skip") == 0
+    summary = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert list(summary["left_out"]) == ["waves_2"] and summary["queries"] == 1
+
+
+@pytest.mark.slow
+def test_many_videos_are_scored_by_several_processes_to_the_same_scores(
+    reddish: Reddish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ref_vps(tmp_path / "data")
+    arguments = ("ref-vps", "--root", tmp_path / "data", "--out", tmp_path / "out")
+    assert run(*arguments) == 0
+    alone = (tmp_path / "out" / "results.csv").read_text()
+    monkeypatch.setattr("trainer.benchmarks.score_all._VIDEOS_EACH", 1)
+    monkeypatch.setattr("trainer.benchmarks.run.cores", lambda: 2)
+    assert run(*arguments, "--resume") == 0
+    assert (tmp_path / "out" / "results.csv").read_text() == alone
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_benchmark_and_report_once(tiny_wan: Path, tmp_path: Path) -> None:
+    """Started by torchrun, through gloo: the masks, scores and report of one."""
+    write_ref_vps(tmp_path / "data")
+    common = ("--root", tmp_path / "data", "--model", tiny_wan, "--size", "16x16")
+    assert run("ref-vps", *common, "--out", tmp_path / "one") == 0
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
+    command = ["-m", "trainer", "benchmark", "ref-vps", *map(str, common), "--out", str(tmp_path / "two")]
+    root = Path(__file__).parents[3]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+    ended = subprocess.run(
+        [sys.executable, *launcher, *command], cwd=root, env=environment, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout) == json.loads((tmp_path / "two" / "results.json").read_text())  # printed once
+    for name in ("results.csv", "results.md", "contact_sheet.html"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    masks = [sorted((tmp_path / out / "predictions").rglob("*.png")) for out in ("one", "two")]
+    assert [path.read_bytes() for path in masks[0]] == [path.read_bytes() for path in masks[1]]
+    assert len(masks[0]) == 18 and not list((tmp_path / "two").glob(".*"))

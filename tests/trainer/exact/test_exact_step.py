@@ -58,6 +58,22 @@ def test_recorded_step_of_the_authors_is_reproduced(golden, capsys, backbone):
     assert step["max_difference"]["pred_latents"] < 1e-4
 
 
+def test_what_was_recorded_as_none_is_none_here(golden, capsys, tmp_path):
+    """A gradient of what is frozen, as a recorder that lists all parameters has it; of what is trained it is wrong."""
+    frozen, trained = "time_embedding.linear_1.weight", "conv_in.weight"
+    for name, status in ((frozen, 0), (trained, 1)):
+        more = changed_copy(
+            golden / "modelscope" / "train_step",
+            tmp_path / name,
+            lambda recorded, name=name: recorded["stage2_video"]["grad_norm"].update({name: None}),
+        )
+        found, report, _ = verify_golden(capsys, golden, "modelscope", more)
+        assert found == status
+        assert report["steps"][0]["expected"]["grad_norm"][name] is None
+        told = [f"grad_norm of {trained} was recorded as none" in sentence for sentence in report["differs"]]
+        assert told == [True] * status
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", CHECKPOINTS)
 def test_wrong_weights_are_caught(golden, capsys, backbone):
