@@ -35,6 +35,7 @@ COMMANDS = {
         "synth": (["--out", "out", "--count", "1", "--seed", "1"], "rendering shots"),
         "check-data": (["root"], "checking the dataset"),
         "score": (["--data", "data"], "scoring the model"),
+        "interactive": (["--data", "data"], "measuring corrections"),
         "benchmark": (["mevis", "--root", "root"], "running the benchmark"),
         "sample": (["--clip", "a.mp4", "--out", "b.mp4"], "making the sample shot"),
         "mini": (["--work", "work", "--out", "out"], "training REM-mini"),

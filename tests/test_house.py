@@ -35,6 +35,7 @@ FLOORS = (
     ("checkpoints", "models"),
     ("backbones",),
     ("segment", "matte", "media"),
+    ("correct",),
     ("run",),
     ("commands",),
 )

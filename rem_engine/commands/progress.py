@@ -14,6 +14,8 @@ BARS: Mapping[Unit, tuple[str, str]] = {
     "steps": ("segmenting", "step"),
     "mattes": ("matting", "frame"),
     "bytes": ("converting", "B"),
+    "motion": ("finding motion", "frame"),
+    "corrections": ("correcting", "frame"),
 }
 """What the bar of a unit says is being done, and how it calls the unit."""
 

@@ -7,10 +7,36 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from . import ablate, benchmark, check_data, distill_decoder, export, mini, sample, score, synth, train, verify_step
+from . import (
+    ablate,
+    benchmark,
+    check_data,
+    distill_decoder,
+    export,
+    interactive,
+    mini,
+    sample,
+    score,
+    synth,
+    train,
+    verify_step,
+)
 from .command_line import COMMAND_LINE
 
-COMMANDS = (synth, check_data, score, benchmark, sample, mini, train, distill_decoder, export, ablate, verify_step)
+COMMANDS = (
+    synth,
+    check_data,
+    score,
+    benchmark,
+    interactive,
+    sample,
+    mini,
+    train,
+    distill_decoder,
+    export,
+    ablate,
+    verify_step,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,0 +1,164 @@
+"""Masks of a shot corrected from those of a few of its frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..progress import SILENT, Progress
+from .carried import Source, carried, sources
+from .network import TakeNetwork, network_size
+from .shot_motion import ShotMotion
+
+_POWER = 0.25
+"""Of trust, in which carried and drawn masks are blended: chained trust falls faster than masks become wrong."""
+
+_GROUP_PIXELS = 2**24  # at work at a time: eight frames of 1920x1080
+
+
+@dataclass(frozen=True)
+class CorrectedFrame:
+    """A frame of a corrected shot.
+
+    Attributes:
+        index: its place in the shot.
+        soft: its mask, float32 [H,W] on the device of the mask that it was made of.
+        is_changed: whether it was worked on; otherwise the mask is the base's, to the bit.
+    """
+
+    index: int
+    soft: Tensor
+    is_changed: bool
+
+
+def corrected(
+    base: Callable[[int], Tensor],
+    keys: Mapping[int, Tensor],
+    motion: ShotMotion,
+    *,
+    within: Callable[[int], Tensor | None] | None = None,
+    device: str | torch.device = "cpu",
+    progress: Progress = SILENT,
+) -> Iterator[CorrectedFrame]:
+    """Correct one layer of a shot: every frame once, in order; memory does not grow with their number.
+
+    Each take is corrected from its own given frames, and left as it is where it has none. Given frames come as they
+    were given, to the bit; on all others the masks of the nearest given frames are carried along the motion, and where
+    trust in it ends, those that a network draws stand in, which was trained on the given frames of the take.
+
+    Args:
+        base: gives the mask of a frame that a model made, float32 [H,W], nominally 0..1.
+        keys: masks of given frames by their indices, float32 [H,W] in 0..1; each is asked for when it is needed, so
+            that they may be read from disk. An empty one says that nothing is there.
+        motion: of the shot.
+        within: gives how far anything may be at each pixel of a frame, in 0..1, None for anywhere; given frames aside.
+        device: where the network computes.
+        progress: told "corrections".
+
+    Raises:
+        ValueError: a given frame outside the shot, of another size, or with values that are not of masks.
+    """
+    check_keys(keys, motion.frame_count)
+    for take in motion.takes():
+        given = [index for index in sorted(keys) if index in take]
+        if not given:
+            for index in take:
+                yield CorrectedFrame(index, base(index), False)
+                progress.update("corrections", index + 1, motion.frame_count)
+            continue
+        for frame in _Take(base, keys, motion, take, given, within, device).frames():
+            yield frame
+            progress.update("corrections", frame.index + 1, motion.frame_count)
+
+
+def check_keys(keys: Mapping[int, Tensor], frame_count: int) -> None:
+    """Raise ValueError where no frame is given, or one that the shot does not have."""
+    if not keys:
+        raise ValueError("No frame was given to correct the shot from: give the mask of one at least.")
+    for index in keys:
+        if not 0 <= index < frame_count:
+            raise ValueError(
+                f"A mask was given for frame {index}, and the shot has frames 0 to {frame_count - 1}: give one of "
+                "these."
+            )
+
+
+class _Take:
+    """A take with given frames."""
+
+    def __init__(
+        self,
+        base: Callable[[int], Tensor],
+        keys: Mapping[int, Tensor],
+        motion: ShotMotion,
+        take: range,
+        given: Sequence[int],
+        within: Callable[[int], Tensor | None] | None,
+        device: str | torch.device,
+    ) -> None:
+        self._base, self._keys, self._motion, self._take = base, keys, motion, take
+        self._given, self._within = tuple(given), within
+        self._near: dict[int, np.ndarray] = {}  # masks of given frames next to the present one
+        first = self._key(given[0])
+        self._size = (first.shape[0], first.shape[1])
+        self._network = TakeNetwork(network_size(motion.size), device)
+        masks = [self._network.reduced(self._key(index)) for index in given]
+        pictures = [motion.picture(index) for index in given]
+        bases = [self._network.reduced(_as_array(base(index))) for index in given]
+        self._network.train(pictures, bases, masks)
+
+    def frames(self) -> Iterator[CorrectedFrame]:
+        found = sources(self._motion, self._take, self._given)
+        together = max(1, _GROUP_PIXELS // (self._size[0] * self._size[1]))
+        workers = min(together, 4, os.cpu_count() or 1)
+        with ThreadPoolExecutor(workers) as pool:
+            while group := list(islice(found, min(together, 8))):
+                needed = {source.key for _, near in group for source in near} | {i for i, near in group if not near}
+                self._near = {index: self._near.get(index, _EMPTY) for index in needed}
+                for index in needed:
+                    if self._near[index] is _EMPTY:
+                        self._near[index] = self._key(index)
+                yield from pool.map(self._frame, group)
+
+    def _frame(self, item: tuple[int, tuple[Source, ...]]) -> CorrectedFrame:
+        index, near = item
+        base = self._base(index)
+        if not near:
+            return CorrectedFrame(index, torch.from_numpy(self._near[index]).to(base), True)
+        mask, trust = carried(near, [self._near[source.key] for source in near], index, self._size)
+        drawn = self._network.mask(self._motion.picture(index), _as_array(base), self._size)
+        share = trust**_POWER
+        mask = (share * mask + (1.0 - share) * drawn).clip(0.0, 1.0)
+        soft = torch.from_numpy(mask).to(base)
+        within = self._within(index) if self._within else None
+        return CorrectedFrame(index, soft if within is None else soft * within.to(soft), True)
+
+    def _key(self, index: int) -> np.ndarray:
+        mask = self._keys[index]
+        expected = tuple(self._base(index).shape)
+        if tuple(mask.shape) != expected:
+            raise ValueError(
+                f"The mask given for frame {index} has shape {list(mask.shape)}; {list(expected)}, the masks' of the "
+                "shot, is expected."
+            )
+        values = _as_array(mask)
+        low, high = float(values.min()), float(values.max())
+        if not (low >= 0.0 and high <= 1.0):
+            raise ValueError(
+                f"The mask given for frame {index} holds values from {low:g} to {high:g}; 0..1 is expected."
+            )
+        return values
+
+
+_EMPTY = np.zeros((0, 0), np.float32)
+
+
+def _as_array(mask: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(mask.detach().cpu().float().numpy())
