@@ -10,10 +10,12 @@ from torch import Tensor
 
 from ..symmetric import PAIRS, solved
 from .laplacian import whitened
-from .resampling import linear, size_of
+from .resampling import linear, on_cpu, size_of
 
 _RADIUS, _EPSILON = 2, 1e-6
 _AREA = (2 * _RADIUS + 1) ** 2
+_BAND = 64
+"""Rows that are worked on at once: whole pictures in float64 would take most of the memory that a frame's edges do."""
 
 
 def at_full_size(alpha: Tensor, picture: Tensor, plate: Tensor) -> Tensor:
@@ -27,7 +29,7 @@ def at_full_size(alpha: Tensor, picture: Tensor, plate: Tensor) -> Tensor:
     Returns:
         float32 [n,H,W] in 0..1.
     """
-    if alpha.device.type == "cpu":
+    if on_cpu(alpha):
         lines = [torch.from_numpy(_lines(plane, picture.numpy())) for plane in alpha.numpy()]
     else:
         lines = list(_lines_by_windows(alpha, picture))
@@ -44,6 +46,16 @@ def _applied(line: Tensor, plate: Tensor) -> Tensor:
 
 def _lines(alpha: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """Slopes and offset, float32 [4,h,w], averaged over the windows that a pixel lies in; in float64 by box filters."""
+    height, margin = len(alpha), 2 * _RADIUS  # what a band knows of its neighbours: windows, and these averaged
+    lines = np.empty((4, *alpha.shape), np.float32)
+    for top in range(0, height, _BAND):
+        bottom, first = min(top + _BAND, height), max(top - margin, 0)
+        with_margin = slice(first, bottom + margin)
+        lines[:, top:bottom] = _band_of_lines(alpha[with_margin], picture[with_margin])[:, top - first : bottom - first]
+    return lines
+
+
+def _band_of_lines(alpha: np.ndarray, picture: np.ndarray) -> np.ndarray:
     colours = picture.astype(np.float64)
     mean = _box(colours)
     products = _box(np.dstack([colours[..., i] * colours[..., j] for i, j in PAIRS]))

@@ -61,18 +61,18 @@ class WindowLaplacian:
     """The same without a matrix, for many planes on any device.
 
     A window's part of L is G = I - 11'/9 - UU', where U are its colours, centred and whitened. They are made
-    orthonormal with sqrt(EPSILON) I below them, window by window, which holds in float32; covariances do not.
+    orthonormal with sqrt(EPSILON) I below them, window by window, which holds in float32 too; covariances do not. But
+    within a trimap, where data hardly hold alpha, what float32 rounds away of steps makes another solution of them, up
+    to 0.006 from this one; Apple's GPUs know nothing longer.
     """
-
-    dtype = torch.float32
 
     def __init__(self, picture: Tensor) -> None:
         """From a picture float32 [h,w,3]."""
+        self.dtype = torch.float32 if picture.device.type == "mps" else torch.float64
         self._size = picture.shape[:2]
-        self._colours, _ = whitened(picture, 1, EPSILON)
-        ones = torch.ones(1, _AREA, self._colours.shape[-1], device=picture.device)
-        own = 1.0 - ones / _AREA - self._colours.square().sum(dim=0)
-        self.diagonal = self._folded(own).clamp_(min=_LEAST)
+        self._colours, _ = whitened(picture.to(self.dtype), 1, EPSILON)
+        own = (1.0 - 1.0 / _AREA) - self._colours.square().sum(dim=0)
+        self.diagonal = self._folded(own[None]).clamp_(min=_LEAST)
 
     def __call__(self, planes: Tensor) -> Tensor:
         values = F.unfold(planes[:, None], _SIDE)
@@ -88,7 +88,7 @@ def whitened(picture: Tensor, radius: int, epsilon: float) -> tuple[Tensor, Tens
     """Colours of every window, centred and made orthonormal: Q and R of [C; sqrt(epsilon) I] = QR, by Gram and Schmidt.
 
     Args:
-        picture: float32 [h,w,3].
+        picture: [h,w,3], of the type to compute with.
         radius: of the windows, which lie within the picture.
         epsilon: what is added to the colours' scatter matrix C'C.
 
@@ -98,9 +98,9 @@ def whitened(picture: Tensor, radius: int, epsilon: float) -> tuple[Tensor, Tens
     side = 2 * radius + 1
     windows = F.unfold(picture.permute(2, 0, 1)[:, None], side)
     windows = windows - windows.mean(dim=1, keepdim=True)
-    below = (epsilon**0.5) * torch.eye(3, device=picture.device)[:, :, None].expand(3, 3, windows.shape[-1])
+    below = (epsilon**0.5) * torch.eye(3).to(picture)[:, :, None].expand(3, 3, windows.shape[-1])
     columns = list(torch.cat([windows, below], dim=1))
-    upper = torch.zeros(3, 3, windows.shape[-1], device=picture.device)
+    upper = windows.new_zeros(3, 3, windows.shape[-1])
     for place in range(3):
         for before in range(place):
             upper[before, place] = (columns[before] * columns[place]).sum(dim=0)

@@ -21,11 +21,16 @@ def size_of(picture: Tensor) -> Size:
     return picture.shape[0], picture.shape[1]
 
 
+def on_cpu(values: Tensor) -> bool:
+    """Whether values are at hand for OpenCV."""
+    return values.device.type == "cpu"
+
+
 def averaged(picture: Tensor, size: Size) -> Tensor:
     """A picture at a smaller size: the mean of what lies under each pixel, by area."""
-    if picture.device.type == "cpu":
+    if on_cpu(picture):
         return torch.from_numpy(cv2.resize(picture.numpy(), size[::-1], interpolation=cv2.INTER_AREA))
-    rows, columns = (_areas(*lengths).to(picture.device) for lengths in zip(size, picture.shape[:2]))
+    rows, columns = (_areas(*lengths).to(picture) for lengths in zip(size, picture.shape[:2]))
     return torch.einsum("yh,hwc,xw->yxc", rows, picture, columns)
 
 
@@ -56,7 +61,7 @@ def gathered(planes: Tensor, step: Size) -> Tensor:
 
 
 def _scaled(planes: Tensor, size: Size, by_opencv: int, by_torch: str) -> Tensor:
-    if planes.device.type == "cpu":
+    if on_cpu(planes):
         scaled = [cv2.resize(plane.numpy(), size[::-1], interpolation=by_opencv) for plane in planes]
         return torch.from_numpy(np.stack(scaled))
     return F.interpolate(planes[:, None], size, mode=by_torch, align_corners=False)[:, 0]

@@ -91,14 +91,18 @@ def times(values, pixels, plane):
     image = np.zeros((height, width))
     for n in range(len(pixels)):
         y, x = pixels[n] // width, pixels[n] % width
+        # A row's sum is 0. In float32 it is up to 1e-6, which would pull alpha to 0; differences do not see it.
+        own = plane[y, x]
         total = 0.0
         if 2 <= y < height - 2 and 2 <= x < width - 2:
             for i in range(5):
+                line = 0.0
                 for j in range(5):
-                    total += values[n, 5 * i + j] * plane[y + i - 2, x + j - 2]
+                    line += values[n, 5 * i + j] * (plane[y + i - 2, x + j - 2] - own)
+                total += line
         else:
             for i in range(max(0, 2 - y), min(5, height + 2 - y)):
                 for j in range(max(0, 2 - x), min(5, width + 2 - x)):
-                    total += values[n, 5 * i + j] * plane[y + i - 2, x + j - 2]
+                    total += values[n, 5 * i + j] * (plane[y + i - 2, x + j - 2] - own)
         image[y, x] = total
     return image

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from rem_engine.matte import Frame, MatteSettings, matte_frames
+from rem_engine.matte.solve import guided, resampling
 from rem_engine.matte.solve.cells import find_size, to_cells
 from rem_engine.matte.solve.decisions import Decisions, Seen
 from rem_engine.matte.solve.laplacian import EPSILON, SparseLaplacian, WindowLaplacian
@@ -155,6 +156,39 @@ def test_layers_without_matrices_and_at_once_equal_each_with_its_own() -> None:
     assert (with_matrices - without).abs().max() < 1e-3
     alone = EdgeSolver(["auto"]).solve({0: layers[1]}, plate)
     assert torch.equal(alone[0], with_matrices[1])
+
+
+def hairs() -> np.ndarray:
+    """Thin lines every way, which masks of cells hardly show: data within a trimap of them hold little."""
+    rng, sheet = np.random.default_rng(12), np.zeros((4 * HEIGHT, 4 * WIDTH), np.uint8)
+    for angle in rng.uniform(0.0, 2.0 * np.pi, 60):
+        reach, turn = rng.uniform(180.0, 330.0), rng.normal(0.0, 0.5)
+        way = np.linspace(40.0, reach, 30)[:, None]
+        turned = angle + turn * (way / reach) ** 2
+        points = np.concatenate([640.0 + 1.6 * way * np.cos(turned), 360.0 + way * np.sin(turned)], axis=1)
+        cv2.polylines(sheet, [points.astype(np.int32)], False, 255, 5)
+    cv2.circle(sheet, (640, 360), 110, 255, -1)
+    return cv2.resize(sheet, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+
+
+@pytest.mark.parametrize("errs", [False, True], ids=["exact masks", "masks that err"])
+def test_what_other_devices_compute_is_what_the_cpu_does_where_data_are_few(
+    errs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alpha = hairs()
+    cells = erring(cells_of(alpha)) if errs else cells_of(alpha)
+    ours = solved(cells, alpha, "solid")
+    for module in (resampling, guided):
+        monkeypatch.setattr(module, "on_cpu", lambda _: False)
+    np.testing.assert_allclose(solved(cells, alpha, "solid", matrix_free=True), ours, atol=5e-4)
+    assert np.abs(ours - bicubic(cells)).max() > 0.3
+
+
+def test_lines_of_bands_are_those_of_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    alpha, picture = bicubic(cells_of(disk())), plate_of(disk())
+    found = guided._lines(alpha, picture)
+    monkeypatch.setattr(guided, "_BAND", HEIGHT)
+    np.testing.assert_allclose(found, guided._lines(alpha, picture), atol=1e-5)
 
 
 def test_reduction_by_area_is_the_same_everywhere() -> None:
