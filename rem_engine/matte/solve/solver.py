@@ -12,17 +12,23 @@ from torch import Tensor
 
 from ..boxes import bounding_box
 from ..settings import EdgeKind
+from .blur import Blur, found_spread
 from .cells import Cells, highest, widened
 from .decisions import Decision, Decisions, Seen
 from .guided import at_full_size
 from .laplacian import Laplacian, SparseLaplacian, WindowLaplacian
-from .resampling import Size, averaged, cubic, linear, size_of, spread
+from .resampling import Size, averaged, cubic, gathered, linear, size_of, spread
 from .system import System
 
 # Of the means of cells, against the Laplacian; 0.3 to 10 are alike.
 _DATA = 3.0
 # The same within a trimap: 0 loses thin things, 0.01 leaves ramps.
 _LITTLE_DATA = 3e-4
+# The same where a mask's blur and shift are known; it falls with the square of what these leave of the mask, from
+# somewhat more on than noise leaves.
+_BLURRED_DATA, _WELL = 0.1, 0.03
+# How often they are estimated, and a trimap is solved with them.
+_LOOKS = 2
 # Pixels of the plate to one of the grid, at most so many of these across a cell, and across all cells.
 _PIXELS, _ACROSS_CELL, _ACROSS = 1.5, 5, 1100
 # Levels of the trimap.
@@ -123,7 +129,7 @@ class _Part:
         system, unsure = System(laplacian, step), _unsure(layers, box, plate)
         means = _on(plate, [cells.mean[box] for cells in layers]).to(laplacian.dtype)
         start = linear(means, size_of(picture))
-        solution = system.solve(means, torch.full_like(means, _DATA), unsure, start)
+        solution = system.solve(means, torch.full_like(means, _DATA), unsure, start, means)
         return cls(layers, plate, box, picture, system, means, solution)
 
     @property
@@ -195,10 +201,31 @@ class _Part:
         open_ = torch.from_numpy(free & near).to(self.plate.device)
         believed = faithful[again] > 0.0
         start = torch.where(believed, solution[again], linear(target, size_of(self.picture)))
-        found = system.solve(target, torch.full_like(target, _LITTLE_DATA), open_, start).clamp_(0.0, 1.0)
+        found = system.solve(target, torch.full_like(target, _LITTLE_DATA), open_, start, target).clamp_(0.0, 1.0)
+        if not all(decisions[place].errs_much for place in chosen):
+            found = self._seen_through(found, target, open_, decisions, chosen)
         mixed = solution.clone()
         mixed[again] = torch.lerp(found, solution[again], faithful[again])
         return mixed
+
+    def _seen_through(
+        self, found: Tensor, held: Tensor, free: Tensor, decisions: Sequence[Decision], places: Sequence[int]
+    ) -> Tensor:
+        """Alpha of layers at `places`, solved again with data: masks see its means blurred and moved."""
+        white = torch.tensor([decisions[place].white for place in places]).to(found)[:, None, None]
+        masks = _on(self.plate, [self.layers[place].soft[self.box] for place in places]).to(found) / white
+        edges = [widened(self.layers[place].steep[self.box], 1) for place in places]
+        explained = torch.tensor([not decisions[place].errs_much for place in places], device=found.device)
+        alpha = found
+        for look in range(_LOOKS):
+            means = gathered(alpha, self.system.step).cpu().numpy()
+            spreads = [found_spread(*planes) for planes in zip(means, masks.cpu().numpy(), edges, strict=True)]
+            # At first a trimap's faults are left over, too.
+            trust = [min(1.0, (_WELL / one.left_over) ** 2) if look else 1.0 for one in spreads]
+            weights = (_BLURRED_DATA * torch.tensor(trust).to(masks)).clamp_(min=_LITTLE_DATA)
+            weights = weights[:, None, None].expand_as(masks)
+            alpha = self.system.solve(masks, weights, free, alpha, held, Blur(spreads, masks)).clamp_(0.0, 1.0)
+        return torch.where(explained[:, None, None], alpha, found)
 
 
 def _matrix(picture: Tensor, unsure: np.ndarray, step: Size, reach: int) -> SparseLaplacian:

@@ -1,4 +1,7 @@
-"""Alpha from the means of cells: x'Lx + sum over cells c of weight_c |c| (mean_c(x) - s_c)^2, made least."""
+"""Alpha from the means of cells: x'Lx + sum over cells c of weight_c |c| (mean_c(x) - s_c)^2, made least.
+
+Of a mask that errs it is (B mean(x))_c - s_c, with its blur B.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .blur import Blur
 from .laplacian import Laplacian
 from .resampling import Size, gathered, spread
 
@@ -25,31 +29,36 @@ class System:
     laplacian: Laplacian
     step: Size
 
-    def solve(self, means: Tensor, weights: Tensor, free: Tensor, start: Tensor) -> Tensor:
+    def solve(
+        self, means: Tensor, weights: Tensor, free: Tensor, start: Tensor, held: Tensor, blur: Blur | None = None
+    ) -> Tensor:
         """By conjugate gradients with the diagonal.
 
         Every plane stops by itself, after at most 100 steps, so that it does not depend on those beside it.
 
         Args:
-            means: s, [n,h/rows,w/columns] of the Laplacian's type; cells that are not free are held at it.
+            means: s, [n,h/rows,w/columns] of the Laplacian's type.
             weights: of the data, as `means`.
             free: bool, as `means`.
             start: [n,h,w].
+            held: at what cells are held that are not free, as `means`.
+            blur: through which s sees the means of cells; None where it sees them as they are.
 
         Returns:
             [n,h,w], not clipped.
         """
         open_ = spread(free, self.step).to(means.dtype)
         inverse = open_ / (self.laplacian.diagonal + spread(weights, self.step) / (self.step[0] * self.step[1]))
-        solution = torch.where(open_ > 0.0, start.to(means.dtype), spread(means, self.step))
-        residual = (spread(weights * means, self.step) - self._applied(solution, weights)).mul_(open_)
+        solution = torch.where(open_ > 0.0, start.to(means.dtype), spread(held, self.step))
+        data = blur.back(weights * means) if blur else weights * means
+        residual = (spread(data, self.step) - self._applied(solution, weights, blur)).mul_(open_)
         scaled = inverse * residual
         direction, size = scaled.clone(), _dot(residual, scaled)
         goal = _TOLERANCE**2 * size
         active = size > 0.0
         # In place: where memory is slow to come by, new planes would take most of the time.
         for count in range(1, _MOST_STEPS + 1):
-            image = self._applied(direction, weights).mul_(open_)
+            image = self._applied(direction, weights, blur).mul_(open_)
             length = torch.where(active, size / _dot(direction, image).clamp(min=_TINY), 0.0)
             solution.addcmul_(length, direction)
             residual.addcmul_(length, image, value=-1.0)
@@ -61,10 +70,11 @@ class System:
             direction.mul_(torch.where(active, size / before.clamp(min=_TINY), 0.0)).addcmul_(active.to(size), scaled)
         return solution
 
-    def _applied(self, planes: Tensor, weights: Tensor) -> Tensor:
+    def _applied(self, planes: Tensor, weights: Tensor, blur: Blur | None) -> Tensor:
         """What the equations make of planes."""
         image = self.laplacian(planes)
-        shares = weights * gathered(planes, self.step)
+        means = gathered(planes, self.step)
+        shares = blur.back(weights * blur(means)) if blur else weights * means
         count, height, width = shares.shape
         image.view(count, height, self.step[0], width, self.step[1]).add_(shares[:, :, None, :, None])
         return image
