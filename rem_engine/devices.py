@@ -21,7 +21,7 @@ def find_device(name: str) -> torch.device:
     """
     import torch
 
-    if name == "auto":
+    if name.lower() == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = _parse(name)
     if device.type == "cuda" and not torch.cuda.is_available():
@@ -43,7 +43,7 @@ def split_devices(names: str) -> list[str]:
     """
     import torch
 
-    split = [name.strip() for name in names.split(",")]
+    split = [name.strip().lower() for name in names.split(",")]
     if len(split) == 1:
         return split
     if "auto" in split:
@@ -61,7 +61,7 @@ def _parse(name: str) -> torch.device:
     import torch
 
     try:
-        return torch.device(name)
+        return torch.device(name.lower())
     except RuntimeError as error:
         raise ValueError(
             f"There is no device {name!r}; use 'auto', 'cpu', or one that PyTorch has, such as 'cuda:1' or 'mps'."

@@ -126,7 +126,9 @@ class Setting(About):
             except ValueError:
                 value = None
             if value is None:
-                what = "on or off" if self.kind is bool else f"a number, {self.range}," if self.range else "a number"
+                word = f"{self.none} or " if self.default is None and self.none.isalpha() else ""
+                number = f"a number, {self.range}," if self.range else "a number"
+                what = "on or off" if self.kind is bool else word + number
                 raise ValueError(f"The {self.noun} is {text.strip()!r}, and {what} is expected.")
         self.check(value)
         return value

@@ -93,6 +93,13 @@ class CommandLine:
                     help="log what is done, and show where an error came from",
                 )
 
+            def _get_value(self, action: argparse.Action, text: str) -> Any:
+                # A word that an option or argument takes may be written in any letter case; names of commands not.
+                words = action.choices if isinstance(action.choices, Sequence) else ()
+                return next((word for word in words if str(word).casefold() == text.casefold()), None) or (
+                    super()._get_value(action, text)
+                )
+
             def error(self, message: str) -> NoReturn:
                 self.exit(EXIT_ERROR, f"{in_one_line(f'error: {message} (see {self.prog} --help)')}\n")
 

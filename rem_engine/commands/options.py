@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, get_args
 
 from ..matte import MatteSettings
@@ -46,7 +47,7 @@ def add_option(parser: argparse._ActionsContainer, setting: Setting, *names: str
     else:
         made |= {"type": setting.kind, "metavar": _metavar(setting)}
         if setting.none == "auto":
-            made |= {"type": _number_or_auto(setting.kind), "metavar": f"auto|{made['metavar']}"}
+            made |= {"type": partial(_number_or_auto, setting), "metavar": f"auto|{made['metavar']}"}
     parser.add_argument(*names, **(made | options))
 
 
@@ -140,6 +141,7 @@ def add_device_option(parser: argparse.ArgumentParser, several: str = "") -> Non
         "--device",
         metavar="NAME",
         default="auto",
+        type=str.lower,
         help="where to compute: auto (a CUDA GPU if there is one), cpu, cuda:1, mps, or whatever torch takes"
         f"{several} (auto)",
     )
@@ -175,7 +177,7 @@ def kinds_among(choices: Sequence[str], text: str) -> tuple[str, ...]:
     Raises:
         argparse.ArgumentTypeError: another kind.
     """
-    chosen = [kind.strip() for kind in text.split(",")]
+    chosen = [kind.strip().lower() for kind in text.split(",")]
     unknown = [kind for kind in chosen if kind not in choices]
     if unknown:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} cannot be written: choose from {','.join(choices)}")
@@ -183,9 +185,9 @@ def kinds_among(choices: Sequence[str], text: str) -> tuple[str, ...]:
 
 
 def _cut_list(text: str) -> str | tuple[int, ...]:
-    if text == "auto":
-        return text
-    frames = [] if text == "none" else text.split(",")
+    if text.lower() == "auto":
+        return "auto"
+    frames = [] if text.lower() == "none" else text.split(",")
     if not all(frame.strip().isdecimal() for frame in frames):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of cuts: give auto, none, or frames such as 120,305")
     return tuple(int(frame) for frame in frames)
@@ -212,14 +214,12 @@ def _matte_dest(name: str) -> str:
     return f"matte_{name}"  # `segment` has a threshold of its own
 
 
-def _number_or_auto(kind: type) -> Callable[[str], Any]:
-    """Reads a number, or the word for none."""
-
-    def read(text: str) -> Any:
-        return None if text == "auto" else kind(text)
-
-    read.__name__ = f"auto or {kind.__name__}"  # as argparse calls a value that it cannot be
-    return read
+def _number_or_auto(setting: Setting, text: str) -> Any:
+    """What a setting of numbers is, None for auto; for argparse."""
+    try:
+        return setting.of_text(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _metavar(setting: Setting) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import check_finite, check_plate, fits_as_cells
+from .checks import check_finite, check_model_size, check_plate, fits_as_cells
 from .colour import decontaminate
 from .edge_mattes import core_and_edge, edge_blur
 from .edges import feather, grow, levels, threshold
@@ -64,7 +64,8 @@ def matte_frames(
         plate in float32; its soft masks are those that were smoothed or solved.
 
     Raises:
-        ValueError: a plate that is missing or of another size, or masks that are not finite.
+        ValueError: a plate that is missing or of another size, masks that are not finite, or whose model's size is
+            known to be another than the settings say.
     """
     # By `map`, which holds no frame while the next is made: at 4096x2160 one takes 400 MB.
     frames = map(partial(_checked, settings=settings), frames)
@@ -121,6 +122,8 @@ def _in_cells(frame: Frame, settings: MatteSettings) -> Frame:
     """With what is known of the size at which the model made its masks, and with masks of that size where it is one."""
     size, layers = size_of(plate_of(frame)), len(frame.soft)
     own = size_of(frame.soft[0])
+    for known in (own,) if own != size else frame.cells:
+        check_model_size(settings.model_size, known, f"The masks of frame {frame.index}")
     if own != size:
         return replace(frame, cells=(own,) * layers)
     masks = frame.soft.detach().cpu().float().numpy()

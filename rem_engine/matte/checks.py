@@ -28,6 +28,16 @@ def fits_as_cells(size: Sequence[int], plate_size: Sequence[int]) -> bool:
     return height >= 1.0 and width >= 1.0 and height * width >= _SMALLEST_CELL
 
 
+def check_model_size(told: int, known: Sequence[int] | None, masks: str) -> None:
+    """Raise ValueError, a sentence about `masks`, where a model's size that was told is not the (height, width) that is
+    known; 0 and None are neither."""
+    if told and known is not None and tuple(known) != (told, told):
+        raise ValueError(
+            f"{masks} come from {known[1]}x{known[0]} pixels of a model, and the model size says {told}x{told}: leave "
+            "the model size out."
+        )
+
+
 def check_plate(mask: Tensor, plate: Tensor) -> None:
     """Raise ValueError unless the plate is a picture [H, W, 3] of the mask's size."""
     if plate.ndim != 3 or plate.shape[-1] != 3:

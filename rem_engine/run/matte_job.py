@@ -19,7 +19,7 @@ from ..devices import find_device
 from ..folder_lock import check_is_folder
 from ..layers import Layer, parse_settings
 from ..matte import Frame, MatteSettings
-from ..matte.checks import check_finite, fits_as_cells
+from ..matte.checks import check_finite, check_model_size, fits_as_cells
 from ..matte.frames import alpha_of
 from ..matte.layer_settings import derived_layers
 from ..media.made_by import MadeBy, read_made_by, settings_text
@@ -113,6 +113,8 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         layers = {name: _open_fitting(masks, shot, numbering, job) for name, masks in given.items()}
         mattes, bounds = job.mattes([*layers]), open_given(job.given, [*layers], shot, numbering)
         derived = derived_layers([*layers], mattes)
+        for paired, own in zip(layers.values(), mattes):
+            check_model_size(own.model_size, paired.cells, f"The masks in {paired.masks.path}")
         check_cuts(() if job.cuts == "auto" else job.cuts, shot.frame_count)
         inputs = [job.shot, *(paired.masks.path for paired in layers.values()), *bounds.files]
         device = find_device(job.device)

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..frames import ReopenableFrames
 from ..layers import Layer, combine, combined_layers, id_map, layer_label, layer_prompt, texts_of
 from ..matte import Frame, MatteSettings
+from ..matte.checks import check_model_size
 from ..matte.frames import alpha_of, plate_of
 from ..matte.layer_settings import derived_layers
 from ..media.first_look import colour_hints
@@ -240,6 +241,8 @@ def segment_to_output(
     size = (shot.height, shot.width)
     made_by = job.made_by(segmenter.backbone.name)
     folder = RunFolder(output, job.written_layers, size, numbering, job.kinds, job.masks.threshold, made_by)
+    for own in job.mattes:
+        check_model_size(own.model_size, _mask_size(looking, shot), "The masks")
     names = [layer.name for layer in job.written_layers]
     masks_coverage = Coverage("masks", names, job.masks.threshold, folder.notes.setdefault("masks", []))
     mattes_coverage = Coverage("mattes", names, ranges=folder.notes.setdefault("mattes", []))
@@ -316,6 +319,13 @@ def _with_hints(info: ShotInfo, shot: ReopenableFrames) -> ShotInfo:
     return replace(info, notes=(*info.notes, *colour_hints(shot))) if isinstance(shot, Shot) else info
 
 
+def _mask_size(segmenter: Segmenter | CloseUp, shot: ReopenableFrames) -> tuple[int, int]:
+    """(height, width) of a model's masks, before they are scaled to the shot's size; of close-ups, in which cells are
+    of several sizes, one between."""
+    height, width = segmenter.plan.size_for(shot.height, shot.width)
+    return (2 * height, 2 * width) if isinstance(segmenter, CloseUp) else (height, width)
+
+
 @dataclass(frozen=True)
 class _Model:
     """The model with what it is given."""
@@ -327,10 +337,8 @@ class _Model:
 
     @property
     def mask_size(self) -> tuple[int, int]:
-        """(height, width) of its masks, before they are scaled to the shot's size; of close-ups, in which cells are of
-        several sizes, one between."""
-        height, width = self.segmenter.plan.size_for(self.shot.height, self.shot.width)
-        return (2 * height, 2 * width) if isinstance(self.segmenter, CloseUp) else (height, width)
+        """See `_mask_size`."""
+        return _mask_size(self.segmenter, self.shot)
 
 
 class _SegmentedFrames:

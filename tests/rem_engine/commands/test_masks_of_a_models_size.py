@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from red_model import check_refused
 
 from rem_engine.commands.cli import main
 from rem_engine.run.given_masks import find_masks
@@ -76,6 +77,52 @@ def test_a_runs_account_says_at_which_size_its_masks_were_made(tmp_path: Path) -
 
 
 def test_an_option_takes_auto_or_a_number(plate: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["matte", str(plate), "--masks", str(plate), "-o", str(tmp_path / "o"), "--refine", "much"])
-    assert "invalid auto or int value: 'much'" in capsys.readouterr().err
+    for value, said in (
+        ("much", "'much', and auto or a number, 0 to 512 pixels, is expected"),
+        ("12.5", "'12.5', and auto or a number"),
+        ("", "'', and auto or a number"),
+        ("513", "A refinement radius of 513 pixels is not possible; give 0 to 512 pixels"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["matte", str(plate), "--masks", str(plate), "-o", str(tmp_path / "o"), f"--refine={value}"])
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+
+
+def test_a_models_size_that_is_known_to_be_another_is_told(
+    plate: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = write(tmp_path / "own", "m", [own(t) for t in range(FRAMES)])
+    said = "come from 16x16 pixels of a model, and the model size says 96x96: leave the model size out"
+    out = tmp_path / "o"
+    command = ["matte", str(plate), "--masks", f"thing={masks}", "-o", str(out)]
+    check_refused([*command, "--model-size", "96"], said, capsys)
+    check_refused([*command, "--set", "thing | model size: 96"], said, capsys)
+    assert not out.exists()
+    scaled = [cv2.resize(own(t), (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR) for t in range(FRAMES)]
+    write(tmp_path / "run" / "thing" / "soft", "plate", scaled)
+    run = {"prompts": [{"prompt": "", "name": "thing", "folder": "thing"}], "mask_size": [SIDE, SIDE]}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run))
+    of_run = ["matte", str(plate), "--masks", str(tmp_path / "run" / "thing" / "soft"), "-o", str(out)]
+    check_refused([*of_run, "--model-size", "96"], said, capsys)
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_a_models_size_that_the_model_does_not_have_is_told(
+    shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o"
+    command = ["segment", str(shot), "-p", "red", "-o", str(out), "--write", "alpha", "--model-size", "95"]
+    check_refused(command, "the model size says 95x95: leave the model size out", capsys)
+    assert not out.exists() or not any(out.iterdir())
+
+
+def test_words_of_options_are_taken_in_any_letter_case(plate: Path, tmp_path: Path) -> None:
+    masks = write(tmp_path / "own", "m", [own(t) for t in range(FRAMES)])
+    plain = ("--refine", "auto", "--edges", "solid", "--cuts", "none", "--write", "alpha", "--device", "cpu")
+    expected = matte(plate, masks, tmp_path / "a", *plain)
+    for place, change in enumerate((str.upper, str.title)):
+        options = [option if option.startswith("--") else change(option) for option in plain]
+        np.testing.assert_array_equal(matte(plate, masks, tmp_path / f"b{place}", *options), expected)
+    smoke = matte(plate, masks, tmp_path / "c", "--preset", "Smoke")
+    np.testing.assert_array_equal(matte(plate, masks, tmp_path / "d", "--set", "thing | Preset: SMOKE"), smoke)
