@@ -27,6 +27,7 @@ COMMANDS = {
     "rem_engine": {
         "segment": (["shot.mov", "-p", "smoke", "-o", "out"], "segmenting"),
         "matte": (["shot.mov", "--masks", "masks", "-o", "out"], "making mattes"),
+        "qc": (["out"], "looking mattes over"),
         "convert": (["in.pth", "-o", "out.safetensors"], "converting"),
         "models": ([], "listing models"),
         "models get": (["wan2.1-vae"], "downloading"),

@@ -37,6 +37,7 @@ FLOORS = (
     ("segment", "matte", "media"),
     ("correct",),
     ("run",),
+    ("qc",),
     ("commands",),
 )
 

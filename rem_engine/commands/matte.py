@@ -22,6 +22,7 @@ from .options import (
     matte_settings,
     plate_settings,
 )
+from .qc import add_qc_option, looked_over
 
 if TYPE_CHECKING:
     from .progress import ProgressBar
@@ -109,6 +110,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     add_segment_options(matte, ("cuts",))
     add_device_option(matte)
+    add_qc_option(matte)
     add_plate_options(matte)
     add_delivery_options(matte)
     add_matte_options(matte, threshold=("--threshold", "--matte-threshold"))
@@ -141,7 +143,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     bar.close()
     if written is None:
         print(already_there(job.out))
-        return 0
+        return looked_over(job.out, bar) if options.qc else 0
     for file in written:
         print(job.out / file)
-    return 0
+    return looked_over(job.out, bar) if options.qc else 0

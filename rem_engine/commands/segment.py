@@ -28,6 +28,7 @@ from .options import (
     matte_settings,
     plate_settings,
 )
+from .qc import add_qc_option, looked_over
 
 if TYPE_CHECKING:
     from .progress import ProgressBar
@@ -184,6 +185,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default=("masks", "soft", "overlay"),
         help=f"any of {','.join(WRITABLE)}, joined by commas (masks,soft,overlay)",
     )
+    add_qc_option(segment)
     add_plate_options(segment)
     add_delivery_options(segment)
     add_matte_options(segment)
@@ -218,12 +220,12 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     bar.close()
     if result is None:
         print(already_there(options.out))
-        return 0
+        return looked_over(options.out, bar) if options.qc else 0
     for prompt in result["prompts"][: len(result["layers"])]:  # the others are of earlier runs
         print(f"{job.out / prompt['folder']}  {prompt['mean_area']:7.2%} of the picture  {prompt['prompt']}")
     for file in result["delivery"]["files"]:
         print(job.out / file)
-    return 0
+    return looked_over(options.out, bar) if options.qc else 0
 
 
 def _prompts(options: argparse.Namespace) -> tuple[str, ...]:

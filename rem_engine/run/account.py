@@ -69,6 +69,22 @@ class FileSet:
         """How many files they are."""
         return sum(map(len, self._spans)) if KINDS[self.kind].is_sequence else 1
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of a sequence's frames; () for one file."""
+        return tuple(number for span in self._spans for number in span) if KINDS[self.kind].is_sequence else ()
+
+    def path_of(self, root: Path, number: int) -> Path:
+        """The file of a frame, or the one of all."""
+        return self._path(root, self.names.of(number))
+
+    def lost(self, root: Path) -> tuple[int, ...] | None:
+        """Numbers of frames whose files there are none of any more, () for the one file of all; None where all is
+        there."""
+        if not KINDS[self.kind].is_sequence:
+            return None if self.path_of(root, 0).is_file() else ()
+        return tuple(number for number in self.numbers if not self.path_of(root, number).is_file()) or None
+
     def present(self, root: Path) -> list[Path]:
         """Those of the files that there are below `root`."""
         return [path for path in in_the_place_of(self, root) if path.name in self]

@@ -298,6 +298,7 @@ def segment_to_output(
         run = {
             "shot": shot_entry(job.provenance.source, numbering_of(shot), numbering, info),
             "cuts": folder.notes["cuts"],
+            "window_disagreement": folder.notes.get("window_disagreement", {}),
             "prompts_per_pass": folder.notes["prompts_per_pass"],
             "backbone": segmenter.backbone.name,
             "mask_size": list(model.mask_size),
@@ -405,6 +406,8 @@ class _SegmentedFrames:
             if chunk.start == first:
                 _say_passes(progress, chunk.prompts_per_pass, len(model.prompt_embeds))
             folder.notes |= {"cuts": list(chunk.cuts), "prompts_per_pass": chunk.prompts_per_pass}
+            unsure = {str(index): round(value, 4) for index, value in chunk.disagreement.items()}
+            folder.notes["window_disagreement"] = folder.notes.get("window_disagreement", {}) | unsure
             frames = range(chunk.start, chunk.start + chunk.soft.shape[1])
             masks = combine(chunk.soft, job.layers, job.masks.combine, hints.within_all(frames))
             for index, soft in enumerate(masks.unbind(dim=1), start=chunk.start):

@@ -139,7 +139,7 @@ class CloseUp:
                 for prompt, fine in enumerate(finer):
                     _blend(soft[prompt], fine, wide.box(prompt, index))
                 self.cuts, self.prompts_per_pass = wide.cuts, wide.prompts_per_pass
-                yield Chunk(index, soft[:, None], wide.cuts, wide.prompts_per_pass)
+                yield Chunk(index, soft[:, None], wide.cuts, wide.prompts_per_pass, wide.disagreement_at(index))
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,7 @@ class _FirstPass:
         self.cuts: tuple[int, ...] = ()
         self.prompts_per_pass = 0
         self._first = self._end = begin
+        self._disagreement: dict[int, float] = {}
         self._masks = Shelf()
         self._places: dict[int, int] = {}  # of frames on the shelf
         self._free: list[int] = []
@@ -200,6 +201,10 @@ class _FirstPass:
         """Where the take that starts at `start` ends, or `limit`; see `windows.EndOfTake`."""
         self._make(limit)
         return next((cut for cut in self.cuts if start < cut < limit), limit)
+
+    def disagreement_at(self, index: int) -> dict[int, float]:
+        """How far two windows disagree about a frame; each frame once. {} where it is of one alone."""
+        return {index: self._disagreement.pop(index)} if index in self._disagreement else {}
 
     def pop(self, index: int) -> Tensor:
         """Soft masks [P,H,W] of a frame, float32; each frame once, in order."""
@@ -237,6 +242,7 @@ class _FirstPass:
         while self._end < stop:
             chunk = next(self._chunks)
             self.cuts, self.prompts_per_pass = chunk.cuts, chunk.prompts_per_pass
+            self._disagreement |= chunk.disagreement
             for index, soft in enumerate(chunk.soft.unbind(dim=1), start=chunk.start):
                 self._put_aside(index, soft.half())
                 within = self._within(index)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
@@ -40,12 +40,14 @@ class Chunk:
         soft: soft masks, float32 [P,n,H,W] on the CPU, the shot's own size; nominally 0..1, not clipped.
         cuts: frames at which takes begin, as far as the shot has been read; never frame 0.
         prompts_per_pass: prompts that went through the denoiser together (the least so far, if it varied).
+        disagreement: how far two windows disagree about frames that they share, by the frame; see `disagreements`.
     """
 
     start: int
     soft: Tensor
     cuts: tuple[int, ...] = ()
     prompts_per_pass: int = 0
+    disagreement: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,9 @@ class Segmenter:
         pending: Tensor | None = None  # masks [P,n,C,h,w] of the window before, of the frames now cross-faded
         for window, following, masks, together in make_masks(shot, prompt_embeds, progress):
             masks = masks[:, window.keep - window.start : window.stop - window.start]
+            unsure: dict[int, float] = {}
             if pending is not None:
+                unsure = dict(enumerate(disagreements(pending, masks[:, : pending.shape[1]]), start=window.keep))
                 _cross_fade(pending, masks, window)
             cuts = pixels.cuts
             final = window.stop if following is None else following.keep
@@ -203,7 +207,8 @@ class Segmenter:
                 with self._model.timed("resize"):
                     soft = masks_to_shot(masks[:, begin - window.keep : end - window.keep], shot_size).cpu()
                 self.cuts, self.prompts_per_pass = cuts, together
-                yield Chunk(begin, soft, cuts, together)
+                told = {index: value for index, value in unsure.items() if begin <= index < end}
+                yield Chunk(begin, soft, cuts, together, told)
 
     def windows(self, frame_count: int) -> list[Window]:
         """The windows of a shot of `frame_count` frames and a single take."""
@@ -339,6 +344,19 @@ class _Steps:
 
 def _frames_of(window: Window) -> str:
     return f"frames {window.start} to {window.stop - 1}"
+
+
+def disagreements(before: Tensor, after: Tensor) -> list[float]:
+    """How far two windows disagree about each frame that they share, 0..1: the part of what either found that the other
+    did not (1 less their soft intersection over union), of the prompt about which they disagree the most. What is found
+    counts as a two-hundredth of the frame at least, so that specks are no disagreement.
+
+    Args:
+        before, after: their masks, [P,n,C,h,w].
+    """
+    before, after = (masks.float().clamp(0.0, 1.0).flatten(2) for masks in (before, after))
+    either = torch.maximum(before, after).sum(dim=-1).clamp_min(before.shape[-1] / 200)
+    return ((before - after).abs().sum(dim=-1) / either).amax(dim=0).tolist()
 
 
 def _cross_fade(before: Tensor, masks: Tensor, window: Window) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rem_engine import Segmenter, SegmentSettings
 from rem_engine.frames import ArrayFrames
+from rem_engine.segment.segmenter import disagreements
 from rem_engine.segment.windows import shot_windows
 
 PROMPTS = ["the smoke", "the red thing"]
@@ -234,3 +235,31 @@ def test_a_list_of_cuts_that_is_none_is_told(capsys: pytest.CaptureFixture[str])
         segment(Path("shot.mov"), Path("out"), "--cuts", "1:30")
     assert stop.value.code == 2
     assert "'1:30' is no list of cuts: give auto, none, or frames" in capsys.readouterr().err
+
+
+# ---- where two windows disagree
+
+
+def test_a_disagreement_is_what_either_window_found_that_the_other_did_not() -> None:
+    before, after = torch.zeros(2, 1, 1, 20, 20), torch.zeros(2, 1, 1, 20, 20)
+    before[0, ..., :10, :] = 1.0  # 200 pixels of which 100 are the other's, too
+    after[0, ..., 5:15, :] = 1.0
+    after[1, ..., 0, 0] = 1.0  # a speck: of the least area, two pixels
+    assert disagreements(before, after) == [pytest.approx(200 / 300)]
+    assert disagreements(before[1:], after[1:]) == [pytest.approx(1 / 2)]
+    assert disagreements(before[:1], before[:1] * 1.4) == [0.0]
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_a_run_says_how_far_its_windows_disagree_of_just_the_frames_they_share(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for index in range(12):
+        (tmp_path / "shot").mkdir(exist_ok=True)
+        pixels = rng.integers(0, 255, (33, 47, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "shot" / f"a.{index:04d}.png")
+    assert segment(tmp_path / "shot", tmp_path / "out", "--cuts", "none", "--write", "soft") == 0
+    said = json.loads((tmp_path / "out" / "run.json").read_text())["window_disagreement"]
+    windows = list(Segmenter(RedBackbone()).windows(12))
+    shared = {frame for window in windows[1:] for frame in range(window.keep, window.keep + window.fade)}
+    assert {int(frame) for frame in said} == shared and shared
+    assert all(0.0 < value < 1.0 for value in said.values())
