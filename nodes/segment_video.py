@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..rem_engine import layers as prompts
 from ..rem_engine.frames import ReopenableFrames
+from ..rem_engine.known_words import unknown_words
 from ..rem_engine.media.overlay import OverlayColours, draw_overlay
 from ..rem_engine.media.plate_settings import PlateSettings
 from ..rem_engine.pixels import to_uint8
@@ -168,7 +169,9 @@ class SegmentVideo(io.ComfyNode):
             binary = rearrange((soft > threshold).float(), "l t h w -> (l t) h w")
             documents = layers_documents(frames, soft.clamp_(0.0, 1.0), names)
         give_back_memory_after_run()
-        if warnings := [warning["sentence"] for warning in coverage.warnings()]:
+        backbone = segmenter.backbone
+        unknown = unknown_words(asked, backbone.name, backbone.known_words)
+        if warnings := [warning["sentence"] for warning in (*unknown, *coverage.warnings())]:
             show_text("\n".join(filter(None, [shown, *warnings])), cls)
         return io.NodeOutput(
             with_names(rearrange(soft, "l t h w -> (l t) h w"), names),

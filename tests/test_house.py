@@ -20,6 +20,7 @@ FLOORS = (
         "folder_lock",
         "frames",
         "input_files",
+        "known_words",
         "layers",
         "memory",
         "metrics",

@@ -35,7 +35,7 @@ class Card:
     """What REM weights were trained for.
 
     Attributes:
-        name, default_size, default_window, default_overlap: see the engine's `Backbone`.
+        name, default_size, default_window, default_overlap, known_words: see the engine's `Backbone`.
         laid_over: deltas and LoRAs that lie on the MODEL's own weights: changes by original names, and a strength.
         is_coarse: whether whole weights that were laid over it came out of eight bits or fewer.
     """
@@ -44,6 +44,7 @@ class Card:
     default_size: tuple[int, int] = WAN.default_size
     default_window: int = WAN.default_window
     default_overlap: int = WAN.default_overlap
+    known_words: frozenset[str] = frozenset()
     laid_over: tuple[tuple[Mapping[str, Change], float], ...] = ()
     is_coarse: bool = False
 
@@ -100,7 +101,7 @@ class HostBackbone(EncodedPrompts):
         _check_vae(vae)
         _check_decoder(decode_vae or vae)
         card = card_of(model)
-        self.name = card.name
+        self.name, self.known_words = card.name, card.known_words
         self.default_size = card.default_size
         self.default_window, self.default_overlap = card.default_window, card.default_overlap
         self._vae, self._decoder = vae, decode_vae or vae

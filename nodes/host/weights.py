@@ -119,7 +119,7 @@ def load_checkpoint(
         loaded = _load_model(denoiser, label) if model is None else _lay_over(model, denoiser, label)
         card = replace(card, is_coarse=any(entry.stored_dtype in COARSE for entry in denoiser.values()))
     check_model(loaded)
-    attach_card(loaded, replace(card, name=label))
+    attach_card(loaded, replace(card, name=label, known_words=frozenset()))
     note = ""
     if model is not None and difference and is_rounded(model):
         kind, error, alone = _ERRORS[is_in_float8(model)]

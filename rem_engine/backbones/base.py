@@ -160,6 +160,10 @@ class Backbone(Protocol):
         """Frames shared by neighbouring windows of the `shot` protocol."""
 
     @property
+    def known_words(self) -> frozenset[str]:
+        """In lower case, all that a model of so few words was trained with; none of one that knows open language."""
+
+    @property
     def streamed(self) -> Streamed | None:
         """What predicts in place of `predict_mask_latents` where the weights are not in memory."""
 
@@ -211,6 +215,7 @@ class Backbone(Protocol):
 class TextsOneByOne:
     """A base of backbones whose text encoder is in memory."""
 
+    known_words: frozenset[str] = frozenset()
     encode_text: Callable[[str], Tensor]
 
     def encode_texts(self, prompts: Sequence[str]) -> list[Tensor]:

@@ -131,8 +131,13 @@ def build(path: Path, make: Callable[[], nn.Module], weights: Mapping[str, Any])
         ) from error
 
 
-def read_defaults(folder: Path, family: Family) -> dict[str, Any]:
+def read_defaults(folder: Path, family: Family, tuned: bool = False) -> dict[str, Any]:
     """rem.json as arguments of a backbone; a plain base model has none.
+
+    Args:
+        folder: of the model.
+        family: its own.
+        tuned: whether other weights are laid over the folder's; what words these know is not said.
 
     Raises:
         ValueError: it lacks something, or gives what the family cannot take.
@@ -165,7 +170,16 @@ def read_defaults(folder: Path, family: Family) -> dict[str, Any]:
         raise ValueError(
             f"{path} gives an overlap of {overlap} frames; 0 to half of the window of {window} are expected."
         )
-    return {"name": name, "default_size": (size[0], size[1]), "default_window": window, "default_overlap": overlap}
+    words = card.get("words", [])
+    if not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+        raise ValueError(f"{path} gives words that are no list of texts; leave them out, or list what the model knows.")
+    return {
+        "name": name,
+        "default_size": (size[0], size[1]),
+        "default_window": window,
+        "default_overlap": overlap,
+        "known_words": frozenset(() if tuned else words),
+    }
 
 
 class _TooManyParametersError(Exception):

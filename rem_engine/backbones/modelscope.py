@@ -125,7 +125,7 @@ class ModelScopeBackbone(TextsOneByOne, WithoutMaskDecoder, OneAtATime):
         vae: diffusers' AutoencoderKL, applied frame by frame.
         text_encoder: transformers' CLIPTextModel.
         tokenizer: its fast tokenizer, with the pad token of special_tokens_map.json.
-        name, default_size, default_window, default_overlap: see `Backbone`.
+        name, default_size, default_window, default_overlap, known_words: see `Backbone`.
     """
 
     def __init__(
@@ -139,11 +139,12 @@ class ModelScopeBackbone(TextsOneByOne, WithoutMaskDecoder, OneAtATime):
         default_size: tuple[int, int] = MODELSCOPE.default_size,
         default_window: int = MODELSCOPE.default_window,
         default_overlap: int = MODELSCOPE.default_overlap,
+        known_words: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__()
         self.denoiser, self.vae = denoiser, vae
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
-        self.name = name
+        self.name, self.known_words = name, known_words
         self.streamed: Streamed | None = None
         self.family = replace(MODELSCOPE, text_width=denoiser.unet.config.cross_attention_dim)
         self.default_size, self.default_window, self.default_overlap = default_size, default_window, default_overlap
@@ -217,7 +218,7 @@ def load_modelscope(
 
     Args:
         folder: holds `unet/`, `vae/`, `text_encoder/`, `tokenizer/`, `scheduler/`, and perhaps `rem.json`
-            {"name", "size": [H, W], "window", "overlap"}.
+            {"name", "size": [H, W], "window", "overlap", perhaps "words": [...]}.
         checkpoint: weights of the whole UNet (of either stage of training), and perhaps of the VAE, that replace the
             folder's; a delta or LoRA, which is added to the UNet; or several, see `open_checkpoint`.
         strength: of deltas and LoRAs, 0..1.
@@ -229,7 +230,7 @@ def load_modelscope(
         ValueError: weights that do not fit, or files that cannot be read.
     """
     check_parts(folder, PARTS)
-    defaults, rem = read_defaults(folder, MODELSCOPE), open_checkpoint(checkpoint, strength)
+    defaults, rem = read_defaults(folder, MODELSCOPE, bool(checkpoint)), open_checkpoint(checkpoint, strength)
     denoiser = load_denoiser(folder, rem, device, dtype)
     vae = load_vae(folder, rem, device)
     text_encoder, tokenizer = _load_text(folder, device, dtype)

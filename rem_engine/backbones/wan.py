@@ -64,7 +64,7 @@ class WanBackbone(OneAtATime):
         vae: diffusers' AutoencoderKLWan.
         text_encoder: transformers' UMT5EncoderModel.
         tokenizer: its fast tokenizer.
-        name, default_size, default_window, default_overlap: see `Backbone`.
+        name, default_size, default_window, default_overlap, known_words: see `Backbone`.
         dtype: float32, bfloat16 or float16, for the transformer.
         streamed, streamed_text: passes of transformer and text encoder for one reading of the weights, where these stay
             in their files.
@@ -86,6 +86,7 @@ class WanBackbone(OneAtATime):
         default_size: tuple[int, int] = WAN.default_size,
         default_window: int = WAN.default_window,
         default_overlap: int = WAN.default_overlap,
+        known_words: frozenset[str] = frozenset(),
         dtype: torch.dtype = torch.float32,
         streamed: StreamedWan | None = None,
         streamed_text: StreamedText | None = None,
@@ -98,7 +99,7 @@ class WanBackbone(OneAtATime):
         self.streamed: Streamed | None = streamed
         self.transformer, self.vae = transformer, vae
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
-        self.name = name
+        self.name, self.known_words = name, known_words
         self.default_size, self.default_window, self.default_overlap = default_size, default_window, default_overlap
         self.dtype = dtype
         self.device: torch.device = vae.device
@@ -286,7 +287,8 @@ def load_wan(
 
     Args:
         folder: holds `transformer/`, `vae/`, `text_encoder/`, `tokenizer/`, and perhaps `rem.json`
-            {"name", "size": [H, W], "window", "overlap"}. Weights may be under diffusers' or the original names.
+            {"name", "size": [H, W], "window", "overlap", perhaps "words": [...]}. Weights may be under
+            diffusers' or the original names.
         checkpoint: weights of the whole transformer, and perhaps of the VAE, that replace the folder's; a delta or
             LoRA, which is added to the transformer; or several, see `open_checkpoint`.
         strength: of deltas and LoRAs, 0..1.
@@ -304,7 +306,7 @@ def load_wan(
     from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 
     check_parts(folder, ("transformer/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer"))
-    defaults, rem = read_defaults(folder, WAN), open_checkpoint(checkpoint, strength)
+    defaults, rem = read_defaults(folder, WAN, bool(checkpoint)), open_checkpoint(checkpoint, strength)
 
     def load(part: str, model_class: type[Network], dtype_of: Callable[[str], torch.dtype]) -> tuple[Network, Weights]:
         return load_component(folder / part, model_class, rem, family=WAN.name, rename=to_diffusers, dtype=dtype_of)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..frames import ReopenableFrames
+from ..known_words import unknown_words
 from ..layers import Layer, combine, combined_layers, id_map, layer_label, layer_prompt, texts_of
 from ..matte import Frame, MatteSettings
 from ..matte.checks import check_model_size
@@ -250,6 +251,9 @@ def segment_to_output(
     hinted = job.hints.files if job.hints else ()
     stats = stats_of((*shot.files, *hinted) if isinstance(shot, Shot) else hinted)
     say_notes(info, job.delivery.sound, progress)
+    unknown = unknown_words(job.layers, segmenter.backbone.name, segmenter.backbone.known_words)
+    for warning in unknown:  # before the model works in vain
+        progress.say(warning["sentence"])
     if folder.whole_frames:
         progress.say(f"Going on at frame {folder.whole_frames} of {folder.frame_count}.")
     stopping = partial(
@@ -304,7 +308,7 @@ def segment_to_output(
             "mask_size": list(model.mask_size),
             **job.provenance.entries,
             "delivery": {"name": numbering.names.title, "files": delivery.listing()},
-            "warnings": warnings,
+            "warnings": [*unknown, *warnings],
             "seconds": clock.seconds(),
             "peak_memory_mib": peak_memory_mib(),
         }

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from rem_engine.checkpoints import to_original
 from rem_engine.input_files import NotJson, load_json
+from rem_engine.known_words import words_of
 from rem_engine.media.writing import write_bytes
 from rem_engine.whole_files import written_whole
 
 from .settings import MiniSettings
+from .text import corpus
 
 OVERLAP = 4
 _NAME = "REM-mini"
@@ -67,7 +69,13 @@ def export_mini(
     size = [settings.size, settings.size]
     _write_json(
         folder / "rem.json",
-        {"name": _NAME, "size": size, "window": settings.frames, "overlap": min(OVERLAP, settings.frames // 2)},
+        {
+            "name": _NAME,
+            "size": size,
+            "window": settings.frames,
+            "overlap": min(OVERLAP, settings.frames // 2),
+            "words": sorted({word for text in corpus(settings.world, settings.seed) for word in words_of(text)}),
+        },
     )
     for part, module in (("transformer", transformer), ("vae", vae)):
         config = {key: value for key, value in module.config.items() if not key.startswith("_")}

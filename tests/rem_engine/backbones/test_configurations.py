@@ -45,6 +45,7 @@ def refused(folder: Path, path: Path) -> str:
         *({"size": size} for size in ([0, 64], [-64, 64], [65, 64], [10**6, 64], [64], 64, ["64", "64"], None)),
         *({"overlap": overlap} for overlap in (-1, 5, 10**9, "4")),
         {"name": 3},
+        *({"words": words} for words in ("smoke", [3], {"smoke": 1}, None)),
     ],
 )
 def test_a_card_that_the_model_cannot_take_is_told(wan_copy: Path, card: dict[str, Any]) -> None:
@@ -56,6 +57,14 @@ def test_a_card_that_is_right_is_taken(wan_copy: Path) -> None:
     (wan_copy / "rem.json").write_text(json.dumps(CARD))
     backbone = load_segmenter(wan_copy, device="cpu").backbone
     assert (backbone.default_size, backbone.default_window, backbone.default_overlap) == ((64, 64), 9, 4)
+    assert not backbone.known_words
+
+
+def test_words_of_a_card_are_known_until_other_weights_are_laid_over(wan_copy: Path) -> None:
+    (wan_copy / "rem.json").write_text(json.dumps(CARD | {"words": ["the", "smoke"]}))
+    assert load_segmenter(wan_copy, device="cpu").backbone.known_words == {"the", "smoke"}
+    tuned = load_segmenter(wan_copy, checkpoint=wan_copy / "transformer", device="cpu")
+    assert not tuned.backbone.known_words
 
 
 WRONG: list[Any] = ["two", [], 1e300]

@@ -11,12 +11,15 @@ from safetensors import safe_open
 
 from rem_engine import load_segmenter
 from rem_engine.backbones.load import MINI_FOLDER
+from rem_engine.known_words import words_of
 from rem_engine.media import open_shot
 from rem_engine.metrics import region_similarity
 from rem_engine.pixels import to_uint8
+from trainer.mini.text import corpus
 from trainer.synth.backgrounds import procedural
 from trainer.synth.sample import THINGS
 from trainer.synth.score import score
+from trainer.synth.worlds import PLAIN
 from trainer.synth.write import write_split
 
 SHOT = Path(__file__).parents[3] / "assets" / "sample_shot.mp4"
@@ -39,6 +42,15 @@ def test_its_weights_stand_under_the_hosts_names_and_wans_constants() -> None:
         assert "decoder.head.0.gamma" in file.keys()  # noqa: SIM118
     config = json.loads((MINI_FOLDER / "vae" / "config.json").read_text())
     assert config["z_dim"] == 16 and config["num_res_blocks"] == 2 and config["dim_mult"] == [1, 2, 4, 4]
+
+
+def test_its_card_lists_the_words_it_was_trained_with() -> None:
+    """All that is said of new shots, and no word more than are said of many; the page lists them for people."""
+    known = load_segmenter("mini", device="cpu").backbone.known_words
+    said = {word for text in corpus(PLAIN, seed=7) for word in words_of(text)}
+    assert said == known
+    page = (MINI_FOLDER / "README.md").read_text("utf-8").partition("## The words it knows")[2].partition("\n## ")[0]
+    assert {*words_of(page.replace("-", " "))} >= known
 
 
 def test_the_licence_lies_beside_the_weights() -> None:

@@ -270,4 +270,6 @@ def test_states_and_logs_of_every_stage_are_kept(work: Path) -> None:
         assert last_checkpoint(work / "work", stage) is not None
         assert list((stage_folder(work / "work", stage) / "logs").glob("events.out.*"))
     rem_json = json.loads((work / "model" / "rem.json").read_text())
+    words = rem_json.pop("words")
+    assert {"the", "smoke", "red", "star", "moving", "left"} <= {*words} and "person" not in words
     assert rem_json == {"name": "REM-mini", "size": [32, 32], "window": 5, "overlap": 2}
