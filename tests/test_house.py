@@ -35,7 +35,7 @@ FLOORS = (
     ),
     ("checkpoints", "models"),
     ("backbones",),
-    ("segment", "matte", "media"),
+    ("segment", "matte", "media", "shapes"),
     ("correct",),
     ("run",),
     ("qc",),

@@ -1,0 +1,115 @@
+"""From a layer's mattes, frame by frame, to its shapes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..matte.motion import Motion
+from .contours import contours_of, softness
+from .keys import keyed
+from .model import Shape, ShapeSet
+from .settings import ShapeSettings
+from .tracking import LevelTracker, Track
+from .vertices import chosen_segments
+
+# Of a matte that has an edge, and of one that has none: each level stands for an equal part of it.
+_HARD_LEVELS = (0.5,)
+_SOFT_LEVELS = (1 / 6, 0.5, 5 / 6)
+# Frames that show anything, by which it is told whether a layer has an edge.
+_VOTES = 12
+# Pixels of a ramp, on the mean, and of what is solid, that tell of one without.
+_SOFT_RAMP, _SOFT_SHARE = 8.0, 0.5
+# Pixels over which the matte of a sharp edge ramps by antialiasing alone, as `ramp_width` measures it.
+_SHARP = 2.2
+# Of the tolerance: what vertices alone may miss; the rest is left to keys.
+_VERTEX_SHARE = 0.5
+
+
+class ShapeMaker:
+    """Makes shapes of one layer.
+
+    Of each frame its contours are kept, and nothing of its pixels: memory grows with the length of outlines, some 8
+    bytes a pixel and frame at most, and not with the frame's size.
+    """
+
+    def __init__(self, layer: str, settings: ShapeSettings) -> None:
+        self._layer, self._settings = layer, settings
+        levels = {"hard": _HARD_LEVELS, "soft": _SOFT_LEVELS, "auto": _SOFT_LEVELS}[settings.shape_edges]
+        step = 1.0 / len(_SOFT_LEVELS)
+        # Of a layer that may turn out to have an edge, the whole ramp is looked at where that would be.
+        whole = _HARD_LEVELS if settings.shape_edges != "soft" else ()
+        self._trackers = {
+            level: LevelTracker(level, 1.0 if level in whole else step, settings.shape_area) for level in levels
+        }
+        self._decided = settings.shape_edges != "auto"
+        self._votes: list[bool] = []
+        self._size = (0, 0)
+
+    def add(self, index: int, matte: np.ndarray, motion: Motion | None) -> None:
+        """Take up the next frame.
+
+        Args:
+            index: its place in the shot.
+            matte: float32 [H,W] in 0..1.
+            motion: from the frame before to this one; None for the first of a take.
+        """
+        self._size = (matte.shape[0], matte.shape[1])
+        for tracker in self._trackers.values():
+            tracker.add(index, matte, motion)
+        if not self._decided:
+            self._vote(matte)
+
+    def finish(self, fps: float | None, numbers: tuple[int, ...]) -> ShapeSet:
+        """The shapes, once all frames have come.
+
+        Args:
+            fps: frames per second; None where there is no rate.
+            numbers: the number of each frame.
+        """
+        if not self._decided:
+            self._decide()
+        shapes: list[Shape] = []
+        for place, (_, tracker) in enumerate(sorted(self._trackers.items())):
+            for track in tracker.finish():
+                shapes.append(self._shape(track, f"{self._layer}_{len(shapes) + 1:03}", place, tracker.step))
+        height, width = self._size
+        return ShapeSet(self._layer, width, height, fps, numbers, len(self._trackers) > 1, tuple(shapes))
+
+    def _vote(self, matte: np.ndarray) -> None:
+        between, solid = softness(matte)
+        if between + solid < self._settings.shape_area:
+            return
+        edges = sum(contour.length for contour in contours_of(matte, 0.5, self._settings.shape_area))
+        wide = edges == 0.0 or between / edges > _SOFT_RAMP
+        self._votes.append(wide and between > _SOFT_SHARE * solid)
+        if len(self._votes) == _VOTES:
+            self._decide()
+
+    def _decide(self) -> None:
+        self._decided = True
+        if 2 * sum(self._votes) <= len(self._votes):
+            self._trackers = {level: self._trackers[level] for level in _HARD_LEVELS}
+
+    def _shape(self, track: Track, name: str, place: int, measured: float) -> Shape:
+        """Of the level at `place` from the lowest; its ramps are those of `measured` of the matte."""
+        settings, samples = self._settings, track.positions()
+        segments = chosen_segments(samples, _VERTEX_SHARE * settings.shape_tolerance, settings.shape_vertices)
+        found = keyed(samples, segments, settings.shape_tolerance, every=settings.shape_keys == "every")
+        count = len(self._trackers)
+        ramp = float(np.median(track.ramps)) / (measured * count)
+        feather = ramp if count > 1 else float(np.sqrt(max(ramp**2 - _SHARP**2, 0.0)))
+        # Laid over those below, a level brings the matte from place / count up to (place + 1) / count, and its holes
+        # take it back.
+        opacity = 1.0 / (place + 1) if track.is_hole else 1.0 / (count - place)
+        return Shape(
+            name,
+            "subtract" if track.is_hole else "add",
+            track.level,
+            opacity,
+            round(feather, 2),
+            track.first,
+            track.last,
+            tuple(track.first + key for key in found.keys),
+            found.points.reshape(len(found.keys), -1, 3, 2),
+            found.miss,
+        )
