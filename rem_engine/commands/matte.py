@@ -138,6 +138,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         options.name,
         tuple(options.set),
         given_mattes(options),
+        dict(options.fields),
     )
     written = matte_to_files(job, bar)
     bar.close()

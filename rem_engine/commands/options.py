@@ -12,6 +12,7 @@ from ..matte.presets import PresetName, preset_values
 from ..media.plate_settings import PlateSettings
 from ..names import GIVEN_MODES, LONGEST_FILE_NAME, names_a_file
 from ..run.delivery_settings import DeliverySettings
+from ..run.naming import FIELDS, check_template, is_template
 from ..segment.settings import SegmentSettings
 from ..setting import Setting, settings_of
 from .command_line import a_path
@@ -151,7 +152,20 @@ def add_delivery_options(parser: argparse.ArgumentParser) -> None:
     """Add the form of deliveries; their kinds are a command's own option."""
     group = parser.add_argument_group("delivery options", "Names and numbers of files, and the form of mattes.")
     group.add_argument(
-        "--name", type=_file_name, default="", help="with what the names of files begin (the plate's own)"
+        "--name",
+        type=_file_name,
+        default="",
+        help="with what the names of files begin (the plate's own); or a template of them, as in "
+        "{show}_{seq}_{shot}_{layer}_v{version:03}.{frame}, whose version is the next that OUT does not have",
+    )
+    group.add_argument(
+        "--field",
+        metavar="FIELD=VALUE",
+        dest="fields",
+        action="append",
+        type=_field,
+        default=[],
+        help="what stands for a field of that template: show=AGM, version=3; shot is the plate's name if not given",
     )
     for name, setting in settings_of(DeliverySettings).items():
         if name == "exr_linear":
@@ -193,7 +207,19 @@ def _cut_list(text: str) -> str | tuple[int, ...]:
     return tuple(int(frame) for frame in frames)
 
 
+def _field(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or name not in FIELDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no field: give one of {', '.join(FIELDS)}, as in show=AGM")
+    return name, value
+
+
 def _file_name(text: str) -> str:
+    if is_template(text):
+        try:
+            check_template(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error
     if text and (not names_a_file(text) or text.startswith(".")):
         raise argparse.ArgumentTypeError(f"{text!r} cannot begin the name of a file: give a name such as shot_010")
     if (length := len(text.encode("utf-8", "replace"))) > LONGEST_FILE_NAME:

@@ -212,6 +212,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         overwrite=options.overwrite,
         again=options.again,
         plate=plate_settings(options),
+        fields=dict(options.fields),
     )
     names = ("model", "checkpoint", "strength", *settings_of(SegmentSettings), "device", "dtype", "memory")
     model = {name: getattr(options, name) for name in names}

@@ -23,6 +23,12 @@ Gaps = Literal["refuse", "hold", "black"]
 SEPARATORS = "._- "
 """What may stand between a name and a number; or nothing does."""
 
+LAYER_FIELD = "{layer}"
+"""Stands for the name of a layer in what the files of all of them are called."""
+FRAME_FIELD = re.compile(r"([._ -]?)\{frame(?::0([1-9])d?)?\}")
+"""Stands for the number of a frame in a name that is a template: (what stands before it, digits at least)."""
+_ALL_LAYERS = "mattes"
+
 _DIGITS = re.compile(r"[0-9]+")
 _SPAN = re.compile(r"(-?[0-9]{1,255})(?:-(-?[0-9]{1,255})(?:x([0-9]{1,9}))?)?")
 _MOST_FRAMES = 2**48  # more than any shot has
@@ -78,9 +84,24 @@ class FrameNames:
     def _form(self) -> re.Pattern[str]:
         return re.compile(rf"{re.escape(self.name + self.separator)}(-?[0-9]+){re.escape(self.tail)}")
 
+    def of_layer(self, layer: str) -> FrameNames:
+        """Names of the files of a layer; of those of all layers for ""."""
+        return replace(self, name=named_for(self.name, layer), tail=named_for(self.tail, layer))
+
     def renamed(self, name: str) -> FrameNames:
-        """The same numbers behind another name."""
+        """The same numbers behind another name, or where `{frame}` stands in a template."""
+        found = FRAME_FIELD.search(name)
+        if found is not None:
+            digits = int(found[2]) if found[2] else self.digits
+            return replace(
+                self, name=name[: found.start()], separator=found[1], digits=digits, tail=name[found.end() :]
+            )
         return replace(self, name=name, separator=self.separator or ".", tail="")
+
+
+def named_for(name: str, layer: str) -> str:
+    """A name with the layer's where `LAYER_FIELD` stands, "mattes" for files of all layers."""
+    return name.replace(LAYER_FIELD, layer or _ALL_LAYERS)
 
 
 @dataclass(frozen=True)

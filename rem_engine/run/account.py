@@ -376,10 +376,11 @@ def file_sets(
     for kind in (KINDS[name] for name in kinds):
         named = (*layers, *derived) if kind.name in OF_DERIVED else layers
         for layer in named if "{layer}" in kind.file else ("",):
+            names = numbering.names.of_layer(layer)
             if kind.is_sequence:
-                yield FileSet(kind.name, layer, numbering.names, frames)
+                yield FileSet(kind.name, layer, names, frames)
             else:
-                yield FileSet(kind.name, layer, FrameNames(numbering.names.title) if kind.is_delivery else _NO_NAMES)
+                yield FileSet(kind.name, layer, FrameNames(names.title) if kind.is_delivery else _NO_NAMES)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..media.numbering import named_for
 from ..names import CRYPTOMATTE_FOLDER, EXR_FOLDER, IDS_FOLDER, OVERLAY_FILE
 
 STATE_FILE = ".unfinished.json"
@@ -42,6 +43,7 @@ class FileKind:
 
     def path(self, out: Path, *, layer: str = "", shot: str = "", frame: str = "") -> Path:
         """Where a file lies; what `file` does not name is left aside."""
+        shot, frame = named_for(shot, layer), named_for(frame, layer)
         return out / self.file.format(layer=layer, shot=shot, frame=frame)
 
     def places(self, out: Path, layers: Iterable[str], shot: str = "") -> list[Path]:

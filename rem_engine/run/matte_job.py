@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ from .given_masks import GivenMasks, find_masks
 from .given_mattes import GivenMattes, open_given
 from .layout import check_apart
 from .mask_pairs import PairedMasks, pair
+from .naming import filled, versioned
 from .output import Claim, claimed
 from .pipeline import PlateReader, make_mattes, stage_settings, timecodes_of
 from .shot_entry import say_notes, shot_entry
@@ -69,6 +70,7 @@ class MatteJob:
     name: str = ""
     own: tuple[str, ...] = ()
     given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     def mattes(self, layers: Sequence[str]) -> tuple[MatteSettings, ...]:
         """Settings of each layer: those of all, and over them its own.
@@ -109,6 +111,8 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
     check_is_folder(job.out, "name a folder to write to")
     with open_shot(job.shot, job.plate) as shot:
         form, given = job.delivery, find_masks(job.masks)
+        template = job.name
+        job = replace(job, name=filled(template, job.fields, shot.numbering.names.title))
         numbering = shot.numbering.delivered(name=job.name, start=form.start, digits=form.padding)
         layers = {name: _open_fitting(masks, shot, numbering, job) for name, masks in given.items()}
         mattes, bounds = job.mattes([*layers]), open_given(job.given, [*layers], shot, numbering)
@@ -118,7 +122,6 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         check_cuts(() if job.cuts == "auto" else job.cuts, shot.frame_count)
         inputs = [job.shot, *(paired.masks.path for paired in layers.values()), *bounds.files]
         device = find_device(job.device)
-        check_apart(inputs, job.out, (*layers, *derived), numbering.names.title, job.delivery.kinds)
         shot.read(0, 1)
         for paired in layers.values():
             next(paired.masks.frames())
@@ -130,11 +133,31 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
             "matte": asdict(job.matte),
             "delivery": asdict(job.delivery),
             "plate": asdict(job.plate),
-            "name": job.name,
+            "name": template,
+            "fields": dict(job.fields),
             "own": job.own,
             "given": {mode: [*texts] for mode, texts in job.given.items()},
         }
-        with claimed(_claim(job, shot, numbering, layers, settings, derived, bounds.files)) as output:
+        read = [
+            shot.files,
+            *(paired.masks.files for paired in layers.values()),
+            *([bounds.files] if bounds.files else []),
+        ]
+        seen = {"shot": job.shot, **settings, "space": shot.plate_colour.space.digest}
+        fingerprint = settings_hash(seen, [file for files in read for file in files])
+        job = replace(job, name=versioned(job.name, job.out, fingerprint, again=job.again))
+        numbering = shot.numbering.delivered(name=job.name, start=form.start, digits=form.padding)
+        check_apart(inputs, job.out, (*layers, *derived), numbering.names.title, job.delivery.kinds)
+        claim = Claim(
+            job.out,
+            tuple(file_sets(job.delivery.kinds, [*layers], numbering, derived)),
+            tuple({"prompt": "", "name": name, "folder": name} for name in layers),
+            fingerprint,
+            "-".join(content_hash(files)[:16] for files in read),
+            job.overwrite,
+            job.again,
+        )
+        with claimed(claim) as output:
             if output.is_there:
                 return None
             say_notes(shot.info, job.delivery.sound, progress)
@@ -196,31 +219,6 @@ def _made_by(layers: Mapping[str, PairedMasks], matte: MatteSettings) -> MadeBy:
         ", ".join(dict.fromkeys(one[place] for one in said.values() if one[place])) for place in (0, 1)
     )
     return MadeBy(models, checkpoints, {name: prompt for name, (_, _, prompt) in said.items()}, settings_text(matte))
-
-
-def _claim(
-    job: MatteJob,
-    shot: Shot,
-    numbering: Numbering,
-    layers: Mapping[str, PairedMasks],
-    settings: Mapping[str, Any],
-    derived: Sequence[str],
-    bounds: Sequence[Path],
-) -> Claim:
-    names = list(layers)
-    read = [shot.files, *(paired.masks.files for paired in layers.values()), *([bounds] if bounds else [])]
-    return Claim(
-        job.out,
-        tuple(file_sets(job.delivery.kinds, names, numbering, derived)),
-        tuple({"prompt": "", "name": name, "folder": name} for name in names),
-        settings_hash(
-            {"shot": job.shot, **settings, "space": shot.plate_colour.space.digest},
-            [file for files in read for file in files],
-        ),
-        "-".join(content_hash(files)[:16] for files in read),
-        job.overwrite,
-        job.again,
-    )
 
 
 def _open_fitting(given: GivenMasks, shot: Shot, numbering: Numbering, job: MatteJob) -> PairedMasks:

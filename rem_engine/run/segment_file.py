@@ -23,6 +23,7 @@ from ..whole_files import check_space
 from .fingerprint import settings_hash
 from .given_mattes import open_given
 from .layout import KINDS, check_apart
+from .naming import filled, versioned
 from .output import claimed
 from .segment_job import Provenance, SegmentJob, segment_to_output
 
@@ -69,6 +70,8 @@ def segment_file(
         frame_count = shot.frame_count  # also finds a truncated file
         shot.read(0, 1)
         _check_settings(model, frame_count)
+        template = job.name
+        job = replace(job, name=filled(template, job.fields, shot.numbering.names.title))
         given = open_given(hints or {}, [layer.name for layer in job.layers], shot, job.numbering(shot))
         next(given.frames())
         device = find_device(split_devices(model["device"])[0])
@@ -81,13 +84,15 @@ def segment_file(
             "matte": asdict(job.matte),
             "delivery": asdict(job.delivery),
             "plate": asdict(job.plate),
-            "name": job.name,
+            "name": template,
+            "fields": dict(job.fields),
             "hints": {mode: [*texts] for mode, texts in (hints or {}).items()},
         }
         seen = {**settings, "space": shot.plate_colour.space.digest, "device": device.type}
         if len(texts_of(job.layers)) == 1:
             del seen["memory"]  # several prompts are rounded otherwise where they go through the denoiser one by one
         fingerprint = settings_hash(seen, [*shot.files, *given.files, *_model_files(model)])
+        job = replace(job, name=versioned(job.name, job.out, fingerprint, again=job.again))
         provenance = Provenance(str(path), fingerprint, content_hash(shot.files))
         job = replace(job, device=device, provenance=provenance, hints=given if given.mattes else None)
         with claimed(job.claim(shot)) as output:

@@ -83,7 +83,9 @@ class SegmentJob:
     Attributes:
         out: the folder to write to; `layout.FILES` says what it then holds.
         layers: what is asked for, from `parse_layers`.
-        name: with what the names of files begin; "" is the shot's own, or "shot".
+        name: with what the names of files begin, or a template of them that was filled (`run.naming`); "" is the shot's
+            own, or "shot".
+        fields: values of the template's fields, by which `segment_file` fills it.
         write: any of masks, soft, npz, overlay (the masks as the model gives them, combined) and of the deliveries
             alpha, png16, exr, prores, webm (mattes).
         masks: how they are made; layers combined as "exclusive" also have their id map written.
@@ -113,6 +115,7 @@ class SegmentJob:
     provenance: Provenance = field(default_factory=Provenance)
     plate: PlateSettings = field(default_factory=PlateSettings)
     hints: GivenMattes | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def deliveries(self) -> tuple[str, ...]:

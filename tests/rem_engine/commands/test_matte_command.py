@@ -86,26 +86,26 @@ def test_masks_of_a_run_become_what_the_run_would_have_delivered(shot: Path, tmp
 
 def test_every_form_of_mask_is_read_as_it_is(shot: Path, tmp_path: Path, masks: Path, truth: np.ndarray) -> None:
     eight = np.rint(truth / 257).astype(np.uint8)
-    for name in ("eight", "rgb", "y", "a"):
+    for name in ("eight", "colour", "y", "a"):
         (tmp_path / name).mkdir()
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     for number in range(FRAMES):
         Image.fromarray(eight[number]).save(tmp_path / "eight" / f"{1001 + number}.png")
-        Image.fromarray(eight[number]).convert("RGB").save(tmp_path / "rgb" / f"{1001 + number}.png")
+        Image.fromarray(eight[number]).convert("RGB").save(tmp_path / "colour" / f"{1001 + number}.png")
         value = (truth[number] / 65535).astype(np.float32)
         colour = np.full((HEIGHT, WIDTH), 0.3, np.float32)
         OpenEXR.File(header, {"Y": value}).write(str(tmp_path / "y" / f"{1001 + number}.exr"))
         channels = {"R": colour, "G": colour, "B": colour * 0, "A": value}
         OpenEXR.File(header, channels).write(str(tmp_path / "a" / f"{1001 + number}.exr"))
     write_video(tmp_path / "grey.mkv", truth)
-    given = {"car": masks, **{name: tmp_path / name for name in ("eight", "rgb", "y", "a")}}
+    given = {"car": masks, **{name: tmp_path / name for name in ("eight", "colour", "y", "a")}}
     given["video"] = tmp_path / "grey.mkv"
     arguments = [argument for name, path in given.items() for argument in ("--masks", f"{name}={path}")]
     assert main(["matte", str(shot), *arguments, "-o", str(tmp_path / "out"), *NEUTRAL]) == 0
     np.testing.assert_array_equal(alphas(tmp_path / "out"), truth)
     for name in ("y", "a"):  # as stored: no sRGB curve is undone or put on
         np.testing.assert_array_equal(alphas(tmp_path / "out", name), truth)
-    for name in ("eight", "rgb"):
+    for name in ("eight", "colour"):
         np.testing.assert_array_equal(alphas(tmp_path / "out", name), eight.astype(np.uint16) * 257)
     np.testing.assert_allclose(alphas(tmp_path / "out", "video"), truth.astype(int), atol=2)
 
