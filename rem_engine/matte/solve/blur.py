@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .resampling import on_cpu
 
 # Lengths in cells. A Gaussian of less than the least moves by whole cells alone.
 _REACH = 4
@@ -97,6 +100,10 @@ def _kernel(sigma: float, shift: float) -> np.ndarray:
 
 def _filtered(planes: Tensor, down: Tensor, right: Tensor) -> Tensor:
     """Each plane [n,h,w] convolved with its kernels [n,k], 0 beyond its border."""
+    if on_cpu(planes):
+        each = zip(planes.numpy(), right.flip(1).numpy(), down.flip(1).numpy())
+        filtered = [cv2.sepFilter2D(plane, -1, x, y, borderType=cv2.BORDER_CONSTANT) for plane, x, y in each]
+        return torch.from_numpy(np.stack(filtered))
     for dim, kernels in ((1, down), (2, right)):
         size, side = planes.shape[dim], kernels.shape[1]
         framed = F.pad(planes, (_REACH, _REACH) if dim == 2 else (0, 0, _REACH, _REACH))

@@ -53,11 +53,15 @@ def spread(cells: Tensor, step: Size) -> Tensor:
 
 def gathered(planes: Tensor, step: Size) -> Tensor:
     """The mean of planes over each cell of (rows, columns) pixels."""
-    count, height, width = planes.shape
     rows, columns = step
-    # One after the other: both at once takes several times as long on the CPU.
-    lines = planes.view(count, height // rows, rows, width).sum(dim=2)
-    return lines.view(count, height // rows, width // columns, columns).sum(dim=3).div_(rows * columns)
+    # Added one after the other: sums along short sides take ten times as long on the CPU.
+    lines = planes[:, ::rows].clone()
+    for row in range(1, rows):
+        lines += planes[:, row::rows]
+    cells = lines[:, :, ::columns].clone()
+    for column in range(1, columns):
+        cells += lines[:, :, column::columns]
+    return cells.div_(rows * columns)
 
 
 def _scaled(planes: Tensor, size: Size, by_opencv: int, by_torch: str) -> Tensor:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rem_engine.matte import Frame, MatteSettings, matte_frames
-from rem_engine.matte.solve import guided, resampling
+from rem_engine.matte.solve import blur, guided, resampling
 from rem_engine.matte.solve.cells import find_size, to_cells
 from rem_engine.matte.solve.decisions import Decisions, Seen
 from rem_engine.matte.solve.laplacian import EPSILON, SparseLaplacian, WindowLaplacian
@@ -178,7 +178,7 @@ def test_what_other_devices_compute_is_what_the_cpu_does_where_data_are_few(
     alpha = hairs()
     cells = erring(cells_of(alpha)) if errs else cells_of(alpha)
     ours = solved(cells, alpha, "solid")
-    for module in (resampling, guided):
+    for module in (resampling, guided, blur):
         monkeypatch.setattr(module, "on_cpu", lambda _: False)
     np.testing.assert_allclose(solved(cells, alpha, "solid", matrix_free=True), ours, atol=5e-4)
     assert np.abs(ours - bicubic(cells)).max() > 0.3
