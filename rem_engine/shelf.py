@@ -69,13 +69,17 @@ class Shelf:
     def __iter__(self) -> Iterator[Tensor]:
         return (self[number] for number in range(len(self)))
 
+    def close(self) -> None:
+        """Let go of all."""
+        self._file.close()
+
     def __enter__(self) -> Shelf:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self.close()
 
     def _write(self, place: _Place, tensor: Tensor) -> None:
         self._file.seek(place.offset)

@@ -26,6 +26,7 @@ MAIN = {"rem_engine": rem_engine.commands.cli.main, "trainer": trainer.commands.
 COMMANDS = {
     "rem_engine": {
         "segment": (["shot.mov", "-p", "smoke", "-o", "out"], "segmenting"),
+        "correct": (["out", "--undo"], "correcting masks"),
         "matte": (["shot.mov", "--masks", "masks", "-o", "out"], "making mattes"),
         "qc": (["out"], "looking mattes over"),
         "convert": (["in.pth", "-o", "out.safetensors"], "converting"),

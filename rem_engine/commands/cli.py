@@ -6,11 +6,11 @@ import argparse
 import warnings
 from collections.abc import Sequence
 
-from . import convert, matte, models, qc, segment
+from . import convert, correct, matte, models, qc, segment
 from .command_line import CommandLine
 from .progress import ProgressBar
 
-COMMANDS = (segment, matte, qc, convert, models)
+COMMANDS = (segment, correct, matte, qc, convert, models)
 COMMAND_LINE = CommandLine(
     module="rem_engine",
     script="rem-segment",

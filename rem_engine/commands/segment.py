@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -31,6 +31,7 @@ from .options import (
 from .qc import add_qc_option, looked_over
 
 if TYPE_CHECKING:
+    from ..run.segment_job import SegmentJob
     from .progress import ProgressBar
 
 _DESCRIPTION = """\
@@ -77,6 +78,9 @@ examples:
 
   the car on the left only, and nothing where the sign stands
     python -m rem_engine segment shot.mov -p "the car" -o masks --include 0,0,960,1080 --hold-out sign.png --close-up
+
+  right masks of two frames are there already: the others follow them (see the command correct)
+    python -m rem_engine segment shot.mov -p "star: the star" -o masks --keys star=fixed/
 
   exactly as in the paper's evaluation
     python -m rem_engine segment frames/ -p "the dog" -o masks --protocol paper --model DIR --checkpoint rem.pth
@@ -142,6 +146,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "hold_out": "nothing is segmented inside of it",
         "add": "the least that the mattes are",
     })  # fmt: skip
+    add(
+        "--keys",
+        metavar="LAYER=MASKS[:CHANNEL]",
+        action="append",
+        default=[],
+        help="right masks of single frames of a layer, numbered by the plate's: the others follow them; see the "
+        "command correct",
+    )
     masks = settings_of(MaskSettings)
     add_option(segment, masks["combine"])
     add_out_options(segment)
@@ -217,16 +229,46 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     names = ("model", "checkpoint", "strength", *settings_of(SegmentSettings), "device", "dtype", "memory")
     model = {name: getattr(options, name) for name in names}
     model |= {"checkpoint": _one_or_all(options.checkpoint), "strength": _one_or_all(options.strength or (1.0,))}
-    result = segment_file(options.shot, prompts, job, model, hints=given_mattes(options), progress=bar)
+    keys = _keys(options.keys, job)
+    result = segment_file(options.shot, prompts, job, model, hints=given_mattes(options), keys=keys, progress=bar)
     bar.close()
     if result is None:
         print(already_there(options.out))
+        _correct(options, keys, bar)
         return looked_over(options.out, bar) if options.qc else 0
     for prompt in result["prompts"][: len(result["layers"])]:  # the others are of earlier runs
         print(f"{job.out / prompt['folder']}  {prompt['mean_area']:7.2%} of the picture  {prompt['prompt']}")
     for file in result["delivery"]["files"]:
         print(job.out / file)
+    _correct(options, keys, bar)
     return looked_over(options.out, bar) if options.qc else 0
+
+
+def _keys(given: Sequence[str], job: SegmentJob) -> dict[str, str]:
+    """Where masks of single frames are, by layer."""
+    from ..run.correct_job import check_correction
+
+    keys: dict[str, str] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not (equals and name and path):
+            raise ValueError(f"The masks {text!r} name no layer: give --keys NAME=MASKS; each layer has its own.")
+        if name in keys:
+            raise ValueError(f"Masks of {name} are given twice: put them into one folder.")
+        check_correction([layer.name for layer in job.written_layers], job.write, name)
+        keys[name] = path
+    return keys
+
+
+def _correct(options: argparse.Namespace, keys: Mapping[str, str], bar: ProgressBar) -> None:
+    """Correct layers of the run that is whole now."""
+    from ..run.correct_job import CorrectJob, correct_files
+    from .correct import print_correction
+
+    for layer, path in keys.items():
+        done = correct_files(CorrectJob(options.out, layer, path, shot=options.shot, device=options.device), bar)
+        bar.close()
+        print_correction(done)
 
 
 def _prompts(options: argparse.Namespace) -> tuple[str, ...]:

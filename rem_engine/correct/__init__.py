@@ -20,6 +20,7 @@ _HOMES = {
     "CorrectedFrame": ".correction",
     "ShotMotion": ".shot_motion",
     "corrected": ".correction",
+    "corrected_take": ".correction",
     "suggest": ".suggestion",
 }
 __all__ = sorted(_HOMES)

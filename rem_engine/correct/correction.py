@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -54,11 +54,13 @@ def corrected(
     trust in it ends, those that a network draws stand in, which was trained on the given frames of the take.
 
     Args:
-        base: gives the mask of a frame that a model made, float32 [H,W], nominally 0..1.
+        base: gives the mask of a frame that a model made, float32 [H,W], nominally 0..1; asked for in any order, by
+            several threads.
         keys: masks of given frames by their indices, float32 [H,W] in 0..1; each is asked for when it is needed, so
             that they may be read from disk. An empty one says that nothing is there.
         motion: of the shot.
         within: gives how far anything may be at each pixel of a frame, in 0..1, None for anywhere; given frames aside.
+            It is asked in the order of frames.
         device: where the network computes.
         progress: told "corrections".
 
@@ -67,15 +69,30 @@ def corrected(
     """
     check_keys(keys, motion.frame_count)
     for take in motion.takes():
-        given = [index for index in sorted(keys) if index in take]
-        if not given:
-            for index in take:
-                yield CorrectedFrame(index, base(index), False)
-                progress.update("corrections", index + 1, motion.frame_count)
-            continue
-        for frame in _Take(base, keys, motion, take, given, within, device).frames():
+        if any(index in take for index in keys):
+            frames = corrected_take(base, keys, motion, take, within=within, device=device)
+        else:
+            frames = (CorrectedFrame(index, base(index), False) for index in take)
+        for frame in frames:
             yield frame
             progress.update("corrections", frame.index + 1, motion.frame_count)
+
+
+def corrected_take(
+    base: Callable[[int], Tensor],
+    keys: Mapping[int, Tensor],
+    motion: ShotMotion,
+    take: range,
+    *,
+    within: Callable[[int], Tensor | None] | None = None,
+    device: str | torch.device = "cpu",
+) -> Iterator[CorrectedFrame]:
+    """The frames of one take in which some are given; see `corrected`.
+
+    Args:
+        take: of `motion.takes()`.
+    """
+    return _Take(base, keys, motion, take, within, device).frames()
 
 
 def check_keys(keys: Mapping[int, Tensor], frame_count: int) -> None:
@@ -99,13 +116,13 @@ class _Take:
         keys: Mapping[int, Tensor],
         motion: ShotMotion,
         take: range,
-        given: Sequence[int],
         within: Callable[[int], Tensor | None] | None,
         device: str | torch.device,
     ) -> None:
         self._base, self._keys, self._motion, self._take = base, keys, motion, take
-        self._given, self._within = tuple(given), within
+        self._given, self._within = tuple(sorted(index for index in keys if index in take)), within
         self._near: dict[int, np.ndarray] = {}  # masks of given frames next to the present one
+        given = self._given
         first = self._key(given[0])
         self._size = (first.shape[0], first.shape[1])
         self._network = TakeNetwork(network_size(motion.size), device)
@@ -120,14 +137,12 @@ class _Take:
         workers = min(together, 4, os.cpu_count() or 1)
         with ThreadPoolExecutor(workers) as pool:
             while group := list(islice(found, min(together, 8))):
-                needed = {source.key for _, near in group for source in near} | {i for i, near in group if not near}
-                self._near = {index: self._near.get(index, _EMPTY) for index in needed}
-                for index in needed:
-                    if self._near[index] is _EMPTY:
-                        self._near[index] = self._key(index)
-                yield from pool.map(self._frame, group)
+                needed = {key for index, near in group for key in ([source.key for source in near] or [index])}
+                self._near = {key: self._near[key] if key in self._near else self._key(key) for key in needed}
+                bounds = [self._within(index) if self._within else None for index, _ in group]
+                yield from pool.map(self._frame, group, bounds)
 
-    def _frame(self, item: tuple[int, tuple[Source, ...]]) -> CorrectedFrame:
+    def _frame(self, item: tuple[int, tuple[Source, ...]], within: Tensor | None) -> CorrectedFrame:
         index, near = item
         base = self._base(index)
         if not near:
@@ -137,7 +152,6 @@ class _Take:
         share = trust**_POWER
         mask = (share * mask + (1.0 - share) * drawn).clip(0.0, 1.0)
         soft = torch.from_numpy(mask).to(base)
-        within = self._within(index) if self._within else None
         return CorrectedFrame(index, soft if within is None else soft * within.to(soft), True)
 
     def _key(self, index: int) -> np.ndarray:
@@ -155,9 +169,6 @@ class _Take:
                 f"The mask given for frame {index} holds values from {low:g} to {high:g}; 0..1 is expected."
             )
         return values
-
-
-_EMPTY = np.zeros((0, 0), np.float32)
 
 
 def _as_array(mask: Tensor) -> np.ndarray:

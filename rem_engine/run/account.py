@@ -104,6 +104,15 @@ class FileSet:
         suffix = Path(KINDS[self.kind].file).suffix
         return self.names.number_in(name.removesuffix(suffix)) if name.endswith(suffix) else None
 
+    @property
+    def spans(self) -> tuple[range, ...]:
+        """Numbers of a sequence's frames."""
+        return self._spans
+
+    def file_of(self, root: Path, number: int) -> Path:
+        """The file of a sequence's frame."""
+        return self._path(root, self.names.of(number))
+
     def place(self, root: Path) -> Path:
         """The folder of its frames, or else the file."""
         path = self._path(root, "")

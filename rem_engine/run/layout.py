@@ -2,7 +2,8 @@
 
 Beside the files of `FILES` there are run.json, which is written last and makes a run whole, and until then hidden
 things: the state file, which says what is under way and how far it came; the float32 masks that soft.npz is made of;
-and a folder for the files of a run that replaces another's, until it is whole.
+and a folder for the files of a run that replaces another's, until it is whole. A hidden folder keeps what corrections
+are made from.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from ..media.numbering import named_for
 from ..names import CRYPTOMATTE_FOLDER, EXR_FOLDER, IDS_FOLDER, OVERLAY_FILE
 
 STATE_FILE = ".unfinished.json"
+CORRECTIONS = ".corrections"
+"""The folder of what corrections are made from; see `run.corrections`."""
+MOTION = ".motion"
+"""In it, the motion of the shot; no layer has that name."""
 
 
 @dataclass(frozen=True)

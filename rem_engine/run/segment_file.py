@@ -20,6 +20,7 @@ from ..progress import SILENT, Progress
 from ..segment.settings import SegmentSettings, check_cuts
 from ..setting import settings_of
 from ..whole_files import check_space
+from .corrections import read_keys
 from .fingerprint import settings_hash
 from .given_mattes import open_given
 from .layout import KINDS, check_apart
@@ -39,6 +40,7 @@ def segment_file(
     model: Mapping[str, Any],
     *,
     hints: Mapping[str, Sequence[str]] | None = None,
+    keys: Mapping[str, str] | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any] | None:
     """Segment a shot into `job.out`; an interrupted run of the same settings there goes on where it stopped.
@@ -51,6 +53,7 @@ def segment_file(
         job: what to write; its device and provenance are left aside: the matte stage runs where the model does.
         model: arguments of `load_segmenter`, all of them.
         hints: where layers may be, may not, and are, by mode, as `open_given` reads them.
+        keys: where masks of single frames are, by layer, which the run will be corrected by; only looked at.
         progress: told "steps" and "frames".
 
     Returns:
@@ -74,6 +77,8 @@ def segment_file(
         job = replace(job, name=filled(template, job.fields, shot.numbering.names.title))
         given = open_given(hints or {}, [layer.name for layer in job.layers], shot, job.numbering(shot))
         next(given.frames())
+        for text in (keys or {}).values():
+            read_keys(text, shot, job.numbering(shot))
         device = find_device(split_devices(model["device"])[0])
         settings = {
             "prompts": prompts,

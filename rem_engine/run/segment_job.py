@@ -278,7 +278,7 @@ def segment_to_output(
         with (
             closing(shot.reopen()) as model_shot,
             closing(shot.reopen()) as plates,
-            _overlay(job, folder.work, info, made_by) as overlay,
+            overlay_video(job, folder.work, info, made_by) as overlay,
             delivery,
         ):
             model = _Model(looking, model_shot, prompt_embeds, progress)
@@ -455,8 +455,8 @@ def _say_passes(progress: Progress, together: int, count: int) -> None:
 
 
 @contextmanager
-def _overlay(job: SegmentJob, work: Path, info: ShotInfo, made_by: MadeBy) -> Iterator[Viewer | None]:
-    """Writes the overlay video of the frames that it is shown."""
+def overlay_video(job: SegmentJob, work: Path, info: ShotInfo, made_by: MadeBy) -> Iterator[Viewer | None]:
+    """Writes the overlay video of the frames that it is shown; None where the job writes none."""
     if "overlay" not in job.write:
         yield None
         return
