@@ -28,6 +28,7 @@ COMMANDS = {
         "segment": (["shot.mov", "-p", "smoke", "-o", "out"], "segmenting"),
         "correct": (["out", "--undo"], "correcting masks"),
         "matte": (["shot.mov", "--masks", "masks", "-o", "out"], "making mattes"),
+        "batch": (["shots.csv", "-o", "out"], "segmenting shots"),
         "qc": (["out"], "looking mattes over"),
         "convert": (["in.pth", "-o", "out.safetensors"], "converting"),
         "models": ([], "listing models"),

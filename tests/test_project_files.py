@@ -42,7 +42,7 @@ def package_names(lines: list[str]) -> set[str]:
     return {re.split(r"[<>=]", line)[0].lower() for line in lines}
 
 
-PACKAGES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
+PACKAGES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml", "openjd": "openjd-model"}
 """Those that are imported under another name."""
 HOST = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server"}
 """Modules of ComfyUI."""
@@ -115,7 +115,9 @@ def test_the_citation_has_what_its_format_asks_for() -> None:
 
 
 def test_requirements_are_what_is_imported_and_nothing_else() -> None:
-    assert imported("rem_engine", "nodes") == requirements()
+    optional = extra("edits")  # imported where they are wanted, with a sentence where they are not there
+    assert imported("rem_engine", "nodes") - optional == requirements()
+    assert imported("rem_engine") & optional == optional - {"otio-cmx3600-adapter"}  # opentimelineio finds it
 
 
 def test_the_trainers_extra_is_what_it_imports_beside_these() -> None:
@@ -129,7 +131,8 @@ def test_every_package_has_its_row_among_the_dependencies() -> None:
     page = (ROOT / "docs" / "dependencies.md").read_text("utf-8").partition("## Where kornia loses")[0]
     rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", page, re.MULTILINE)
     named = {name.lower() for row in rows for name in row.split(", ")} - {"package", "---"}
-    assert named == requirements() | extra("trainer") | extra("test") | extra("lint")
+    extras = ("trainer", "edits", "test", "lint")
+    assert named == requirements().union(*map(extra, extras))
 
 
 def test_no_two_files_of_tests_have_one_name() -> None:

@@ -6,18 +6,11 @@ import argparse
 import warnings
 from collections.abc import Sequence
 
-from . import convert, correct, matte, models, qc, segment
-from .command_line import CommandLine
+from . import batch, convert, correct, matte, models, qc, segment
+from .engine import COMMAND_LINE
 from .progress import ProgressBar
 
-COMMANDS = (segment, correct, matte, qc, convert, models)
-COMMAND_LINE = CommandLine(
-    module="rem_engine",
-    script="rem-segment",
-    packages=(__name__.removesuffix(".commands.cli"),),
-    interrupted="Interrupted before work began: run the same command again.",
-    out_of_memory="choose a smaller --size or --window, fewer prompts, or --device cpu.",
-)
+COMMANDS = (segment, batch, correct, matte, qc, convert, models)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -139,12 +139,12 @@ class CommandLine:
                 sentence, code = str(stop) or self.interrupted, EXIT_INTERRUPTED
                 _log.debug("stopped", exc_info=True)
             except Exception as error:
-                sentence, code = self._sentence(error, options.operation)
+                sentence, code = self.sentence(error, options.operation)
                 _log.debug("failed", exc_info=True)
             end(in_one_line(self.as_called(sentence)))
             return code
 
-    def _sentence(self, error: Exception, operation: str) -> tuple[str, int]:
+    def sentence(self, error: Exception, operation: str) -> tuple[str, int]:
         """What to say of an error, and the exit code."""
         if type(error).__name__ == "OutOfMemoryError":
             return f"error: The device ran out of memory: {self.out_of_memory}", EXIT_ERROR

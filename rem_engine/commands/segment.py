@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ..backbones.base import Memory
@@ -124,13 +125,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     segment.set_defaults(run=run, operation="segmenting")
-    add = segment.add_argument
-    add(
+    segment.add_argument(
         "shot",
         metavar="SHOT",
         type=a_path,
         help="a video file, a folder of EXR, DPX, TIFF, PNG, JPEG, WebP or JPEG XL frames, or one image",
     )
+    add_segmenting_options(segment)
+
+
+def add_segmenting_options(segment: argparse.ArgumentParser) -> None:
+    """Add all options of `segment`, which `batch` has too."""
+    add = segment.add_argument
     add(
         "-p",
         "--prompt",
@@ -205,8 +211,24 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     """Segment a shot; returns the exit code."""
-    from ..layers import parse_layers  # here, so that help is quick
     from ..run.output import already_there
+
+    result = segment_shot(options.shot, options, bar)
+    if result is None:
+        print(already_there(options.out))
+        return looked_over(options.out, bar) if options.qc else 0
+    for prompt in result["prompts"][: len(result["layers"])]:  # the others are of earlier runs
+        print(f"{options.out / prompt['folder']}  {prompt['mean_area']:7.2%} of the picture  {prompt['prompt']}")
+    for file in result["delivery"]["files"]:
+        print(options.out / file)
+    return looked_over(options.out, bar) if options.qc else 0
+
+
+def segment_shot(
+    shot: Path, options: argparse.Namespace, bar: ProgressBar, load: Callable[..., Any] | None = None
+) -> dict[str, Any] | None:
+    """Segment a shot as options say; see `segment_file`."""
+    from ..layers import parse_layers  # here, so that help is quick
     from ..run.segment_file import segment_file
     from ..run.segment_job import SegmentJob
 
@@ -229,19 +251,11 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     names = ("model", "checkpoint", "strength", *settings_of(SegmentSettings), "device", "dtype", "memory")
     model = {name: getattr(options, name) for name in names}
     model |= {"checkpoint": _one_or_all(options.checkpoint), "strength": _one_or_all(options.strength or (1.0,))}
-    keys = _keys(options.keys, job)
-    result = segment_file(options.shot, prompts, job, model, hints=given_mattes(options), keys=keys, progress=bar)
+    given, keys = given_mattes(options), _keys(options.keys, job)
+    result = segment_file(shot, prompts, job, model, hints=given, keys=keys, progress=bar, load=load)
     bar.close()
-    if result is None:
-        print(already_there(options.out))
-        _correct(options, keys, bar)
-        return looked_over(options.out, bar) if options.qc else 0
-    for prompt in result["prompts"][: len(result["layers"])]:  # the others are of earlier runs
-        print(f"{job.out / prompt['folder']}  {prompt['mean_area']:7.2%} of the picture  {prompt['prompt']}")
-    for file in result["delivery"]["files"]:
-        print(job.out / file)
-    _correct(options, keys, bar)
-    return looked_over(options.out, bar) if options.qc else 0
+    _correct(shot, options, keys, bar)
+    return result
 
 
 def _keys(given: Sequence[str], job: SegmentJob) -> dict[str, str]:
@@ -260,13 +274,13 @@ def _keys(given: Sequence[str], job: SegmentJob) -> dict[str, str]:
     return keys
 
 
-def _correct(options: argparse.Namespace, keys: Mapping[str, str], bar: ProgressBar) -> None:
+def _correct(shot: Path, options: argparse.Namespace, keys: Mapping[str, str], bar: ProgressBar) -> None:
     """Correct layers of the run that is whole now."""
     from ..run.correct_job import CorrectJob, correct_files
     from .correct import print_correction
 
     for layer, path in keys.items():
-        done = correct_files(CorrectJob(options.out, layer, path, shot=options.shot, device=options.device), bar)
+        done = correct_files(CorrectJob(options.out, layer, path, shot=shot, device=options.device), bar)
         bar.close()
         print_correction(done)
 

@@ -32,6 +32,12 @@ class Timecode:
     def __str__(self) -> str:
         return f"{self.hours:02}:{self.minutes:02}:{self.seconds:02}{';' if self.drop else ':'}{self.frames:02}"
 
+    def count(self, fps: Fraction) -> int:
+        """Frames from 00:00:00:00 on."""
+        counted = round(fps)
+        skipped, minutes = counted // 15 if self.drop else 0, 60 * self.hours + self.minutes
+        return counted * (60 * minutes + self.seconds) + self.frames - skipped * (minutes - minutes // 10)
+
     def after(self, count: int, fps: Fraction) -> Timecode:
         """The timecode `count` frames later, past midnight from 00:00:00:00 on.
 
@@ -40,9 +46,7 @@ class Timecode:
         counted = round(fps)
         skipped = counted // 15 if self.drop else 0
         per_minute, per_ten = 60 * counted - skipped, 600 * counted - 9 * skipped
-        minutes = 60 * self.hours + self.minutes
-        number = counted * (60 * minutes + self.seconds) + self.frames - skipped * (minutes - minutes // 10)
-        number = (number + count) % (144 * per_ten)
+        number = (self.count(fps) + count) % (144 * per_ten)
         tens, rest = divmod(number, per_ten)
         if skipped and rest >= 60 * counted:  # past the first minute of ten, which has every number
             number += 9 * skipped * tens + skipped * ((rest - 60 * counted) // per_minute + 1)

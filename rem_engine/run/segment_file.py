@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +42,7 @@ def segment_file(
     hints: Mapping[str, Sequence[str]] | None = None,
     keys: Mapping[str, str] | None = None,
     progress: Progress = SILENT,
+    load: Callable[..., Segmenter] | None = None,
 ) -> dict[str, Any] | None:
     """Segment a shot into `job.out`; an interrupted run of the same settings there goes on where it stopped.
 
@@ -55,6 +56,7 @@ def segment_file(
         hints: where layers may be, may not, and are, by mode, as `open_given` reads them.
         keys: where masks of single frames are, by layer, which the run will be corrected by; only looked at.
         progress: told "steps" and "frames".
+        load: gives the segmenter for these arguments; None for `load_segmenter`.
 
     Returns:
         what run.json says; None where the same run is there already, whole, and was left as it is.
@@ -113,7 +115,7 @@ def segment_file(
             from ..backbones.load import find_model_folder
             from ..segment.load import load_segmenter
 
-            segmenter = load_segmenter(**model)
+            segmenter = (load or load_segmenter)(**model)
             entries = {"settings": settings | _chosen(segmenter, shot, frame_count), "versions": _versions()}
             provenance = replace(
                 provenance,

@@ -10,6 +10,7 @@ from ..backbones.base import Memory
 from ..backbones.checkpoint import Paths
 from ..backbones.load import load_backbone
 from ..devices import split_devices
+from ..setting import settings_of
 from .other_device import OtherDevice
 from .segmenter import Segmenter
 from .settings import SegmentSettings
@@ -47,3 +48,26 @@ def load_segmenter(
     first, *further = split_devices(device)
     others = [OtherDevice({**common, "device": name}, chosen) for name in further]
     return Segmenter(load_backbone(**common, device=first), chosen, others)
+
+
+class LoadedModels:
+    """Gives segmenters for one shot after another; a model that is asked for again is not loaded again."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = {}
+        self._segmenter: Segmenter | None = None
+
+    def segmenter(self, **asked: Any) -> Segmenter:
+        """See `load_segmenter`; of the model that was asked for before only the settings may be others."""
+        own = {name: asked[name] for name in settings_of(SegmentSettings) if name in asked}
+        model = {name: value for name, value in asked.items() if name not in own}
+        known, segmenter = self._known, self._segmenter
+        if segmenter is not None and known == asked:
+            return segmenter
+        if segmenter is not None and not segmenter.others and {name: known[name] for name in model} == model:
+            segmenter = Segmenter(segmenter.backbone, SegmentSettings(**own))
+        else:
+            self._segmenter = None  # before the next is loaded: two may be more than memory holds
+            segmenter = load_segmenter(**asked)
+        self._known, self._segmenter = asked, segmenter
+        return segmenter
