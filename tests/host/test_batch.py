@@ -16,7 +16,7 @@ from small_video import FRAMES, disc_video, write_lossless
 from test_server import api_workflow
 
 NODE = "4"
-TEXT = "disc: the red disc"
+TEXT = "disc: the red circle"
 
 
 def graph_of(shots: str, prefix: str, **values: Any) -> Graph:
