@@ -15,6 +15,7 @@ from ..run.delivery_settings import DeliverySettings
 from ..run.naming import FIELDS, check_template, is_template
 from ..segment.settings import SegmentSettings
 from ..setting import Setting, settings_of
+from ..shapes.settings import ShapeSettings
 from .command_line import a_path
 
 
@@ -173,6 +174,9 @@ def add_delivery_options(parser: argparse.ArgumentParser) -> None:
             add_option(group, setting, "--exr-display", help=text)
         elif name != "kinds":
             add_option(group, setting)
+    shapes = parser.add_argument_group("shape options", "What roto shapes are like (--write shapes).")
+    for setting in settings_of(ShapeSettings).values():
+        add_option(shapes, setting)
 
 
 def delivery_settings(options: argparse.Namespace, kinds: tuple[str, ...]) -> DeliverySettings:
@@ -182,7 +186,8 @@ def delivery_settings(options: argparse.Namespace, kinds: tuple[str, ...]) -> De
         ValueError: a value out of range.
     """
     form = {name: getattr(options, name) for name in settings_of(DeliverySettings) if name != "kinds"}
-    return DeliverySettings(kinds, **form)
+    shapes = ShapeSettings(**{name: getattr(options, name) for name in settings_of(ShapeSettings)})
+    return DeliverySettings(kinds, **form, shapes=shapes)
 
 
 def kinds_among(choices: Sequence[str], text: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import Any
 from ..input_files import NotJson, load_json
 from ..media.numbering import SEPARATORS, FrameNames, Numbering, spans_of
 from ..names import RESERVED_NAMES, RUN_FILE, names_a_file
-from .layout import KINDS, OF_DERIVED, STATE_FILE, FileKind
+from .layout import KINDS, OF_DERIVED, STATE_FILE, FileKind, with_parts
 
 _MOST_DIGITS = 255  # of a name
 _MASK_DIGITS_OF_0_1 = 5
@@ -382,7 +382,7 @@ def file_sets(
         derived: names of mattes that are made of the layers', which have files of the kinds `OF_DERIVED`.
     """
     frames = numbering.range
-    for kind in (KINDS[name] for name in kinds):
+    for kind in (KINDS[name] for name in with_parts(kinds)):
         named = (*layers, *derived) if kind.name in OF_DERIVED else layers
         for layer in named if "{layer}" in kind.file else ("",):
             names = numbering.names.of_layer(layer)

@@ -107,7 +107,7 @@ def _how_far(folder: RunFolder) -> str:
     if not folder.kept:
         return f"Frames 0 to {done - 1} of {folder.frame_count} are whole." if done else "No frame is whole."
     if not folder.can_go_on:
-        if folder.has_videos:
+        if folder.has_single_files:
             return (
                 "The same command run again starts at the first frame: a video cannot be gone on with, unless soft "
                 "masks are written beside it."
@@ -116,7 +116,7 @@ def _how_far(folder: RunFolder) -> str:
     if done == 0:
         return "The same command run again starts at the first frame."
     again = "the same command run again"
-    videos = ", and encodes its videos anew from the masks" if folder.has_videos else ""
+    videos = ", and encodes its videos anew from the masks" if folder.has_single_files else ""
     if done == folder.frame_count:
         return f"All {done} frames are done: {again} finishes the rest{videos}."
     return f"Frames 0 to {done - 1} of {folder.frame_count} are done: {again} goes on at frame {done}{videos}."

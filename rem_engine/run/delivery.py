@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -36,7 +36,10 @@ from ..media.writing import rgba_png, soft_png
 from ..names import names_a_file
 from ..whole_files import sync_file, sync_folder, temporary_name, written_together
 from .delivery_settings import DeliverySettings
-from .layout import KINDS, OF_DERIVED, SEQUENCES, VIDEOS
+from .layout import KINDS, OF_DERIVED, SEQUENCES, SINGLE_FILES
+
+if TYPE_CHECKING:
+    from .shape_files import ShapeFiles
 
 _VIDEO_WRITERS: dict[str, type[ProResWriter] | type[WebMWriter]] = {"prores": ProResWriter, "webm": WebMWriter}
 _UNKNOWN = MadeBy()
@@ -65,6 +68,7 @@ class Delivery:
         made_by: MadeBy = _UNKNOWN,
         timecode_of: Callable[[int], str | None] | None = None,
         derived: Sequence[str] = (),
+        cuts: Callable[[], Collection[int]] = tuple,
     ) -> None:
         """Nothing is written before the first frame.
 
@@ -79,6 +83,7 @@ class Delivery:
             timecode_of: gives each frame's timecode; None counts on from that of `info`.
             derived: names of `Frame.derived`, mattes without colours: `<name>.A` in an EXR and files of the kinds
                 `layout.OF_DERIVED` have them, and they are no part of a union.
+            cuts: gives frames at which takes begin, known for all frames written so far; shapes end there.
 
         Raises:
             ValueError: no layers, one name twice, a name that is no folder's, or a timecode that the rate does not
@@ -101,11 +106,21 @@ class Delivery:
         self._all_texts = made_by.texts(layers)
         self._first_timecode = parse_timecode(info.timecode, self._fps) if info.timecode else None
         self._timecode_of = timecode_of
-        self._next = {kind: 0 if kind in VIDEOS else first_index for kind in settings.kinds}
+        self._next = {kind: 0 if kind in SINGLE_FILES else first_index for kind in settings.kinds}
+        self._shapes: ShapeFiles | None = None
+        if "shapes" in settings.kinds:
+            from .shape_files import ShapeFiles
+
+            self._shapes = ShapeFiles(numbering, layers, info, settings.shapes, cuts)
         self._expected: int | None = None
         self._videos: dict[Path, ProResWriter | WebMWriter] = {}
         self._temporary: dict[Path, Path] = {}
         self._finished: list[Path] = []
+
+    @property
+    def shapes(self) -> ShapeFiles | None:
+        """Those that are written, made once the delivery is closed; None where none are."""
+        return self._shapes
 
     @property
     def frames_in_sequences(self) -> int:
@@ -136,16 +151,23 @@ class Delivery:
         with written_together(images):  # a frame is there in every sequence, or in none
             images.clear()  # it is on disk
             self._write_videos(parts, kinds)
+        if self._shapes is not None and "shapes" in kinds:
+            if parts.display is None:
+                raise ValueError("Shapes follow the motion of the plate: give it.")
+            self._shapes.add(frame.index, parts.display, parts.alpha)
         self._expected = frame.index + 1
         self._next |= dict.fromkeys(kinds, frame.index + 1)
 
     def close(self) -> None:
-        """Make the videos whole and give them their names.
+        """Make the videos whole and give them their names; make the shapes, and write them.
 
         Raises:
             OSError: the disk is full; no video is left then.
         """
+        shapes: list[Path] = []
         try:
+            if self._shapes is not None:
+                shapes = self._shapes.write(self._path)
             for path, video in self._videos.items():
                 video.close()
                 sync_file(self._temporary[path])
@@ -155,7 +177,7 @@ class Delivery:
         for path in self._videos:
             self._temporary[path].replace(path)
             sync_folder(path.parent)
-        self._finished, self._videos = [*self._videos], {}
+        self._finished, self._videos = [*self._videos, *shapes], {}
 
     def abandon(self) -> None:
         """Remove unfinished videos; whole frames of image sequences stay."""
@@ -320,6 +342,16 @@ class Delivery:
                 if kind == "prores" and self._settings.premultiplied:
                     colour = colour * alpha[..., None]
                 self._videos[path].write(colour, alpha)
+
+
+def shape_entry(delivery: Delivery) -> dict[str, Any]:
+    """What run.json says of the shapes of a delivery that is closed."""
+    return {} if delivery.shapes is None else {"shapes": delivery.shapes.account()}
+
+
+def shape_notes(delivery: Delivery) -> list[str]:
+    """What is to be said of them, a sentence a layer."""
+    return [] if delivery.shapes is None else delivery.shapes.notes()
 
 
 @dataclass(frozen=True)

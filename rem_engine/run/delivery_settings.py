@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..media.numbering import DIGITS, FIRST_FRAME
 from ..names import ExrCompression, ExrForm, ExrFormChoice, ExrType
 from ..setting import About, check_values, setting
+from ..shapes.settings import ShapeSettings
 from .layout import DELIVERIES, MATTES_ALONE
 
 
@@ -22,7 +23,8 @@ class DeliverySettings:
             "prores", a ProRes 4444 .mov of each layer;
             "webm", VP9 with alpha of each layer, always straight, as players take it;
             "alpha_exr", an OpenEXR of each layer's alpha, cropped to what it holds;
-            "cryptomatte", one OpenEXR a frame from which layers are picked by name (`media.cryptomatte`).
+            "cryptomatte", one OpenEXR a frame from which layers are picked by name (`media.cryptomatte`);
+            "shapes", roto shapes of each layer, as JSON and for Nuke, Silhouette, Blender and After Effects.
         start: number of the first frame, with the others at their distance from it; None keeps the plate's own numbers,
             and counts what has none (a video) from 1001.
         padding: digits of a frame's number at least; None keeps the plate's own, 4 where it has none.
@@ -38,6 +40,7 @@ class DeliverySettings:
             neither, cropped to what the mattes hold; "packed", the same with four layers in R, G, B and A; "auto" is
             "premultiplied" where `premultiplied` is, else "plate". All but "packed" have `<layer>.A`, and none straight
             colour beside an A, which is against OpenEXR's convention.
+        shapes: what those of the kind "shapes" are like.
 
     Raises:
         ValueError: another kind, type, compression or number.
@@ -48,7 +51,8 @@ class DeliverySettings:
         About(
             "exr: one multilayer file a frame, for compositing. prores: a ProRes 4444 .mov with alpha for each layer. "
             "webm: VP9 with alpha. png16: 16-bit RGBA. alpha: the alpha alone, 16-bit grey PNG. alpha_exr: the alpha "
-            "alone, EXR. cryptomatte: one EXR a frame from which layers are picked by name.",
+            "alone, EXR. cryptomatte: one EXR a frame from which layers are picked by name. shapes: animated roto "
+            "shapes for Nuke, Silhouette, Blender and After Effects.",
             noun="delivery's kind",
             choices=DELIVERIES,
         ),
@@ -120,6 +124,8 @@ class DeliverySettings:
             noun="form of an EXR",
         ),
     )
+
+    shapes: ShapeSettings = field(default_factory=ShapeSettings)
 
     def __post_init__(self) -> None:
         check_values(DeliverySettings, **vars(self))

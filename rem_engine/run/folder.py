@@ -17,7 +17,7 @@ from ..media.writing import ids_png, mask_png, soft_png
 from ..pixels import as_16_bits
 from ..whole_files import written_together, written_whole
 from .coverage import are_ranges
-from .layout import KINDS, SEQUENCES, STORED_MASKS, VIDEOS, array_file
+from .layout import KINDS, SEQUENCES, SINGLE_FILES, STORED_MASKS, array_file
 from .output import Output
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class RunFolder:
         """
         if not self.kept:
             return False
-        if self.has_videos:
+        if self.has_single_files:
             return self.has_soft
         stored = STORED_MASKS if "overlay" in self._write else (*STORED_MASKS, *SEQUENCES)
         return not self._write.isdisjoint(stored)
@@ -118,9 +118,9 @@ class RunFolder:
         return min(self.frames_done, self.delivered) if sequences else self.frames_done
 
     @property
-    def has_videos(self) -> bool:
+    def has_single_files(self) -> bool:
         """Whether deliveries are wanted that hold all frames in one file."""
-        return not self._write.isdisjoint(VIDEOS)
+        return not self._write.isdisjoint(SINGLE_FILES)
 
     @property
     def has_soft(self) -> bool:

@@ -33,6 +33,7 @@ class FileKind:
         holds: what is in it, for help texts.
         option: what makes a run write it, where that is not `--write`.
         is_delivery: whether it holds mattes for compositing; otherwise masks as the model gives them.
+        beside: the kind beside which it is always written, as a part of it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class FileKind:
     holds: str
     option: str = ""
     is_delivery: bool = False
+    beside: str = ""
 
     @property
     def is_sequence(self) -> bool:
@@ -70,6 +72,16 @@ FILES = (
     FileKind("cryptomatte", f"{CRYPTOMATTE_FOLDER}/{{frame}}.exr", "mattes that are picked by name", is_delivery=True),
     FileKind("prores", "{layer}/{shot}.mov", "ProRes 4444", is_delivery=True),
     FileKind("webm", "{layer}/{shot}.webm", "VP9 with alpha", is_delivery=True),
+    FileKind("shapes", "{layer}/{shot}.shapes.json", "roto shapes", is_delivery=True),
+    *(
+        FileKind(name, f"{{layer}}/{{shot}}.{suffix}", f"the same for {program}", "--write shapes", True, "shapes")
+        for name, suffix, program in (
+            ("shapes_nk", "nk", "Nuke"),
+            ("shapes_fxs", "fxs", "Silhouette"),
+            ("shapes_py", "blender.py", "Blender"),
+            ("shapes_jsx", "jsx", "After Effects"),
+        )
+    ),
 )
 """Everything that a run can write."""
 
@@ -77,13 +89,13 @@ KINDS = {kind.name: kind for kind in FILES}
 
 SEQUENCES = tuple(kind.name for kind in FILES if kind.is_delivery and kind.is_sequence)
 """Deliveries of a file a frame."""
-VIDEOS = tuple(kind.name for kind in FILES if kind.is_delivery and not kind.is_sequence)
+SINGLE_FILES = tuple(kind.name for kind in FILES if kind.is_delivery and not kind.is_sequence and not kind.beside)
 """Deliveries of one file for all frames."""
-DELIVERIES = (*SEQUENCES, *VIDEOS)
+DELIVERIES = (*SEQUENCES, *SINGLE_FILES)
 WRITABLE = tuple(kind.name for kind in FILES if not kind.option)
 """What `--write` takes: masks as the model gives them, and deliveries."""
 
-MATTES_ALONE = ("alpha", "alpha_exr", "cryptomatte")
+MATTES_ALONE = ("alpha", "alpha_exr", "cryptomatte", "shapes")
 """Deliveries without colours."""
 
 OF_DERIVED = ("alpha", "alpha_exr")
@@ -91,6 +103,11 @@ OF_DERIVED = ("alpha", "alpha_exr")
 
 STORED_MASKS = ("npz", "soft", "masks")
 """Kinds that masks can be read back from, the most exact first."""
+
+
+def with_parts(kinds: Iterable[str]) -> list[str]:
+    """Kinds, and after each those that are written beside it."""
+    return [kind.name for name in kinds for kind in FILES if name in (kind.name, kind.beside)]
 
 
 def array_file(out: Path, layer: str) -> Path:
@@ -102,7 +119,7 @@ def help_lines(kinds: Iterable[str]) -> str:
     """Where files of these kinds lie and what they hold, a line each, for help texts."""
     paths = {kind.name: kind.file.format(layer="<layer>", shot="<shot>", frame="<shot>.1001") for kind in FILES}
     width, held = max(map(len, paths.values())) + 1, max(len(kind.holds) for kind in FILES) + 4
-    chosen = [KINDS[kind] for kind in kinds]
+    chosen = [KINDS[kind] for kind in with_parts(kinds)]
     return "\n".join(
         f"  {paths[kind.name]:{width}}{kind.holds:{held}}({kind.option or f'--write {kind.name}'})" for kind in chosen
     )
@@ -118,7 +135,7 @@ def check_apart(inputs: Iterable[Path], out: Path, layers: Collection[str], shot
     Raises:
         ValueError: an input, or its folder, is among what would be written.
     """
-    written = {place.resolve() for kind in kinds for place in KINDS[kind].places(out, layers, shot)}
+    written = {place.resolve() for kind in with_parts(kinds) for place in KINDS[kind].places(out, layers, shot)}
     for path in inputs:
         if not written.isdisjoint((path.expanduser().resolve(), path.expanduser().resolve().parent)):
             raise ValueError(f"{path} lies where this run would write: give another folder to write to than {out}.")

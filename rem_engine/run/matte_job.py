@@ -36,7 +36,7 @@ from ..segment.settings import check_cuts
 from .account import file_sets
 from .clock import explained_stop
 from .coverage import Coverage
-from .delivery import Delivery
+from .delivery import Delivery, shape_entry, shape_notes
 from .delivery_settings import DeliverySettings
 from .fingerprint import changes_since, left_out_of, settings_hash, stats_of
 from .given_masks import GivenMasks, find_masks
@@ -165,6 +165,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
             for note in (*told, *bounds.notes):
                 progress.say(note)
             made_by = _made_by(layers, job.matte)
+            masked = _MaskedFrames(shot, list(layers.values()), job, mattes, bounds)
             delivery = Delivery(
                 output.work,
                 numbering,
@@ -174,8 +175,8 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                 made_by=made_by,
                 timecode_of=timecodes_of(shot, shot.info),
                 derived=derived,
+                cuts=masked.cuts,
             )
-            masked = _MaskedFrames(shot, list(layers.values()), job, mattes, bounds)
             coverage = Coverage("mattes", list(layers))
             with explained_stop(
                 job.out,
@@ -204,11 +205,12 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                     "prompts": entries,
                     "delivery": {"name": numbering.names.title, "files": files},
                     "versions": {"rem_engine": __version__, "python": platform.python_version()},
+                    **shape_entry(delivery),
                     "warnings": warnings,
                 }
                 output.finish(run)
-        for warning in warnings:
-            progress.say(warning["sentence"])
+        for sentence in (*(warning["sentence"] for warning in warnings), *shape_notes(delivery)):
+            progress.say(sentence)
         return files
 
 
@@ -253,8 +255,8 @@ class _MaskedFrames:
         self._size = (shot.height, shot.width)
         self._sizes = {(layer.masks.height, layer.masks.width) for layer in layers}
         self._plates = PlateReader(shot, mattes, job.delivery, shown=self._sizes != {self._size})
-        # Else no matte depends on another frame.
-        along = any(own.frames_before > 0 for own in mattes)
+        # Else nothing depends on another frame.
+        along = any(own.frames_before > 0 for own in mattes) or "shapes" in job.delivery.kinds
         self._finder = CutFinder() if job.cuts == "auto" and along else None
         self._given = {*shot.numbering.takes, *(() if job.cuts == "auto" else job.cuts)}
 

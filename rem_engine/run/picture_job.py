@@ -18,7 +18,7 @@ from ..progress import SILENT, Progress
 from .account import file_sets
 from .clock import explained_stop
 from .coverage import Coverage
-from .delivery import Delivery
+from .delivery import Delivery, shape_entry, shape_notes
 from .delivery_settings import DeliverySettings
 from .output import Claim, claimed
 from .shot_entry import shot_entry
@@ -67,6 +67,8 @@ def pictures_to_files(
                     delivery.write(frame)
                     coverage.add(alpha_of(frame))
                     progress.update("frames", frame.index + 1, len(numbering.numbers))
+            for sentence in shape_notes(delivery):
+                progress.say(sentence)
             return output.finish(
                 {
                     "shot": shot_entry("", numbering, numbering, info),
@@ -74,6 +76,7 @@ def pictures_to_files(
                     "prompts": [{**entry, "frames": len(numbering.numbers)} for entry in entries],
                     "delivery": {"name": numbering.names.title, "files": delivery.listing()},
                     "versions": {"rem_engine": __version__, "python": platform.python_version()},
+                    **shape_entry(delivery),
                     "warnings": coverage.warnings(),
                     "seconds": {"deliver": round(time.perf_counter() - started, 3)},
                 }

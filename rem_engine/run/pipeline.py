@@ -52,7 +52,7 @@ class PlateReader:
         takes_light_apart = self._is_light and any(own.decontaminate for own in mattes)
         self._needs_linear = takes_light_apart or light
         by_stage = any(own.needs_plate for own in mattes)
-        self._needs_plate = shown or by_stage or (pictures and not self._needs_picture)
+        self._needs_plate = shown or by_stage or "shapes" in delivery.kinds or (pictures and not self._needs_picture)
         self._needs_attributes = "exr" in delivery.kinds and isinstance(source, Shot)
 
     def read(self, index: int) -> dict[str, Any]:

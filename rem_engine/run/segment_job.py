@@ -37,7 +37,7 @@ from ..whole_files import written_whole
 from .account import file_sets
 from .clock import Clock, explained_stop, where_it_stands
 from .coverage import Coverage, warnings_of
-from .delivery import Delivery
+from .delivery import Delivery, shape_entry, shape_notes
 from .delivery_settings import DeliverySettings
 from .fingerprint import changes_since, left_out_of, stats_of
 from .folder import RunFolder
@@ -274,6 +274,7 @@ def segment_to_output(
             made_by,
             timecodes_of(shot, info),
             job.derived,
+            lambda: folder.notes.get("cuts", ()),
         )
         with (
             closing(shot.reopen()) as model_shot,
@@ -299,8 +300,8 @@ def segment_to_output(
         found = ", ".join(map(str, folder.notes["cuts"]))
         progress.say(f"Takes begin at frames 0, {found}: no window looks across a cut.")
     warnings = [*warnings_of(masks_coverage, mattes_coverage), *changes_since(stats), *left_out_of(shot)]
-    for warning in warnings:
-        progress.say(warning["sentence"])
+    for sentence in (*(warning["sentence"] for warning in warnings), *shape_notes(delivery)):
+        progress.say(sentence)
     with stopping():
         run = {
             "shot": shot_entry(job.provenance.source, numbering_of(shot), numbering, info),
@@ -311,6 +312,7 @@ def segment_to_output(
             "mask_size": list(model.mask_size),
             **job.provenance.entries,
             "delivery": {"name": numbering.names.title, "files": delivery.listing()},
+            **shape_entry(delivery),
             "warnings": [*unknown, *warnings],
             "seconds": clock.seconds(),
             "peak_memory_mib": peak_memory_mib(),
@@ -391,7 +393,7 @@ class _SegmentedFrames:
     def _first_matte(self) -> int:
         """Where the matte stage begins: a matte depends on frames before it."""
         folder, job = self._folder, self._job
-        if folder.has_videos:
+        if folder.has_single_files:
             return 0
         if not job.deliveries or folder.delivered == folder.frame_count:
             return folder.frame_count

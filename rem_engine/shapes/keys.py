@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,9 @@ class KeyedOutline:
     miss: float
 
 
-def keyed(samples: np.ndarray, segments: Segments, tolerance: float, *, every: bool = False) -> KeyedOutline:
+def keyed(
+    samples: np.ndarray, segments: Segments, tolerance: float, *, every: bool = False, given: Collection[int] = ()
+) -> KeyedOutline:
     """Find keys of an outline, by least squares over all of its frames together.
 
     Samples are tied to the picture, but not so firmly that each pixel along the outline would take a key: how far they
@@ -45,6 +48,7 @@ def keyed(samples: np.ndarray, segments: Segments, tolerance: float, *, every: b
         segments: between its vertices.
         tolerance: pixels; see `ShapeSettings`.
         every: whether each frame is a key.
+        given: frames that are keys whatever comes.
     """
     frames = len(samples)
     if every or frames <= 2:
@@ -52,13 +56,14 @@ def keyed(samples: np.ndarray, segments: Segments, tolerance: float, *, every: b
     dense = _Fit(samples, segments, np.arange(frames)).refined(1)
     # What its vertices miss however many keys there are, no key mends.
     limit = np.maximum(tolerance, 1.15 * dense.errors())
-    fit = _Fit(samples, segments, np.array([0, frames - 1])).refined(_ROUNDS)
+    fixed = {0, frames - 1, *given}
+    fit = _Fit(samples, segments, np.array(sorted(fixed))).refined(_ROUNDS)
     while True:
         new = _inserted(fit, dense.points, limit)
         if not new:
             break
         fit = fit.with_keys(np.union1d(fit.keys, new)).refined(_ROUNDS)
-    fit = _thinned(fit, limit)
+    fit = _thinned(fit, limit, fixed)
     return _result(fit.refined(_LAST_ROUNDS))
 
 
@@ -123,9 +128,9 @@ def _inserted(fit: _Fit, reached: np.ndarray, limit: np.ndarray) -> list[int]:
     return new
 
 
-def _thinned(fit: _Fit, limit: np.ndarray) -> _Fit:
+def _thinned(fit: _Fit, limit: np.ndarray, fixed: Collection[int]) -> _Fit:
     """Without the keys that can be left out, those first that matter the least."""
-    keys, kept = [int(key) for key in fit.keys], set[int]()
+    keys, kept = [int(key) for key in fit.keys], set(fixed)
     while True:
         candidates = [place for place in range(1, len(keys) - 1) if keys[place] not in kept]
         if not candidates:

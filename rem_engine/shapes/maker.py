@@ -68,10 +68,11 @@ class ShapeMaker:
         """
         if not self._decided:
             self._decide()
+        uneven = _uneven(numbers)
         shapes: list[Shape] = []
         for place, (_, tracker) in enumerate(sorted(self._trackers.items())):
             for track in tracker.finish():
-                shapes.append(self._shape(track, f"{self._layer}_{len(shapes) + 1:03}", place, tracker.step))
+                shapes.append(self._shape(track, f"{self._layer}_{len(shapes) + 1:03}", place, tracker.step, uneven))
         height, width = self._size
         return ShapeSet(self._layer, width, height, fps, numbers, len(self._trackers) > 1, tuple(shapes))
 
@@ -90,11 +91,13 @@ class ShapeMaker:
         if 2 * sum(self._votes) <= len(self._votes):
             self._trackers = {level: self._trackers[level] for level in _HARD_LEVELS}
 
-    def _shape(self, track: Track, name: str, place: int, measured: float) -> Shape:
-        """Of the level at `place` from the lowest; its ramps are those of `measured` of the matte."""
+    def _shape(self, track: Track, name: str, place: int, measured: float, keys: set[int]) -> Shape:
+        """Of the level at `place` from the lowest; its ramps are those of `measured` of the matte; `keys` it has."""
         settings, samples = self._settings, track.positions()
         segments = chosen_segments(samples, _VERTEX_SHARE * settings.shape_tolerance, settings.shape_vertices)
-        found = keyed(samples, segments, settings.shape_tolerance, every=settings.shape_keys == "every")
+        given = {key - track.first for key in keys if track.first <= key <= track.last}
+        every = settings.shape_keys == "every"
+        found = keyed(samples, segments, settings.shape_tolerance, every=every, given=given)
         count = len(self._trackers)
         ramp = float(np.median(track.ramps)) / (measured * count)
         feather = ramp if count > 1 else float(np.sqrt(max(ramp**2 - _SHARP**2, 0.0)))
@@ -113,3 +116,12 @@ class ShapeMaker:
             found.points.reshape(len(found.keys), -1, 3, 2),
             found.miss,
         )
+
+
+def _uneven(numbers: tuple[int, ...]) -> set[int]:
+    """Frames to either side of where numbers step otherwise than elsewhere, as over frames that were left out. Programs
+    go from key to key by numbers: there keys stand."""
+    steps = np.diff(numbers)
+    return (
+        {int(at) + one for at in np.flatnonzero(steps != np.median(steps)) for one in (0, 1)} if len(steps) else set()
+    )
