@@ -21,7 +21,7 @@ from ..whole_files import written_whole
 from .account import FileSet
 from .delivery import Delivery
 from .hints import FrameHints
-from .layout import DELIVERIES, KINDS, VIDEOS
+from .layout import DELIVERIES, KINDS, SINGLE_FILES
 from .output import Output
 from .pipeline import PlateReader, make_mattes, timecodes_of
 from .segment_job import overlay_video
@@ -130,8 +130,8 @@ class _Anew:
                     show(place, picture, as_16_bits(self._soft(place)))
 
     def _spans(self) -> list[range]:
-        """Frames whose mattes are made anew: takes next to one another at a time; all, where videos hold them."""
-        if self._kinds & {*VIDEOS}:
+        """Frames whose mattes are made anew: takes next to one another at a time; all, where one file holds them."""
+        if self._kinds & {*SINGLE_FILES}:
             return [range(self._run.shot.frame_count)]
         spans: list[range] = []
         for take in self._takes:
@@ -153,7 +153,9 @@ class _Anew:
             form = replace(job.form, kinds=kinds)
             first, timecodes = span.start, timecodes_of(shot, shot.info)
             work = self._output.work
-            return Delivery(work, numbering, layers, shot.info, form, first, made_by, timecodes, derived)
+            return Delivery(
+                work, numbering, layers, shot.info, form, first, made_by, timecodes, derived, lambda: run.cuts
+            )
 
         kinds = replace(job.form, kinds=(*own_kinds, *all_kinds))
         with ExitStack() as stack:

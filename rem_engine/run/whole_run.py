@@ -17,6 +17,7 @@ from ..media.reading import open_shot
 from ..media.shot import Shot
 from ..names import RUN_FILE
 from ..segment.settings import MaskSettings
+from ..shapes.settings import ShapeSettings
 from .account import NoAccount, Record, read_runs
 from .delivery_settings import DeliverySettings
 from .given_mattes import GivenMattes, open_given
@@ -136,7 +137,9 @@ def _job_of(out: Path, record: Record) -> SegmentJob:
     told = record.run["settings"]
     kinds = {files.kind for files in record.files}
     write = tuple(kind for kind in told["write"] if kind in kinds)
-    delivery = _settings(DeliverySettings, told["delivery"])
+    form = dict(told["delivery"])
+    shapes = _settings(ShapeSettings, form.pop("shapes", {}))
+    delivery = replace(_settings(DeliverySettings, form), shapes=shapes)
     job = SegmentJob(
         out,
         parse_layers(told["prompts"]),

@@ -98,8 +98,8 @@ make_mask(SHAPES)
 
 
 def blender_script(shapes: ShapeSet) -> str:
-    """The text of a script. Blender feathers from an outline to the outside, and antialiases there: outlines lie half of
-    that further in."""
+    """The text of a script. Blender feathers from an outline to the outside, and antialiases there: outlines lie half
+    of that further in."""
     longest = max(shapes.width, shapes.height)
     described = {
         "layer": shapes.layer,
