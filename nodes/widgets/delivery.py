@@ -23,6 +23,7 @@ _FORMATS = (
     "alpha",
     "alpha_exr",
     "cryptomatte",
+    "shapes",
 )  # in the order in which people want them
 
 

@@ -24,7 +24,7 @@ from .given_mattes import GivenMattes, open_given
 from .layout import KINDS
 from .segment_job import Provenance, SegmentJob
 
-_Settings = TypeVar("_Settings", MatteSettings, DeliverySettings, PlateSettings, MaskSettings)
+_Settings = TypeVar("_Settings", MatteSettings, DeliverySettings, PlateSettings, MaskSettings, ShapeSettings)
 
 
 @dataclass(frozen=True)

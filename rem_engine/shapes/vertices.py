@@ -117,6 +117,13 @@ def nearest(places: np.ndarray, outlines: np.ndarray) -> np.ndarray:
     return found
 
 
+def normals(samples: np.ndarray) -> np.ndarray:
+    """Unit normals [T,M,2] of outlines."""
+    ahead = np.roll(samples, -1, axis=1) - np.roll(samples, 1, axis=1)
+    turned = np.stack([-ahead[..., 1], ahead[..., 0]], axis=-1)
+    return turned / np.maximum(np.linalg.norm(turned, axis=-1, keepdims=True), 1e-9)
+
+
 def _corners(frames: np.ndarray, most: int) -> np.ndarray:
     before = frames - np.roll(frames, _REACH, axis=1)
     after = np.roll(frames, -_REACH, axis=1) - frames

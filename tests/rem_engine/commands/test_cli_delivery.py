@@ -19,7 +19,7 @@ from rem_engine.commands.cli import main
 from rem_engine.matte import MatteSettings, chain
 from rem_engine.media import open_shot
 from rem_engine.run.delivery_settings import DeliverySettings
-from rem_engine.run.layout import WRITABLE
+from rem_engine.run.layout import FILES, WRITABLE
 from rem_engine.segment.close_up import CloseUp
 
 
@@ -231,7 +231,7 @@ def test_every_option_of_the_matte_stage_is_on_the_command_line(capsys: pytest.C
         assert default in shown
     assert WRITABLE[:4] == ("masks", "soft", "npz", "overlay")
     assert set(DeliverySettings(kinds=WRITABLE[4:]).kinds) == {
-        "alpha", "png16", "exr", "alpha_exr", "cryptomatte", "prores", "webm"
+        "alpha", "png16", "exr", "alpha_exr", "cryptomatte", "prores", "webm", "shapes"
     }  # fmt: skip
 
 
@@ -262,7 +262,7 @@ def test_help_says_where_every_file_lies(shot: Path, tmp_path: Path, capsys: pyt
         main(["segment", "--help"])
     listed = re.findall(r"^  (\S+) .*\((?:--write \w+|--combine exclusive)\)$", capsys.readouterr().out, re.MULTILINE)
     examples = {path.replace("<layer>", "smoke").replace("<shot>", "plate") for path in listed}
-    assert len(examples) == len(WRITABLE) + 1 and examples <= set(files_of(out))
+    assert len(examples) == len(FILES) and examples <= set(files_of(out))
     others = {re.sub(r"\d+\.(png|exr)$", r"#.\1", name) for name in files_of(out)} - {"run.json"}
     assert others == {re.sub(r"\d+\.(png|exr)$", r"#.\1", name) for name in examples}
 
