@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -23,6 +23,8 @@ _SPREAD = 24
 _LEAST_SPREAD = 10.0
 # Below that it is not known at all.
 _LEAST_TRUST = 0.05
+# Pixels beyond the frame.
+_BEYOND = 0.5
 # What it costs, in squared pixels, that normals point to opposite sides, and that a radian more is turned.
 _NORMAL_COST, _TURN_COST = 40.0, 64.0
 # How firmly a sample is held where it was matched, against its neighbours, which it would move alike with: along what
@@ -82,18 +84,22 @@ def moved(samples: Samples, motion: Motion, depth: np.ndarray, size: tuple[int, 
     return samples.places + (there @ whole + left / (sure + kernel)) / scale
 
 
-def matched(samples: Samples, predicted: np.ndarray, contour: Contour) -> Samples:
+def matched(samples: Samples, predicted: np.ndarray, contour: Contour, size: tuple[int, int]) -> Samples:
     """Samples of an outline, on the contour of the next frame, in their order around it.
 
     Each goes where motion has it, as far as outlines run alike there: a corner to a corner. The order is kept by
-    dynamic programming; by how much it moves them apart is evened out along the outline.
+    dynamic programming; by how much it moves them apart is evened out along the outline. Beyond the frame, where a
+    contour runs along the border, samples go on as motion has them.
 
     Args:
         samples: in the frame they come from.
         predicted: [M,2], where motion has them in the next.
         contour: there.
+        size: (height, width) of the frame.
     """
     targets, count = contour.places, len(contour.places)
+    beyond = is_beyond(predicted, size)
+    given, predicted = predicted, predicted.clip(0.0, [size[1], size[0]])
     cost = np.square(predicted[:, None, 0] - targets[None, :, 0])
     cost += np.square(predicted[:, None, 1] - targets[None, :, 1])
     cost += _NORMAL_COST * (1.0 - samples.inward @ contour.inward.T)
@@ -107,7 +113,14 @@ def matched(samples: Samples, predicted: np.ndarray, contour: Contour) -> Sample
     expected = before[:-1] * (count / max(before[-1], 1e-9))
     held = _HELD + _HELD_BY_TURN * np.square(np.roll(samples.turning, -first).clip(-2.0, 2.0))
     along = expected + _smoothed(steps - expected, held) + start
-    return on_contour(contour, np.roll(along, first))
+    found = on_contour(contour, np.roll(along, first))
+    return replace(found, places=np.where(beyond[:, None], given, found.places))
+
+
+def is_beyond(places: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Which of places [...,2] lie beyond a frame of (height, width), where nothing is seen of an outline."""
+    x, y = places[..., 0], places[..., 1]
+    return (x < -_BEYOND) | (y < -_BEYOND) | (x > size[1] + _BEYOND) | (y > size[0] + _BEYOND)
 
 
 def on_contour(contour: Contour, along: np.ndarray) -> Samples:

@@ -39,7 +39,13 @@ class KeyedOutline:
 
 
 def keyed(
-    samples: np.ndarray, segments: Segments, tolerance: float, *, every: bool = False, given: Collection[int] = ()
+    samples: np.ndarray,
+    seen: np.ndarray,
+    segments: Segments,
+    tolerance: float,
+    *,
+    every: bool = False,
+    given: Collection[int] = (),
 ) -> KeyedOutline:
     """Find keys of an outline, by least squares over all of its frames together.
 
@@ -48,6 +54,7 @@ def keyed(
 
     Args:
         samples: [T,M,2], of all frames.
+        seen: bool [T,M], those within the frame; what is missed of others does not count.
         segments: between its vertices.
         tolerance: pixels; see `ShapeSettings`.
         every: whether each frame is a key.
@@ -55,14 +62,14 @@ def keyed(
     """
     frames = len(samples)
     if every or frames <= 2:
-        return _result(_Fit(samples, segments, np.arange(frames)).refined(_LAST_ROUNDS))
-    dense = _Fit(samples, segments, np.arange(frames)).refined(1)
+        return _result(_Fit(samples, seen, segments, np.arange(frames)).refined(_LAST_ROUNDS))
+    dense = _Fit(samples, seen, segments, np.arange(frames)).refined(1)
     # What its vertices miss however many keys there are, no key mends.
     limit = np.maximum(tolerance, 1.15 * dense.errors())
     fixed = {0, frames - 1, *given}
     tried = []
     for bend in _BENDS:
-        fit = dense.with_keys(_as_far_as_they_reach(dense.drawn, limit * bend, fixed)).refined(_ROUNDS)
+        fit = dense.with_keys(_as_far_as_they_reach(dense.drawn, seen, limit * bend, fixed)).refined(_ROUNDS)
         while new := _inserted(fit, dense.points, limit):
             fit = fit.with_keys(np.union1d(fit.keys, new)).refined(_ROUNDS)
         tried.append(_thinned(fit, limit, fixed))
@@ -79,29 +86,34 @@ class _Fit:
     """
 
     def __init__(
-        self, samples: np.ndarray, segments: Segments, keys: np.ndarray, targets: np.ndarray | None = None
+        self,
+        samples: np.ndarray,
+        seen: np.ndarray,
+        segments: Segments,
+        keys: np.ndarray,
+        targets: np.ndarray | None = None,
     ) -> None:
-        self._samples, self._segments, self.keys = samples, segments, keys
+        self._samples, self._seen, self._segments, self.keys = samples, seen, segments, keys
         self._targets = samples if targets is None else targets
         self.points = _least_squares(segments.fitted(self._targets), keys)
         self.drawn = segments.drawn(_between(self.points, keys, len(samples)))
         self._nearest = nearest(self.drawn, samples)
-        self.missed = np.linalg.norm(self.drawn - self._nearest, axis=-1)
+        self.missed = seen * np.linalg.norm(self.drawn - self._nearest, axis=-1)
 
     def with_keys(self, keys: np.ndarray) -> _Fit:
-        return _Fit(self._samples, self._segments, keys, self._targets)
+        return _Fit(self._samples, self._seen, self._segments, keys, self._targets)
 
     def of_frames(self, first: int, last: int, keys: np.ndarray) -> _Fit:
         """Of frames `first` to `last` alone, with these keys among them."""
         span = slice(first, last + 1)
-        return _Fit(self._samples[span], self._segments, keys - first, self._targets[span])
+        return _Fit(self._samples[span], self._seen[span], self._segments, keys - first, self._targets[span])
 
     def refined(self, rounds: int) -> _Fit:
         """With samples that give way along the outline, to where the shape has them."""
         fit = self
         for _ in range(rounds):
             targets = (1.0 - _TIED) * fit._nearest + _TIED * fit._samples
-            fit = _Fit(fit._samples, fit._segments, fit.keys, targets)
+            fit = _Fit(fit._samples, fit._seen, fit._segments, fit.keys, targets)
         return fit
 
     def errors(self) -> np.ndarray:
@@ -117,16 +129,17 @@ def _result(fit: _Fit) -> KeyedOutline:
     return KeyedOutline(tuple(int(key) for key in fit.keys), fit.points, float(fit.most().max()))
 
 
-def _as_far_as_they_reach(drawn: np.ndarray, limit: np.ndarray, fixed: Collection[int]) -> np.ndarray:
+def _as_far_as_they_reach(drawn: np.ndarray, seen: np.ndarray, limit: np.ndarray, fixed: Collection[int]) -> np.ndarray:
     """Keys one after another, each as far from the last as straight lines between both miss no frame by more than its
-    limit, across the outline; spread evenly then between those that are fixed.
+    limit, across the outline.
 
     Args:
         drawn: [T,M,2], the outline in each frame.
+        seen: [T,M], which of it count.
         limit: [T], pixels.
         fixed: frames that are keys, the first and the last among them.
     """
-    across, keys = normals(drawn), list[int]()
+    across, keys = seen[..., None] * normals(drawn), list[int]()
     stops = sorted(fixed)
     for start, stop in zip(stops, stops[1:]):
         key, own = start, list[int]()

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..matte.motion import Motion
 from .contours import contours_of, softness
+from .following import is_beyond
 from .keys import keyed
 from .model import Shape, ShapeSet
 from .settings import ShapeSettings
@@ -94,10 +95,11 @@ class ShapeMaker:
     def _shape(self, track: Track, name: str, place: int, measured: float, keys: set[int]) -> Shape:
         """Of the level at `place` from the lowest; its ramps are those of `measured` of the matte; `keys` it has."""
         settings, samples = self._settings, track.positions()
-        segments = chosen_segments(samples, _VERTEX_SHARE * settings.shape_tolerance, settings.shape_vertices)
+        seen = ~is_beyond(samples, self._size)
+        segments = chosen_segments(samples, seen, _VERTEX_SHARE * settings.shape_tolerance, settings.shape_vertices)
         given = {key - track.first for key in keys if track.first <= key <= track.last}
         every = settings.shape_keys == "every"
-        found = keyed(samples, segments, settings.shape_tolerance, every=every, given=given)
+        found = keyed(samples, seen, segments, settings.shape_tolerance, every=every, given=given)
         count = len(self._trackers)
         ramp = float(np.median(track.ramps)) / (measured * count)
         feather = ramp if count > 1 else float(np.sqrt(max(ramp**2 - _SHARP**2, 0.0)))

@@ -121,7 +121,7 @@ class LevelTracker:
             predicted = [moved(track.samples, motion, depth, size) for track in self._going]
             for place, found in _pairs(self._going, predicted, contours, size):
                 track, contour = self._going[place], contours[found]
-                track.go_on(matched(track.samples, predicted[place], contour), self._ramp(matte, contour))
+                track.go_on(matched(track.samples, predicted[place], contour, size), self._ramp(matte, contour))
                 going.append(track)
                 left.discard(found)
         self._before = matte

@@ -67,15 +67,17 @@ def bernstein(t: np.ndarray) -> tuple[np.ndarray, ...]:
     return (1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3
 
 
-def chosen_segments(samples: np.ndarray, tolerance: float, most: int) -> Segments:
+def chosen_segments(samples: np.ndarray, seen: np.ndarray, tolerance: float, most: int) -> Segments:
     """Segments of an outline: vertices at its corners, and further ones where they are needed the most.
 
     Args:
         samples: [T,M,2], of all frames.
+        seen: bool [T,M], those within the frame.
         tolerance: pixels that segments may miss them by.
         most: vertices.
     """
-    frames = samples[np.unique(np.linspace(0, len(samples) - 1, _LOOKED_AT).round().astype(int))]
+    looked_at = np.unique(np.linspace(0, len(samples) - 1, _LOOKED_AT).round().astype(int))
+    frames, counted = samples[looked_at], seen[looked_at]
     count = samples.shape[1]
     spacing = np.hypot(*np.moveaxis(np.roll(samples, -1, axis=1) - samples, -1, 0)).mean(axis=0)
     chosen = _corners(frames, most)
@@ -83,7 +85,7 @@ def chosen_segments(samples: np.ndarray, tolerance: float, most: int) -> Segment
         chosen = _with_the_farthest(chosen, count)
     segments = Segments(chosen, spacing)
     while len(segments.chosen) < most:
-        miss = _miss(segments, frames)
+        miss = _miss(segments, frames, counted)
         if miss.max() <= tolerance:
             break
         new = _split(segments.chosen, miss, tolerance, most - len(segments.chosen))
@@ -93,13 +95,13 @@ def chosen_segments(samples: np.ndarray, tolerance: float, most: int) -> Segment
     return segments
 
 
-def _miss(segments: Segments, frames: np.ndarray) -> np.ndarray:
+def _miss(segments: Segments, frames: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """[M]: the most that each sample is missed by, in any of the frames."""
     targets = frames
     for _ in range(2):  # samples give way along the outline
         drawn = segments.drawn(segments.fitted(targets))
         targets = nearest(drawn, frames)
-    return np.linalg.norm(drawn - targets, axis=-1).max(axis=0)
+    return (seen * np.linalg.norm(drawn - targets, axis=-1)).max(axis=0)
 
 
 def nearest(places: np.ndarray, outlines: np.ndarray) -> np.ndarray:

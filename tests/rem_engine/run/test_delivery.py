@@ -228,7 +228,10 @@ def test_a_full_disk_leaves_no_broken_video(
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"kinds": ("tiff",)}, r"kind is one of alpha, png16, exr, alpha_exr, cryptomatte, prores, webm, shapes, not 'tiff'"),
+        (
+            {"kinds": ("tiff",)},
+            r"kind is one of alpha, png16, exr, alpha_exr, cryptomatte, prores, webm, shapes, not 'tiff'",
+        ),
         ({"exr_type": "double"}, r"type of an EXR is one of half, float, not 'double'"),
         ({"exr_compression": "b44"}, r"compression of an EXR is one of zip, zips, piz, dwaa, none, not 'b44'"),
         ({"start": -1}, r"first frame number of -1 is not possible; give 0 to 999999999"),
