@@ -1,6 +1,7 @@
 """Shapes of rendered shots: how well they give the mattes back, with how many keys and vertices.
 
-    python benchmarks/shapes.py
+    python benchmarks/shapes.py --blender    # the table, with J of what Blender draws
+    python benchmarks/shapes.py --picture docs/images/roto-shapes.jpg
 
 Each shot has 60 frames of 640x360, textured things over a textured ground, and mattes that are exact: things are drawn
 in their own coordinates, and move with their texture, so that it is known where each point of an outline goes. J is of
@@ -11,9 +12,11 @@ by which vertices have moved, on the mean, on the thing they stand on since thei
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from rem_engine.matte.motion import Picture, motions_between
 from rem_engine.metrics import region_similarity
 from rem_engine.shapes import ShapeMaker, ShapeSet, ShapeSettings, rasterised
+from rem_engine.shapes.blender import blender_script
+from rem_engine.shapes.model import outline
 
 HEIGHT, WIDTH, FRAMES = 360, 640, 60
 _FINE = 8  # places a pixel and side by which edges are antialiased
@@ -146,26 +151,43 @@ def _painted(picture: np.ndarray, own: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shots", nargs="*", default=list(SHOTS), help="of star, blob, crossing, leaving")
+    parser.add_argument("shots", nargs="*", default=list(SHOTS), help="of star, blob, crossing, leaving (all)")
+    parser.add_argument("--blender", action="store_true", help="have Blender (bpy) draw its masks, too")
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw star and blob with their shapes, and no table"
+    )
     options = parser.parse_args()
-    print("shot      keys  of frames  vertices  shapes       J  least J  dense J  slide  seconds")
+    if options.picture:
+        cv2.imwrite(str(options.picture), _picture(), [cv2.IMWRITE_JPEG_QUALITY, 88])
+        return
+    print(
+        "shot     tolerance  keys  of frames  vertices  shapes       J  least J  slide" + "  Blender" * options.blender
+    )
     for name in options.shots:
         frames = list(rendered(SHOTS[name]))
         began = time.process_time()
-        fitted, dense = made(name, frames)
+        found = made(name, frames, SETTINGS.values())
         took = time.process_time() - began
-        j, dense_j = similarities(fitted, frames), similarities(dense, frames)
-        frames_of_shapes = sum(shape.last - shape.first + 1 for shape in fitted.shapes)
-        print(
-            f"{name:9}{fitted.key_count:5}{frames_of_shapes:11}{max(shape.vertices for shape in fitted.shapes):10}"
-            f"{len(fitted.shapes):8}{np.mean(j):8.4f}{min(j):9.3f}{np.mean(dense_j):9.4f}"
-            f"{slide(fitted, SHOTS[name]):7.2f}{took:9.1f}"
-        )
+        for what, shapes in zip(SETTINGS, found, strict=True):
+            j = similarities([rasterised(shapes, index) for index in range(len(frames))], frames)
+            length = sum(shape.last - shape.first + 1 for shape in shapes.shapes)
+            print(
+                f"{name:9}{what:9}{shapes.key_count:6}{length:11}{max(shape.vertices for shape in shapes.shapes):10}"
+                f"{len(shapes.shapes):8}{np.mean(j):8.4f}{min(j):9.3f}{slide(shapes, SHOTS[name]):7.2f}"
+                + (f"{np.mean(similarities(by_blender(shapes), frames)):9.4f}" if options.blender else "")
+            )
+        print(f"{name}: {took:.0f} s of processor time for all of them")
 
 
-def made(name: str, frames: list[tuple[np.ndarray, np.ndarray]]) -> tuple[ShapeSet, ShapeSet]:
-    """Shapes with keys that were fitted, and with one a frame."""
-    settings = (ShapeSettings(), ShapeSettings(shape_keys="every"))
+SETTINGS = {
+    "1 pixel": ShapeSettings(),
+    "1.5": ShapeSettings(shape_tolerance=1.5),
+    "every": ShapeSettings(shape_keys="every"),
+}
+
+
+def made(name: str, frames: list[tuple[np.ndarray, np.ndarray]], settings: Iterable[ShapeSettings]) -> list[ShapeSet]:
+    """Shapes of a shot by each of the settings."""
     makers, before = [ShapeMaker(name, own) for own in settings], None
     for index, (plate, matte) in enumerate(frames):
         picture = Picture.of(plate)
@@ -173,15 +195,87 @@ def made(name: str, frames: list[tuple[np.ndarray, np.ndarray]]) -> tuple[ShapeS
         for maker in makers:
             maker.add(index, matte, motion)
         before = picture
-    fitted, dense = (maker.finish(24.0, tuple(range(1001, 1001 + len(frames)))) for maker in makers)
-    return fitted, dense
+    return [maker.finish(24.0, tuple(range(1001, 1001 + len(frames)))) for maker in makers]
 
 
-def similarities(shapes: ShapeSet, frames: list[tuple[np.ndarray, np.ndarray]]) -> list[float]:
+_RENDER = """
+import runpy, sys
+import bpy
+
+script, out, width, height, first, last = sys.argv[1:]
+runpy.run_path(script)
+scene, tree = bpy.context.scene, bpy.data.node_groups.new("masks", "CompositorNodeTree")
+scene.compositing_node_group = tree
+tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+node, group = tree.nodes.new("CompositorNodeMask"), tree.nodes.new("NodeGroupOutput")
+node.mask = bpy.data.masks[-1]
+tree.links.new(node.outputs["Mask"], group.inputs[0])
+scene.render.engine = "BLENDER_WORKBENCH"
+scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = int(width), int(height), 100
+scene.render.image_settings.file_format, scene.render.image_settings.color_mode = "OPEN_EXR", "BW"
+for frame in range(int(first), int(last) + 1):
+    scene.frame_set(frame)
+    scene.render.filepath = f"{out}/{frame}.exr"
+    bpy.ops.render.render(write_still=True)
+"""
+
+
+def by_blender(shapes: ShapeSet) -> list[np.ndarray]:
+    """What Blender draws of its masks, in a process of its own."""
+    import OpenEXR
+
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "masks.py")
+        script.write_text(blender_script(shapes), "utf-8")
+        ends = (shapes.numbers[0], shapes.numbers[-1])
+        command = [sys.executable, "-c", _RENDER, script, folder, shapes.width, shapes.height, *ends]
+        subprocess.run([str(word) for word in command], check=True, capture_output=True)
+        files = [OpenEXR.File(f"{folder}/{number}.exr") for number in shapes.numbers]
+        return [next(iter(file.channels().values())).pixels for file in files]
+
+
+def _picture() -> np.ndarray:
+    """Frames 0, 20 and 40 of star and blob, uint8 [h,w,3] (BGR): outlines, vertices and handles over the plate."""
+    rows = []
+    for name in ("star", "blob"):
+        frames = list(rendered(SHOTS[name]))
+        (shapes,) = made(name, frames, [ShapeSettings()])
+        rows.append(np.concatenate([_drawn(frames[index][0], shapes, index) for index in (0, 20, 40)], axis=1))
+    return np.concatenate(rows)
+
+
+def _drawn(plate: np.ndarray, shapes: ShapeSet, index: int) -> np.ndarray:
+    size, dark, light = (WIDTH * 3 // 4, HEIGHT * 3 // 4), (40, 40, 40), (255, 255, 255)
+    picture = cv2.resize(
+        np.ascontiguousarray((plate[..., ::-1] * 200).astype(np.uint8)), size, interpolation=cv2.INTER_AREA
+    )
+    for shape in shapes.shapes:
+        points = shape.at(index)
+        if points is None:
+            continue
+        cv2.polylines(picture, [_fixed(outline(points))], True, (60, 220, 255), 2, cv2.LINE_AA, 4)
+        for arriving, vertex, leaving in points:
+            cv2.polylines(picture, [_fixed(np.array([arriving, vertex, leaving]))], False, light, 1, cv2.LINE_AA, 4)
+            cv2.circle(picture, tuple(int(v) for v in _fixed(vertex)), 64, light, -1, cv2.LINE_AA, 4)
+            cv2.circle(picture, tuple(int(v) for v in _fixed(vertex)), 64, dark, 1, cv2.LINE_AA, 4)
+        key = " (key)" if index in shape.keys else ""
+        text = (
+            f"frame {shapes.numbers[index]}{key}: {shape.vertices} vertices, {len(shape.keys)} keys of {FRAMES} frames"
+        )
+        cv2.putText(picture, text, (12, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.5, light, 1, cv2.LINE_AA)
+    return picture
+
+
+def _fixed(places: np.ndarray) -> np.ndarray:
+    """As OpenCV draws parts of pixels."""
+    return np.round((places * 0.75 - 0.5) * 16.0).astype(np.int32)
+
+
+def similarities(drawn: list[np.ndarray], frames: list[tuple[np.ndarray, np.ndarray]]) -> list[float]:
     """J of each frame that shows anything."""
     return [
-        float(region_similarity(rasterised(shapes, index) > 0.5, matte > 0.5))
-        for index, (_, matte) in enumerate(frames)
+        float(region_similarity(found > 0.5, matte > 0.5))
+        for found, (_, matte) in zip(drawn, frames, strict=True)
         if (matte > 0.5).any()
     ]
 

@@ -10,6 +10,8 @@ import numpy as np
 
 Operation = Literal["add", "subtract"]
 
+_NEARBY = 5  # parts of a segment, of which the first and the last tell how an outline runs at a vertex
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -104,21 +106,16 @@ def inset(points: np.ndarray, distance: float) -> np.ndarray:
     """An outline [V,3,2] moved towards its inside by a distance in pixels, as far as its vertices can say it."""
     if not distance:
         return points.copy()
-    polygon = outline(points, 4)
+    polygon = outline(points, _NEARBY)
     x, y = polygon.T
     turn = np.sign(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
-    before, after = _unit(points[:, 1] - _unlike(points, 0)), _unit(_unlike(points, 2) - points[:, 1])
+    # A fifth of a segment away: handles may be short, and point anywhere.
+    vertices = polygon[::_NEARBY]
+    before, after = _unit(vertices - np.roll(polygon, 1, axis=0)[::_NEARBY]), _unit(polygon[1::_NEARBY] - vertices)
     normals = _unit(np.stack([-(before + after)[:, 1], (before + after)[:, 0]], axis=1)) * turn
     # At a corner the same distance from both sides is farther from the vertex, though not without end.
     lean = np.maximum((normals * np.stack([-after[:, 1], after[:, 0]], axis=1)).sum(axis=1) * turn, 0.3)
     return points + (distance * normals / lean[:, None])[:, None]
-
-
-def _unlike(points: np.ndarray, handle: int) -> np.ndarray:
-    """The handles before (0) or after (2) the vertices; where one lies on its vertex, the vertex beyond."""
-    beyond = np.roll(points[:, 1], 1 if handle == 0 else -1, axis=0)
-    near = np.linalg.norm(points[:, handle] - points[:, 1], axis=1) < 1e-6
-    return np.where(near[:, None], beyond, points[:, handle])
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
