@@ -11,7 +11,7 @@ _LOOKED_AT = 12
 # How strongly handles are held to a third of their segment, where nothing else says where they are.
 _HELD = 0.02
 # Samples between two vertices at least.
-_LEAST_SAMPLES = 3
+_LEAST_SAMPLES = 6
 # Samples to either side over which it is told how much an outline turns.
 _REACH = 3
 # Samples to either side between which the nearest place of an outline is looked for.
