@@ -15,8 +15,9 @@ A shot of any length goes straight to files, window by window:
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
+
+from .lazy import attribute_of
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,4 @@ __all__ = ["__version__", *_HOMES]
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that importing the package (which a host does at start) costs nothing.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+    return attribute_of(__name__, _HOMES, name)

@@ -22,6 +22,7 @@ FLOORS = (
         "input_files",
         "known_words",
         "layers",
+        "lazy",
         "memory",
         "metrics",
         "names",

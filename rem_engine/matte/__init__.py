@@ -12,8 +12,9 @@ pixels of the mask. Colours are [..., H, W, 3], display-referred, 0..1.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
+
+from ..lazy import attribute_of
 
 _HOMES = {
     "FlowSmoother": ".temporal",
@@ -40,6 +41,4 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that a command line that only asks for the settings' defaults does not wait for torch.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+    return attribute_of(__name__, _HOMES, name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from ..lazy import attribute_of
 
 if TYPE_CHECKING:
     from .overlay import draw_overlay, preview_strip
@@ -17,6 +18,4 @@ _HOMES = {"Shot": ".shot", "draw_overlay": ".overlay", "open_shot": ".reading", 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that a command line that asks for the settings of a plate waits for no reader of pictures.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+    return attribute_of(__name__, _HOMES, name)

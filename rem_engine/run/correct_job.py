@@ -25,7 +25,7 @@ from ..progress import SILENT, Progress
 from ..whole_files import written_together, written_whole
 from .account import FileSet
 from .clock import explained_stop
-from .corrected_mattes import make_anew
+from .corrected_mattes import MadeAnew
 from .corrections import ENTRY, GivenKeys, LayerCorrections, corrections_of, layer_files, link, read_keys
 from .coverage import Coverage
 from .hints import FrameHints
@@ -189,7 +189,7 @@ class _Turn:
         takes = [take for take in motion.takes() if any(place in take for place in touched)]
         self._write_masks(now, motion, takes)
         self._take_over([one for one in run.record.files if not KINDS[one.kind].is_delivery and one.layer])
-        anew = make_anew(run, self._layer, takes, self._output, self._device, self._progress)
+        anew = MadeAnew(run, self._layer, takes, self._output, self._device, self._progress).made()
         self._take_over(run.record.files)
         entries = {**run.record.run.get(ENTRY, {}), self._layer: now.to_json()}
         self._output.finish(self._account({name: turns for name, turns in entries.items() if turns}))

@@ -29,15 +29,8 @@ from .stored_masks import StoredMasks, best_masks
 from .whole_run import WholeRun
 
 
-def make_anew(
-    run: WholeRun,
-    layer: str,
-    takes: Sequence[range],
-    output: Output,
-    device: torch.device,
-    progress: Progress,
-) -> list[FileSet]:
-    """Make anew what of a run depends on a layer's masks in some takes; files of other layers and takes are left out.
+class MadeAnew:
+    """What of a run depends on a layer's masks in some takes; files of other layers and takes are left out.
 
     Args:
         run: with its shot.
@@ -46,14 +39,8 @@ def make_anew(
         output: below whose `work` the masks of all layers lie.
         device: where the matte stage computes.
         progress: told "mattes".
-
-    Returns:
-        what was made.
     """
-    return _Anew(run, layer, takes, output, device, progress).made() if takes else []
 
-
-class _Anew:
     def __init__(
         self,
         run: WholeRun,
@@ -80,6 +67,9 @@ class _Anew:
         self._masks = {name: StoredMasks(self._stored(name), output.work) for name in self._names}
 
     def made(self) -> list[FileSet]:
+        """Make it anew, and say what was made."""
+        if not self._takes:
+            return []
         with ExitStack() as open_masks:
             for masks in self._masks.values():
                 open_masks.enter_context(closing(masks))

@@ -416,7 +416,7 @@ class _SegmentedFrames:
                 _say_passes(progress, chunk.prompts_per_pass, len(model.prompt_embeds))
             folder.notes |= {"cuts": list(chunk.cuts), "prompts_per_pass": chunk.prompts_per_pass}
             unsure = {str(index): round(value, 4) for index, value in chunk.disagreement.items()}
-            folder.notes["window_disagreement"] = folder.notes.get("window_disagreement", {}) | unsure
+            folder.notes.setdefault("window_disagreement", {}).update(unsure)
             frames = range(chunk.start, chunk.start + chunk.soft.shape[1])
             masks = combine(chunk.soft, job.layers, job.masks.combine, hints.within_all(frames))
             for index, soft in enumerate(masks.unbind(dim=1), start=chunk.start):

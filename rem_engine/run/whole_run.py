@@ -106,7 +106,10 @@ def open_run(out: Path, shot: Path | None = None) -> WholeRun:
         raise ValueError(f"{out} holds no finished run of segment: segment the shot first, with -o {out}.")
     record = made[0]
     if "checkpoint" not in record.run["settings"] or not record.fingerprint:
-        raise ValueError(f"The run in {out} was made in a graph: correct its masks there, by the node Correct Mask.")
+        raise ValueError(
+            f"The run in {out} was made in a graph, and only runs of the command line are opened again: segment the "
+            "shot with it first."
+        )
     entry = record.run.get("shot")
     lay = entry.get("path") if isinstance(entry, dict) else None
     if shot is None and not lay:

@@ -8,8 +8,9 @@ A `ShapeMaker` takes mattes frame by frame: contours are extracted (`contours`),
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
+
+from ..lazy import attribute_of
 
 _HOMES = {
     "Shape": ".model",
@@ -25,6 +26,4 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that a command line that only asks for the settings' defaults does not wait for OpenCV.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+    return attribute_of(__name__, _HOMES, name)

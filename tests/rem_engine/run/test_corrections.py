@@ -220,7 +220,7 @@ def test_suggested_frames_are_written_to_be_painted_over(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["corrected_take", "make_anew"])
+@pytest.mark.parametrize("where", ["corrected_take", "MadeAnew"])
 def test_a_turn_that_is_stopped_leaves_all_as_it_was(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str
 ) -> None:
