@@ -92,7 +92,7 @@ class LoadREM(io.ComfyNode):
             loaded = load_mini(model, clip, vae)
             give_back_memory_after(loaded[0].model)
             return io.NodeOutput(*loaded)
-        path = folder_paths.get_full_path(MODEL_FOLDER, checkpoint)
+        path = folder_paths.get_full_path(MODEL_FOLDER, checkpoint or "")
         if path is None:
             raise FileNotFoundError(_not_found(checkpoint))
         parts, note = load_checkpoint(path, model, clip, vae, strength)
@@ -102,5 +102,5 @@ class LoadREM(io.ComfyNode):
         return io.NodeOutput(*parts)
 
 
-def _not_found(checkpoint: str) -> str:
-    return missing_checkpoint(checkpoint, folder_paths.get_folder_paths(MODEL_FOLDER))
+def _not_found(checkpoint: str | None) -> str:
+    return missing_checkpoint(checkpoint or "", folder_paths.get_folder_paths(MODEL_FOLDER))

@@ -95,9 +95,13 @@ class MaskToAlpha(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, black: float | None = None, white: float | None = None, layers: str | None = None
+        cls,
+        black: float | None = None,
+        white: float | None = None,
+        layers: str | None = None,
+        levels: object = None,
     ) -> bool | str:
-        return first_mistake(lambda: check_level_widgets(black, white), lambda: check_lines(layers))
+        return first_mistake(lambda: check_level_widgets(black, white, levels), lambda: check_lines(layers))
 
     @classmethod
     def execute(

@@ -13,7 +13,6 @@ from ..rem_engine.matte import Frame
 from ..rem_engine.media.made_by import MadeBy
 from ..rem_engine.media.numbering import counted
 from ..rem_engine.media.shot import ShotInfo
-from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.run.picture_job import pictures_to_files
 from ..rem_engine.run.pipeline import PlateReader
 from .host.inputs import IMAGE_COLOURS, as_frames
@@ -31,6 +30,7 @@ from .widgets.delivery import (
     format_inputs,
     fps_input,
     further_format_inputs,
+    rate_of,
 )
 
 
@@ -115,7 +115,7 @@ class SaveMatte(io.ComfyNode):
         known = names_of_masks(list(connected.values()), len(layers))
         named = layer_names(names, len(layers)) if names.strip() else known
         colours = None if foreground is None else as_foregrounds(frames, foreground, len(layers))
-        info = ShotInfo(frames.height, frames.width, exact_rate(fps), colour=IMAGE_COLOURS)
+        info = ShotInfo(frames.height, frames.width, rate_of(fps), colour=IMAGE_COLOURS)
         folder, name = new_output_folder(filename_prefix, frames.height, frames.width)
         numbering, preview = counted(name, frames.frame_count), PreviewFrames()
         numbering = numbering.delivered(start=settings.start, digits=settings.padding)

@@ -21,7 +21,6 @@ from ..rem_engine.layers import Layer, combined_layers
 from ..rem_engine.matte import MatteSettings
 from ..rem_engine.media.plate_settings import PlateSettings
 from ..rem_engine.media.shot import Shot
-from ..rem_engine.media.timecode import exact_rate
 from ..rem_engine.progress import Unit
 from ..rem_engine.run.delivery_settings import DeliverySettings
 from ..rem_engine.run.fingerprint import settings_hash
@@ -58,6 +57,7 @@ from .widgets.delivery import (
     format_inputs,
     fps_input,
     further_format_inputs,
+    rate_of,
     renumber_input,
 )
 from .widgets.from_settings import widget
@@ -168,6 +168,7 @@ class SegmentShot(io.ComfyNode):
         window: int | None = None,
         overlap: int | None = None,
         shots: str | None = None,
+        levels: object = None,
     ) -> bool | str:
         # What is linked is not known yet, and None.
         return first_mistake(
@@ -175,7 +176,7 @@ class SegmentShot(io.ComfyNode):
             lambda: check_shots(shots),
             lambda: _check_one_source(None, path, shots),
             lambda: check_prefix(filename_prefix),
-            lambda: check_level_widgets(black, white),
+            lambda: check_level_widgets(black, white, levels),
             lambda: check_window_widgets(height, width, window, overlap),
         )
 
@@ -264,7 +265,7 @@ class _Run:
         graph = graph_of(self.node)
         layers = combined_layers(self.layers, self.masks.combine)
         colours = [layer.colour for layer in layers]
-        info = replace(shot.info, fps=shot.info.fps or exact_rate(self.fps))
+        info = replace(shot.info, fps=shot.info.fps or rate_of(self.fps))
         progress = _ShotProgress(self.node, title)
         provenance = replace(provenance_of(self.segmenter, shot.source), graph=graph)
         with closing(shot.open()) as frames:
@@ -359,16 +360,16 @@ def _name_of_files(name: str, prefix: str, frames: ReopenableFrames) -> str:
 
 
 @contextmanager
-def _shot(video: Input.Video | None, path: str, plate: PlateSettings) -> Iterator[StreamedShot]:
+def _shot(video: Input.Video | None, path: str | None, plate: PlateSettings) -> Iterator[StreamedShot]:
     """The shot that was connected or chosen."""
-    if video is not None and path != CONNECTED:
+    if video is not None and path not in (None, CONNECTED):
         raise ValueError(
             f"A video is connected and {path!r} is chosen at path: disconnect the one, or set path to '{CONNECTED}'."
         )
     if video is not None:
         with video_shot(video, plate) as shot:
             yield shot
-    elif path == CONNECTED:
+    elif path in (None, CONNECTED):
         raise ValueError("There is no shot: connect a video, or choose one of ComfyUI's input folder at path.")
     else:
         yield file_shot(input_shot_path(path), plate)

@@ -89,6 +89,8 @@ def check_prefix(prefix: str | None) -> None:
             f"The filename_prefix {prefix[:_SHOWN_CHARACTERS]!r} holds a zero byte, or a name longer than "
             f"{_LONGEST_NAME} bytes: write shorter names, for example ReferEverything/shot."
         )
+    if not prefix.strip():
+        raise ValueError("The filename_prefix is empty: write folders and a name, for example ReferEverything/shot.")
     output = os.path.abspath(folder_paths.get_output_directory())
     if not _below(prefix, output).startswith(output + os.sep):
         raise ValueError(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 from comfy_api.latest import io
 
+from ...rem_engine.media.timecode import exact_rate
 from ...rem_engine.run.delivery_settings import DeliverySettings
 from ...rem_engine.setting import settings_of
 from ..host.schema import advanced
@@ -94,6 +97,17 @@ def folder_outputs() -> list[io.Output]:
 
 def fps_input(tooltip: str) -> io.Input:
     return io.Float.Input("fps", default=24.0, min=0.01, max=1000.0, step=0.01, round=0.001, tooltip=tooltip)
+
+
+def rate_of(fps: float) -> Fraction:
+    """The frame rate that the widget means; see `exact_rate`.
+
+    Raises:
+        ValueError: no number, which a graph that was written by hand may hold.
+    """
+    if not 0.0 < fps < math.inf:
+        raise ValueError(f"The fps is {fps}, and a number of frames per second above 0 is expected.")
+    return exact_rate(fps)
 
 
 def delivery_settings(values: Mapping[str, Any]) -> DeliverySettings:

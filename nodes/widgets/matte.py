@@ -62,7 +62,7 @@ def matte_settings(start: MatteSettings, values: Mapping[str, Any]) -> MatteSett
     Raises:
         ValueError: values that do not go together.
     """
-    given = engine_values(MatteSettings, values) | _levels(values.get(_LEVELS))
+    given = engine_values(MatteSettings, values) | levels_of(values.get(_LEVELS))
     preset = values.get("preset", NO_PRESET)
     if preset != NO_PRESET:
         at_first = {name for name, value in given.items() if value == getattr(start, name)}
@@ -71,13 +71,20 @@ def matte_settings(start: MatteSettings, values: Mapping[str, Any]) -> MatteSett
     return replace(start, **given)
 
 
-def _levels(levels: Any) -> dict[str, float]:
-    """Black, white and gamma of a RANGE; of one that was not moved none, which leaves the widgets of these names."""
-    if not isinstance(levels, Mapping):
+def levels_of(levels: Any) -> dict[str, float]:
+    """Black, white and gamma of a RANGE; of one that was not moved none, which leaves the widgets of these names.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if levels is None:
         return {}
-    black, white = float(levels.get("min", NEUTRAL.black)), float(levels.get("max", NEUTRAL.white))
-    middle = levels.get("midpoint")
+    given = [levels.get(name) for name in ("min", "max", "midpoint")] if isinstance(levels, Mapping) else [levels]
+    if len(given) < 3 or not all(part is None or isinstance(part, int | float) for part in given):
+        raise ValueError(f"The levels are {levels!r}, and a RANGE of the numbers min, max and midpoint is expected.")
+    black, white, middle = given
+    black, white = NEUTRAL.black if black is None else black, NEUTRAL.white if white is None else white
     # The host's own: the middle grey is where a value of a half comes to lie.
-    gamma = 1.0 if middle is None else -math.log2(min(max(float(middle), 1e-6), 1.0 - 1e-6))
+    gamma = 1.0 if middle is None else -math.log2(min(max(middle, 1e-6), 1.0 - 1e-6))
     found = {"black": black, "white": white, "gamma": gamma}
     return {} if found == {name: getattr(NEUTRAL, name) for name in found} else found
