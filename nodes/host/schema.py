@@ -81,7 +81,8 @@ class NodeProgress:
             pace = told_pace(done / total, now - self._started, self.frames)
             show_text("\n".join(filter(None, [self._said, pace])), self._node)
         elif done >= total and self._told != self._started:
-            show_text(self._said, self._node)
+            # An empty text would leave the last one where it stands.
+            show_text(self._said or f"{self.frames} frames in {_clock(now - self._started)}", self._node)
 
     def show(self, picture: np.ndarray) -> None:
         """Show a picture on the node until the next one or the end of the run, uint8 [H,W,3]."""
@@ -91,10 +92,15 @@ class NodeProgress:
 
 def told_pace(share: float, seconds: float, frames: int) -> str:
     """How a run goes of which a share, 0..1, took so many seconds: "3.2 frames a second, 1:05 left"."""
-    left = round(seconds * (1 - share) / share)
-    minutes = f"{left // 3600}:{left // 60 % 60:02}" if left >= 3600 else f"{left // 60}"
-    told = f"{minutes}:{left % 60:02} left"
+    told = f"{_clock(seconds * (1 - share) / share)} left"
     return f"{frames * share / seconds:.1f} frames a second, {told}" if frames else told
+
+
+def _clock(seconds: float) -> str:
+    """A time as "1:05", or "1:00:05"."""
+    whole = round(seconds)
+    minutes = f"{whole // 3600}:{whole // 60 % 60:02}" if whole >= 3600 else f"{whole // 60}"
+    return f"{minutes}:{whole % 60:02}"
 
 
 def show_text(text: str, node: type[io.ComfyNode]) -> None:

@@ -23,7 +23,7 @@ Graph = dict[str, dict[str, Any]]
 START_SECONDS = 600  # idle cores take 11 to 25
 RUN_SECONDS = 900
 _TEXT, _BINARY = 1, 2  # kinds of messages
-_PREVIEW_IMAGE = 1  # of binary ones, for clients that have not asked for more
+_PREVIEW_IMAGE, _NODE_TEXT = 1, 3  # of binary ones, for clients that have not asked for more
 _ENDS = ("execution_success", "execution_error", "execution_interrupted")
 
 
@@ -144,17 +144,26 @@ class ComfyServer:
 
     def pictures_of(self, graph: Graph) -> list[bytes]:
         """Pictures that nodes show while a graph runs, in order: files, without what the server says of them."""
-        client, pictures = uuid.uuid4().hex, []
+        return [content[4:] for content in self._shown_while_running(graph, _PREVIEW_IMAGE)]
+
+    def texts_of(self, graph: Graph) -> list[str]:
+        """Texts that nodes show while a graph runs, in order."""
+        shown = self._shown_while_running(graph, _NODE_TEXT)
+        return [content[4 + int.from_bytes(content[:4], "big") :].decode() for content in shown]
+
+    def _shown_while_running(self, graph: Graph, event: int) -> list[bytes]:
+        """Contents of binary messages of a kind."""
+        client, found = uuid.uuid4().hex, []
         with closing(self._messages(client)) as messages:
             next(messages)  # the server's greeting: it listens
             prompt_id = self.submit(graph, client)
             for kind, content in messages:
-                if kind == _BINARY and int.from_bytes(content[:4], "big") == _PREVIEW_IMAGE:
-                    pictures.append(content[8:])
+                if kind == _BINARY and int.from_bytes(content[:4], "big") == event:
+                    found.append(content[4:])
                 elif kind == _TEXT:
-                    event = json.loads(content)
-                    if event["type"] in _ENDS and event["data"]["prompt_id"] == prompt_id:
-                        return pictures
+                    told = json.loads(content)
+                    if told["type"] in _ENDS and told["data"]["prompt_id"] == prompt_id:
+                        return found
         raise RuntimeError("The server closed the connection.")
 
     def _events(self, client: str) -> Iterator[dict[str, Any]]:
