@@ -81,8 +81,9 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     rows = options.parser_of_rows(prog="batch", add_help=False)
     add_segmenting_options(rows)
     models, states = LoadedModels(), set[str]()
-    for number, shot in enumerate(share_of(shots), start=1):
-        bar.say(f"{shot.name} ({number} of {len(share_of(shots))})")
+    own = share_of(shots)
+    for number, shot in enumerate(own, start=1):
+        bar.say(f"{shot.name} ({number} of {len(own)})")
         outcome = _done(shot, options, rows, models, bar)
         note(options.out, outcome, names)
         states.add(outcome.state)

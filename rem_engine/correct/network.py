@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..matte.motion import Picture
 
-# As tried on 31 sentences of rendered shots, of 25 frames (docs/corrections.md).
+# Chosen on 31 sentences of rendered shots of 25 frames.
 _WIDTH = 16
 _DILATIONS = (1, 2, 4, 8)
 _STEPS, _LEARNING_RATE, _WEIGHT_DECAY = 120, 3e-3, 1e-2

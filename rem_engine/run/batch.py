@@ -70,7 +70,7 @@ def note(out: Path, outcome: Outcome, order: Sequence[str]) -> None:
         order: names of all shots of the list, in which the table has them.
     """
     for _ in range(_PATIENCE):
-        with suppress(TableHeld), _table(out):
+        with suppress(_TableHeldError), _table(out):
             known = {row["name"]: row for row in read_table(out)}
             known[outcome.name] = {name: str(value) for name, value in asdict(outcome).items()}
             text = io.StringIO()
@@ -84,7 +84,7 @@ def note(out: Path, outcome: Outcome, order: Sequence[str]) -> None:
     raise RuntimeError(f"Other processes have held {out / TABLE} for too long: remove {out / f'.{TABLE}.lock'}.")
 
 
-class TableHeld(Exception):
+class _TableHeldError(Exception):
     """Another process is writing the table at this moment."""
 
 
@@ -94,7 +94,7 @@ def _table(out: Path) -> Iterator[None]:
         try:
             held.enter_context(locked(out, "wait for it", TABLE))
         except RuntimeError as error:
-            raise TableHeld from error
+            raise _TableHeldError from error
         yield
 
 
