@@ -12,6 +12,7 @@ from rem_engine.matte import MatteSettings
 from rem_engine.matte.settings import NEUTRAL
 from rem_engine.media.plate_settings import PlateSettings
 from rem_engine.setting import settings_of
+from rem_engine.shapes import ShapeSettings
 
 NODES = {
     "LoadREM", "EncodeText", "PromptLayer", "SegmentVideo", "MaskToAlpha", "SampleShot", "SaveMatte", "SegmentShot",
@@ -273,10 +274,12 @@ def test_every_widget_of_a_saved_graph_arrives_at_its_own_setting(report: dict[s
     assert saved["SaveMatte"]["delivery_settings"] == {
         "kinds": ["webm", "png16"], "start": 55, "padding": 7, "premultiplied": True,
         "exr_type": "float", "exr_compression": "dwaa", "exr_linear": False, "sound": False, "exr_form": "auto",
+        "shapes": vars(ShapeSettings()),
     }  # fmt: skip
     assert saved["SegmentShot"]["delivery_settings"] == {
         "kinds": ["prores", "exr"], "start": 86400, "padding": 6, "premultiplied": True,
         "exr_type": "float", "exr_compression": "piz", "exr_linear": False, "sound": False, "exr_form": "auto",
+        "shapes": vars(ShapeSettings()),
     }  # fmt: skip
     assert saved["SegmentVideo"]["segment_settings"] == {
         "protocol": "shot", "size": [64, 96], "window": 9, "overlap": 3, "cuts": "auto",

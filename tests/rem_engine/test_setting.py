@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 import pytest
@@ -18,6 +18,7 @@ from rem_engine.matte import MatteSettings
 from rem_engine.run.delivery_settings import DeliverySettings
 from rem_engine.segment.settings import MaskSettings, SegmentSettings
 from rem_engine.setting import About, check_values, setting, settings_of
+from rem_engine.shapes import ShapeSettings
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,13 @@ def test_what_makes_work_grow_ends_alike_for_options_and_widgets(name: str) -> N
         owner(**{name: (most, beyond) if one.kind is object else beyond})
 
 
-@pytest.mark.parametrize("owner", [MatteSettings, DeliverySettings, SegmentSettings, MaskSettings])
+@pytest.mark.parametrize("owner", [MatteSettings, DeliverySettings, ShapeSettings, SegmentSettings, MaskSettings])
 def test_every_field_is_a_setting_explained_in_whole_sentences(owner: type) -> None:
     settings = settings_of(owner)
-    assert list(settings) == [field.name for field in fields(owner)]
+    own = [
+        field for field in fields(owner) if not is_dataclass(field.default_factory)
+    ]  # others are settings themselves
+    assert list(settings) == [field.name for field in own]
     for one in settings.values():
         assert one.help.endswith("."), one.name
         assert bool(one.none) == (one.default is None), one.name
