@@ -55,6 +55,18 @@ def test_masks_of_a_models_own_size_are_taken_and_solved(plate: Path, tmp_path: 
     np.testing.assert_allclose(matte(plate, masks, tmp_path / "b", "--model-size", str(SIDE)), solved, atol=1e-6)
 
 
+def test_masks_of_rem_mini_beside_a_plate_of_full_hd(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:1080, :1920].astype(np.float32)
+    exact = (300.5 - np.hypot(rows - 540, columns - 900)).clip(0.0, 1.0)
+    colours = np.float32([0.1, 0.3, 0.7]) * exact[..., None] + np.float32([0.3, 0.6, 0.2]) * (1 - exact[..., None])
+    small = cv2.resize(exact, (96, 96), interpolation=cv2.INTER_AREA)
+    plate, masks = write(tmp_path / "plate", "plate", [colours]), write(tmp_path / "own", "m", [small])
+    (found,) = matte(plate, masks, tmp_path / "o")
+    bicubic = cv2.resize(small, (1920, 1080), interpolation=cv2.INTER_CUBIC).clip(0.0, 1.0)
+    assert found.shape == (1080, 1920)
+    assert np.abs(found - exact).sum() < 0.1 * np.abs(bicubic - exact).sum()
+
+
 def test_the_size_of_scaled_masks_is_found_or_said(plate: Path, tmp_path: Path) -> None:
     scaled = [cv2.resize(own(t), (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR) for t in range(FRAMES)]
     solved = matte(plate, write(tmp_path / "own", "m", [own(t) for t in range(FRAMES)]), tmp_path / "a")

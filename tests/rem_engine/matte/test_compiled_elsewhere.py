@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,18 @@ spec.loader.exec_module(loops)
 print(loops.twice(21))
 """
 """As a ComfyUI loads a pack: under a name that no other process knows."""
+
+
+def test_loops_are_kept_where_a_relative_folder_says(tmp_path: Path) -> None:
+    import rem_engine.matte.compiled as module
+
+    assert module.__file__
+    (tmp_path / "compiled.py").write_text(Path(module.__file__).read_text("utf-8"), "utf-8")
+    (tmp_path / "loops.py").write_text(CODE, "utf-8")
+    command, environment = [sys.executable, "-c", CALL, "loops"], os.environ | {"NUMBA_CACHE_DIR": "kept/loops"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "42" and done.stderr == ""
+    assert len(list((tmp_path / "kept" / "loops").rglob("*.nbi"))) == 1
 
 
 def test_what_one_program_compiled_stops_no_other(tmp_path: Path) -> None:

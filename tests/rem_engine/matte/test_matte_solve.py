@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import cv2
@@ -242,6 +244,31 @@ def test_a_run_that_goes_on_gives_the_same_mattes() -> None:
     whole = [frame.alpha for frame in matte_frames(frames, settings)]
     resumed = [frame.alpha for frame in matte_frames(frames[2:], settings)]
     assert torch.equal(whole[13], resumed[11])
+
+
+def test_what_is_decided_of_a_take_ends_with_it() -> None:
+    """A thing that is solid, and at a cut smoke."""
+    smoke = cells_of(haze())
+    frames = take(4) + [
+        Frame(index, torch.from_numpy(smoke)[None], torch.from_numpy(plate_of(haze()))) for index in (4, 5)
+    ]
+    cut, uncut = ([frame.alpha for frame in matte_frames(frames, MatteSettings(), cuts=cuts)] for cuts in ((4,), ()))
+    for before, same in zip(cut[:4], uncut[:4]):
+        assert torch.equal(before, same)
+    for place in (4, 5):
+        np.testing.assert_allclose(cut[place][0], bicubic(smoke), atol=1e-6)
+        assert np.abs(uncut[place][0].numpy() - bicubic(smoke)).max() > 0.02  # else this test would show nothing
+
+
+@pytest.mark.thorough
+def test_memory_does_not_grow_with_the_take() -> None:
+    told = Path("/proc/self/statm")
+    if not told.exists():
+        pytest.skip("this system does not tell")
+    again = take(3)
+    frames = (replace(again[index % 3], index=index) for index in range(310))
+    pages = [int(told.read_text("utf-8").split()[1]) for _ in matte_frames(frames, MatteSettings())]
+    assert (pages[-1] - pages[9]) * os.sysconf("SC_PAGESIZE") < 8 * 2**20  # a frame takes 1.2 MiB
 
 
 def test_masks_scaled_up_by_the_engine_and_the_models_own_give_the_same_mattes() -> None:
