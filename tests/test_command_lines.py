@@ -47,6 +47,7 @@ COMMANDS = {
             "distilling the decoder",
         ),
         "train": (["mini", "--model", "mini", "--out", "out"], "training"),
+        "adapt": (["shots", "-o", "out.safetensors"], "adapting"),
         "export": (["run", "-o", "out.safetensors"], "exporting"),
         "ablate": (["--out", "out"], "running the ablations"),
         "verify-step": (["recording", "--model", "mini"], "taking the recorded steps"),

@@ -49,6 +49,7 @@ class Export:
         out: the .safetensors file.
         form: "full", "delta" (what the base lacks) or "lora" (that, in low rank).
         which: the "last" checkpoint or the "best".
+        over: what a delta or LoRA adds to: the "base", or the "start", which is the base with the run's --checkpoint.
         rank: of a LoRA that is taken from whole weights; one that was trained has its own.
         names, dtype, overwrite: see `Conversion`.
     """
@@ -57,6 +58,7 @@ class Export:
     out: Path
     form: Literal["full", "delta", "lora"] = "full"
     which: Literal["last", "best"] = "last"
+    over: Literal["base", "start"] = "base"
     rank: int | None = None
     names: str = "comfyui"
     dtype: torch.dtype | None = None
@@ -66,8 +68,9 @@ class Export:
 def export(request: Export, progress: Progress = SILENT) -> Path:
     """Write what a run has trained, the moving average where it keeps one.
 
-    A delta or LoRA is what the base's model folder lacks, except that a trained LoRA is written as it is: a change of
-    what it was trained over, the run's `--checkpoint` where it had one. One tensor is in memory at a time.
+    A delta or LoRA is what the base's model folder lacks, or what the run's start does, as `over` says; except that a
+    trained LoRA is written as it is: a change of what it was trained over, the run's `--checkpoint` where it had one.
+    One tensor is in memory at a time.
 
     Args:
         request: what, and how.
@@ -120,8 +123,11 @@ def _write_export(
     with scratch_folder(request.out) as temporary:
         # its name is what the file written will say it is from
         whole = temporary / f"{request.run.resolve().name}-{checkpoint.name}.safetensors"
-        _write_whole(whole, start, part, trained, settings)
+        _write_whole(whole, start, part, trained, settings.lora)
         base = None if request.form == "full" else part
+        if base is not None and request.over == "start" and checkpoint_paths(start.checkpoint):
+            base = temporary / f"{'+'.join(path.stem for path in checkpoint_paths(start.checkpoint))}.safetensors"
+            _write_whole(base, start, part, {}, None)
         rank = DEFAULT_RANK if request.rank is None else request.rank
         conversion = Conversion(
             whole, request.out, request.names, request.dtype, request.form, base, rank, request.overwrite
@@ -186,12 +192,15 @@ def _write_lora(request: Export, changes: Mapping[str, LowRank], start: Start, p
         _write(path, iter(sorted(tensors.items(), key=lambda item: -item[1].itemsize)), list(tensors), metadata)
 
 
-def _write_whole(path: Path, start: Start, part: Path, trained: Mapping[str, Tensor], settings: TrainSettings) -> None:
-    """The denoiser the run has now, float32: the frozen weights are those it started from."""
+def _write_whole(
+    path: Path, start: Start, part: Path, trained: Mapping[str, Tensor], lora: LoraSettings | None
+) -> None:
+    """The denoiser the run has now, float32: the frozen weights are those it started from, and all are where nothing
+    was trained."""
     began, laid_over = _began(start, part)
     changes = [overlay.changes(began) for overlay in laid_over.overlays]
-    if settings.lora is not None:
-        trained_lora = _changes(trained, settings.lora)
+    if lora is not None:
+        trained_lora = _changes(trained, lora)
         changes.append({name_to_diffusers(name): change for name, change in trained_lora.items()})
 
     def weights() -> Iterator[tuple[str, Tensor]]:

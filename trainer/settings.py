@@ -41,6 +41,27 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class AugmentSettings(_Settings):
+    """What varies of the clips of few shots; see `trainer.data.augment`.
+
+    Attributes:
+        crop: smallest share of the picture's sides that a clip shows; 1 shows all of it.
+        flip: mirror every other clip, with "left" and "right" exchanged in its sentence.
+        colour: largest share by which brightness, contrast and saturation change.
+        variants: of each sample there are so many, kept encoded, the first unchanged; None draws them anew each time.
+        seed: of the variants.
+    """
+
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    flip: bool = False
+    colour: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    variants: Annotated[int, Field(ge=1, le=1000)] | None = None
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
+
+
+ClipKind = Literal["scattered", "contiguous", "strided"]
+
+
 class SourceSettings(_Settings):
     """A dataset on disk.
 
@@ -52,6 +73,10 @@ class SourceSettings(_Settings):
         weight: how often each of its samples is drawn in an epoch, on average.
         pseudo_video: make clips of its still images (REM, sec. 4.1).
         max_samples: draw from a random subset of this many samples.
+        shots: of kind folder, names of the shots to take; None for all.
+        clips: how the frames of a clip are chosen, one of these ways each time: scattered over the whole video, as the
+            authors choose them; contiguous; or strided, evenly some frames apart.
+        augment: what else varies; None for nothing, as in the paper.
     """
 
     kind: DatasetKind
@@ -61,6 +86,9 @@ class SourceSettings(_Settings):
     weight: Annotated[float, Field(gt=0)] = 1.0
     pseudo_video: bool = False
     max_samples: Positive | None = None
+    shots: tuple[str, ...] | None = None
+    clips: Annotated[tuple[ClipKind, ...], Field(min_length=1)] = ("scattered",)
+    augment: AugmentSettings | None = None
 
 
 class DataSettings(_Settings):

@@ -9,6 +9,7 @@ from functools import partial
 
 from . import (
     ablate,
+    adapt,
     benchmark,
     check_data,
     distill_decoder,
@@ -32,6 +33,7 @@ COMMANDS = (
     sample,
     mini,
     train,
+    adapt,
     distill_decoder,
     export,
     ablate,

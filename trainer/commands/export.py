@@ -23,6 +23,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("-o", "--out", metavar="FILE", type=a_path, required=True, help="the .safetensors file to write")
     add("--as", dest="form", choices=FORMS, default="full", help="the whole denoiser, or what BASE lacks of it (full)")
     add("--which", choices=("last", "best"), default="last", help="checkpoint: the newest, or of the highest J (last)")
+    add(
+        "--over",
+        choices=("base", "start"),
+        default="base",
+        help="what a delta or LoRA adds to: the model folder, or that with the run's --checkpoint (base)",
+    )
     add("--rank", metavar="R", type=int, help="of a LoRA taken from whole weights (64)")
     add("--names", choices=NAMES, default="comfyui", help="whose parameter names (comfyui)")
     add("--dtype", choices=DTYPES, default="keep", help="number type to store (keep: float32)")
@@ -43,6 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.out,
         arguments.form,
         arguments.which,
+        arguments.over,
         arguments.rank,
         arguments.names,
         dtype,

@@ -37,7 +37,7 @@ from .sample import BrokenSample, Sample, Source, Wrapping
 
 if TYPE_CHECKING:
     from ..model.trainable import Trainable
-    from ..settings import DataSettings
+    from ..settings import DataSettings, SourceSettings
 
 VERSION = 2
 """Rises when the same files and weights would be encoded to something else."""
@@ -224,7 +224,7 @@ def cache_latents(
     parts: list[Source[Sample | EncodedSample]] = []
     for part, settings in zip(source.parts, data.sources, strict=True):
         if part.is_fixed(data.frames):
-            made_from = [*encoder, settings.model_dump(mode="json", exclude={"weight"})]
+            made_from = [*encoder, _settings_of(settings)]
             place = share.agreed(folder / f"latents-{value_hash(made_from)[:16]}")
             _encode_samples(place, trainable, part, data, size, share, progress)
             shape = trainable.backbone.family.latent_shape(data.frames, *size)
@@ -292,6 +292,13 @@ def _encode_samples(
                 tensors[bits] = torch.from_numpy(np.packbits(masks.numpy()))
             entries.append({"video": video, "mask": mask, "bits": bits, "shape": list(masks.shape)})
         _write(_shard(folder, number), tensors, {"files": files, "samples": json.dumps(entries)})
+
+
+def _settings_of(source: SourceSettings) -> dict[str, Any]:
+    """What of a source's settings its samples depend on; what came to be a setting later only where it is set, so that
+    older caches are still found."""
+    later = {name for name in ("shots", "clips", "augment") if name not in source.model_dump(exclude_defaults=True)}
+    return source.model_dump(mode="json", exclude={"weight", *later})
 
 
 def _files_of(source: Source[Sample], number: int) -> str:

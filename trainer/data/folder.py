@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,41 +34,81 @@ class Folder(VideoSource):
     Args:
         root: the folder.
         on_broken: what is done about a shot or a line that is not of that form.
+        shots: names of the shots to take; None for all.
+
+    Attributes:
+        shots: names of those that can be used, in order.
 
     Raises:
         FileNotFoundError: the folder does not exist or holds no shot.
+        ValueError: it does not hold one of the shots that are named.
     """
 
-    def __init__(self, root: Path, on_broken: OnBroken = refuse) -> None:
-        shots = sorted(
-            path for path in root.iterdir() if (path / "frames").is_dir() or (path / "prompts.txt").is_file()
-        )
-        if not shots:
+    def __init__(self, root: Path, on_broken: OnBroken = refuse, shots: Sequence[str] | None = None) -> None:
+        there = shot_folders(root)
+        if not there:
             raise FileNotFoundError(f"{root} holds no shot; folders with frames/, masks/ and prompts.txt are expected.")
+        names = [path.name for path in there]
+        if shots is not None and (lost := next((name for name in shots if name not in names), None)):
+            raise ValueError(f"{root} holds no shot {lost!r}; check the setting shots.")
+        self.shots: list[str] = []
         self._root = root
+        self._shot_frames: dict[str, list[Path]] = {}
         self._pictures: dict[str, list[Path]] = {}
         self._masks: dict[str, list[Path]] = {}
         self._choices: dict[str, MatteChoice] = {}
         expressions: list[VideoExpression] = []
-        for shot in shots:
+        for shot in there:
+            if shots is not None and shot.name not in shots:
+                continue
             try:
                 frames, lines = _by_number(shot / "frames"), _lines(shot / "prompts.txt")
             except BrokenSample as broken:
                 on_broken(broken)
                 continue
+            self.shots.append(shot.name)
+            self._shot_frames[shot.name] = list(frames.values())
             for number, line in enumerate(lines, 1):
                 if line.strip() and not line.lstrip().startswith("#"):
                     try:
                         expressions.append(self._expression(shot, number, line, frames))
                     except BrokenSample as broken:
                         on_broken(broken)
-        names = {key: tuple(path.stem for path in paths) for key, paths in self._pictures.items()}
-        super().__init__(f"shots of {root.name}", expressions, names, root)
+        stems = {key: tuple(path.stem for path in paths) for key, paths in self._pictures.items()}
+        super().__init__(f"shots of {root.name}", expressions, stems, root)
 
     def files(self, index: int) -> list[Path]:
         listing, *pictures = super().files(index)
         shot = Path(self._expressions[index].video).parts[0]
         return [listing / shot / "prompts.txt", *pictures]
+
+    def frames_of(self, shot: str) -> list[Path]:
+        """All frames of a shot, in order."""
+        return self._shot_frames[shot]
+
+    def sentences_of(self, shot: str) -> list[int]:
+        """Numbers of the samples that are about a shot."""
+        return [number for number, each in enumerate(self._expressions) if Path(each.video).parts[0] == shot]
+
+    def name_the_same(self, one: int, other: int) -> bool:
+        """Whether two sentences have the same mask."""
+        return self._expressions[one].video == self._expressions[other].video
+
+    def truth(self, index: int) -> tuple[list[int], np.ndarray] | None:
+        """Places among the shot's frames that a sentence's mask has, and the mask there, bool [n,H,W]; None where it
+        names nothing in the shot.
+
+        Raises:
+            BrokenSample: a picture that cannot be read.
+        """
+        expression = self._expressions[index]
+        if expression.target is None:
+            return None
+        paths = self._pictures[expression.video]
+        places = {path: place for place, path in enumerate(self.frames_of(Path(expression.video).parts[0]))}
+        size = self._picture(expression.video, 0).shape[:2]
+        masks = [self._checked_mask(expression, position, size) for position in range(len(paths))]
+        return [places[path] for path in paths], np.stack(masks)
 
     def _expression(self, shot: Path, number: int, line: str, frames: dict[int, Path]) -> VideoExpression:
         listing = shot / "prompts.txt"
@@ -111,6 +151,11 @@ class Folder(VideoSource):
             with _as_broken(files[0]):
                 self._choices[video] = choose_matte(_stored(file) for file in files)
         return self._choices[video]
+
+
+def shot_folders(root: Path) -> list[Path]:
+    """The folders of a root that are shots, whole or not, by name."""
+    return sorted(path for path in root.iterdir() if (path / "frames").is_dir() or (path / "prompts.txt").is_file())
 
 
 def _lines(path: Path) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..settings import DataSettings, SourceSettings
+from .augment import Varied
 from .broken import OnBroken, broken_policy
 from .folder import Folder
 from .join import Joined, Resized, Subset
@@ -17,6 +18,7 @@ from .ref_ytvos import RefYtvos
 from .refcoco import RefCoco
 from .sample import Dataset, Sample, Source
 from .synth import Synth
+from .video import VideoSource
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ KINDS: dict[DatasetKind, Kind] = {
     "ref_ytvos": Kind(lambda of, broken: RefYtvos(of.root, of.split, broken)),
     "mevis": Kind(lambda of, broken: Mevis(of.root, of.split, broken)),
     "ref_davis17": Kind(lambda of, broken: RefDavis17(of.root, of.split, broken)),
-    "folder": Kind(lambda of, broken: Folder(of.root, broken), has_splits=False),
+    "folder": Kind(lambda of, broken: Folder(of.root, broken, of.shots), has_splits=False),
     "synth": Kind(lambda of, broken: Synth(of.root, broken), has_splits=False),
 }
 
@@ -65,6 +67,8 @@ def open_sources(data: DataSettings, size: tuple[int, int] | None = None) -> Joi
             source = Subset(source, settings.max_samples)
         if settings.pseudo_video:
             source = PseudoVideo(source)
+        if settings.augment is not None:
+            source = Varied(source, settings.augment)
         parts.append(source if size is None else Resized(source, size))
     return Joined(parts, [settings.weight for settings in data.sources])
 
@@ -80,4 +84,11 @@ def open_source(settings: SourceSettings, on_broken: OnBroken) -> Dataset:
         raise ValueError(f"A source of kind {name} has no name; leave {settings.name!r} out of the settings.")
     if settings.split != "train" and not kind.has_splits:
         raise ValueError(f"A source of kind {name} has no splits; leave {settings.split!r} out of the settings.")
-    return kind.open(settings, on_broken)
+    if settings.shots is not None and name != "folder":
+        raise ValueError(f"A source of kind {name} has no shots by name; leave the setting shots out.")
+    dataset = kind.open(settings, on_broken)
+    if isinstance(dataset, VideoSource):
+        dataset.clips = settings.clips
+    elif settings.clips != ("scattered",):
+        raise ValueError(f"A source of kind {name} holds still images; leave the setting clips out.")
+    return dataset

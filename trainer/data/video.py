@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..settings import ClipKind
 from .broken import OnBroken
 from .files import check_place, field, read_frame, read_json, texts
 from .sample import BrokenSample, Sample
@@ -49,6 +50,28 @@ def sample_frames(count: int, frames: int, rng: np.random.Generator) -> np.ndarr
     return np.sort(np.arange(frames) % count)
 
 
+def clip_frames(count: int, frames: int, kinds: Sequence[ClipKind], rng: np.random.Generator) -> np.ndarray:
+    """Which frames of a video make a clip, in one of some ways; shorter videos are repeated as by `sample_frames`.
+
+    Contiguous frames follow one another; strided ones lie equally far apart, by more than one frame where the video is
+    long enough.
+
+    Args:
+        count, frames, rng: see `sample_frames`.
+        kinds: the ways; of several one is drawn.
+
+    Returns:
+        int [frames], sorted.
+    """
+    kind = kinds[0] if len(kinds) == 1 else kinds[int(rng.integers(len(kinds)))]
+    if kind == "scattered" or count <= frames:
+        return sample_frames(count, frames, rng)
+    furthest = (count - 1) // max(frames - 1, 1)  # apart, so that all lie in the video
+    stride = 1 if kind == "contiguous" or furthest < 2 else int(rng.integers(2, furthest + 1))
+    first = int(rng.integers(count - stride * (frames - 1)))
+    return first + stride * np.arange(frames)
+
+
 class VideoSource(ABC):
     """A dataset of sentences about videos.
 
@@ -58,6 +81,9 @@ class VideoSource(ABC):
         frames: names of the frames of every video, in order.
         listing: the file the sentences came from.
 
+    Attributes:
+        clips: how the frames of a clip are chosen; see `clip_frames`.
+
     Sentences are as they stand there, case and spaces kept; see `Trainable.encode_text`.
     """
 
@@ -65,6 +91,7 @@ class VideoSource(ABC):
         self, name: str, expressions: Sequence[VideoExpression], frames: dict[str, tuple[str, ...]], listing: Path
     ) -> None:
         self.name = name
+        self.clips: tuple[ClipKind, ...] = ("scattered",)
         self._expressions, self._frames, self._listing = list(expressions), frames, listing
         self._longest = max((len(frames[each.video]) for each in self._expressions), default=0)
 
@@ -89,7 +116,7 @@ class VideoSource(ABC):
     def read(self, index: int, frames: int, rng: np.random.Generator) -> Sample:
         expression = self._expressions[index]
         count = len(self._frames[expression.video])
-        chosen = [int(position) for position in sample_frames(count, frames, rng)]
+        chosen = [int(position) for position in clip_frames(count, frames, self.clips, rng)]
         # a frame that is repeated is read once
         pictures = {position: self._picture(expression.video, position) for position in dict.fromkeys(chosen)}
         size = pictures[chosen[0]].shape[:2]

@@ -1,0 +1,1 @@
+"""A studio's few shots: a model taught a look, in one command."""

@@ -1,0 +1,82 @@
+"""Scoring a model on users' own shots."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rem_engine import Segmenter
+from rem_engine.media.images import ImageShot
+from rem_engine.metrics import region_similarity
+from rem_engine.progress import SILENT, Progress, counted
+
+from ..data.folder import Folder
+
+_PROCESSES = re.compile(
+    r"\b(smok|steam|fog|mist|dust|cloud|fire|flame|burn|explo|spark|rain|snow|water|wave|ripple|splash|foam|bubble"
+    r"|shatter|break|crack|melt|pour|spill|lightning|light)",
+    re.IGNORECASE,
+)
+"""Beginnings of words by which a sentence is taken to name a process, as Ref-VPS does, and no object."""
+
+
+def score_shots(
+    segmenter: Segmenter, root: Path, shots: Sequence[str] | None = None, progress: Progress = SILENT
+) -> dict[str, float]:
+    """Score a model on shots in the layout of users' own footage (see `Folder`).
+
+    Args:
+        segmenter: the model.
+        root: folder of the shots.
+        shots: names of those to take; None for all.
+        progress: told "videos".
+
+    Returns:
+        J: the mean over sentences that name something, of the mean over the frames that have a mask; J_processes: the
+        same of sentences about smoke, fire, water and the like; referring_accuracy: the share of sentences whose mask
+        overlaps their own thing more than any other mask of the shot; absent_area: the mean area, 0..1, found for
+        sentences that name nothing there; and the counts shots, sentences, absent. What was not asked is left out.
+
+    Raises:
+        FileNotFoundError: no such folder, or no shot.
+        BrokenSample: a file that cannot be read.
+    """
+    folder = Folder(root, shots=shots)
+    measured: dict[str, list[float]] = defaultdict(list)
+    for shot in counted(folder.shots, "videos", progress):
+        indices = folder.sentences_of(shot)
+        texts = [folder.text(index) for index in indices]
+        with ImageShot(shot, folder.frames_of(shot)) as frames:
+            soft = segmenter.segment(frames, texts).soft.numpy() > 0.5
+        truths = {index: folder.truth(index) for index in indices}
+        for index, text, masks in zip(indices, texts, soft):
+            true = truths[index]
+            if true is None:
+                measured["absent_area"].append(float(masks.mean()))
+                continue
+            own = _overlap(masks, *true)
+            measured["J"].append(own)
+            if _PROCESSES.search(text):
+                measured["J_processes"].append(own)
+            others = [
+                _overlap(masks, *other)
+                for each, other in truths.items()
+                if other is not None and not folder.name_the_same(each, index)
+            ]
+            measured["referring_accuracy"].append(float(own > max(others, default=0.0)))
+    order = ("J", "J_processes", "referring_accuracy", "absent_area")
+    figures = {name: float(np.mean(measured[name])) for name in order if measured[name]}
+    counts = {
+        "shots": len(folder.shots),
+        "sentences": len(measured["J"]),
+        "absent": len(measured["absent_area"]),
+    }
+    return figures | counts
+
+
+def _overlap(masks: np.ndarray, positions: Sequence[int], truth: np.ndarray) -> float:
+    return float(region_similarity(masks[list(positions)], truth).mean())
