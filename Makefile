@@ -1,7 +1,7 @@
 # make demo         segment the shipped shot with REM-mini: mattes and an overlay in demo/
 # make test         run the tests, those of the nodes in the newest ComfyUI found
 # make test-fast    only those that take no ComfyUI and a moment each
-# make test-all     all of them, in every ComfyUI found, and files damaged in ten times as many ways
+# make test-all     all of them, in every ComfyUI found, and files damaged in twenty times as many ways
 # make lint         ruff, and mypy: whether the classes are what the functions they are given to expect
 # make mini-decoder distil REM-mini's mask decoder anew, for a VAE that has changed; CLIPS as in make mini
 # make docs         bring the nodes' help pages up to date with the settings, and draw docs/how-it-works.md's pictures

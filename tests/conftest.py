@@ -34,7 +34,7 @@ def host(request: pytest.FixtureRequest) -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--mutations", type=int, default=4, help="of each kind of file, damaged in as many ways (4)")
+    parser.addoption("--mutations", type=int, default=3, help="of each kind of file, damaged in as many ways (3)")
     parser.addoption("--screenshots", help="a folder that the browser's pictures of the documents are put into")
     parser.addoption("--all-hosts", action="store_true", help="in every ComfyUI found, and all that is marked thorough")
 

@@ -88,7 +88,7 @@ def checkpoints(folder: Path, place: Path) -> dict[str, Path]:
     return forms
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.thorough)])
 def test_streamed_masks_are_those_of_weights_in_memory_whatever_file_they_are_in(
     folder: Path, tmp_path: Path, dtype: str
 ) -> None:
@@ -104,7 +104,7 @@ def test_streamed_masks_are_those_of_weights_in_memory_whatever_file_they_are_in
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.thorough), "bfloat16"])
 def test_streamed_masks_of_the_golden_wan_are_those_of_weights_in_memory(
     golden: Path, tmp_path: Path, dtype: str
 ) -> None:

@@ -231,7 +231,9 @@ def test_a_full_disk_leaves_whole_frames_only_and_says_how_to_go_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "size"), [("tiny_wan", "32x32"), ("tiny_modelscope", "64x64")])
+@pytest.mark.parametrize(
+    ("model", "size"), [("tiny_wan", "32x32"), pytest.param("tiny_modelscope", "64x64", marks=pytest.mark.thorough)]
+)
 def test_ctrl_c_in_a_shell_stops_a_real_model_well(
     shot: Path, tmp_path: Path, model: str, size: str, request: pytest.FixtureRequest
 ) -> None:

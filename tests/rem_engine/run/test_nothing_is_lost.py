@@ -403,7 +403,14 @@ def test_a_host_run_that_is_cancelled_leaves_nothing_hidden(shot: Path, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("write", ["masks,soft,overlay", "masks,overlay", "npz,overlay"])
+@pytest.mark.parametrize(
+    "write",
+    [
+        "masks,soft,overlay",
+        pytest.param("masks,overlay", marks=pytest.mark.thorough),
+        pytest.param("npz,overlay", marks=pytest.mark.thorough),
+    ],
+)
 def test_overlays_of_two_runs_and_of_one_that_was_stopped_are_equal_to_the_byte(tmp_path: Path, write: str) -> None:
     plate = tmp_path / "plate"
     plate.mkdir()

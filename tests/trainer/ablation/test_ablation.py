@@ -70,6 +70,7 @@ def test_every_variant_and_seed_is_trained_and_scored_on_both_splits(results: li
         assert all(0 <= result["scores"][split]["J"] <= 1 for split in ("seen", "unseen"))
 
 
+@pytest.mark.thorough
 def test_a_finished_run_is_kept_and_a_trained_one_is_only_scored(
     ablation: Ablation, results: list[dict[str, Any]]
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_result_of_other_settings_is_refused(ablation: Ablation, results: list
         ablate(Ablation(ablation.out, ablation.variants, seeds=1, steps=2, train_shots=4, scored_shots=2))
 
 
+@pytest.mark.thorough
 def test_a_failed_run_is_named_with_its_log(ablation: Ablation, results: list[dict[str, Any]], tmp_path: Path) -> None:
     shots = next((ablation.out / "data" / "seen" / "train" / "JPEGImages").iterdir())
     other = Ablation(tmp_path, ("features",), seeds=1, steps=2, jobs=2, train_shots=3, scored_shots=2)
