@@ -140,21 +140,25 @@ def _in_cells(frame: Frame, settings: MatteSettings) -> Frame:
 
 
 def _solved(frame: Frame, solver: EdgeSolver, device: torch.device) -> Tensor:
-    """Masks of the plate's size, [L,H,W], their edges solved; as they are where the model's size is not known."""
+    """Masks at the plate's size, [L,H,W] in 0..1, edges solved; as they are where the model's size is not known."""
     plate, soft = plate_of(frame), frame.soft.detach().cpu().float()
     masks = [
         mask.numpy() if size is None or mask.shape == size else to_cells(mask.numpy(), size)
         for mask, size in zip(soft, frame.cells, strict=True)
     ]
-    known = [place for place, size in enumerate(frame.cells) if size is not None]
-    alpha = soft.to(device) if len(known) < len(soft) else torch.empty(len(soft), *plate.shape[:2], device=device)
-    if known:
-        alpha[known] = solver.solve({place: masks[place] for place in known}, plate.to(device))
+    known = {place: masks[place] for place, size in enumerate(frame.cells) if size is not None}
+    solved = solver.solve(known, plate.to(device)) if known else None
+    if solved is not None and len(known) == len(soft):
+        return solved
+    alpha = soft.to(device).clamp(0.0, 1.0)
+    if solved is not None:
+        alpha[list(known)] = solved
     return alpha
 
 
 def _matte(frame: Frame, mask: Tensor, settings: MatteSettings) -> Frame:
-    mask = levels(mask, settings.black, settings.white, settings.gamma)
+    if settings.refine is not None or (settings.black, settings.white, settings.gamma) != (0.0, 1.0, 1.0):
+        mask = levels(mask, settings.black, settings.white, settings.gamma)
     if settings.threshold is not None:
         mask = threshold(mask, settings.threshold, settings.knee)
     mask = remove_islands(fill_holes(mask, settings.fill_holes), settings.remove_islands)

@@ -23,6 +23,8 @@ _ELSEWHERE = 0.02
 # The largest difference between a mask and one scaled up from cells that were found in it: twice a step of 8 bits.
 _SAME = 2.0 / 255.0
 _FEWEST_CELLS = 16
+# Lines of a mask that are scaled down at once: in float64 a whole one would take most of the memory of its edges.
+_LINES = 128
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,11 @@ def _unscaled(values: np.ndarray, count: int) -> np.ndarray:
     if count < 2:
         return values.mean(axis=0, keepdims=True)
     transposed, banded = _scaling(count, len(values))
-    return solveh_banded(banded, transposed @ values).astype(np.float32)
+    cells = np.empty((count, values.shape[1]), np.float32)
+    for first in range(0, values.shape[1], _LINES):
+        lines = slice(first, first + _LINES)
+        cells[:, lines] = solveh_banded(banded, transposed @ values[:, lines])
+    return cells
 
 
 def _count_of(mask: np.ndarray, axis: int) -> int | None:

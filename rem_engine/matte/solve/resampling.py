@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -66,8 +65,10 @@ def gathered(planes: Tensor, step: Size) -> Tensor:
 
 def _scaled(planes: Tensor, size: Size, by_opencv: int, by_torch: str) -> Tensor:
     if on_cpu(planes):
-        scaled = [cv2.resize(plane.numpy(), size[::-1], interpolation=by_opencv) for plane in planes]
-        return torch.from_numpy(np.stack(scaled))
+        scaled = planes.new_empty(len(planes), *size)  # of the planes' type, or OpenCV would write elsewhere
+        for plane, place in zip(planes.numpy(), scaled.numpy(), strict=True):
+            cv2.resize(plane, size[::-1], dst=place, interpolation=by_opencv)
+        return scaled
     return F.interpolate(planes[:, None], size, mode=by_torch, align_corners=False)[:, 0]
 
 
