@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .correct_mask import CorrectMask
 from .encode_text import EncodeText
 from .host.schema import register_model_folder
 from .load_rem import LoadREM
 from .mask_to_alpha import MaskToAlpha
+from .paint_key_mask import PaintKeyMask
 from .prompt_layer import PromptLayer
 from .sample_shot import SampleShot
 from .save_matte import SaveMatte
@@ -19,7 +21,18 @@ class ReferEverything(ComfyExtension):
     """The pack as the host sees it."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadREM, EncodeText, PromptLayer, SegmentVideo, SegmentShot, MaskToAlpha, SaveMatte, SampleShot]
+        return [
+            LoadREM,
+            EncodeText,
+            PromptLayer,
+            SegmentVideo,
+            SegmentShot,
+            PaintKeyMask,
+            CorrectMask,
+            MaskToAlpha,
+            SaveMatte,
+            SampleShot,
+        ]
 
 
 async def comfy_entrypoint() -> ReferEverything:

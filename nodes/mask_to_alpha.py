@@ -18,10 +18,9 @@ from ..rem_engine.matte import Frame, MatteSettings, merge_alpha
 from ..rem_engine.matte.frames import alpha_of, plate_of
 from ..rem_engine.matte.layered import matte_layers
 from ..rem_engine.matte.settings import NEUTRAL
-from ..rem_engine.segment.cuts import CutFinder
 from ..rem_engine.setting import settings_of
 from .host.given import given_inputs, given_mattes
-from .host.inputs import as_frames
+from .host.inputs import as_frames, cuts_of
 from .host.layers import as_layers, masks_of, picture
 from .host.matte_preview import MattePreview
 from .host.named_masks import layers_documents, layers_outputs, names_of_masks, with_names
@@ -122,7 +121,7 @@ class MaskToAlpha(io.ComfyNode):
         progress = NodeProgress(cls, count)
         alpha = torch.empty(len(layers), count, frames.height, frames.width)
         rgba = torch.empty(*alpha.shape, 4)
-        cuts = _cuts(frames) if any(own.frames_before for own in settings) else ()
+        cuts = cuts_of(frames) if any(own.frames_before for own in settings) else ()
         derived: list[Tensor] = []
         device = comfy.model_management.get_torch_device()
         preview = MattePreview(names, frames.height, frames.width, None, "checker", progress)
@@ -156,11 +155,3 @@ def _core_and_edge(derived: Sequence[Tensor]) -> tuple[Any, Any]:
 def _frames(frames: ArrayFrames, layers: Tensor, given: Iterator[dict[str, Tensor]]) -> Iterator[Frame]:
     for index in range(frames.frame_count):
         yield Frame(index, masks_of(layers, index), picture(frames, index)[0], given=next(given) or None)
-
-
-def _cuts(frames: ArrayFrames) -> list[int]:
-    finder = CutFinder()
-    for index in range(frames.frame_count):
-        finder.add(frames.read(index, index + 1)[0])
-    finder.finish()
-    return finder.cuts

@@ -4,7 +4,7 @@ import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
 import { mix, VIEWS } from "./matte_view.js"
 
-const NODES = ["SegmentVideo", "MaskToAlpha", "SegmentShot"]
+const NODES = ["SegmentVideo", "MaskToAlpha", "SegmentShot", "CorrectMask"]
 const KEPT = "matte preview" // the property of a node that brings its preview back after a reload
 const LOOK = "matte view"
 const HEIGHT = 290 // units on the canvas: the same before and after a run, so that nothing moves

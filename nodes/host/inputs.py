@@ -26,6 +26,7 @@ from ...rem_engine.media.reading import shot_files, title_of_pattern
 from ...rem_engine.media.shot import ShotInfo
 from ...rem_engine.media.timecode import exact_rate
 from ...rem_engine.pixels import check_unit_range
+from ...rem_engine.segment.cuts import CutFinder
 
 IMAGE_COLOURS = ColourTags(REC_709, SRGB_TRANSFER)
 """What the host's pictures are: display sRGB."""
@@ -103,6 +104,15 @@ def as_frames(image: Tensor, name: str = "IMAGE") -> ArrayFrames:
     for index in range(frames.frame_count):  # one at a time: a shot may take much of the memory
         frames.check(index, index + 1)
     return frames
+
+
+def cuts_of(frames: ArrayFrames) -> list[int]:
+    """Frames at which takes begin."""
+    finder = CutFinder()
+    for index in range(frames.frame_count):
+        finder.add(frames.read(index, index + 1)[0])
+    finder.finish()
+    return finder.cuts
 
 
 def as_masks(mask: Tensor, frames: FrameSource, name: str = "MASK") -> Tensor:

@@ -38,7 +38,8 @@ class TakeNetwork:
     def __init__(self, size: tuple[int, int], device: str | torch.device = "cpu") -> None:
         """`size`: (height, width) of what it looks at, from `network_size`."""
         self.size, self._device = size, torch.device(device)
-        with torch.random.fork_rng(devices=[]):
+        # Weights and what they learn from must know gradients, wherever this is called from.
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self._net = _layers().to(self._device).to(memory_format=torch.channels_last)
 
@@ -50,22 +51,25 @@ class TakeNetwork:
             bases: masks that a model gave, float32 [H,W].
             masks: those that are right.
         """
+        with torch.inference_mode(False), torch.enable_grad():
+            self._learn(pictures, bases, masks)
+
+    def _learn(self, pictures: Sequence[Picture], bases: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> None:
         inputs = torch.stack([self._input(*pair) for pair in zip(pictures, bases, strict=True)]).to(self._device)
         targets = torch.stack([torch.from_numpy(self.reduced(mask))[None] for mask in masks]).to(self._device)
         optimiser = torch.optim.AdamW(self._net.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
         draw = np.random.default_rng(0)
-        with torch.enable_grad():
-            for step in range(_STEPS):
-                for group in optimiser.param_groups:
-                    group["lr"] = _LEARNING_RATE * (0.5 + 0.5 * math.cos(math.pi * step / _STEPS))
-                few = len(inputs) <= _BATCH
-                chosen = torch.arange(len(inputs)) if few else torch.from_numpy(draw.permutation(len(inputs))[:_BATCH])
-                seen, wanted = inputs[chosen], targets[chosen]
-                if draw.random() < 0.5:
-                    seen, wanted = seen.flip(-1), wanted.flip(-1)
-                optimiser.zero_grad()
-                F.binary_cross_entropy_with_logits(self._net(seen), wanted).backward()
-                optimiser.step()
+        for step in range(_STEPS):
+            for group in optimiser.param_groups:
+                group["lr"] = _LEARNING_RATE * (0.5 + 0.5 * math.cos(math.pi * step / _STEPS))
+            few = len(inputs) <= _BATCH
+            chosen = torch.arange(len(inputs)) if few else torch.from_numpy(draw.permutation(len(inputs))[:_BATCH])
+            seen, wanted = inputs[chosen], targets[chosen]
+            if draw.random() < 0.5:
+                seen, wanted = seen.flip(-1), wanted.flip(-1)
+            optimiser.zero_grad()
+            F.binary_cross_entropy_with_logits(self._net(seen), wanted).backward()
+            optimiser.step()
 
     def mask(self, picture: Picture, base: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """The mask of a frame, float32 [H,W] in 0..1.

@@ -19,7 +19,7 @@ import numpy as np
 from ..media.masks import open_masks
 from ..media.numbering import Numbering, frame_range, spans_of, told_numbers
 from ..media.shot import Shot
-from ..media.windows import whole_frame
+from ..media.windows import Windows, whole_frame
 from ..media.writing import soft_png
 from ..whole_files import scratch_folder
 from .account import FileSet
@@ -165,29 +165,56 @@ def read_keys(text: str, shot: Shot, delivered: Numbering) -> GivenKeys:
         FileNotFoundError: nothing there.
         ValueError: masks of another size, without numbers or with such as the shot does not have, or what is none.
     """
+    windows = shot.windows or whole_frame(shot.height, shot.width)
+    numberings = (shot.numbering.numbers, delivered.numbers)
+    keys = numbered_keys(text, shot.name, (shot.height, shot.width), numberings, delivered.name_of(0), windows)
+    black = [shot.numbering.numbers[place] for place in keys.places if shot.numbering.is_missing(place)]
+    if black:
+        raise ValueError(f"The masks {told_numbers(black)} in {text} are of frames that {shot.name} lacks.")
+    return keys
+
+
+def numbered_keys(
+    text: str,
+    name: str,
+    size: tuple[int, int],
+    numberings: Sequence[Sequence[int]],
+    example: str,
+    windows: Windows | None = None,
+) -> GivenKeys:
+    """Masks of single frames by the numbers of their files.
+
+    Args:
+        text: PATH or PATH:CHANNEL of a folder, a pattern or a picture.
+        name: of the shot, for sentences.
+        size: (height, width) of its frames.
+        numberings: numbers that its frames may have, in their order; that which fits most files is taken.
+        example: the name of a file of the first frame, without a suffix.
+        windows: of the shot; an EXR that is meant to be seen as the shot is read where that is.
+
+    Raises:
+        as `read_keys`.
+    """
     at = masks_at(text)
-    masks = open_masks(at.path, at.channel, windows=shot.windows or whole_frame(shot.height, shot.width))
-    if (masks.height, masks.width) != (shot.height, shot.width):
+    masks = open_masks(at.path, at.channel, windows=windows)
+    if (masks.height, masks.width) != size:
         raise ValueError(
-            f"The masks in {at.path} are {masks.width}x{masks.height} and the frames of {shot.name} {shot.width}x"
-            f"{shot.height}: give corrections of the shot's size."
+            f"The masks in {at.path} are {masks.width}x{masks.height} and the frames of {name} {size[1]}x{size[0]}: "
+            "give corrections of the shot's size."
         )
     if masks.numbers is None:
         raise ValueError(
             f"The masks in {at.path} have no numbers that say of which frames they are: name them as the plate's, "
-            f"{delivered.name_of(0)}.png for example."
+            f"{example}.png for example."
         )
     told = {*masks.numbers}
-    numbers = max((shot.numbering.numbers, delivered.numbers), key=lambda ones: len(told.intersection(ones)))
+    numbers = max(numberings, key=lambda ones: len(told.intersection(ones)))
     place_of = {number: place for place, number in enumerate(numbers)}
     beyond = [number for number in masks.numbers if number not in place_of]
     if beyond:
         raise ValueError(
-            f"The masks {told_numbers(beyond)} in {at.path} are of no frame: {shot.name} has {told_numbers(numbers)}."
+            f"The masks {told_numbers(beyond)} in {at.path} are of no frame: {name} has {told_numbers(numbers)}."
         )
-    black = [number for number in masks.numbers if shot.numbering.is_missing(place_of[number])]
-    if black:
-        raise ValueError(f"The masks {told_numbers(black)} in {at.path} are of frames that {shot.name} lacks.")
     next(masks.frames())  # which finds out what of them is the matte, and refuses what is none
     return GivenKeys(tuple(place_of[number] for number in masks.numbers), masks.frames)
 

@@ -107,8 +107,8 @@ def open_run(out: Path, shot: Path | None = None) -> WholeRun:
     record = made[0]
     if "checkpoint" not in record.run["settings"] or not record.fingerprint:
         raise ValueError(
-            f"The run in {out} was made in a graph, and only runs of the command line are opened again: segment the "
-            "shot with it first."
+            f"The run in {out} was made in a graph, and only runs of the command line are opened again: correct it "
+            "there with Correct Mask, or segment the shot on the command line first."
         )
     entry = record.run.get("shot")
     lay = entry.get("path") if isinstance(entry, dict) else None

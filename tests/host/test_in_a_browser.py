@@ -15,10 +15,12 @@ from typing import Any
 
 import av
 import cv2
+import numpy as np
 import pytest
 from browser import ComfyPage, browser_path, chromium_page, overlapping, save_picture
 from comfy_hosts import PACK, make_base, version_number
 from comfy_server import ComfyServer, running
+from PIL import Image
 from test_served import BLUEPRINTS, TEMPLATES, saved_graph
 
 from rem_engine.media import open_shot
@@ -27,7 +29,7 @@ from rem_engine.pixels import to_uint8
 pytestmark = pytest.mark.slow
 SAMPLE = Path("assets") / "sample_shot.mp4"
 FRAMES, SIZE = 9, (360, 640)
-PREVIEWED = ("SegmentVideo", "MaskToAlpha", "SegmentShot")
+PREVIEWED = ("SegmentVideo", "MaskToAlpha", "SegmentShot", "CorrectMask")
 UNUSED = ("CLIPLoader", "VAELoader")  # with REM-mini in place of the real weights
 IN_DOCUMENTS = ("segment_a_shot", "roto_named_layers", "deliver_a_shot")
 
@@ -157,6 +159,7 @@ def test_a_templates_nodes_do_not_overlap_before_or_after_a_run(
         comfy.fit()
         assert overlapping(comfy.boxes()) == []
         comfy.set_widget("LoadREM", "checkpoint", "REM-mini (bundled)")  # the real weights are not here
+        comfy.set_widget("PaintKeyMask", "frame", 5)  # the short shot has no others
         comfy.remove(UNUSED)
         comfy.run()
         comfy.fit()
@@ -168,6 +171,48 @@ def test_a_templates_nodes_do_not_overlap_before_or_after_a_run(
         folder = request.config.getoption("screenshots")
         if folder and name in IN_DOCUMENTS and not vue:
             save_picture(page, Path(folder) / f"{name}.jpg")
+
+
+def test_a_shot_follows_what_is_painted_in_the_mask_editor(short: ComfyServer, request: pytest.FixtureRequest) -> None:
+    graph, _ = saved_graph("fix_a_few_frames")
+    with chromium_page(browser_path()) as page:
+        comfy = ComfyPage(page, short)
+        comfy.open()
+        comfy.load(graph)
+        comfy.set_widget("PaintKeyMask", "frame", 5)
+        comfy.run()
+        page.evaluate(
+            """() => {
+                const { canvas, rootGraph } = window.app
+                canvas.selectNode(rootGraph.nodes.find((node) => node.type === 'PaintKeyMask'))
+                return window.app.extensionManager.command.execute('Comfy.MaskEditor.OpenMaskEditor')
+            }"""
+        )
+        page.wait_for_timeout(6000)
+        page.mouse.move(650, 400)
+        page.mouse.down()
+        page.mouse.move(850, 500, steps=8)
+        page.mouse.up()
+        page.wait_for_timeout(1500)
+        page.get_by_role("button", name="Save").last.click()
+        painted = (
+            "window.app.rootGraph.nodes.find((node) => node.type === 'PaintKeyMask')"
+            ".widgets.find((widget) => widget.name === 'image').value"
+        )
+        page.wait_for_function(f"{painted} !== ''")
+        comfy.run()
+        (file,) = (short.base / "output" / "ReferEverything").glob("keys_*/key.1005.png")
+        key = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) / 65535
+        with Image.open(short.base / "input" / page.evaluate(painted).removesuffix(" [input]")) as saved:
+            alpha = np.asarray(saved)[..., 3]
+        np.testing.assert_allclose(key, 1 - alpha / 255, atol=1 / 65535)
+        assert 0.01 < key.mean() < 0.2
+        assert shown(page, "CorrectMask")["spread"] > 5
+        assert comfy.errors == []
+        if folder := request.config.getoption("screenshots"):
+            page.evaluate("window.app.canvas.deselectAll()")
+            comfy.fit()
+            save_picture(page, Path(folder) / "fix_a_few_frames.jpg")
 
 
 @pytest.mark.parametrize("file", BLUEPRINTS, ids=lambda file: file.stem)

@@ -1,5 +1,5 @@
 """Runs inside a ComfyUI's own Python: presets, edge mattes, given mattes, hints, names that travel, mistakes of
-widgets; writes JSON.
+widgets, corrections; writes JSON.
 
     python controls_in_host.py HOST BASE PACK REPORT
 """
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from corrections_in_host import corrections
 from host_session import sentence, start
 from node_runs import random, segment
 
@@ -30,6 +31,7 @@ def main(host: Path, base: Path, pack: Path, report: Path) -> None:
             "names": names(nodes, base),
             "mistakes": mistakes(nodes),
             "lines": lines(nodes),
+            "corrections": corrections(nodes, base),
         }
     report.write_text(json.dumps(results))
 

@@ -95,3 +95,48 @@ def test_a_layer_is_written_without_syntax(report: dict[str, Any]) -> None:
     assert "holds '|' or a new line" in lines["part"]
     assert "does not say what to segment" in lines["empty"]
     assert "There is no setting 'sharpen'" in lines["setting"]
+
+
+def test_a_shot_follows_the_mask_of_one_frame_and_all_else_keeps_every_bit(report: dict[str, Any]) -> None:
+    found = report["corrections"]
+    assert found["as they came"] and found["exact"] and found["layers"]
+    assert found["J"] > 0.7  # of masks that were empty
+    assert found["held out"] == 0.0
+    assert found["nothing there"] < 0.2
+    assert found["searched"] == 1  # the motion, in the first of all turns
+
+
+def test_key_masks_are_kept_with_the_graph_and_taken_again_from_a_folder(report: dict[str, Any]) -> None:
+    found = report["corrections"]
+    assert found["folder"] and found["kept is key"] and found["kept once"] and found["kept again"]
+    assert "key.1004.png" in found["kept"]
+
+
+def test_frames_worth_fixing_come_with_their_pictures_and_masks(report: dict[str, Any]) -> None:
+    found = report["corrections"]
+    assert len({*found["to fix"]} - {4}) == 2 and all(1 <= frame <= 12 for frame in found["to fix"])
+    assert found["pictures to fix"] and found["masks to fix"]
+
+
+def test_a_frame_is_painted_on_its_present_mask_and_knows_its_number(report: dict[str, Any]) -> None:
+    painted = report["corrections"]["painted"]
+    assert painted["before"] == [0, 48, 64] and painted["shows"] < 0.003
+    assert painted["key"] and painted["taken"]
+    assert "is not of frame 7. It is of 4: set frame" in painted["other frame"]
+    assert "has no mask: paint it in the mask editor" in painted["no mask"]
+    assert "is gone: empty 'image', run, and paint it anew." in painted["gone"]
+
+
+def test_key_masks_that_are_of_no_frame_get_a_sentence(report: dict[str, Any]) -> None:
+    mistakes = report["corrections"]["mistakes"]
+    assert "must have the same size" in mistakes["size"]
+    assert "is of frame 13, and the shot has frames 1 to 12" in mistakes["outside"]
+    assert "Two masks are given for frame 2: disconnect one" in mistakes["twice"]
+    assert "There are 2 masks at key_1, and one is expected: of one frame and one layer." in mistakes["all layers"]
+    assert "The mask at key_1 is of a picture without one: paint it" in mistakes["unpainted"]
+    assert "There are 1 key masks that do not know their frame, and frames has 0 numbers" in mistakes["no number"]
+    assert "'two' in frames is no number of a frame" in mistakes["no such number"]
+    assert "Layer 2 is to be corrected, and there are 1" in mistakes["layer"]
+    assert "leads out of ComfyUI's input and output folders" in mistakes["outer folder"]
+    assert "There is no folder 'none' in ComfyUI's input or output folder" in mistakes["no folder"]
+    assert mistakes["stopped"] == "True"
