@@ -131,6 +131,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         type=a_path,
         help="a video file, a folder of EXR, DPX, TIFF, PNG, JPEG, WebP or JPEG XL frames, or one image",
     )
+    segment.add_argument(
+        "--part",
+        metavar="A-B",
+        default="",
+        help="only make what the frames A to B (the plate's own numbers) need of the model, and keep it in OUT for the "
+        "same command without --part, which writes the files: so that several machines share a shot (see farm)",
+    )
     add_segmenting_options(segment)
 
 
@@ -213,6 +220,8 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     """Segment a shot; returns the exit code."""
     from ..run.output import already_there
 
+    if options.part:
+        return _segment_part(options, bar)
     result = segment_shot(options.shot, options, bar)
     if result is None:
         print(already_there(options.out))
@@ -228,12 +237,32 @@ def segment_shot(
     shot: Path, options: argparse.Namespace, bar: ProgressBar, load: Callable[..., Any] | None = None
 ) -> dict[str, Any] | None:
     """Segment a shot as options say; see `segment_file`."""
-    from ..layers import parse_layers  # here, so that help is quick
-    from ..run.segment_file import segment_file
+    from ..run.segment_file import segment_file  # here, so that help is quick
+
+    prompts, job, model = _asked(options)
+    given, keys = given_mattes(options), _keys(options.keys, job)
+    result = segment_file(shot, prompts, job, model, hints=given, keys=keys, progress=bar, load=load)
+    bar.close()
+    _correct(shot, options, keys, bar)
+    return result
+
+
+def _segment_part(options: argparse.Namespace, bar: ProgressBar) -> int:
+    """Make a part of what a run needs of the model."""
+    from ..run.parts import segment_part
+
+    _, job, model = _asked(options)
+    made, there = segment_part(options.shot, options.part, job, model, progress=bar)
+    bar.close()
+    print(f"{made} windows made, {there} were there: the same command without --part writes the files.")
+    return 0
+
+
+def _asked(options: argparse.Namespace) -> tuple[tuple[str, ...], SegmentJob, dict[str, Any]]:
+    """Prompts, the job, and the arguments of `load_segmenter`, as options say."""
+    from ..layers import parse_layers
     from ..run.segment_job import SegmentJob
 
-    matte = matte_settings(options)
-    delivery = delivery_settings(options, tuple(kind for kind in options.write if kind in DELIVERIES))
     prompts = _prompts(options)
     job = SegmentJob(
         options.out,
@@ -241,8 +270,8 @@ def segment_shot(
         name=options.name,
         write=options.write,
         masks=MaskSettings(**{name: getattr(options, name) for name in settings_of(MaskSettings)}),
-        matte=matte,
-        delivery=delivery,
+        matte=matte_settings(options),
+        delivery=delivery_settings(options, tuple(kind for kind in options.write if kind in DELIVERIES)),
         overwrite=options.overwrite,
         again=options.again,
         plate=plate_settings(options),
@@ -251,11 +280,7 @@ def segment_shot(
     names = ("model", "checkpoint", "strength", *settings_of(SegmentSettings), "device", "dtype", "memory")
     model = {name: getattr(options, name) for name in names}
     model |= {"checkpoint": _one_or_all(options.checkpoint), "strength": _one_or_all(options.strength or (1.0,))}
-    given, keys = given_mattes(options), _keys(options.keys, job)
-    result = segment_file(shot, prompts, job, model, hints=given, keys=keys, progress=bar, load=load)
-    bar.close()
-    _correct(shot, options, keys, bar)
-    return result
+    return prompts, job, model
 
 
 def _keys(given: Sequence[str], job: SegmentJob) -> dict[str, str]:

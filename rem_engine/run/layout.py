@@ -3,7 +3,7 @@
 Beside the files of `FILES` there are run.json, which is written last and makes a run whole, and until then hidden
 things: the state file, which says what is under way and how far it came; the float32 masks that soft.npz is made of;
 and a folder for the files of a run that replaces another's, until it is whole. A hidden folder keeps what corrections
-are made from.
+are made from, another what tasks of a farm have made of a run that is to come.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from ..media.numbering import named_for
 from ..names import CRYPTOMATTE_FOLDER, EXR_FOLDER, IDS_FOLDER, OVERLAY_FILE
 
 STATE_FILE = ".unfinished.json"
+PARTS = ".parts"
+"""The folder of what tasks of a farm have made for a run that is to come; see `run.parts`."""
 CORRECTIONS = ".corrections"
 """The folder of what corrections are made from; see `run.corrections`."""
 MOTION = ".motion"

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
 from ..content_hash import content_hash
 from ..devices import find_device, split_devices
 from ..folder_lock import check_is_folder
 from ..layers import texts_of
 from ..media.reading import open_shot
 from ..progress import SILENT, Progress
-from ..segment.settings import SegmentSettings, check_cuts
-from ..setting import settings_of
 from ..whole_files import check_space
 from .corrections import read_keys
 from .fingerprint import settings_hash
 from .given_mattes import open_given
-from .layout import KINDS, check_apart
+from .layout import KINDS, PARTS, check_apart
 from .naming import filled, versioned
 from .output import claimed
+from .parts import Parts, check_settings, described, model_files, versions
 from .segment_job import Provenance, SegmentJob, segment_to_output
 
 if TYPE_CHECKING:
@@ -74,7 +70,7 @@ def segment_file(
     with open_shot(path, job.plate) as shot:
         frame_count = shot.frame_count  # also finds a truncated file
         shot.read(0, 1)
-        _check_settings(model, frame_count)
+        check_settings(model, frame_count)
         template = job.name
         job = replace(job, name=filled(template, job.fields, shot.numbering.names.title))
         given = open_given(hints or {}, [layer.name for layer in job.layers], shot, job.numbering(shot))
@@ -98,7 +94,7 @@ def segment_file(
         seen = {**settings, "space": shot.plate_colour.space.digest, "device": device.type}
         if len(texts_of(job.layers)) == 1:
             del seen["memory"]  # several prompts are rounded otherwise where they go through the denoiser one by one
-        fingerprint = settings_hash(seen, [*shot.files, *given.files, *_model_files(model)])
+        fingerprint = settings_hash(seen, [*shot.files, *given.files, *model_files(model)])
         job = replace(job, name=versioned(job.name, job.out, fingerprint, again=job.again))
         provenance = Provenance(str(path), fingerprint, content_hash(shot.files))
         job = replace(job, device=device, provenance=provenance, hints=given if given.mattes else None)
@@ -106,9 +102,15 @@ def segment_file(
             # Of every kind, and of other layers, so that no shot is ever taken out of the folder that is written to.
             written = {*(layer.name for layer in job.written_layers), *job.derived, *output.earlier_layers}
             check_apart([path, *given.files], job.out, written, job.numbering(shot).names.title, KINDS)
+            there = (job.out / PARTS).is_dir()
+            parts = Parts(job.out, described(shot, job, model, device), device) if there else None
             if output.is_there:
+                if parts is not None:
+                    parts.remove()
                 return None
             _check_space(job, shot)
+            if parts is not None and (others := parts.told_others()):
+                progress.say(others)
             for note in given.notes:
                 progress.say(note)
             from ..backbones.checkpoint import checkpoint_paths
@@ -116,7 +118,7 @@ def segment_file(
             from ..segment.load import load_segmenter
 
             segmenter = (load or load_segmenter)(**model)
-            entries = {"settings": settings | _chosen(segmenter, shot, frame_count), "versions": _versions()}
+            entries = {"settings": settings | _chosen(segmenter, shot, frame_count), "versions": versions()}
             provenance = replace(
                 provenance,
                 entries=entries,
@@ -124,14 +126,14 @@ def segment_file(
                 model=find_model_folder(model["model"]).name if model["model"] != "mini" else "",
                 checkpoint=", ".join(path.name for path in checkpoint_paths(model["checkpoint"])),
             )
-            return segment_to_output(segmenter, shot, replace(job, provenance=provenance), output, progress=progress)
-
-
-def _check_settings(model: Mapping[str, Any], frame_count: int) -> None:
-    """Refuse what needs no model to be seen as wrong."""
-    settings = SegmentSettings(**{name: model[name] for name in settings_of(SegmentSettings)})
-    if settings.cuts != "auto":
-        check_cuts(settings.cuts, frame_count)
+            job = replace(job, provenance=provenance)
+            if parts is None:
+                return segment_to_output(segmenter, shot, job, output, progress=progress)
+            run = segment_to_output(segmenter, shot, job, output, progress=progress, made=parts.masks)
+            if parts.masks.given:
+                progress.say(f"{parts.masks.given} of its windows had been made by other tasks.")
+            parts.remove()
+            return run
 
 
 def _check_space(job: SegmentJob, shot: Shot) -> None:
@@ -142,14 +144,6 @@ def _check_space(job: SegmentJob, shot: Shot) -> None:
         check_space(2 * array, f"soft.npz in {job.out}", job.out, ", or write soft in place of npz")
 
 
-def _model_files(model: Mapping[str, Any]) -> list[Path]:
-    from ..backbones.checkpoint import checkpoint_files
-    from ..backbones.load import find_model_folder
-
-    weights = sorted(file for file in find_model_folder(model["model"]).rglob("*") if file.is_file())
-    return [*weights, *checkpoint_files(model["checkpoint"])]
-
-
 def _chosen(segmenter: Segmenter, shot: Shot, frame_count: int) -> dict[str, Any]:
     """What the model made of the settings."""
     windows = segmenter.windows(frame_count)
@@ -157,13 +151,4 @@ def _chosen(segmenter: Segmenter, shot: Shot, frame_count: int) -> dict[str, Any
         "size": segmenter.plan.size_for(shot.height, shot.width),
         "window": windows[0].length,
         "overlap": segmenter.plan.overlap if len(windows) > 1 else 0,
-    }
-
-
-def _versions() -> dict[str, str]:
-    packages = ("torch", "diffusers", "transformers")
-    return {
-        "rem_engine": __version__,
-        **{package: version(package) for package in packages},
-        "python": platform.python_version(),
     }

@@ -33,6 +33,7 @@ from ..progress import SILENT, Progress
 from ..segment.close_up import CloseUp
 from ..segment.segmenter import Segmenter
 from ..segment.settings import MaskSettings
+from ..segment.window_masks import WindowMasks
 from ..whole_files import written_whole
 from .account import file_sets
 from .clock import Clock, explained_stop, where_it_stands
@@ -236,8 +237,10 @@ def segment_to_output(
     prompt_embeds: Tensor | None = None,
     progress: Progress = SILENT,
     viewer: Viewer | None = None,
+    made: WindowMasks | None = None,
 ) -> dict[str, Any]:
-    """`segment_to_files` in a folder that is claimed already, by `job.claim`."""
+    """`segment_to_files` in a folder that is claimed already, by `job.claim`; windows that `made` has do not go through
+    the model again (see `run.parts`)."""
     looking = CloseUp(segmenter) if job.masks.close_up else segmenter
     if prompt_embeds is None:
         prompt_embeds = segmenter.encode_prompts(texts_of(job.layers))
@@ -282,7 +285,7 @@ def segment_to_output(
             overlay_video(job, folder.work, info, made_by) as overlay,
             delivery,
         ):
-            model = _Model(looking, model_shot, prompt_embeds, progress)
+            model = _Model(looking, model_shot, prompt_embeds, progress, made)
             reader = PlateReader(plates, job.mattes, job.form, shown=overlay is not None or viewer is not None)
             frames = _SegmentedFrames(model, reader, job, folder, clock, overlay, masks_coverage)
             mattes = make_mattes(frames.stream(), job.mattes, frames.cuts, job.device, numbering)
@@ -344,6 +347,7 @@ class _Model:
     shot: ReopenableFrames
     prompt_embeds: Tensor
     progress: Progress
+    made: WindowMasks | None
 
     @property
     def mask_size(self) -> tuple[int, int]:
@@ -408,7 +412,13 @@ class _SegmentedFrames:
             looks["within"] = partial(FrameHints(job.hints, job.layers).of_texts, texts_of(job.layers))
         hints = FrameHints(job.hints, job.layers)
         chunks = segmenter.stream(
-            model.shot, model.prompt_embeds, first_frame=first, progress=progress, takes=self._numbering.takes, **looks
+            model.shot,
+            model.prompt_embeds,
+            first_frame=first,
+            progress=progress,
+            takes=self._numbering.takes,
+            made=model.made,
+            **looks,
         )
         before: Tensor | None = None
         for chunk in self._clock.each(None, chunks):

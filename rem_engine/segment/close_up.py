@@ -22,6 +22,7 @@ from ..progress import SILENT, Progress, Unit
 from ..shelf import Shelf
 from .resize import frames_to_model, masks_to_shot
 from .segmenter import Chunk, Segmenter
+from .window_masks import WindowMasks
 from .window_plan import WindowPlan
 from .windows import Window
 
@@ -93,6 +94,7 @@ class CloseUp:
         progress: Progress = SILENT,
         takes: Sequence[int] = (),
         within: Callable[[int], Tensor | None] | None = None,
+        made: WindowMasks | None = None,
     ) -> Iterator[Chunk]:
         """Segment a shot frame by frame; see `Segmenter.stream`.
 
@@ -103,6 +105,7 @@ class CloseUp:
             takes: as there.
             within: gives how far each prompt may be anywhere in a frame, [P,H,W] in 0..1, asked for in order; crops
                 follow what lies there, and where nothing was found in it, show it whole. None for no bounds.
+            made: as there, of the first pass.
         """
         check_source(frames)
         shot_size = (frames.height, frames.width)
@@ -110,7 +113,7 @@ class CloseUp:
         least = max(seen / side for seen, side in zip(model_size, shot_size))
         if least >= _HELPS:  # the model sees the frame at about its own size already
             for chunk in self._segmenter.stream(
-                frames, prompt_embeds, first_frame=first_frame, progress=progress, takes=takes
+                frames, prompt_embeds, first_frame=first_frame, progress=progress, takes=takes, made=made
             ):
                 self.cuts, self.prompts_per_pass = chunk.cuts, chunk.prompts_per_pass
                 yield chunk
@@ -118,7 +121,9 @@ class CloseUp:
         passes = _progress_of_passes(len(prompt_embeds), progress)
         # Crops from the first window on that has a say in `first_frame`, and what steadies them, have to be known.
         begin = max(0, first_frame + 1 - self.plan.window - _STEADY)
-        chunks = self._segmenter.stream(frames, prompt_embeds, first_frame=begin, progress=passes[0], takes=takes)
+        chunks = self._segmenter.stream(
+            frames, prompt_embeds, first_frame=begin, progress=passes[0], takes=takes, made=made
+        )
         wide = _FirstPass(chunks, begin, frames.frame_count, shot_size, least, within or (lambda _: None))
         with ExitStack() as stack:
             near = []

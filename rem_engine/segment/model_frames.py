@@ -62,12 +62,16 @@ class ModelFrames:
 
     def window(self, window: Window) -> Tensor:
         """[length,3,h,w] in -1..1; a window longer than its take repeats the last frame."""
-        self._held = {index: frame for index, frame in self._held.items() if index >= window.start}
-        if self._finder is None:
-            self._next = max(self._next, window.start)
+        self.skip(window)
         self._read_to(window.stop)
         last = window.stop - 1
         return torch.stack([self._held[min(window.start + i, last)] for i in range(window.length)])
+
+    def skip(self, window: Window) -> None:
+        """Let go of frames before a window, which is not asked for itself."""
+        self._held = {index: frame for index, frame in self._held.items() if index >= window.start}
+        if self._finder is None:
+            self._next = max(self._next, window.start)
 
     def _read_to(self, stop: int) -> None:
         for begin, end in groups(self._next, stop, (self._source.height, self._source.width)):

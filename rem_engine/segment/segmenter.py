@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,17 +14,17 @@ from torch import Tensor
 from ..backbones.base import Backbone
 from ..frames import ArrayFrames, FrameSource, check_source
 from ..progress import SILENT, Progress
-from ..shelf import Shelf
 from .model_frames import ModelFrames, groups
 from .other_device import OtherDevice
+from .passes import Passes, ShotOnItsWay
 from .resize import masks_to_shot
 from .settings import SegmentSettings
+from .window_masks import WindowMasks
 from .window_model import WindowModel
 from .window_plan import WindowPlan
 from .windows import EndOfTake, Window
 
 _DEFAULTS = SegmentSettings()
-_log = logging.getLogger(__name__)
 
 # Prompts remembered: an embedding takes 1.2 MB, and a benchmark asks for thousands.
 _PROMPTS_CACHED = 64
@@ -93,7 +92,7 @@ class Segmenter:
         self.cuts: tuple[int, ...] = ()
         self.prompts_per_pass = 0
         self._model = WindowModel(backbone, settings)
-        self._staged = any([self._model.streams, *(other.streams for other in self.others)])
+        self._passes = Passes(self._model, self.plan, self.others)
         self._embeds: dict[str, Tensor] = {}
         self._embeds_lock = Lock()
 
@@ -154,6 +153,7 @@ class Segmenter:
         progress: Progress = SILENT,
         takes: Sequence[int] = (),
         end_of_take: EndOfTake | None = None,
+        made: WindowMasks | None = None,
     ) -> Iterator[Chunk]:
         """Segment a shot frame by frame: each frame from `first_frame` on comes once, in order, when it is final.
 
@@ -166,6 +166,8 @@ class Segmenter:
             takes: frames at which a take begins beside the cuts, since frames before them are missing.
             end_of_take: where takes end, if that is known from elsewhere; cuts are then not looked for, nor those of
                 the settings heeded.
+            made: windows of this shot, these prompts and settings that `make_windows` has made: they do not go through
+                the model again.
 
         Raises:
             ValueError: no frames, frames under 16 pixels or with values that are not finite, a `first_frame` or a cut
@@ -174,26 +176,11 @@ class Segmenter:
         check_source(frames)
         if not 0 <= first_frame < frames.frame_count:
             raise ValueError(f"The shot has frames 0 to {frames.frame_count - 1}; it cannot go on at {first_frame}.")
-        plan = self.plan
-        plan.check_cuts(frames.frame_count)
-        pixels = ModelFrames(
-            frames,
-            plan.size_for(frames.height, frames.width),
-            eight_bit=plan.paper,
-            cuts=() if end_of_take else plan.cuts,
-            takes=takes,
-            keep_from=first_frame + 1 - plan.window,
-        )
-        shot = _Shot(
-            pixels,
-            enumerate(plan.windows(frames.frame_count, end_of_take or pixels.end_of_take)),
-            first_frame,
-            frames.frame_count,
-        )
-        make_masks = self._stage_by_stage if self._staged else self._window_by_window
-        shot_size = (frames.height, frames.width)
+        shot = self._shot(frames, first_frame, frames.frame_count, takes, end_of_take)
+        shot.made = made
+        pixels, shot_size = shot.pixels, (frames.height, frames.width)
         pending: Tensor | None = None  # masks [P,n,C,h,w] of the window before, of the frames now cross-faded
-        for window, following, masks, together in make_masks(shot, prompt_embeds, progress):
+        for window, following, masks, together in self._passes.masks_of(shot, prompt_embeds, progress):
             masks = masks[:, window.keep - window.start : window.stop - window.start]
             unsure: dict[int, float] = {}
             if pending is not None:
@@ -210,6 +197,53 @@ class Segmenter:
                 told = {index: value for index, value in unsure.items() if begin <= index < end}
                 yield Chunk(begin, soft, cuts, together, told)
 
+    def make_windows(
+        self,
+        frames: FrameSource,
+        prompt_embeds: Tensor,
+        part: range,
+        made: WindowMasks,
+        *,
+        takes: Sequence[int] = (),
+        progress: Progress = SILENT,
+    ) -> tuple[int, int]:
+        """Put masks of those windows into `made` that begin to give some within a part of a shot.
+
+        Parts that together are the shot make each of its windows once. Beside its own frames a part reads those around
+        that its windows see and, where cuts are looked for, all before, since these say where windows begin.
+
+        Args:
+            frames, prompt_embeds, takes, progress: see `stream`.
+            part: places of frames.
+            made: of this shot, these prompts and settings; windows that it has are not made again.
+
+        Returns:
+            how many windows were made, and how many were there.
+
+        Raises:
+            ValueError: see `stream`.
+            RuntimeError: the disk is full.
+        """
+        check_source(frames)
+        shot = self._shot(frames, part.start, part.stop, takes)
+        seeds: dict[Window, list[int]] = {}
+        there: list[Window] = []
+
+        def missing(windows: Iterator[tuple[int, Window]]) -> Iterator[tuple[int, Window]]:
+            for number, window in takewhile(lambda numbered: numbered[1].keep < part.stop, windows):
+                if window.keep in part:
+                    seeds[window] = self.plan.noise_seeds(number, len(prompt_embeds), frames.frame_count)
+                    if made.has(window, seeds[window]):
+                        shot.pixels.skip(window)
+                        there.append(window)
+                    else:
+                        yield number, window
+
+        shot.windows = missing(shot.windows)
+        for window, _, masks, together in self._passes.masks_of(shot, prompt_embeds, progress):
+            made.write(window, seeds[window], masks, together)
+        return len(seeds) - len(there), len(there)
+
     def windows(self, frame_count: int) -> list[Window]:
         """The windows of a shot of `frame_count` frames and a single take."""
         return list(self.plan.windows(frame_count))
@@ -219,131 +253,26 @@ class Segmenter:
         for prompt in list(self._embeds)[:-_PROMPTS_CACHED]:
             del self._embeds[prompt]
 
-    def _window_by_window(self, shot: _Shot, prompt_embeds: Tensor, progress: Progress) -> Iterator[_Masked]:
-        """Every window through the whole model before the next one is read; of several devices each has one."""
-        count = len(prompt_embeds)
-        steps = _Steps(2 + count, 0, progress)
-        together = count
-        current = self._next_window(shot)
-        while current is not None:
-            group = self._read_group(shot, current, steps)
-            calls = [
-                (inputs, prompt_embeds, self.plan.noise_seeds(number, count, shot.frame_count), _frames_of(window))
-                for number, window, inputs in group
-            ]
-            made = self._on_devices("masks", calls, steps, 2 + count)
-            current = self._next_window(shot)
-            followings = [*(window for _, window, _ in group[1:]), current and current[1]]
-            for (_, window, _), following, (masks, in_pass) in zip(group, followings, made, strict=True):
-                together = min(together, in_pass)
-                yield window, following, masks, together
-
-    def _stage_by_stage(self, shot: _Shot, prompt_embeds: Tensor, progress: Progress) -> Iterator[_Masked]:
-        """All windows encoded, then all predicted for one reading of the denoiser's weights, then decoded."""
-        count, devices = len(prompt_embeds), 1 + len(self.others)
-        steps = _Steps(1 + count, self._model.steps_of_all, progress)
-        windows: list[Window] = []
-        with Shelf() as latents:
-            while (current := self._next_window(shot)) is not None:
-                group = self._read_group(shot, current, steps)
-                windows += (window for _, window, _ in group)
-                calls = [(inputs, _frames_of(window)) for _, window, inputs in group]
-                for encoded in self._on_devices("encode", calls, steps, 1):
-                    latents.append(encoded)
-            shares = [range(first, len(windows), devices) for first in range(min(devices, len(windows)))]
-            of_shares = [((latents[number] for number in share), prompt_embeds) for share in shares]
-            predicted = [iter(made) for made in self._on_devices("predict_all", of_shares, steps, 0)]
-        for first in range(0, len(windows), devices):
-            group_of_windows = windows[first : first + devices]
-            of_windows = [
-                (next(mask_latents), _frames_of(window)) for mask_latents, window in zip(predicted, group_of_windows)
-            ]
-            made = self._on_devices("decode", of_windows, steps, count)
-            followings = [*windows[first + 1 : first + devices + 1], None]
-            for window, following, masks in zip(group_of_windows, followings, made):
-                yield window, following, masks, 1
-
-    def _on_devices(self, method: str, calls: Sequence[tuple[Any, ...]], steps: _Steps, per_call: int) -> list[Any]:
-        """What a method of `WindowModel` gives for each call: the first here, each other one on a device of its own.
-
-        Args:
-            calls: their arguments, of one at least and as many as there are devices at most.
-            steps, per_call: told how far it is; how many steps a call elsewhere stands for.
-        """
-        begun = {number: other.begin(method, *call) for number, (other, call) in enumerate(zip(self.others, calls[1:]))}
-        try:
-            made = [getattr(self._model, method)(*calls[0], steps.done)]
-            for number, other in enumerate(self.others[: len(calls) - 1]):
-                with self._model.timed("predict"):
-                    made.append(other.result(begun.pop(number)))
-                for _ in range(per_call):
-                    steps.done()
-        except BaseException:
-            for number, call in begun.items():
-                self.others[number].forget(call)
-            raise
-        return made
-
-    def _next_window(self, shot: _Shot) -> tuple[int, Window] | None:
-        with self._model.timed("read"):
-            return next((item for item in shot.windows if item[1].stop > shot.first_frame), None)
-
-    def _read_group(self, shot: _Shot, current: tuple[int, Window], steps: _Steps) -> list[tuple[int, Window, Tensor]]:
-        """A window and those after it, one for each device: their numbers, and their frames [T,3,h,w]."""
-        group = [(*current, self._read(shot, current, steps))]
-        while len(group) <= len(self.others) and (following := self._next_window(shot)) is not None:
-            group.append((*following, self._read(shot, following, steps)))
-        return group
-
-    def _read(self, shot: _Shot, current: tuple[int, Window], steps: _Steps) -> Tensor:
-        number, window = current
-        steps.expect(self.plan.windows_left(window, shot.frame_count))
-        with self._model.timed("read"):
-            inputs = shot.pixels.window(window)
-        _log.debug("window %d: %s at %dx%d", number, _frames_of(window), *inputs.shape[2:])
-        return inputs
-
-
-@dataclass
-class _Shot:
-    """A shot on its way to the model.
-
-    Attributes:
-        pixels: its frames at the model's size.
-        windows: those still to come, with their numbers.
-        first_frame: windows that end before it are left out.
-        frame_count: of the shot.
-    """
-
-    pixels: ModelFrames
-    windows: Iterator[tuple[int, Window]]
-    first_frame: int
-    frame_count: int
-
-
-_Masked = tuple[Window, Window | None, Tensor, int]
-"""A window, the one after it, the first one's masks [P,T,C,h,w], and how many prompts went together."""
-
-
-class _Steps:
-    """Counts finished stages."""
-
-    def __init__(self, per_window: int, beside: int, progress: Progress) -> None:
-        self._per_window, self._beside, self._progress = per_window, beside, progress
-        self._count = self._total = self._windows = 0
-
-    def expect(self, windows: int) -> None:
-        """A window begins, the first of so many that are still to come."""
-        self._total = (self._windows + windows) * self._per_window + self._beside
-        self._windows += 1
-
-    def done(self) -> None:
-        self._count += 1
-        self._progress.update("steps", self._count, self._total)
-
-
-def _frames_of(window: Window) -> str:
-    return f"frames {window.start} to {window.stop - 1}"
+    def _shot(
+        self,
+        frames: FrameSource,
+        first_frame: int,
+        stop: int,
+        takes: Sequence[int],
+        end_of_take: EndOfTake | None = None,
+    ) -> ShotOnItsWay:
+        plan = self.plan
+        plan.check_cuts(frames.frame_count)
+        pixels = ModelFrames(
+            frames,
+            plan.size_for(frames.height, frames.width),
+            eight_bit=plan.paper,
+            cuts=() if end_of_take else plan.cuts,
+            takes=takes,
+            keep_from=first_frame + 1 - plan.window,
+        )
+        windows = enumerate(plan.windows(frames.frame_count, end_of_take or pixels.end_of_take))
+        return ShotOnItsWay(pixels, windows, first_frame, stop, frames.frame_count)
 
 
 def disagreements(before: Tensor, after: Tensor) -> list[float]:
