@@ -3,10 +3,8 @@
     python -m benchmarks.training_cost                      every preset with a machine below
     python -m benchmarks.training_cost wan_14b --json
 
-Operations are counted by torch's FlopCounterMode in a pass on the meta device (a multiplication and an addition are
-two); the backward pass is taken as twice the forward one, or as once where only low-rank matrices learn, and gradient
-checkpointing as one forward pass more. What autograd keeps for the backward pass is added up by saved-tensor hooks in a
-pass over fake tensors. Times follow from a named GPU's published peak and an assumed share of it.
+How is counted: see trainer/run/costs.py, which `trainer train --dry-run` uses too. Times follow from a
+named GPU's published peak and an assumed share of it.
 """
 
 from __future__ import annotations
@@ -14,15 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from rem_engine.backbones.base import TEXT_ROWS
 from rem_engine.backbones.load import MINI_FOLDER
 from trainer.model.trainable import freeze_parts
+from trainer.run.costs import Flops, activation_bytes, denoiser_inputs, forward_flops, passes, state_of
 from trainer.settings import DataSettings, TrainSettings, load_settings
 
 # Shapes that Wan-AI and ModelScope publish, as arguments of diffusers' classes; REM-mini's from its folder.
@@ -71,29 +70,9 @@ MACHINES = {
 }
 
 
-@dataclass(frozen=True)
-class Flops:
-    """Floating-point operations, a multiplication and an addition counting two.
-
-    Attributes:
-        products: of matrices, those of attention among them.
-        convolutions: what they are.
-    """
-
-    products: int
-    convolutions: int
-
-    def times(self, factor: int) -> Flops:
-        """As many times."""
-        return Flops(self.products * factor, self.convolutions * factor)
-
-    def tera(self) -> float:
-        """Both, in 10^12."""
-        return round((self.products + self.convolutions) / 1e12, 3)
-
-    def seconds(self, machine: Machine) -> float:
-        """How long one of the machine's GPUs takes."""
-        return (self.products / machine.peak + self.convolutions / machine.conv_peak) / machine.share / 1e12
+def seconds(flops: Flops, machine: Machine) -> float:
+    """How long one of the machine's GPUs takes."""
+    return (flops.products / machine.peak + flops.convolutions / machine.conv_peak) / machine.share / 1e12
 
 
 def build_denoiser(preset: str, settings: TrainSettings, layers: int | None = None) -> nn.Module:
@@ -107,25 +86,6 @@ def build_denoiser(preset: str, settings: TrainSettings, layers: int | None = No
         model = WanTransformer3DModel(**{**config, **({"num_layers": layers} if layers else {})})
     freeze_parts(model, settings.frozen)
     return model
-
-
-def denoiser_inputs(settings: TrainSettings, data: DataSettings) -> tuple[Tensor, ...]:
-    """Latents, timestep and text of a stream's batch, on the current default device."""
-    wan = settings.backbone == "wan"
-    timestep = torch.zeros(data.batch) if wan else torch.zeros(1, dtype=torch.long)
-    latents = torch.empty(data.batch, *settings.family.latent_shape(data.frames, *settings.size))
-    return latents, timestep, torch.empty(data.batch, TEXT_ROWS, settings.family.text_width)
-
-
-def forward_flops(model: Any, *inputs: Tensor) -> Flops:
-    """Operations of a call on meta tensors."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(*inputs)
-    by_kind = counter.get_flop_counts()["Global"]
-    convolutions = sum(count for kind, count in by_kind.items() if "convolution" in str(kind))
-    return Flops(counter.get_total_flops() - convolutions, convolutions)
 
 
 def vae_flops(settings: TrainSettings, data: DataSettings) -> Flops:
@@ -142,60 +102,13 @@ def vae_flops(settings: TrainSettings, data: DataSettings) -> Flops:
         return forward_flops(AutoencoderKLWan(**small).encode, clip).times(2 * data.batch)
 
 
-def saved_bytes(model: nn.Module, inputs: tuple[Tensor, ...], bf16: bool) -> int:
-    """Bytes that autograd keeps for the backward pass, weights apart; on fake tensors, so that nothing is computed."""
-    weights = {p.untyped_storage()._cdata for p in model.parameters()}
-    kept: dict[int, Tensor] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        if (storage := tensor.untyped_storage()._cdata) not in weights:
-            kept[storage] = tensor  # held, or its number would be given again
-        return tensor
-
-    with (
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16, enabled=bf16),
-    ):
-        model(*inputs)
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-
-
-def activation_bytes(preset: str, settings: TrainSettings, data: DataSettings) -> int:
-    """What a pass keeps: everything, or with checkpointing one activation a block and twice what one block keeps."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    bf16 = settings.precision == "bf16"
-    with FakeTensorMode():
-        inputs = denoiser_inputs(settings, data)
-        model = build_denoiser(preset, settings)
-        if not settings.gradient_checkpointing:
-            return saved_bytes(model, inputs, bf16)
-        model.enable_gradient_checkpointing()
-        one, two = (saved_bytes(build_denoiser(preset, settings, layers), inputs, bf16) for layers in (1, 2))
-        return saved_bytes(model, inputs, bf16) + 2 * (two - one)
-
-
-def lora_size(model: nn.Module, settings: TrainSettings) -> int:
-    """Numbers in the low-rank matrices of a preset."""
-    ends = tuple(f".{target}" for target in settings.lora.targets)
-    layers = [m for name, m in model.named_modules() if f".{name}".endswith(ends) and isinstance(m, nn.Linear)]
-    return sum(settings.lora.rank * (layer.in_features + layer.out_features) for layer in layers)
-
-
 def cost(preset: str) -> dict[str, Any]:
     """The figures of a preset; GB are 10^9 bytes, TFLOP 10^12 operations."""
     settings, machine = load_settings(preset), MACHINES[preset]
     with torch.device("meta"):
         model = build_denoiser(preset, settings)
         forward = [forward_flops(model, *denoiser_inputs(settings, data)) for data in settings.streams]
-    weights = sum(p.numel() for p in model.parameters())
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    if settings.lora:
-        trained = lora_size(model, settings)
-        weights += trained
-    moments = 1 if settings.optim.optimizer == "muon" else 2
-    state = 4 * weights + 4 * (1 + moments) * trained + (4 * trained if settings.ema else 0)
-    passes = (2 if settings.lora else 3) + settings.gradient_checkpointing
+    state = state_of(model, settings)
     encode = [vae_flops(settings, data) for data in settings.streams]
 
     accumulate, streams = settings.optim.accumulate, len(settings.streams)
@@ -203,26 +116,32 @@ def cost(preset: str) -> dict[str, Any]:
     steps = settings.steps or settings.epochs * machine.samples // together
     result: dict[str, Any] = {
         "preset": preset,
-        "parameters_M": round(weights / 1e6, 1),
-        "trained_M": round(trained / 1e6, 1),
+        "parameters_M": round(state.weights / 1e6, 1),
+        "trained_M": round(state.trained / 1e6, 1),
         "clips_per_step": together,
         "steps": steps,
         "denoiser_forward_TFLOP": [each.tera() for each in forward],
-        "passes": passes,
+        "passes": passes(settings),
         "vae_TFLOP": [each.tera() for each in encode],
-        "state_GB": round(state / 1e9, 1),
-        "state_per_gpu_GB": round(state / 1e9 / (machine.gpus if machine.sharded else 1), 1),
-        "activations_GB": round(max(activation_bytes(preset, settings, data) for data in settings.streams) / 1e9, 1),
+        "state_GB": round(state.bytes / 1e9, 1),
+        "state_per_gpu_GB": round(state.bytes / 1e9 / (machine.gpus if machine.sharded else 1), 1),
+        "activations_GB": round(
+            max(
+                activation_bytes(partial(build_denoiser, preset, settings), settings, data) for data in settings.streams
+            )
+            / 1e9,
+            1,
+        ),
     }
     if machine.peak:
-        seconds = [
-            accumulate * (of_step.times(passes).seconds(machine) + of_vae.seconds(machine))
+        taken = [
+            accumulate * (seconds(of_step.times(passes(settings)), machine) + seconds(of_vae, machine))
             for of_step, of_vae in zip(forward, encode)
         ]
-        days = sum(seconds) / streams * steps / 86400
+        days = sum(taken) / streams * steps / 86400
         result |= {
             "gpus": f"{machine.gpus} x {machine.name}",
-            "seconds_per_step": [round(each, 2) for each in seconds],
+            "seconds_per_step": [round(each, 2) for each in taken],
             "days": round(days, 1),
             "gpu_days": round(days * machine.gpus, 1),
         }

@@ -121,7 +121,8 @@ def test_requirements_are_what_is_imported_and_nothing_else() -> None:
 
 
 def test_the_trainers_extra_is_what_it_imports_beside_these() -> None:
-    beside = imported("trainer") - requirements() - {"deepspeed"}  # asked for where a run was one of DeepSpeed
+    wanted_by_some = {"deepspeed", "bitsandbytes", "trackio"}  # imported where a run asks for them
+    beside = imported("trainer") - requirements() - wanted_by_some
     not_imported_here = {"protobuf", "tensorboard"}  # but by sentencepiece and by torch
     assert extra("trainer") - not_imported_here == beside
     assert extra("trainer") >= not_imported_here

@@ -150,7 +150,8 @@ class OptimSettings(_Settings):
     """How weights are updated.
 
     Attributes:
-        optimizer: adamw; or muon, which updates matrices by orthogonalised momentum and the rest by Adam.
+        optimizer: adamw; adamw_8bit, with moments of 8 bits (bitsandbytes); or muon, which updates matrices by
+            orthogonalised momentum and the rest by Adam.
         lr: learning rate (of muon's matrices).
         vector_lr: with muon, the rate of what Adam updates.
         by_adam: with muon, beginnings of the names of matrices that Adam updates.
@@ -163,7 +164,7 @@ class OptimSettings(_Settings):
         accumulate: batches whose gradients make one step.
     """
 
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: Literal["adamw", "adamw_8bit", "muon"] = "adamw"
     lr: Annotated[float, Field(gt=0)]
     vector_lr: Annotated[float, Field(gt=0)] | None = None
     by_adam: tuple[str, ...] = ()
@@ -184,8 +185,8 @@ class OptimSettings(_Settings):
             raise ValueError("muon needs vector_lr, the learning rate of biases and norms")
         if self.optimizer == "muon" and self.weight_decay:
             raise ValueError("muon has no weight_decay; leave it at 0")
-        if self.optimizer == "adamw" and (self.vector_lr is not None or self.by_adam):
-            raise ValueError("vector_lr and by_adam are muon's; adamw has one lr")
+        if self.optimizer != "muon" and (self.vector_lr is not None or self.by_adam):
+            raise ValueError(f"vector_lr and by_adam are muon's; {self.optimizer} has one lr")
         return self
 
 

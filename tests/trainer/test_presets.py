@@ -43,6 +43,16 @@ def test_there_is_a_preset_of_each_protocol():
     assert {"mini", "modelscope_stage1", "modelscope_stage2", "wan_14b", "wan_1_3b"} <= set(NAMES)
 
 
+def test_the_preset_for_mevis_is_the_protocol_of_14b_on_mevis_own_train_split():
+    mevis, usual = (load_settings(name).model_dump(mode="json") for name in ("wan_14b_mevis", "wan_14b"))
+    (source,) = mevis["streams"][1].pop("sources")
+    assert (source["kind"], source["split"], Path(source["root"]).name) == ("mevis", "train", "mevis")
+    (judged,) = mevis["evaluation"].pop("sources")
+    assert (judged["kind"], judged["split"]) == ("mevis", "valid_u")
+    del usual["streams"][1]["sources"], usual["evaluation"]["sources"]
+    assert mevis == usual
+
+
 @pytest.mark.parametrize("name", ["wan_14b", "wan_1_3b"])
 def test_wan_protocol_is_the_published_one(name):
     settings = load_settings(name)
@@ -192,7 +202,9 @@ def test_missing_setting_is_named(tmp_path):
 
 
 def test_unknown_preset_lists_the_known_ones(tmp_path):
-    with pytest.raises(FileNotFoundError, match="mini, modelscope_stage1, modelscope_stage2, wan_14b, wan_1_3b"):
+    with pytest.raises(
+        FileNotFoundError, match="mini, modelscope_stage1, modelscope_stage2, wan_14b, wan_14b_mevis, wan_1_3b"
+    ):
         load_settings("wan_7b")
     with pytest.raises(FileNotFoundError, match="no settings at"):
         load_settings(tmp_path / "none.yaml")

@@ -66,13 +66,21 @@ def table_markdown(benchmark: Benchmark, summary: dict[str, Any]) -> str:
     """The run beside published figures, in percent."""
     headline, scores = benchmark.headline, summary["scores"]
     published = json.loads(_PUBLISHED.read_text(encoding="utf-8"))
-    lines = [f"# {benchmark.title}", "", f"| method | {headline} | source |", "|---|---|---|"]
+    lines = [f"# {benchmark.title}", "", f"| method | {headline} | trained on | source |", "|---|---|---|---|"]
     for row in published["rows"]:
         if benchmark.name in row:
             source = published["sources"][row["source"]]
-            lines.append(f"| {row['method']} | {row[benchmark.name]:.1f} | {source} |")
-    lines.append(f"| **{_name(summary)}** | **{100 * scores[f'{headline}-Mean']:.1f}** | this run |")
-    lines += ["", published["note"], "", *(f"{sentence}  " for sentence in reservations(summary)), ""]
+            trained_on = row.get("trained_on", {}).get(benchmark.name, "its paper says")
+            lines.append(f"| {row['method']} | {row[benchmark.name]:.1f} | {trained_on} | {source} |")
+    lines.append(f"| **{_name(summary)}** | **{100 * scores[f'{headline}-Mean']:.1f}** | | this run |")
+    lines += [
+        "",
+        published["note"],
+        f"Split of the published figures: {published['splits'][benchmark.name]}.",
+        "",
+        *(f"{sentence}  " for sentence in reservations(summary)),
+        "",
+    ]
     lines += ["| " + " | ".join(scores) + " |", "|" + "---|" * len(scores)]
     lines += ["| " + " | ".join(f"{100 * value:.1f}" for value in scores.values()) + " |"]
     return "\n".join(lines) + "\n"

@@ -50,4 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; for the exit code see `CommandLine.run`."""
     options = build_parser().parse_args(arguments)
     say = partial(print, file=sys.stderr)
-    return COMMAND_LINE.run(options, lambda: options.run(options), say, say)
+    return COMMAND_LINE.run(options, lambda: _run(options), say, say)
+
+
+def _run(options: argparse.Namespace) -> int | None:
+    """Run a command, whose model, where it takes one, may be a name on the hub."""
+    if getattr(options, "model", None) is not None:
+        from ..model.base_models import base_model
+
+        options.model = base_model(options.model, weights=not getattr(options, "dry_run", False))
+    return options.run(options)

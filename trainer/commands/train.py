@@ -22,9 +22,14 @@ examples:
   another learning rate and batch
     python -m trainer train wan_1_3b --model Wan2.1-T2V-1.3B-Diffusers --out runs/a --set optim.lr=2e-5 seed=2
 
+  what it takes, from a name on the hub, before anything is encoded or written
+    python -m trainer train wan_1_3b --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers --out runs/a --dry-run
+
   on all GPUs of a machine; FSDP and DeepSpeed by `accelerate config`
     accelerate launch -m trainer train wan_14b --model Wan2.1-T2V-14B-Diffusers --out runs/14b
 """
+
+_PRESETS = ("modelscope_stage1", "modelscope_stage2", "wan_14b", "wan_14b_mevis", "wan_1_3b", "mini")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -37,8 +42,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = train.add_argument
-    add("settings", metavar="PRESET", help="modelscope_stage1, modelscope_stage2, wan_14b, wan_1_3b, mini, or a .yaml")
-    add("--model", required=True, metavar="BASE", help="'mini' or the folder of the base model (diffusers' layout)")
+    add("settings", metavar="PRESET", help=f"{', '.join(_PRESETS)}, or a .yaml")
+    add(
+        "--model",
+        required=True,
+        metavar="BASE",
+        help="'mini', the folder of the base model (diffusers' layout), or its name on the hub",
+    )
     add_checkpoints(train, "weights laid over BASE to start from")
     add("--out", type=a_path, required=True, metavar="RUN", help="folder of the run")
     add_overrides(train, ", list items by number: optim.lr=2e-5 streams.0.batch=2")
@@ -46,6 +56,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--extend", action="store_true", help="with --resume: more steps, or another schedule, than the run began with")
     add("--cache", type=a_path, metavar="DIR", help="where latents and text embeddings are kept (RUN/cache)")
     add("--no-cache", action="store_true", help="encode everything anew in every step")
+    add(
+        "--report-to",
+        type=_trackers,
+        default=("tensorboard",),
+        metavar="NAMES",
+        help="trackers with commas between: tensorboard (RUN/logs), wandb, trackio; or none (tensorboard)",
+    )
+    add("--dry-run", action="store_true", help="print memory, disk and time that this takes, and begin nothing")
     train.set_defaults(run=run, operation="training")
 
 
@@ -71,9 +89,22 @@ def run(arguments: argparse.Namespace) -> None:
         extend=arguments.extend,
         cache=arguments.cache,
         cached=not arguments.no_cache,
+        report_to=arguments.report_to,
     )
+    if arguments.dry_run:
+        from ..run.dry_run import dry_run, told
+
+        state = PartialState()
+        needs = dry_run(training, state.num_processes, state.device)
+        if state.is_main_process:
+            print("\n".join(told(needs)))
+        return
     with progress_bar() as bar:
         last = train(training, bar)
     if PartialState().is_main_process:
         command = COMMAND_LINE.as_called(f"python -m trainer export {arguments.out} -o rem.safetensors")
         print(f"{last}  done; export it with: {command}")
+
+
+def _trackers(text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(dict.fromkeys(text.split(",")))

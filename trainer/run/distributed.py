@@ -98,3 +98,7 @@ def _check_sharded(settings: TrainSettings, name: str) -> None:
         raise ValueError(f"A decoder that is trained along (objective.decoder) cannot be sharded by {name}; use DDP.")
     if settings.optim.optimizer == "muon":
         raise ValueError(f"muon needs whole matrices, and {name} shards them; use adamw.")
+    if settings.optim.optimizer == "adamw_8bit":
+        raise ValueError(
+            f"bitsandbytes' moments are not shared out by {name}, which makes them small itself; use adamw."
+        )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ class LoopSettings:
         keep_last: checkpoints kept, beside the best.
         evaluate_every: steps between two evaluations, or None for none.
         how_to_resume: ends the sentence about a stop: "give the same command with --resume to go on".
+        report_to, config: see `TrainingLog`.
     """
 
     steps: int
@@ -54,6 +55,8 @@ class LoopSettings:
     keep_last: int
     evaluate_every: int | None = None
     how_to_resume: str = "give the same command with --resume to go on"
+    report_to: tuple[str, ...] = ("tensorboard",)
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,10 @@ class TrainingLoop:
         left = range(progress.step, settings.steps)
         is_main = self._accelerator.is_main_process
         stop = StopRequest(settings.how_to_resume)
-        with stop, TrainingLog(self._logs, left.start, settings.steps, is_main, self._name) as log:
+        log = TrainingLog(
+            self._logs, left.start, settings.steps, is_main, self._name, settings.report_to, settings.config
+        )
+        with stop, log:
             seconds, since = progress.seconds, time.monotonic()
             for step, (batches, data_figures) in zip(left, task.batches(left)):
                 figures, stop_requested = self._step(task, step, batches, stop)

@@ -33,7 +33,7 @@ def build_optimizer(denoiser: nn.Module, optim: OptimSettings) -> torch.optim.Op
     """The optimizer over a module's trainable parameters, at the rates before any schedule.
 
     Raises:
-        ValueError: nothing is trainable.
+        ValueError: nothing is trainable, or a package is missing.
     """
     if not any(parameter.requires_grad for parameter in denoiser.parameters()):
         raise ValueError("No weight of the model is trainable; shorten the setting frozen.")
@@ -42,6 +42,14 @@ def build_optimizer(denoiser: nn.Module, optim: OptimSettings) -> torch.optim.Op
 
         return Muon(denoiser, optim.lr, optim.vector_lr, optim.by_adam, betas=optim.betas)
     groups = parameter_groups(denoiser.named_parameters(), optim)
+    if optim.optimizer == "adamw_8bit":
+        try:
+            from bitsandbytes.optim import AdamW8bit
+        except ImportError as error:
+            raise ValueError(
+                "optim.optimizer adamw_8bit needs a package that is not installed: pip install bitsandbytes"
+            ) from error
+        return AdamW8bit(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
     return torch.optim.AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
 
 

@@ -28,6 +28,7 @@ from .distributed import new_accelerator
 from .evaluate import HeldOut, check_held_out, comparison_picture, mean_j
 from .loop import LoopSettings, TrainingLoop, TrainingTask
 from .run_folder import CACHE, Start, check_samples, claim_run_folder
+from .training_log import check_trackers
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -46,6 +47,7 @@ class TrainingRun:
         extend: with more steps, or another schedule, than it began with.
         cache: folder of the caches, which runs may share; None is one in `out`.
         cached: whether caches are used.
+        report_to: trackers; see `TrainingLog`.
     """
 
     settings: TrainSettings
@@ -56,6 +58,7 @@ class TrainingRun:
     extend: bool = False
     cache: Path | None = None
     cached: bool = True
+    report_to: tuple[str, ...] = ("tensorboard",)
 
 
 def train(run: TrainingRun, progress: Progress = SILENT) -> Path:
@@ -74,6 +77,7 @@ def train(run: TrainingRun, progress: Progress = SILENT) -> Path:
         RuntimeError: another process trains there; and see `TrainingLoop.run`.
         KeyboardInterrupt: see `TrainingLoop.run`.
     """
+    check_trackers(run.report_to)
     accelerator = new_accelerator(run.settings)
     alone = locked(run.out, "name another folder for the run") if accelerator.is_main_process else nullcontext()
     with alone:
@@ -113,6 +117,8 @@ def _train(run: TrainingRun, accelerator: Accelerator, progress: Progress) -> Pa
         settings.save_every,
         settings.keep_last,
         settings.evaluate_every,
+        report_to=run.report_to,
+        config=settings.model_dump(mode="json"),
     )
     loop = TrainingLoop(accelerator, trainable.denoiser, loop_settings, run.out)
     return loop.run(_task(settings, accelerator, trainable, loop.wrapped, sources, held_out, encoder))

@@ -226,7 +226,10 @@ def test_the_report_stands_beside_published_figures_and_holds_its_pictures(tmp_p
     cats = {"YFCC100M/v_1": (1, 3), "HACS/v_2": (1,)}
     scored("burst", root, lambda video, query, frame: np.isin(truth[video][frame], cats[video]))
     table = (tmp_path / "out" / "results.md").read_text()
-    assert "| REM, Wan 14B | 40.9 |" in table and "MeViS" not in table and "| this run |" in table
+    assert (
+        "| REM, Wan 14B | 40.9 | RefCOCO/+/g, Ref-YTVOS |" in table and "MeViS" not in table and "| this run |" in table
+    )
+    assert "Split of the published figures: validation and test, by class." in table
     page = (tmp_path / "out" / "contact_sheet.html").read_text()
     assert page.count("<figure>") == 3 and page.count("src=") == page.count('src="data:image/jpeg;base64,') == 6
     assert len(page) < 2_000_000 and not re.search(r"https?:", page)
