@@ -29,6 +29,7 @@ COMMANDS = {
         "correct": (["out", "--undo"], "correcting masks"),
         "matte": (["shot.mov", "--masks", "masks", "-o", "out"], "making mattes"),
         "batch": (["shots.csv", "-o", "out"], "segmenting shots"),
+        "farm": (["--job", "job", "segment", "shot.mov", "-p", "smoke", "-o", "out"], "making a job"),
         "qc": (["out"], "looking mattes over"),
         "convert": (["in.pth", "-o", "out.safetensors"], "converting"),
         "models": ([], "listing models"),
@@ -120,7 +121,7 @@ def test_a_path_that_is_empty_is_refused(package: str, command: str, capsys: pyt
     assert not any(action.type is Path for action in parser._actions)
     given = COMMANDS[package][command][0]
     for action in (action for action in parser._actions if action.type is a_path):
-        arguments = [*given, action.option_strings[0], ""] if action.option_strings else ["", *given[1:]]
+        arguments = [action.option_strings[0], "", *given] if action.option_strings else ["", *given[1:]]
         with pytest.raises(SystemExit) as ended:
             MAIN[package]([*names, *arguments])
         said = capsys.readouterr().err
@@ -190,7 +191,7 @@ def test_debug_shows_where_an_error_came_from(
     package: str, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = fail_in(package, command, monkeypatch, Unforeseen("first\nsecond"))
-    assert MAIN[package]([*arguments, "--debug"]) == 1
+    assert MAIN[package](["--debug", *arguments]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert "Traceback (most recent call last):" in lines
     assert any(re.search(r'File ".*test_command_lines.py", line \d+, in broken', line) for line in lines)
@@ -215,7 +216,7 @@ def test_logs_are_quiet_without_debug_and_end_with_it(
         return 0
 
     arguments = work_in(package, next(iter(COMMANDS[package])), monkeypatch, logs)
-    assert MAIN[package]([*arguments, "--debug"]) == 0
+    assert MAIN[package](["--debug", *arguments]) == 0
     assert f"{package}.somewhere: a detail" in capsys.readouterr().err
     assert MAIN[package](arguments) == 0
     assert "a detail" not in capsys.readouterr().err

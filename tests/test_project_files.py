@@ -115,7 +115,7 @@ def test_the_citation_has_what_its_format_asks_for() -> None:
 
 
 def test_requirements_are_what_is_imported_and_nothing_else() -> None:
-    optional = extra("edits")  # imported where they are wanted, with a sentence where they are not there
+    optional = extra("edits") | extra("farm")  # imported late, with a sentence where they are not there
     assert imported("rem_engine", "nodes") - optional == requirements()
     assert imported("rem_engine") & optional == optional - {"otio-cmx3600-adapter"}  # opentimelineio finds it
 
@@ -132,7 +132,7 @@ def test_every_package_has_its_row_among_the_dependencies() -> None:
     page = (ROOT / "docs" / "dependencies.md").read_text("utf-8").partition("## Where kornia loses")[0]
     rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", page, re.MULTILINE)
     named = {name.lower() for row in rows for name in row.split(", ")} - {"package", "---"}
-    extras = ("trainer", "edits", "test", "lint")
+    extras = ("trainer", "edits", "farm", "test", "lint")
     assert named == requirements().union(*map(extra, extras))
 
 

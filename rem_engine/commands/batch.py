@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from contextlib import redirect_stderr
 from copy import copy
@@ -64,6 +65,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("list", metavar="LIST", type=a_path, help="a .csv of shots, or an edit: .otio, or .edl (CMX 3600)")
     add("--handles", metavar="N", type=_handles, default=0, help="frames more at either end of what is asked for (0)")
+    add("--only", metavar="NAME", default="", help="of its shots this one alone, by the name of its folder")
     add("--media", metavar="DIR", type=a_path, help="where sources lie that an edit does not say the place of")
     add("--fps", metavar="X", type=_rate, default=Fraction(24), help="of an EDL, which does not say it (24)")
     add_segmenting_options(parser)
@@ -71,7 +73,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     """Segment what a list names; returns the exit code."""
-    from ..run.batch import note, own_device, share_of
+    from ..run.batch import note, own_device, share_of, wait_for_others
     from ..run.shot_list import read_list
     from ..segment.load import LoadedModels
 
@@ -81,13 +83,17 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     rows = options.parser_of_rows(prog="batch", add_help=False)
     add_segmenting_options(rows)
     models, states = LoadedModels(), set[str]()
-    own = share_of(shots)
+    if options.only and options.only not in names:
+        raise ValueError(f"{options.list} has no shot {options.only!r}: give one of {', '.join(names)}.")
+    own = share_of([shot for shot in shots if options.only in ("", shot.name)])
     for number, shot in enumerate(own, start=1):
         bar.say(f"{shot.name} ({number} of {len(own)})")
         outcome = _done(shot, options, rows, models, bar)
         note(options.out, outcome, names)
         states.add(outcome.state)
         print(f"{outcome.name:24} {outcome.state:8} {outcome.frames:6} frames {outcome.seconds:8.1f} s  {outcome.said}")
+    sys.stdout.flush()
+    wait_for_others()
     return EXIT_ERROR if "failed" in states else EXIT_DEFECTS if "defects" in states else 0
 
 

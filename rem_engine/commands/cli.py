@@ -6,11 +6,11 @@ import argparse
 import warnings
 from collections.abc import Sequence
 
-from . import batch, convert, correct, matte, models, qc, segment
+from . import batch, convert, correct, farm, matte, models, qc, segment
 from .engine import COMMAND_LINE
 from .progress import ProgressBar
 
-COMMANDS = (segment, batch, correct, matte, qc, convert, models)
+COMMANDS = (segment, batch, farm, correct, matte, qc, convert, models)
 
 
 def build_parser() -> argparse.ArgumentParser:

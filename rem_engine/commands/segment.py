@@ -239,7 +239,7 @@ def segment_shot(
     """Segment a shot as options say; see `segment_file`."""
     from ..run.segment_file import segment_file  # here, so that help is quick
 
-    prompts, job, model = _asked(options)
+    prompts, job, model = asked(options)
     given, keys = given_mattes(options), _keys(options.keys, job)
     result = segment_file(shot, prompts, job, model, hints=given, keys=keys, progress=bar, load=load)
     bar.close()
@@ -251,14 +251,14 @@ def _segment_part(options: argparse.Namespace, bar: ProgressBar) -> int:
     """Make a part of what a run needs of the model."""
     from ..run.parts import segment_part
 
-    _, job, model = _asked(options)
+    _, job, model = asked(options)
     made, there = segment_part(options.shot, options.part, job, model, progress=bar)
     bar.close()
     print(f"{made} windows made, {there} were there: the same command without --part writes the files.")
     return 0
 
 
-def _asked(options: argparse.Namespace) -> tuple[tuple[str, ...], SegmentJob, dict[str, Any]]:
+def asked(options: argparse.Namespace) -> tuple[tuple[str, ...], SegmentJob, dict[str, Any]]:
     """Prompts, the job, and the arguments of `load_segmenter`, as options say."""
     from ..layers import parse_layers
     from ..run.segment_job import SegmentJob

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -18,6 +19,7 @@ from ..media.writing import write_bytes
 TABLE = "batch.csv"
 """In the folder of a batch: a line for each shot that was done."""
 
+_ALL_DAY = timedelta(days=30)
 _PATIENCE = 100  # tenths of a second; a table is written in much less
 
 State = Literal["done", "there", "defects", "failed"]
@@ -49,6 +51,18 @@ def share_of(items: Sequence[_Item]) -> list[_Item]:
     """This process's part of a list where several were launched for it, as `accelerate launch` does: each n-th item."""
     count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     return [*items[rank::count]]
+
+
+def wait_for_others() -> None:
+    """Wait until all processes that were launched for a list have done their part of it. Launchers end the others as
+    soon as one has ended with an error, and a shot that failed is one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        return
+    import torch.distributed
+
+    torch.distributed.init_process_group("gloo", timeout=_ALL_DAY)
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def own_device(asked: str) -> str:

@@ -194,23 +194,37 @@ def test_processes_that_were_launched_together_share_a_list(monkeypatch: pytest.
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-@pytest.mark.slow
-def test_processes_that_torch_launches_as_accelerate_does_share_a_list_and_write_one_table(tmp_path: Path) -> None:
-    """Of shots that are not there, so that no model is loaded."""
-    file = write_list(tmp_path / "shots.csv", *({"shot": f"plates/sh{number}"} for number in range(5)))
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        "--redirects",
-        "0",
+@pytest.mark.thorough
+def test_processes_that_accelerate_launches_share_a_list_and_a_failure_stops_none(
+    plates: Path, tiny_wan: Path, tmp_path: Path
+) -> None:
+    """The second process has failed long before the first is done; launchers then end the others."""
+    names = ("sh010", "nowhere", "sh020")
+    file = write_list(tmp_path / "shots.csv", *({"shot": str(plates / name)} for name in names))
+    model = ("--model", str(tiny_wan), "--device", "cpu", "--size", "32x32", "--window", "5", "--write", "soft")
+    command = [
+        *("accelerate.commands.accelerate_cli", "launch", "--multi_gpu", "--num_processes", "2", "-m", "rem_engine"),
+        *("batch", str(file), "-o", str(tmp_path / "out"), "-p", "the smoke", *model),
     ]
-    command = [*launch, "-m", "rem_engine", "batch", str(file), "-o", str(tmp_path / "out"), "-p", "the smoke"]
-    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
-    assert done.stderr.count("(1 of 3)") == 1 and done.stderr.count("(1 of 2)") == 1, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=Path(__file__).parents[3], capture_output=True, text=True
+    )
+    assert done.stderr.count("(1 of 2)") == 1 and done.stderr.count("(1 of 1)") == 1, done.stderr
+    assert done.returncode != 0
     table = table_of(tmp_path / "out")
-    assert [*table] == [f"sh{number}" for number in range(5)]
-    assert all("does not exist" in row["said"] for row in table.values())
+    assert {name: row["state"] for name, row in table.items()} == dict(zip(names, ("done", "failed", "done")))
+    assert [*table] == [*names] and "does not exist" in table["nowhere"]["said"]
+    assert len(frames_in(tmp_path / "out", "*/*/soft")) == 20 + 8
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_one_shot_of_a_list_is_done_alone(plates: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As tasks of a farm do it, which write one table."""
+    file = write_list(tmp_path / "shots.csv", *({"shot": str(plates / name)} for name in ("sh010", "sh020")))
+    command = ["batch", str(file), "-o", str(tmp_path / "out"), "-p", "the smoke", "--write", "soft"]
+    assert main([*command, "--only", "sh020"]) == 0
+    assert [*table_of(tmp_path / "out")] == ["sh020"] and len(frames_in(tmp_path / "out", "*/*/soft")) == 8
+    assert main([*command, "--only", "sh010"]) == 0
+    assert [*table_of(tmp_path / "out")] == ["sh010", "sh020"]
+    assert main([*command, "--only", "sh030"]) == 2
+    assert "has no shot 'sh030': give one of sh010, sh020." in capsys.readouterr().err
