@@ -11,7 +11,7 @@ a run knows. What is printed, as Markdown, is error and flicker against those of
 - SAD, the sum of absolute differences, the usual measure of mattes (Rhemann et al. 2009): the geometric mean of the
   scenes' ratios, and the worst with its mean absolute error;
 - the same of the solid things alone, and of all others;
-- flicker, the mean absolute error of the change from frame to frame, at edges.
+- flicker, the mean absolute error of the change from frame to frame, at edges; left out where exact masks do not move.
 """
 
 from __future__ import annotations
@@ -102,14 +102,14 @@ def _print_table(height: int, scores: dict[tuple[Kind, str], dict[str, Score]]) 
         plain = scores[kind, "bicubic"]
         ratios = {name: score.sad / plain[name].sad for name, score in found.items()}
         worst = max(ratios, key=lambda name: ratios[name])
-        flicker = {name: score.flicker / plain[name].flicker for name, score in found.items()}
+        flicker = {name: score.flicker / plain[name].flicker for name, score in found.items() if plain[name].flicker}
         solid = _geometric_mean([ratio for name, ratio in ratios.items() if name in SOLID])
         others = _geometric_mean([ratio for name, ratio in ratios.items() if name not in SOLID])
         seconds = np.mean([score.seconds for score in found.values()])
         print(
             f"| {kind.name} | {method} | {_geometric_mean(list(ratios.values())):.3f} | {ratios[worst]:.2f} ({worst}, "
             f"{found[worst].mean:.5f}) | {solid:.3f} | {others:.3f} | {_geometric_mean(list(flicker.values())):.3f} "
-            f"({max(flicker.values()):.2f}) | {seconds:.2f} |",
+            f"({max(flicker.values(), default=float('nan')):.2f}) | {seconds:.2f} |",
             flush=True,
         )
 

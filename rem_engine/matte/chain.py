@@ -132,11 +132,10 @@ def _in_cells(frame: Frame, settings: MatteSettings) -> Frame:
     else:
         cells = frame.cells or (None,) * layers
     cells = tuple(find_size(mask) if one is None else one for mask, one in zip(masks, cells, strict=True))
-    fitting = tuple(one and (min(one[0], size[0]), min(one[1], size[1])) for one in cells)
-    if fitting[0] is None or len(set(fitting)) > 1:
-        return replace(frame, cells=fitting)
-    soft = torch.from_numpy(np.stack([to_cells(mask, fitting[0]) for mask in masks]))
-    return replace(frame, soft=soft, cells=fitting)
+    if cells[0] is None or len(set(cells)) > 1:
+        return replace(frame, cells=cells)
+    soft = torch.from_numpy(np.stack([to_cells(mask, cells[0]) for mask in masks]))
+    return replace(frame, soft=soft, cells=cells)
 
 
 def _solved(frame: Frame, solver: EdgeSolver, device: torch.device) -> Tensor:
@@ -146,8 +145,9 @@ def _solved(frame: Frame, solver: EdgeSolver, device: torch.device) -> Tensor:
         mask.numpy() if size is None or mask.shape == size else to_cells(mask.numpy(), size)
         for mask, size in zip(soft, frame.cells, strict=True)
     ]
-    known = {place: masks[place] for place, size in enumerate(frame.cells) if size is not None}
-    solved = solver.solve(known, plate.to(device)) if known else None
+    models = {place: size for place, size in enumerate(frame.cells) if size is not None}
+    known = {place: masks[place] for place in models}
+    solved = solver.solve(known, plate.to(device), models) if known else None
     if solved is not None and len(known) == len(soft):
         return solved
     alpha = soft.to(device).clamp(0.0, 1.0)

@@ -39,6 +39,8 @@ class Cells:
         steep: bool [h,w]; cells near an edge.
         noise: standard deviation of the grain.
         white: the level of the thing's body.
+        model: (height, width) at which the model made the mask; where a side is longer than the plate's, the mask has
+            that of the plate.
     """
 
     soft: np.ndarray
@@ -49,6 +51,12 @@ class Cells:
     steep: np.ndarray
     noise: float
     white: float
+    model: tuple[int, int]
+
+    @property
+    def clean(self) -> float:
+        """0..1; how sure it is that there is no grain, so that each cell's value is a mean to be found again."""
+        return min(max(2.0 - 2.0 * self.noise / _QUIET, 0.0), 1.0)
 
     @property
     def unsure(self) -> np.ndarray:
@@ -56,8 +64,9 @@ class Cells:
         return ~(self.empty | self.full)
 
     @classmethod
-    def of(cls, mask: np.ndarray) -> Cells:
-        """From a mask, float32 [h,w]."""
+    def of(cls, mask: np.ndarray, model: tuple[int, int] | None = None) -> Cells:
+        """From a mask, float32 [h,w], and the (height, width) at which it was made; None where that is its own."""
+        model = model or (mask.shape[0], mask.shape[1])
         mask = mask.clip(0.0, 1.0)
         floor, noise = _grain(mask)
         mask = ((mask - floor) / (1.0 - floor)).clip(0.0, 1.0)
@@ -71,7 +80,7 @@ class Cells:
         steep = widened((_slope(level) > _STEEP) & ~empty, 2)
         body = level[lowest(level, 2) > _BODY]
         white = float(np.median(body)) if body.size > 10 else float(level.max())
-        return cls(soft, mean, level, empty, full, steep, noise, white)
+        return cls(soft, mean, level, empty, full, steep, noise, white, model)
 
 
 def highest(values: np.ndarray, radius: int) -> np.ndarray:

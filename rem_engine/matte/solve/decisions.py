@@ -16,6 +16,9 @@ from ..settings import EDGE_FRAMES, EdgeKind
 # fire, rain, motion blur and defocus at most 1.27. Of a mask that errs as REM-mini's do, what it has too much or too
 # little adds to that: fire's has up to 1.9, and the half of either answer comes nearer than one of them.
 _RAMP, _SOLID, _SOLID_OF_BAD_MASKS = 1.3, 2.0, 2.6
+# Half transparent part of the solution as a share of the cubic upscale's: with exact masks, glass has up to 0.92, and
+# what is soft in the plate 0.97 and more, even before a ground of firm edges, which contradict any ramp.
+_FIRMER, _AS_SOFT = 0.93, 0.97
 # Energy of the solution as a share of that: exact masks have up to 0.14, masks that err 0.14 to 0.33, REM-mini's 0.46
 # to 0.49.
 _FITS, _ERRS = 0.10, 0.17
@@ -35,12 +38,29 @@ class Seen:
     Attributes:
         energy: of the cubic upscale, per pixel of unsure cells, times 1000: how much the plate contradicts a ramp.
         misfit: energy of the solution as a share of it: how little the mask fits the plate's edges.
+        softness: how much of the cubic upscale's half transparent part the solution has.
         white: the level of the thing's body.
     """
 
     energy: float
     misfit: float
+    softness: float
     white: float
+
+    @classmethod
+    def of(cls, *said: np.ndarray, where: np.ndarray, white: float) -> Seen:
+        """From what is said of cells, [h,w]: energy and x (1 - x) of the cubic upscale, and of the solution.
+
+        Args:
+            said: the four.
+            where: bool [h,w], the cells that count.
+            white: as the attribute.
+        """
+        if not where.any():
+            return cls(0.0, 0.0, 1.0, white)
+        plain, plain_soft, solved, solved_soft = (float(plane[where].mean()) for plane in said)
+        plain, solved = max(plain, 0.0), max(solved, 0.0)
+        return cls(plain, solved / (plain + 1e-6), solved_soft / (plain_soft + 1e-6), white)
 
 
 @dataclass(frozen=True)
@@ -78,14 +98,15 @@ class Decisions:
             cell: side of a cell, in pixels of the plate.
         """
         known = [one for one in self._seen if one is not None]
-        energy, misfit, white = (
-            float(np.mean([getattr(one, name) for one in known])) for name in ("energy", "misfit", "white")
+        energy, misfit, softness, white = (
+            float(np.mean([getattr(one, name) for one in known])) for name in ("energy", "misfit", "softness", "white")
         )
         sure = _SOLID + (_SOLID_OF_BAD_MASKS - _SOLID) * _smoothstep(misfit, _BAD, _WORSE)
         solid = {"solid": 1.0, "soft": 0.0, "auto": _smoothstep(energy, _RAMP, sure)}[self._kind]
         faithful = 1.0 - _smoothstep(misfit, _FITS, _ERRS)
         if self._kind == "auto":
             solid *= 1.0 - faithful * (1.0 - _smoothstep(cell, _FINE, _COARSE))
+            solid *= 1.0 - faithful * _smoothstep(softness, _FIRMER, _AS_SOFT)
         errs_much = misfit > _ERRS_MUCH
         is_white = white > (_WHITE_OF_BAD_MASKS if errs_much else _WHITE)
         level = 1.0 + solid * ((white if is_white else 1.0) - 1.0)

@@ -33,6 +33,14 @@ def averaged(picture: Tensor, size: Size) -> Tensor:
     return torch.einsum("yh,hwc,xw->yxc", rows, picture, columns)
 
 
+def means(planes: Tensor, size: Size) -> Tensor:
+    """The mean of planes over each of (rows, columns) equal parts of theirs, of which a pixel may hold several."""
+    if on_cpu(planes):
+        return _by_opencv(planes, size, cv2.INTER_AREA)
+    rows, columns = (_areas(*lengths).to(planes) for lengths in zip(size, planes.shape[1:]))
+    return rows @ planes @ columns.T
+
+
 def cubic(planes: Tensor, size: Size) -> Tensor:
     """Planes scaled up, bicubic, in 0..1."""
     return _scaled(planes, size, cv2.INTER_CUBIC, "bicubic").clamp_(0.0, 1.0)
@@ -65,11 +73,15 @@ def gathered(planes: Tensor, step: Size) -> Tensor:
 
 def _scaled(planes: Tensor, size: Size, by_opencv: int, by_torch: str) -> Tensor:
     if on_cpu(planes):
-        scaled = planes.new_empty(len(planes), *size)  # of the planes' type, or OpenCV would write elsewhere
-        for plane, place in zip(planes.numpy(), scaled.numpy(), strict=True):
-            cv2.resize(plane, size[::-1], dst=place, interpolation=by_opencv)
-        return scaled
+        return _by_opencv(planes, size, by_opencv)
     return F.interpolate(planes[:, None], size, mode=by_torch, align_corners=False)[:, 0]
+
+
+def _by_opencv(planes: Tensor, size: Size, way: int) -> Tensor:
+    scaled = planes.new_empty(len(planes), *size)  # of the planes' type, or OpenCV would write elsewhere
+    for plane, place in zip(planes.numpy(), scaled.numpy(), strict=True):
+        cv2.resize(plane, size[::-1], dst=place, interpolation=way)
+    return scaled
 
 
 @lru_cache(maxsize=8)

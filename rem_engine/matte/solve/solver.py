@@ -15,10 +15,12 @@ from ..settings import EdgeKind
 from .blur import Blur, found_spread
 from .cells import Cells, highest, widened
 from .decisions import Decision, Decisions, Seen
+from .grain import GRAIN_ACROSS, graininess, without_grain
 from .guided import at_full_size
 from .laplacian import Laplacian, SparseLaplacian, WindowLaplacian
 from .resampling import Size, averaged, cubic, gathered, linear, size_of, spread
 from .system import System
+from .upscale import with_means
 
 # Of the means of cells, against the Laplacian; 0.3 to 10 are alike.
 _DATA = 3.0
@@ -58,23 +60,26 @@ class EdgeSolver:
         self._kinds, self._matrix_free = tuple(kinds), matrix_free
         self._decisions = [Decisions(kind) for kind in kinds]
 
-    def solve(self, masks: Mapping[int, np.ndarray], plate: Tensor) -> Tensor:
+    def solve(self, masks: Mapping[int, np.ndarray], plate: Tensor, models: Mapping[int, Size] | None = None) -> Tensor:
         """The next frame's alpha.
 
         Args:
-            masks: by the layer's place, float32 [h,w], at the model's own size; nominally 0..1.
+            masks: by the layer's place, float32 [h,w], at the model's own size, or along a side of it that is longer
+                than the plate's at the plate's; nominally 0..1.
             plate: float32 [H,W,3], display-referred, on the device to compute on.
+            models: (height, width) at which the model made them, by place; None where that is their own.
 
         Returns:
             float32 [len(masks),H,W] in 0..1, in the masks' order, on the plate's device.
         """
         size = size_of(plate)
-        layers = {place: Cells.of(mask) for place, mask in masks.items()}
+        layers = {place: Cells.of(mask, models.get(place) if models else None) for place, mask in masks.items()}
         alpha: dict[int, Tensor] = {}
         for place, cells in layers.items():
             if self._kinds[place] == "soft" or not cells.steep.any():
                 self._decisions[place].see(None)
-                alpha[place] = cubic(_on(plate, [cells.soft]), size)[0]
+                clean = 0.0 if self._kinds[place] == "soft" else cells.clean
+                alpha[place] = _upscaled(_on(plate, [cells.soft]), size, [cells], [clean])[0]
         together = plate.device.type != "cpu" if self._matrix_free is None else self._matrix_free
         for places in _groups(layers, [place for place in layers if place not in alpha], together):
             part = _Part.of([layers[place] for place in places], plate, together)
@@ -145,26 +150,32 @@ class _Part:
 
     def seen(self) -> list[Seen]:
         """What the equations say of each layer."""
-        steep = torch.from_numpy(np.stack([cells.steep[self.box] for cells in self.layers])).to(self.plate.device)
-        cells = steep & _unsure(self.layers, self.box, self.plate)
         ramp = cubic(self.means, size_of(self.picture)).to(self.means.dtype)
-        both = torch.stack([self.system.energy(planes, cells) for planes in (ramp, self.solution)])
         # What a ramp of a cell costs per pixel falls with the pixels across it.
         per_cell = 1000.0 * self.system.step[1] / _ACROSS_CELL
-        energies = both.cpu().double().numpy() * per_cell
+        said = [
+            (per_cell * self.system.energies(planes), gathered(planes * (1.0 - planes), self.system.step))
+            for planes in (ramp, self.solution.clamp(0.0, 1.0))
+        ]
+        planes = torch.stack([plane for pair in said for plane in pair], dim=1).cpu().double().numpy()
         return [
-            Seen(float(plain), float(solved / (plain + 1e-6)), layer.white)
-            for plain, solved, layer in zip(*energies, self.layers, strict=True)
+            Seen.of(*parts, where=(layer.steep & layer.unsure)[self.box], white=layer.white)
+            for parts, layer in zip(planes, self.layers, strict=True)
         ]
 
     def finished(self, decisions: Sequence[Decision]) -> Tensor:
         """Alpha of each layer, float32 [n,H,W]."""
         size, device = size_of(self.plate), self.plate.device
-        plain = cubic(_on(self.plate, [_levelled(*pair) for pair in zip(self.layers, decisions)]), size)
+        levelled = _on(self.plate, [_levelled(*pair) for pair in zip(self.layers, decisions)])
+        # Where a thing is solid, it is the solution that counts.
+        clean = [cells.clean if made.solid < 1.0 else 0.0 for cells, made in zip(self.layers, decisions, strict=True)]
+        plain = _upscaled(levelled, size, self.layers, clean)
         places = [place for place, decision in enumerate(decisions) if decision.solid > 0.0]
         if not places:
             return plain
         grid = self._solved(decisions, places)
+        if self.system.step[1] >= GRAIN_ACROSS:
+            grid = self._quieted(grid, places)
         # Cells of the box in pixels of the plate; where a cell is no whole number of them, to the nearest.
         rows, columns = (
             slice(round(side.start * length / count), round(side.stop * length / count))
@@ -179,6 +190,19 @@ class _Part:
         for place, solved, share in zip(places, fine, shares.mul_(solid), strict=True):
             plain[place, rows, columns].lerp_(solved, share)
         return plain
+
+    def _quieted(self, solved: Tensor, places: Sequence[int]) -> Tensor:
+        """Alpha on the grid, of layers at `places`, without its grain."""
+        ramp = cubic(self.means, size_of(self.picture)).to(self.means.dtype)
+        chosen = list(places)
+        energies = [self.system.energies(planes) for planes in (ramp[chosen], solved)]
+        pairs = torch.stack(energies, dim=1).cpu().double().numpy()
+        steep = [(self.layers[place].steep & self.layers[place].unsure)[self.box] for place in places]
+        grain = np.stack([graininess(pair[0], pair[1], where) for pair, where in zip(pairs, steep, strict=True)])
+        if not grain.any():
+            return solved
+        shares = spread(torch.from_numpy(grain).to(solved), self.system.step)
+        return torch.lerp(solved, without_grain(solved), shares)
 
     def _solved(self, decisions: Sequence[Decision], places: Sequence[int]) -> Tensor:
         """Alpha on the grid, of layers at `places`: of all data, of a trimap, or of both."""
@@ -231,6 +255,15 @@ class _Part:
             weights = weights[:, None, None].expand_as(masks)
             alpha = self.system.solve(masks, weights, free, alpha, held, Blur(spreads, masks)).clamp_(0.0, 1.0)
         return torch.where(explained[:, None, None], alpha, found)
+
+
+def _upscaled(masks: Tensor, size: Size, layers: Sequence[Cells], clean: Sequence[float]) -> Tensor:
+    """Masks of layers at the plate's size: bicubic, or with their own means as far as they are clean, 0..1."""
+    plain = cubic(masks, size)
+    for place, (cells, share) in enumerate(zip(layers, clean, strict=True)):
+        if share > 0.0:
+            plain[place].lerp_(with_means(masks[place], size, cells.model), share)
+    return plain
 
 
 def _matrix(picture: Tensor, unsure: np.ndarray, step: Size, reach: int) -> SparseLaplacian:

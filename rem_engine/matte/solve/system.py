@@ -79,11 +79,9 @@ class System:
         image.view(count, height, self.step[0], width, self.step[1]).add_(shares[:, :, None, :, None])
         return image
 
-    def energy(self, planes: Tensor, cells: Tensor) -> Tensor:
-        """x'Lx per pixel over cells, bool [n,h/rows,w/columns]; [n], 0 where there are none."""
-        where = spread(cells, self.step)
-        total = torch.where(where, planes * self.laplacian(planes), 0.0).sum(dim=(1, 2))
-        return total.clamp(min=0.0) / where.sum(dim=(1, 2)).clamp(min=1)
+    def energies(self, planes: Tensor) -> Tensor:
+        """x'Lx per pixel of every cell, [n,h/rows,w/columns]; of single cells it may be below 0."""
+        return gathered(planes * self.laplacian(planes), self.step)
 
 
 def _dot(one: Tensor, other: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from rem_engine.matte.solve.blur import Blur, Spread, found_spread
+from rem_engine.matte.solve.grain import graininess, without_grain
 from rem_engine.matte.solve.solver import EdgeSolver
 
 
@@ -48,3 +49,18 @@ def test_small_things_come_back_from_masks_that_blur_and_move_them() -> None:
     found = EdgeSolver(["auto"]).solve({0: mask}, torch.from_numpy((plate + grain).clip(0, 1).astype(np.float32)))[0]
     plain = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_CUBIC).clip(0.0, 1.0)
     assert np.abs(found.numpy() - alpha).sum() < 0.1 * np.abs(plain - alpha).sum()
+
+
+def test_grain_is_where_the_plate_explains_little_of_a_solution() -> None:
+    plain, where = np.ones((20, 40)), np.ones((20, 40), bool)
+    solved = np.where(np.arange(40) < 20, 0.02, 0.3) * plain
+    grain = graininess(plain, solved, where)
+    assert not grain[:, :10].any() and (grain[:, 30:] == 1.0).all()
+
+
+def test_grain_goes_and_edges_stay() -> None:
+    plane = torch.zeros(2, 40, 50)
+    plane[:, :, 20:] = 1.0
+    grainy = plane.clone()
+    grainy[:, 3::7, 5::6] = 0.5
+    assert torch.equal(without_grain(grainy), plane)

@@ -136,10 +136,26 @@ def test_the_edge_of_a_solid_thing_is_that_of_the_plate(errs: bool) -> None:
     assert error < (0.35 if errs else 0.2)
 
 
-def test_what_the_plate_shows_to_be_soft_stays_as_the_model_gave_it() -> None:
-    alpha = haze()
-    cells = cells_of(alpha)
-    np.testing.assert_allclose(solved(cells, alpha), bicubic(cells), atol=1e-6)
+def test_what_the_plate_shows_to_be_soft_has_the_means_that_the_model_gave_it() -> None:
+    """A bicubic upscale is nearly that, and its cells have not quite the mask's means."""
+    alpha, cells = haze(), cells_of(haze())
+    found, plain = solved(cells, alpha), bicubic(cells)
+    assert np.abs(cells_of(found) - cells).max() < 0.1 * np.abs(cells_of(plain) - cells).max()
+    assert np.abs(found - alpha).sum() < np.abs(plain - alpha).sum()
+
+
+@pytest.mark.parametrize(("side", "of_a_disk", "of_haze"), [(160, 0.6, 1.0), (256, 0.35, 0.1), (400, 0.3, 0.8)])
+def test_an_exact_mask_that_is_as_fine_as_the_plate_says_nearly_all(
+    side: int, of_a_disk: float, of_haze: float
+) -> None:
+    """Shares of the bicubic upscale's error; masks have fewer cells than the plate along both sides, one, or none."""
+    for alpha, most in ((disk(), of_a_disk), (haze(), of_haze)):
+        parts = alpha.repeat(4, axis=0).repeat(4, axis=1)  # of pixels, so that means are exact
+        own = cv2.resize(parts, (side, side), interpolation=cv2.INTER_AREA)
+        scaled = masks_to_shot(torch.from_numpy(own)[None, None, None], (HEIGHT, WIDTH))[:, 0]
+        frame = Frame(0, scaled, torch.from_numpy(plate_of(alpha)), cells=((side, side),))
+        (matte,) = matte_frames([frame], MatteSettings())
+        assert np.abs(matte.alpha[0].numpy() - alpha).sum() < most * np.abs(bicubic(own) - alpha).sum()
 
 
 def test_the_kind_of_edges_can_be_said() -> None:
@@ -204,13 +220,13 @@ def test_reduction_by_area_is_the_same_everywhere() -> None:
 
 def test_decisions_are_means_over_a_take_and_forget_what_is_long_past() -> None:
     decisions = Decisions("auto")
-    decisions.see(Seen(3.0, 0.05, 0.95))
+    decisions.see(Seen(3.0, 0.05, 0.5, 0.95))
     assert decisions.made(8.0).solid == 1.0
     decisions.see(None)
-    decisions.see(Seen(0.3, 0.05, 0.95))
+    decisions.see(Seen(0.3, 0.05, 0.5, 0.95))
     assert decisions.made(8.0).solid == pytest.approx(0.5)  # a mean of 1.65, halfway from 1.3 to 2.0
     for _ in range(12):
-        decisions.see(Seen(0.3, 0.05, 0.95))
+        decisions.see(Seen(0.3, 0.05, 0.5, 0.95))
     assert decisions.made(8.0).solid == 0.0
 
 
@@ -218,15 +234,23 @@ def test_a_mask_that_errs_much_makes_a_thing_solid_later() -> None:
     """REM-mini's of fire contradict the plate as much as exact ones of solid things do."""
     for misfit, energy, expected in ((0.2, 1.95, 0.986), (0.5, 1.95, 0.5), (0.5, 2.6, 1.0), (0.5, 1.3, 0.0)):
         decisions = Decisions("auto")
-        decisions.see(Seen(energy, misfit, 0.95))
+        decisions.see(Seen(energy, misfit, 0.5, 0.95))
         assert decisions.made(8.0).solid == pytest.approx(expected, abs=2e-3)
 
 
 def test_a_mask_that_is_exact_and_nearly_as_fine_as_the_plate_is_left_alone() -> None:
     for misfit, cell, expected in ((0.05, 1.4, 0.0), (0.05, 2.0, 1.0), (0.3, 1.4, 1.0)):
         decisions = Decisions("auto")
-        decisions.see(Seen(3.0, misfit, 0.95))
+        decisions.see(Seen(3.0, misfit, 0.5, 0.95))
         assert decisions.made(cell).solid == expected
+
+
+def test_an_exact_mask_whose_solution_is_as_soft_as_itself_is_left_alone() -> None:
+    """Defocus before a ground of firm edges contradicts a ramp as much as a solid thing does."""
+    for misfit, softness, expected in ((0.05, 0.99, 0.0), (0.05, 0.95, 0.5), (0.05, 0.9, 1.0), (0.3, 0.99, 1.0)):
+        decisions = Decisions("auto")
+        decisions.see(Seen(3.3, misfit, softness, 0.95))
+        assert decisions.made(8.0).solid == pytest.approx(expected, abs=1e-6)
 
 
 def take(count: int) -> list[Frame]:
@@ -256,7 +280,7 @@ def test_what_is_decided_of_a_take_ends_with_it() -> None:
     for before, same in zip(cut[:4], uncut[:4]):
         assert torch.equal(before, same)
     for place in (4, 5):
-        np.testing.assert_allclose(cut[place][0], bicubic(smoke), atol=1e-6)
+        np.testing.assert_allclose(cut[place][0], bicubic(smoke), atol=5e-3)
         assert np.abs(uncut[place][0].numpy() - bicubic(smoke)).max() > 0.02  # else this test would show nothing
 
 

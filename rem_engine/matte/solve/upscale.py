@@ -1,0 +1,43 @@
+"""Masks scaled up so that each of their cells has its own mean again.
+
+A bicubic upscale runs through the cells' values, so that its means over them are blurred once more. Where a mask has no
+grain, these are most of what it misses of smoke, motion blur and defocus, and nearly all where cells are hardly larger
+than the plate's pixels.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .resampling import Size, cubic, linear, means
+
+_ROUNDS = 3
+"""A fourth takes away a fiftieth of what is left."""
+
+
+def with_means(mask: Tensor, size: Size, model: Size) -> Tensor:
+    """A mask scaled up, bicubic, from cells that were moved until their means are the mask's.
+
+    Args:
+        mask: float32 [h,w] in 0..1.
+        size: (height, width) of the plate.
+        model: (height, width) at which a model made the mask; where a side of it is longer than the plate's, the mask
+            has the plate's, as the engine scales it.
+
+    Returns:
+        float32 [height,width] in 0..1.
+    """
+    cells = mask[None]
+    for _ in range(_ROUNDS):
+        cells = cells + mask - _seen(cubic(cells, size), model)
+    return cubic(cells, size)[0]
+
+
+def _seen(planes: Tensor, model: Size) -> Tensor:
+    """Planes of the plate's size as a mask has them."""
+    size = (planes.shape[1], planes.shape[2])
+    for axis in (0, 1):
+        finer = (model[0], size[1]) if axis == 0 else (size[0], model[1])
+        if finer[axis] > size[axis]:
+            planes = linear(means(planes, finer), size)
+    return means(planes, (min(model[0], size[0]), min(model[1], size[1])))
