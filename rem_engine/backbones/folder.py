@@ -99,12 +99,12 @@ def frozen(model: Network) -> Network:
     return model.eval().requires_grad_(False)
 
 
-def load_tokenizer(folder: Path, rows: int) -> Any:
+def load_tokenizer(folder: Path, rows: int | None = None) -> Any:
     """The tokenizer of a model folder; no code that comes with it is run.
 
     Args:
         folder: the model's.
-        rows: of the text encoder's table, one a token.
+        rows: of the text encoder's table, one a token; None where that is not loaded.
 
     Raises:
         ValueError: it cannot be read, asks for code of its own, or has more tokens than that.
@@ -125,7 +125,7 @@ def load_tokenizer(folder: Path, rows: int) -> Any:
         raise ValueError(
             f"The tokenizer in {place} cannot be read ({reason.rstrip('.')}); download its files again."
         ) from error
-    if not tokenizer.is_fast or len(tokenizer) > rows:
+    if not tokenizer.is_fast or (rows is not None and len(tokenizer) > rows):
         raise ValueError(
             f"The tokenizer in {place} has {len(tokenizer)} tokens, and the text encoder beside it a row for {rows}; "
             "parts of one model are expected: download both again."

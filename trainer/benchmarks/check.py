@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rem_engine.media.images import read_image
 from rem_engine.progress import SILENT, Progress, counted
 
 from ..data.check import Report
-from ..data.sample import BrokenSample
+from ..data.sample import BrokenSample, Measured
+from ..data.statistics import Statistics
 from .benchmark import Benchmark
 from .names import open_benchmark
 from .video import Video
@@ -25,7 +27,13 @@ def benchmark_of(kind: str, split: str) -> str | None:
     return KINDS.get(kind) or _WITHOUT_TRUTH.get((kind, split))
 
 
-def check_benchmark(name: str, root: Path, split: str | None, progress: Progress = SILENT) -> Report:
+def check_benchmark(
+    name: str,
+    root: Path,
+    split: str | None,
+    progress: Progress = SILENT,
+    tokens: Callable[[str], int] | None = None,
+) -> Report:
     """Read every frame and every true mask of a benchmark, one at a time.
 
     Args:
@@ -33,6 +41,7 @@ def check_benchmark(name: str, root: Path, split: str | None, progress: Progress
         root: its folder.
         split: one of its splits; None where it has a single one.
         progress: told "videos".
+        tokens: see `Statistics`.
 
     Raises:
         FileNotFoundError, ValueError: see `open_benchmark`.
@@ -40,6 +49,7 @@ def check_benchmark(name: str, root: Path, split: str | None, progress: Progress
     benchmark = open_benchmark(name, root, split)
     faults: dict[str, Exception] = {}
     sentences = unusable = 0
+    statistics = Statistics(tokens)
     for each in counted(benchmark.names(), "videos", progress):
         before = len(faults)
         try:
@@ -47,15 +57,24 @@ def check_benchmark(name: str, root: Path, split: str | None, progress: Progress
         except (ValueError, FileNotFoundError) as error:
             faults.setdefault(str(error), error)
             continue
-        _check_video(benchmark, video, faults)
+        size, areas = _check_video(benchmark, video, faults)
         sentences += len(video.queries)
-        unusable += len(video.queries) if len(faults) > before else 0
+        if len(faults) > before:
+            unusable += len(video.queries)
+            continue
+        measured = Measured(video.name, len(video.frames), size, tuple(areas))
+        for query in video.queries:
+            statistics.add(measured, query.text)
     title = f"{benchmark.title} ({benchmark.split})" if benchmark.split else benchmark.title
-    return Report(title, sentences, unusable, tuple(faults.values()), "be evaluated on")
+    return Report(title, sentences, unusable, tuple(faults.values()), "be evaluated on", statistics)
 
 
-def _check_video(benchmark: Benchmark, video: Video, faults: dict[str, Exception]) -> None:
-    size = None
+def _check_video(
+    benchmark: Benchmark, video: Video, faults: dict[str, Exception]
+) -> tuple[tuple[int, ...], list[float]]:
+    """(height, width) of a video, and the areas of all its true masks."""
+    size: tuple[int, ...] = ()
+    areas: list[float] = []
     for frame, path in enumerate(video.frames):
         try:
             shape = _size_of(path)
@@ -66,8 +85,11 @@ def _check_video(benchmark: Benchmark, video: Video, faults: dict[str, Exception
             if truth is not None and truth.masks.shape[1:] != shape:
                 height, width = truth.masks.shape[1:]
                 raise ValueError(f"{path} is {shape[1]}x{shape[0]} pixels, and its annotation {width}x{height}.")
+            if truth is not None:
+                areas += truth.masks.mean(axis=(1, 2)).tolist()
         except (ValueError, FileNotFoundError) as error:
             faults.setdefault(str(error), error)
+    return size, areas
 
 
 def _size_of(path: Path) -> tuple[int, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from rem_engine.progress import SILENT, Progress, counted
 
 from ..settings import SourceSettings
 from .open import open_source
 from .sample import BrokenSample
+from .statistics import Statistics
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Report:
         unusable: samples among them that cannot be read.
         broken: every fault, once; also of entries that are no samples for it.
         use: what its samples are for: to "train on", or to "be evaluated on".
+        statistics: of those that can be used.
     """
 
     name: str
@@ -28,13 +31,17 @@ class Report:
     unusable: int
     broken: tuple[Exception, ...]
     use: str = "train on"
+    statistics: Statistics = field(default_factory=Statistics)
 
 
-def check_dataset(settings: SourceSettings, progress: Progress = SILENT) -> Report:
+def check_dataset(
+    settings: SourceSettings, progress: Progress = SILENT, tokens: Callable[[str], int] | None = None
+) -> Report:
     """Read every frame and mask of every sentence, one picture at a time.
 
     Args:
         settings: the dataset.
+        tokens: see `Statistics`.
         progress: told "sentences".
 
     Raises:
@@ -47,11 +54,11 @@ def check_dataset(settings: SourceSettings, progress: Progress = SILENT) -> Repo
         faults.setdefault(str(broken), broken)
 
     dataset = open_source(settings, note)
-    unusable = 0
+    unusable, statistics = 0, Statistics(tokens)
     for index in counted(range(len(dataset)), "sentences", progress):
         try:
-            dataset.check(index)
+            statistics.add(dataset.check(index), dataset.text(index))
         except BrokenSample as broken:
             unusable += 1
             note(broken)
-    return Report(dataset.name, len(dataset), unusable, tuple(faults.values()))
+    return Report(dataset.name, len(dataset), unusable, tuple(faults.values()), statistics=statistics)

@@ -110,6 +110,9 @@ class Folder(VideoSource):
         masks = [self._checked_mask(expression, position, size) for position in range(len(paths))]
         return [places[path] for path in paths], np.stack(masks)
 
+    def _clip_of(self, video: str) -> str:
+        return Path(video).parts[0]
+
     def _expression(self, shot: Path, number: int, line: str, frames: dict[int, Path]) -> VideoExpression:
         listing = shot / "prompts.txt"
         mask, colon, text = (part.strip() for part in line.partition(":"))

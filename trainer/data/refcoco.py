@@ -11,7 +11,7 @@ from .broken import OnBroken, refuse
 from .coco import decode_mask
 from .files import check_place, field, read_frame, read_json
 from .packed import PackedRecords
-from .sample import BrokenSample, Sample
+from .sample import BrokenSample, Measured, Sample
 
 NAMES = ("refcoco", "refcoco+", "refcocog")
 
@@ -62,8 +62,9 @@ class RefCoco:
         picture, mask, caption = self._still(index)
         return Sample(np.repeat(picture[None], frames, axis=0), np.repeat(mask[None], frames, axis=0), caption)
 
-    def check(self, index: int) -> None:
-        self._still(index)
+    def check(self, index: int) -> Measured:
+        _, mask, _ = self._still(index)
+        return Measured(self._records[index]["file_name"], 1, mask.shape, (float(mask.mean()),))
 
     def _still(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
         record = self._records[index]

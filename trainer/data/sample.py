@@ -42,6 +42,23 @@ class Sample:
     text: str
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What was found of a sample that was read through.
+
+    Attributes:
+        clip: the video or image, by which samples of one clip are known.
+        frames: in it.
+        size: (height, width) of its pictures, pixels.
+        areas: of the sample's mask in each annotated frame, shares of the picture, 0..1.
+    """
+
+    clip: str
+    frames: int
+    size: tuple[int, ...]
+    areas: tuple[float, ...]
+
+
 _Read = TypeVar("_Read", covariant=True)
 
 
@@ -78,8 +95,8 @@ class Source(Protocol[_Read]):
 class Dataset(Source[Sample], Protocol):
     """A source that reads files itself, and can say what is wrong with them."""
 
-    def check(self, index: int) -> None:
-        """Read everything a sample may be made of, one picture after the other.
+    def check(self, index: int) -> Measured:
+        """Read everything a sample may be made of, one picture after the other, and say what there is.
 
         Raises:
             BrokenSample: a file is missing or does not hold what it should.

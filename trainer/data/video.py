@@ -13,7 +13,7 @@ import numpy as np
 from ..settings import ClipKind
 from .broken import OnBroken
 from .files import check_place, field, read_frame, read_json, texts
-from .sample import BrokenSample, Sample
+from .sample import BrokenSample, Measured, Sample
 
 
 @dataclass(frozen=True)
@@ -132,17 +132,21 @@ class VideoSource(ABC):
             expression.text,
         )
 
-    def check(self, index: int) -> None:
+    def check(self, index: int) -> Measured:
         expression = self._expressions[index]
         count = len(self._frames[expression.video])
-        size = None
+        size: tuple[int, ...] = ()
+        areas = []
         for position in range(count):
             picture = self._picture(expression.video, position)
             size = size or picture.shape[:2]
             self._check_size(expression.video, position, picture, size)
-            self._checked_mask(expression, position, size)
-        if expression.target is not None and size is not None:
+            areas.append(float(self._checked_mask(expression, position, size).mean()))
+        if expression.target is not None and not any(areas):
             self._check_present(expression, range(count), size)
+        return Measured(
+            self._clip_of(expression.video), count, size, tuple(areas) if expression.target is not None else ()
+        )
 
     @abstractmethod
     def _frame_file(self, video: str, position: int) -> Path:
@@ -155,6 +159,10 @@ class VideoSource(ABC):
     @abstractmethod
     def _mask(self, expression: VideoExpression, position: int, size: tuple[int, ...]) -> np.ndarray:
         """bool [H,W]: what the sentence names in a frame of a video, of the size the annotation has."""
+
+    def _clip_of(self, video: str) -> str:
+        """By which videos of the same pictures are known."""
+        return video
 
     def _picture(self, video: str, position: int) -> np.ndarray:
         return read_frame(self._frame_file(video, position))
