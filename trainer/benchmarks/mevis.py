@@ -12,7 +12,8 @@ from rem_engine.media.images import image_size
 
 from ..data.broken import refuse
 from ..data.coco import decode_mask
-from ..data.files import field, read_json
+from ..data.files import field
+from ..data.indexed_json import IndexedJson
 from ..data.mevis import check_runs
 from ..data.sample import BrokenSample
 from ..data.video import read_videos
@@ -45,13 +46,10 @@ class MevisBenchmark(Benchmark):
         self._folder = root / self.split
         self._listing, self._mask_file = self._folder / "meta_expressions.json", self._folder / "mask_dict.json"
         self._videos = {name: (frames, entries) for name, frames, entries in read_videos(self._listing, refuse)}
-        self._masks = {}
         if self.split == "valid":
             self.submission = ""
         else:
-            self._masks = read_json(self._mask_file)
-            if not isinstance(self._masks, dict):
-                raise BrokenSample(self._mask_file, "holds no annotations by id.")
+            self._masks = IndexedJson(self._mask_file)
 
     def names(self) -> Sequence[str]:
         return sorted(self._videos)
@@ -80,11 +78,12 @@ class MevisBenchmark(Benchmark):
 
     def _check(self, targets: Sequence[str], frames: int, where: str) -> None:
         for number in targets:
-            masks = self._masks.get(number)
+            found = 0
             if number in self._masks:
-                check_runs(self._mask_file, number, masks)
-            if masks is None or len(masks) != frames:
-                count = "no" if masks is None else str(len(masks))
+                check_runs(self._mask_file, number, self._masks)
+                found = self._masks.count(number) or 0
+            if found != frames:
+                count = str(found) if number in self._masks else "no"
                 raise BrokenSample(
                     self._mask_file, f"has {count} masks for annotation {number} ({where}); {frames} are expected."
                 )

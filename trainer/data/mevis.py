@@ -8,8 +8,8 @@ import numpy as np
 
 from .broken import OnBroken, refuse
 from .coco import decode_mask
-from .files import field, quoted, read_json
-from .packed import PackedRecords
+from .files import field, quoted
+from .indexed_json import IndexedJson
 from .sample import BrokenSample
 from .video import VideoExpression, VideoSource, read_videos
 
@@ -36,44 +36,36 @@ class Mevis(VideoSource):
         self._mask_file = self._folder / "mask_dict.json"
         listing = self._folder / "meta_expressions.json"
         videos = read_videos(listing, on_broken)
-        masks = read_json(self._mask_file)
-        if not isinstance(masks, dict):
-            raise BrokenSample(self._mask_file, "holds no annotations by id.")
-        self._first: dict[str, int] = {}
-        count = 0
-        for number, runs in masks.items():
+        self._masks = IndexedJson(self._mask_file)
+        for number in self._masks:
             try:
-                check_runs(self._mask_file, number, runs)
+                check_runs(self._mask_file, number, self._masks)
             except BrokenSample as broken:
                 on_broken(broken)
-                masks[number] = runs = []
-            self._first[number] = count
-            count += len(runs)
         expressions, frames = [], {}
         for video, names, entries in videos:
             frames[video] = names
             for number, entry in entries.items():
                 try:
                     expression = _expression(listing, video, number, entry)
-                    self._check_annotations(expression, masks, len(names))
+                    self._check_annotations(expression, len(names))
                     expressions.append(expression)
                 except BrokenSample as broken:
                     on_broken(broken)
-        self._runs = PackedRecords(run for runs in masks.values() for run in runs)
         super().__init__(f"MeViS ({split})", expressions, frames, listing)
 
-    def _check_annotations(self, expression: VideoExpression, masks: dict, frames: int) -> None:
+    def _check_annotations(self, expression: VideoExpression, frames: int) -> None:
         for number in expression.target or ():
-            if number not in masks:
+            if number not in self._masks:
                 raise BrokenSample(
                     self._mask_file,
                     f"has no annotation {number}, which the sentence {expression.text!r} of {expression.video} names.",
                 )
-            if len(masks[number]) != frames:
+            count = self._masks.count(number) or 0
+            if count != frames:
                 raise BrokenSample(
                     self._mask_file,
-                    f"has {len(masks[number])} masks for annotation {number}, but the video {expression.video} has "
-                    f"{frames} frames.",
+                    f"has {count} masks for annotation {number}, but the video {expression.video} has {frames} frames.",
                 )
 
     def _frame_file(self, video: str, position: int) -> Path:
@@ -86,16 +78,16 @@ class Mevis(VideoSource):
         where = f"frame {position} of {expression.video}"
         union = np.zeros(size, bool)
         for number in expression.target:
-            run = self._runs[self._first[number] + position]
+            run = self._masks[number][position]
             if run is not None:
                 union |= decode_mask(self._mask_file, run, size, f"annotation {number}, {where}")
         return union
 
 
-def check_runs(path: Path, number: str, runs: object) -> None:
+def check_runs(path: Path, number: str, masks: IndexedJson) -> None:
     """Raise BrokenSample where an annotation of mask_dict.json is no list of frames."""
-    if not isinstance(runs, list):
-        found = quoted(runs)
+    if masks.count(number) is None:
+        found = quoted(masks[number])
         raise BrokenSample(path, f"annotation {number} is {found}; a list of run lengths, one a frame, is expected.")
 
 
