@@ -23,13 +23,16 @@ from .host.previews import PreviewFrames, over_checker
 from .host.schema import NodeProgress, check_connected, node_schema, strip_preview
 from .widgets.checks import first_mistake
 from .widgets.delivery import (
+    check_file_names,
     delivery_settings,
     exr_form_input,
+    file_names_input,
     filename_input,
     folder_outputs,
     format_inputs,
     fps_input,
     further_format_inputs,
+    name_by_template,
     rate_of,
 )
 
@@ -76,6 +79,7 @@ class SaveMatte(io.ComfyNode):
                 ),
                 exr_form_input(),
                 *growing_masks(),
+                file_names_input(),
             ],
             outputs=folder_outputs(),
             hidden=[*GRAPH_OF_A_NODE],
@@ -88,8 +92,13 @@ class SaveMatte(io.ComfyNode):
         filename_prefix: str | None = None,
         names: str | None = None,
         masks: object = None,  # the host hands on what grows, asked for or not
+        file_names: str | None = None,
     ) -> bool | str:
-        return first_mistake(lambda: check_prefix(filename_prefix), lambda: check_layer_names(names or ""))
+        return first_mistake(
+            lambda: check_prefix(filename_prefix),
+            lambda: check_layer_names(names or ""),
+            lambda: check_file_names(file_names),
+        )
 
     @classmethod
     def execute(
@@ -104,9 +113,11 @@ class SaveMatte(io.ComfyNode):
         mask_4: Tensor | None = None,
         names: str = "",
         masks: Mapping[str, Tensor] | None = None,
+        file_names: str = "",
         **delivery: Any,
     ) -> io.NodeOutput:
         check_connected(image=image, mask=mask)
+        check_file_names(file_names)
         settings = delivery_settings(delivery)
         frames = as_frames(image)
         sockets = {"mask": mask, "mask_2": mask_2, "mask_3": mask_3, "mask_4": mask_4, **(masks or {})}
@@ -118,7 +129,8 @@ class SaveMatte(io.ComfyNode):
         info = ShotInfo(frames.height, frames.width, rate_of(fps), colour=IMAGE_COLOURS)
         folder, name = new_output_folder(filename_prefix, frames.height, frames.width)
         numbering, preview = counted(name, frames.frame_count), PreviewFrames()
-        numbering = numbering.delivered(start=settings.start, digits=settings.padding)
+        names_of_files = name_by_template(file_names, folder, name)
+        numbering = numbering.delivered(name=names_of_files, start=settings.start, digits=settings.padding)
         plates = PlateReader(frames, (), settings, shown=True)
 
         def pictures() -> Iterator[Frame]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,16 @@ from .host.schema import NodeProgress, advanced, check_connected, node_schema
 from .widgets.checks import check_level_widgets, check_window_widgets, first_mistake
 from .widgets.delivery import (
     DEFAULT_PREFIX,
+    check_file_names,
     delivery_settings,
     exr_form_input,
+    file_names_input,
     filename_input,
     folder_outputs,
     format_inputs,
     fps_input,
     further_format_inputs,
+    name_by_template,
     rate_of,
     renumber_input,
 )
@@ -149,6 +153,7 @@ class SegmentShot(io.ComfyNode):
                         "with; a shot that fails does not stop the others.",
                     )
                 ),
+                file_names_input(),
             ],
             outputs=folder_outputs(),
             hidden=[*GRAPH_OF_A_NODE],
@@ -169,6 +174,7 @@ class SegmentShot(io.ComfyNode):
         overlap: int | None = None,
         shots: str | None = None,
         levels: object = None,
+        file_names: str | None = None,
     ) -> bool | str:
         # What is linked is not known yet, and None.
         return first_mistake(
@@ -178,6 +184,7 @@ class SegmentShot(io.ComfyNode):
             lambda: check_prefix(filename_prefix),
             lambda: check_level_widgets(black, white, levels),
             lambda: check_window_widgets(height, width, window, overlap),
+            lambda: check_file_names(file_names),
         )
 
     @classmethod
@@ -203,6 +210,7 @@ class SegmentShot(io.ComfyNode):
     ) -> io.NodeOutput:
         check_connected(model=model, vae=vae, conditioning=conditioning)
         _check_one_source(video, path, shots)
+        check_file_names(template := settings.get("file_names", ""))
         delivery, matte = delivery_settings(settings), matte_settings(_MATTE_AT_FIRST, settings)
         masks = mask_settings(settings)
         segmenter = make_segmenter(model, vae, decode_vae, settings)
@@ -213,7 +221,8 @@ class SegmentShot(io.ComfyNode):
         else:
             with _shot(video, path, run.plate) as shot:
                 folder, name = new_output_folder(filename_prefix, shot.info.height, shot.info.width)
-                written = run.write(shot, folder, lambda frames: _name_of_files(name, filename_prefix, frames))
+                named = partial(_name_of_files, name, filename_prefix, template, folder)
+                written = run.write(shot, folder, named)
             result = written_output(folder, written.preview, cls, written.notes)
         give_back_memory_after_run()
         return result
@@ -326,7 +335,8 @@ def _run_batch(run: _Run, shots: str, prefix: str) -> io.NodeOutput:
         folder, title = batch.folder_of(name), f"Shot {number} of {len(listed)}: {name}"
         batch.note(name, "")
         try:
-            done = run.write(file_shot(input_shot_path(name), run.plate), folder, title=title, key=key)
+            named = partial(_name_of_files, "", prefix, run.values.get("file_names", ""), batch.folder)
+            done = run.write(file_shot(input_shot_path(name), run.plate), folder, named, title, key)
         except (ValueError, OSError, RuntimeError) as error:  # the others do not wait for it
             failed.append(f"{name} failed: {error}")
             batch.note(name, str(error))
@@ -354,9 +364,11 @@ def _check_one_source(video: Input.Video | None, path: str | None, shots: str | 
         )
 
 
-def _name_of_files(name: str, prefix: str, frames: ReopenableFrames) -> str:
+def _name_of_files(name: str, prefix: str, template: str, folder: Path, frames: ReopenableFrames) -> str:
     """With what the names of files begin, for a job; "" keeps a sequence's own where nobody has chosen another."""
-    return "" if prefix == DEFAULT_PREFIX and numbering_of(frames).own else name
+    numbering = numbering_of(frames)
+    chosen = "" if prefix == DEFAULT_PREFIX and numbering.own else name
+    return name_by_template(template, folder, chosen or numbering.names.title) if template.strip() else chosen
 
 
 @contextmanager

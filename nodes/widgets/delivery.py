@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 
 from ...rem_engine.media.timecode import exact_rate
+from ...rem_engine.names import names_a_file
 from ...rem_engine.run.delivery_settings import DeliverySettings
+from ...rem_engine.run.naming import check_template, filled
 from ...rem_engine.setting import settings_of
 from ..host.schema import advanced
 from .from_settings import engine_values, widget
@@ -37,6 +40,48 @@ def filename_input(further: str = "") -> io.Input:
         tooltip="Folders and a name below ComfyUI's output folder. %date:yyyy-MM-dd%, %width% and the like are filled "
         f"in as by Save Image. Each run gets a numbered folder of its own: nothing is overwritten.{further}",
     )
+
+
+def file_names_input() -> io.Input:
+    """Names of files by a template; a graph may leave it out."""
+    return advanced(
+        io.String.Input(
+            "file_names",
+            default="",
+            optional=True,
+            placeholder="AGM_010_{shot}_{layer}_v{version:03}.{frame}",
+            tooltip="Names of the files, where a house has its own: a template in which {shot} is the name that the "
+            "files would have, {layer} the layer's, {version} the number of the run's folder, and {frame} the frame's. "
+            "Empty: the name at filename_prefix.",
+        )
+    )
+
+
+def check_file_names(template: str | None) -> None:
+    """Raise ValueError for a template that names no files; None is not known yet."""
+    if not template or not template.strip():
+        return
+    check_template(template.strip())
+    if others := [field for field in ("show", "seq") if f"{{{field}" in template]:
+        raise ValueError(
+            f"The file_names {template!r} has {{{others[0]}}}, which nothing in a graph says: write the name itself."
+        )
+    if not names_a_file(template.strip()) or template.strip().startswith("."):
+        raise ValueError(f"The file_names {template!r} cannot be the name of a file: folders go into filename_prefix.")
+
+
+def name_by_template(template: str, folder: Path, shot: str) -> str:
+    """The name of a run's files.
+
+    Args:
+        template: checked, or empty for the name as it is.
+        folder: of the run, or of several, with its number, as `new_output_folder` makes it.
+        shot: the name that they would have.
+    """
+    if not template.strip():
+        return shot
+    asked = {"version": str(int(folder.name.rpartition("_")[2]))} if "{version" in template else {}
+    return filled(template.strip(), asked, shot)
 
 
 def format_inputs() -> list[io.Input]:

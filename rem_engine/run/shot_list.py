@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -12,15 +15,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ..input_files import NotText, load_text
+from ..input_files import NotJson, NotText, load_json, load_text
 from ..media.numbering import told_numbers
 from ..media.plate_settings import PlateSettings
 from ..media.reading import open_shot
 from ..media.shot import Shot
 from ..media.timecode import STILLS_FPS, parse_timecode
 from ..names import folder_names, names_a_layer, unused_name
+from .batch import TABLE
 
 EDITS = (".otio", ".otioz", ".edl")
+_LONGEST_EDIT = 100_000_000
 _SOURCE_FILE = re.compile(r"SOURCE FILE:\s*(.+)")
 _HOW = "write a first line of columns, of which one is shot, and a line for each shot"
 
@@ -32,14 +37,17 @@ class Span:
     Attributes:
         start: its first frame, counted at `fps` from 0, as timecodes count.
         count: frames.
-        fps: frames per second of the edit.
+        fps: frames per second of that count.
         available: frame of the same count at which the source begins; None where the edit does not say.
+        before, after: frames that it also uses where the source has them: of dissolves, and of speed that was changed.
     """
 
     start: int
     count: int
     fps: Fraction
     available: int | None = None
+    before: int = 0
+    after: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ def read_list(file: Path, *, media: Path | None = None, fps: Fraction = STILLS_F
     named: list[ListedShot] = []
     for shot in shots:
         safe = shot.name if names_a_layer(shot.name) else folder_names([shot.name])[0]
-        named.append(replace(shot, name=unused_name(safe, [other.name for other in named])))
+        named.append(replace(shot, name=unused_name(safe, [TABLE, *(other.name for other in named)])))
     return named
 
 
@@ -118,11 +126,19 @@ def frames_of(listed: ListedShot, handles: int, plate: PlateSettings) -> str:
             last = first + listed.span.count - 1
         if first < 0 or last >= len(numbers):
             raise ValueError(
-                f"The list asks for {last - first + 1} frames of {listed.path} from its frame {first + 1} on, and it "
-                f"has {len(numbers)} ({told_numbers(numbers)}): give the source that the edit was made of."
+                f"The list asks for {last - first + 1} frames of {listed.path}, {_told_place(first, len(numbers))}, "
+                f"and it has {len(numbers)} ({told_numbers(numbers)}): give the source that the edit was made of."
             )
+        if listed.span is not None:
+            first, last = first - listed.span.before, last + listed.span.after
         first, last = max(first - handles, 0), min(last + handles, len(numbers) - 1)
         return f"{numbers[first]}-{numbers[last]}" if last > first else str(numbers[first])
+
+
+def _told_place(first: int, count: int) -> str:
+    if first < 0:
+        return f"from {-first} before its beginning on"
+    return f"from its frame {first + 1} on" if first < count else f"from {first - count} behind its end on"
 
 
 def _first_of(span: Span, shot: Shot) -> int:
@@ -148,11 +164,16 @@ def _of_csv(file: Path) -> Iterator[ListedShot]:
         text = load_text(file)
     except NotText as error:
         raise ValueError(f"{file} is no list of shots, {error}: save it as CSV in UTF-8.") from error
-    rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), skipinitialspace=True, restkey="", strict=True)
+    head = text.partition("\n")[0]  # where a comma is the decimal point, spreadsheets write semicolons
+    rows = csv.DictReader(
+        io.StringIO(text), skipinitialspace=True, restkey="", strict=True, delimiter=max(",;\t", key=head.count)
+    )
     try:
         columns = [column.strip().lower() for column in rows.fieldnames or ()]
         if "shot" not in columns:
             raise ValueError(f"{file} has no column shot: {_HOW}.")
+        if twice := [column for column in columns if column and columns.count(column) > 1]:
+            raise ValueError(f"{file} has the column {twice[0]} twice: call further prompts prompt 2, prompt 3, ...")
         rows.fieldnames = columns
         for row in rows:
             where = f"Line {rows.line_num} of {file.name}"
@@ -163,7 +184,7 @@ def _of_csv(file: Path) -> Iterator[ListedShot]:
             if cells:
                 yield _listed(cells, where, file.parent)
     except csv.Error as error:
-        raise ValueError(f"{file} is no CSV: {error} in line {rows.line_num}; {_HOW}.") from error
+        raise ValueError(f"{file} is no CSV: {error} in line {rows.reader.line_num}; {_HOW}.") from error
 
 
 def _listed(cells: Mapping[str, str], where: str, folder: Path, found: Path | None = None) -> ListedShot:
@@ -193,21 +214,46 @@ def _of_edit(file: Path, media: Path | None, fps: Fraction) -> Iterator[ListedSh
             f"OpenTimelineIO, which reads {file.name}, is not installed: pip install opentimelineio "
             "otio-cmx3600-adapter."
         ) from error
-    is_edl = file.suffix.lower() == ".edl"
+    _check_nesting(file)
+    how = "export it again, as OTIO or CMX 3600"
     try:
-        timeline = otio.adapters.read_from_file(str(file), **({"rate": float(fps)} if is_edl else {}))
+        if file.suffix.lower() == ".edl":
+            how = f"give its rate by --fps (now {float(fps):g}), or {how}"
+            timeline = otio.adapters.read_from_string(_edl_text(file), "cmx_3600", rate=float(fps))
+        else:
+            timeline = otio.adapters.read_from_file(str(file))
         clips = [*timeline.find_clips()]
         tracks = [*timeline.video_tracks()] if hasattr(timeline, "video_tracks") else []
     except Exception as error:  # adapters raise whatever they come upon
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValueError(
-            f"{file} cannot be read as an edit ({reason}): export it again, as OTIO or CMX 3600."
-        ) from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        raise ValueError(f"{file} cannot be read as an edit ({reason}): {how}.") from error
     seen = {id(clip) for track in tracks for clip in track.find_clips()}
     for number, clip in enumerate((clip for clip in clips if not tracks or id(clip) in seen), start=1):
-        if isinstance(clip.media_reference, otio.schema.GeneratorReference):
-            continue  # black, bars: nothing to segment
+        if isinstance(clip.media_reference, otio.schema.GeneratorReference) or not clip.enabled:
+            continue  # black, bars: nothing to segment; or switched off, and not seen
         yield _of_clip(clip, number, file, media)
+
+
+def _check_nesting(file: Path) -> None:
+    """Refuse what is no JSON; of lists within lists without end OpenTimelineIO's reader would die."""
+    try:
+        if file.suffix.lower() == ".otio":
+            load_json(file)
+        elif file.suffix.lower() == ".otioz":
+            with zipfile.ZipFile(file) as archive, archive.open("content.otio") as content:
+                json.loads(content.read(_LONGEST_EDIT))
+    except (NotJson, zipfile.BadZipFile, KeyError, RecursionError, ValueError) as error:
+        raise ValueError(
+            f"{file} cannot be read as an edit ({error}): export it again, as OTIO or CMX 3600."
+        ) from error
+
+
+def _edl_text(file: Path) -> str:
+    """The text of an EDL, which is older than UTF-8."""
+    try:
+        return load_text(file)
+    except NotText:
+        return file.read_bytes().decode("latin-1")
 
 
 def _of_clip(clip: Any, number: int, file: Path, media: Path | None) -> ListedShot:
@@ -219,12 +265,36 @@ def _of_clip(clip: Any, number: int, file: Path, media: Path | None) -> ListedSh
     shot = _listed({**cells, "name": name}, where, file.parent, path)
     if path is None and "shot" not in cells:
         return replace(shot, trouble=trouble)
-    span = clip.trimmed_range()
+    part = None if shot.frames else _span_of(clip)
+    if part is not None and part.count < 1:
+        return replace(shot, trouble=f"{where} uses no frame of its source: take it out of the list.")
+    return replace(shot, span=part)
+
+
+def _span_of(clip: Any) -> Span | None:
+    """What a clip uses of its source; None for all, where the edit says nothing."""
     available = clip.media_reference.available_range if clip.media_reference else None
-    rate = Fraction(span.start_time.rate).limit_denominator(1001)
-    begins = round(available.start_time.rescaled_to(span.start_time.rate).value) if available else None
-    part = Span(round(span.start_time.value), round(span.duration.value), rate, begins)
-    return replace(shot, span=None if shot.frames else part)
+    if clip.source_range is None and available is None:
+        return None
+    shown, seen = clip.trimmed_range(), clip.visible_range()
+    rate = (available or shown).start_time.rate  # in which frames of the source are counted
+
+    def frames(time: Any) -> Fraction:
+        return Fraction(time.rescaled_to(rate).value).limit_denominator(1001)
+
+    first, last = frames(shown.start_time), frames(shown.end_time_exclusive())
+    warps = [effect.time_scalar for effect in clip.effects if hasattr(effect, "time_scalar")]
+    speed = abs(math.prod(warps))
+    used = max(math.ceil((last - first) * Fraction(speed).limit_denominator(1001)), 1 if last > first else 0)
+    start, count = math.floor(first), math.ceil(last) - math.floor(first)
+    return Span(
+        start,
+        min(used, count),
+        Fraction(rate).limit_denominator(1001),
+        math.floor(frames(available.start_time)) if available else None,
+        before=math.ceil(first - frames(seen.start_time)),
+        after=math.ceil(frames(seen.end_time_exclusive()) - last) + max(used - count, 0),
+    )
 
 
 def _cell(value: Any) -> str:
@@ -233,14 +303,15 @@ def _cell(value: Any) -> str:
 
 def _source_of(clip: Any, where: str, folder: Path, media: Path | None) -> tuple[Path | None, str]:
     """(path of a clip's source, "") or (None, why there is none)."""
-    url = getattr(clip.media_reference, "target_url", "") or ""
+    url = _url_of(clip.media_reference)
     edl = clip.metadata.get("cmx_3600", {})
     comments = [found[1].strip() for comment in edl.get("comments", ()) if (found := _SOURCE_FILE.match(str(comment)))]
     if not url and comments:
         url = comments[0]
     if url:
         path = folder / Path(unquote(urlsplit(url).path) if url.startswith("file:") else url)
-        if path.exists() or media is None:
+        is_there = path.exists() or ("#" in path.name and path.parent.is_dir())
+        if is_there or media is None:
             return path, ""
     called = [Path(text).stem for text in (url, clip.name, edl.get("reel", "")) if text and Path(text).stem]
     if media is None or not called:
@@ -252,6 +323,14 @@ def _source_of(clip: Any, where: str, folder: Path, media: Path | None) -> tuple
         several = ", ".join(place.name for place in matching)
         return None, f"{where} may be any of {several} in {media}: name its source in the edit."
     return matching[0], ""
+
+
+def _url_of(reference: Any) -> str:
+    """Where a media reference leads; of a sequence of pictures a pattern."""
+    if (base := getattr(reference, "target_url_base", None)) is None:
+        return getattr(reference, "target_url", "") or ""
+    number = "#" * max(reference.frame_zero_padding, 1)
+    return f"{base.rstrip('/')}/{reference.name_prefix}{number}{reference.name_suffix}".lstrip("/" if not base else "")
 
 
 def _named(media: Path, name: str) -> list[Path]:

@@ -1,7 +1,8 @@
-"""`roto_named_layers` and `deliver_a_shot` in a running ComfyUI, their files read back."""
+"""`roto_named_layers`, `deliver_a_shot` and `shapes_and_cryptomatte` in a running ComfyUI, their files read back."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,51 @@ def test_segment_shot_follows_trim_video(comfy: ComfyServer, video: str, from_pa
     whole = exr_channels(sorted((from_path / "exr").iterdir()))
     for found, expected in zip(exr_channels(files), whole[3:7], strict=True):
         assert all(np.array_equal(found[name], expected[name]) for name in "RGB")
+
+
+@pytest.mark.thorough
+def test_shapes_and_cryptomatte_are_named_by_a_template(comfy: ComfyServer, video: str) -> None:
+    """Each run's version is its folder's; layers are found in the Cryptomatte by their names."""
+    graph = api_workflow("shapes_and_cryptomatte")
+    graph["3"]["inputs"]["text"] = TEXT
+    template = "AGM_{shot}_{layer}_v{version:03}.{frame}"
+    graph["4"]["inputs"] |= {"path": video, "filename_prefix": "tests/named", "file_names": template}
+    del graph["4"]["inputs"]["video"], graph["1"]
+    for version in (1, 2):
+        graph["4"]["inputs"]["feather"] = float(version)  # or the host has the first run's result
+        folder = folder_of(ended_well(comfy, graph), "4")
+        assert folder.name == f"named_0000{version}"
+        files = sorted((folder / "cryptomatte").iterdir())
+        numbers = range(1001, 1001 + FRAMES)
+        assert [file.name for file in files] == [f"AGM_named_mattes_v00{version}.{number}.exr" for number in numbers]
+        with OpenEXR.File(str(files[0])) as image:
+            (manifest,) = [value for name, value in image.header().items() if name.endswith("/manifest")]
+        assert {*json.loads(manifest)} == {*LAYERS}
+        for layer in LAYERS:
+            names = {file.name for file in (folder / layer).iterdir()}
+            suffixes = ("shapes.json", "nk", "fxs", "blender.py", "jsx")
+            assert names == {f"AGM_named_{layer}_v00{version}.{suffix}" for suffix in suffixes}
+            shapes = json.loads((folder / layer / f"AGM_named_{layer}_v00{version}.shapes.json").read_text())
+            assert shapes["shapes"]
+
+
+@pytest.mark.parametrize(
+    ("template", "sentence"),
+    [
+        ("{shot}_{layer}", "no {frame}"),
+        ("{show}.{frame}", "has {show}, which nothing in a graph says"),
+        ("a/{shot}.{frame}", "folders go into filename_prefix"),
+        ("{shot.{frame}", "a brace that nothing closes"),
+    ],
+)
+def test_a_template_that_names_no_files_is_told_before_the_run(
+    comfy: ComfyServer, template: str, sentence: str
+) -> None:
+    graph = api_workflow("shapes_and_cryptomatte")
+    graph["4"]["inputs"]["file_names"] = template
+    with pytest.raises(Refused) as refused:
+        comfy.submit(graph)
+    assert sentence in str(refused.value.answer["node_errors"]["4"]["errors"])
 
 
 def test_a_shot_outside_the_input_folder_is_refused(comfy: ComfyServer) -> None:

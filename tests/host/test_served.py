@@ -21,6 +21,7 @@ TEMPLATES = {
     "segment_with_wan_14b": "5 REM on Wan 14B",
     "segment_with_modelscope": "6 REM on ModelScope",
     "fix_a_few_frames": "7 Fix a few frames",
+    "shapes_and_cryptomatte": "8 Shapes and Cryptomatte",
 }
 """The templates by the names of their API twins."""
 WIDEST = 1500  # units of the canvas: a laptop's window shows all of it, readable
