@@ -42,6 +42,7 @@ class RefCoco:
         self.name = f"{name} ({split})"
         self._images = root / "train2014"
         self._listing = root / name / f"instances_{name}_{split}.json"
+        _check_converted(self._listing, root / name)
         records = _records(self._listing, on_broken)
         self._captions = PackedRecords(record.pop("caption") for record in records)
         self._records = PackedRecords(records)
@@ -81,24 +82,35 @@ class RefCoco:
         return picture, mask, caption
 
 
+def _check_converted(listing: Path, folder: Path) -> None:
+    """Raise FileNotFoundError where sentences lie as RefCOCO publishes them, and not as they are read here."""
+    published = next(iter(sorted(folder.glob("refs(*).p"))), None)
+    if published is not None and not listing.is_file():
+        raise FileNotFoundError(
+            f"{listing} does not exist, and {published.name} beside it is RefCOCO as published, a pickle, which is not "
+            "read: ReferFormer's tools/data/convert_refexp_to_coco.py makes the one of the other."
+        )
+
+
 def _records(listing: Path, on_broken: OnBroken) -> list[dict[str, Any]]:
     content = read_json(listing)
     records = []
-    segmentations: dict[int, list[Any]] = {}
+    segmentations: dict[str, list[Any]] = {}
     for annotation in field(listing, content, "annotations", list, "the file"):
         try:
             where = f"the annotation {annotation.get('id') if isinstance(annotation, dict) else annotation}"
-            image = field(listing, annotation, "image_id", int, where)
+            image = field(listing, annotation, "image_id", (int, str), where)
             if annotation.get("iscrowd"):
                 continue
-            segmentations.setdefault(image, []).append(field(listing, annotation, "segmentation", (list, dict), where))
+            segmentation = field(listing, annotation, "segmentation", (list, dict), where)
+            segmentations.setdefault(str(image), []).append(segmentation)
         except BrokenSample as broken:
             on_broken(broken)
     for image in field(listing, content, "images", list, "the file"):
         try:
-            number = field(listing, image, "id", int, "an image entry")
+            number = field(listing, image, "id", (int, str), "an image entry")
             where = f"the image entry {number}"
-            record = {"id": number, "segmentations": segmentations.get(number, [])}
+            record = {"id": number, "segmentations": segmentations.get(str(number), [])}
             record["caption"] = field(listing, image, "caption", str, where)
             record["file_name"] = check_place(listing, field(listing, image, "file_name", str, where), where)
             record["height"] = field(listing, image, "height", int, where)
