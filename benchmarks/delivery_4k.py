@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing import Process
 from pathlib import Path
 from statistics import median
 
@@ -76,7 +77,12 @@ def main() -> None:
     arguments = parser.parse_args()
     found: dict[Path, list[tuple[float, float, float]]] = {repo: [] for repo in arguments.repo}
     with tempfile.TemporaryDirectory() as folder:
-        write_shot(Path(folder), arguments.frames, arguments.plate, arguments.ramp)
+        # In a process of its own: what a run is said to peak at is at least what the process that starts it peaked at.
+        making = Process(target=write_shot, args=(Path(folder), arguments.frames, arguments.plate, arguments.ramp))
+        making.start()
+        making.join()
+        if making.exitcode:
+            raise SystemExit("The shot could not be made.")
         for turn in range(arguments.pairs):
             for repo in arguments.repo[:: 1 if turn % 2 == 0 else -1]:
                 short = run(repo, Path(folder), 1, arguments.options)
