@@ -28,10 +28,12 @@ class Scene:
     Attributes:
         plates: float32 [T,H,W,3] in 0..1, display-referred.
         alpha: float32 [T,H,W] in 0..1, exact.
+        front: float32 [T,H,W,3], what the thing looks like without the ground; None where that was not rendered.
     """
 
     plates: np.ndarray
     alpha: np.ndarray
+    front: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -210,14 +212,14 @@ def scene(name: str, height: int, frames: int, salt: int) -> Scene:
     ground = procedural(_seeded(salt, name, 1), frames, height, width)
     if name in _RENDERED:
         shot = render([_RENDERED[name]], ground)
-        plates, alpha = shot.frames, shot.mattes[0]
+        plates, alpha, front = shot.frames, shot.mattes[0], None
     else:
         draw, colour = _DRAWN[name]
         alpha = np.stack([draw(Canvas(height, width, _seeded(salt, name, 2), time)) for time in range(frames)])
         front = _body(ground, colour, _seeded(salt, name, 3), 0.5 if name == "hair" else 0.3)
         plates = front * alpha[..., None] + ground * (1 - alpha[..., None])
     grain = _seeded(salt, name, 4).normal(0.0, GRAIN, plates.shape)
-    return Scene((plates + grain).clip(0, 1).astype(np.float32), alpha.astype(np.float32))
+    return Scene((plates + grain).clip(0, 1).astype(np.float32), alpha.astype(np.float32), front)
 
 
 def masks(alpha: np.ndarray, side: int, errs: bool, seed: tuple[int, ...]) -> np.ndarray:

@@ -3,10 +3,10 @@
     python -m benchmarks.presets                       # 1080 lines, 8 frames, masks that err as a model's do
     python -m benchmarks.presets --height 540 --frames 6 --salt 7
 
-Scenes are those of `benchmarks.matte_scenes`, with masks of 96x96 and 512x512 pixels. Printed, as Markdown, are the error
-of alpha (sum of absolute differences) and its flicker at edges with the preset as shares of those without one, and of
-those of the bicubic upscale: below 1 is better. `hair` takes the ground out of colours, too: the error of a composite over
-another ground is told, of which half is alpha's.
+Scenes are those of `benchmarks.matte_scenes`, with masks of 96x96 and 512x512 pixels. Printed, as Markdown, are the
+error of alpha (sum of absolute differences) and its flicker at edges with the preset as shares of those without one,
+and of those of the bicubic upscale: below 1 is better. `hair` takes the ground out of colours, too: of things whose own
+colours are known the error of a composite over another ground is told.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FITTING = {
     "water": ("rain", "ripples"),
 }
 """Scenes by preset: things that it is for."""
-_OTHER_GROUND = np.float32([0.1, 0.6, 0.3])
+_OTHER_GROUND = np.array([0.1, 0.6, 0.3], np.float32)
 
 
 def main() -> None:
@@ -45,7 +45,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(arguments.threads)
-    print("| preset | scene | masks | error / none | flicker / none | comp / none | error / bicubic | flicker / bicubic |")
+    print(
+        "| preset | scene | masks | error / none | flicker / none | comp / none | error / bicubic | flicker / bicubic |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for preset, names in FITTING.items():
         for name in names:
@@ -57,11 +59,12 @@ def main() -> None:
                     for settings in (MatteSettings(refine=0), MatteSettings(), MatteSettings(**PRESETS[preset]))
                 )
                 shares = [*(given[i] / none[i] for i in range(3)), *(given[i] / plain[i] for i in range(2))]
-                print(f"| {preset} | {name} | {side} | {' | '.join(f'{share:.2f}' for share in shares)} |", flush=True)
+                told = " | ".join("" if np.isnan(share) else f"{share:.2f}" for share in shares)
+                print(f"| {preset} | {name} | {side} | {told} |", flush=True)
 
 
 def _measured(shot: Scene, own: np.ndarray, settings: MatteSettings) -> tuple[float, float, float]:
-    """(error of alpha, flicker, error of a composite) of mattes."""
+    """(error of alpha, flicker, error of a composite, NaN where colours are not known) of mattes."""
     height, width = shot.alpha.shape[1:]
     cells = ((own.shape[1], own.shape[2]),)
 
@@ -69,23 +72,26 @@ def _measured(shot: Scene, own: np.ndarray, settings: MatteSettings) -> tuple[fl
         for index, (mask, plate) in enumerate(zip(own, shot.plates)):
             soft = torch.from_numpy(mask)[None]
             if settings.refine is None:
-                soft = masks_to_shot(soft[:, None, None], (height, width))[:, 0, 0]
+                soft = masks_to_shot(soft[None, None], (height, width))[0]
             yield Frame(index, soft, torch.from_numpy(plate), cells=cells)
 
-    alphas, error, comp = [], 0.0, 0.0
+    alphas, error, comp = [], 0.0, 0.0 if shot.front is not None else float("nan")
     for frame in matte_frames(frames(), settings):
         alpha, exact = alpha_of(frame)[0].numpy(), shot.alpha[frame.index]
-        plate = shot.plates[frame.index]
-        colour = plate if frame.foreground is None else frame.foreground[0].numpy()
-        over = colour * alpha[..., None] + _OTHER_GROUND * (1 - alpha[..., None])
-        right = shot.fronts[frame.index] * exact[..., None] + _OTHER_GROUND * (1 - exact[..., None])
         error += float(np.abs(alpha - exact).sum())
-        comp += float(np.abs(over - right).sum())
+        if shot.front is not None:
+            colour = shot.plates[frame.index] if frame.foreground is None else frame.foreground[0].numpy()
+            over = _composite(colour, alpha) - _composite(shot.front[frame.index], exact)
+            comp += float(np.abs(over).sum())
         alphas.append(alpha)
     change = np.abs(np.diff(np.stack(alphas), axis=0) - np.diff(shot.alpha, axis=0))
     edges = (shot.alpha > 0.02) & (shot.alpha < 0.98)
     near = np.stack([cv2.dilate(plane.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0 for plane in edges])
     return error, float(change[near[1:] | near[:-1]].mean()), comp
+
+
+def _composite(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return colour * alpha[..., None] + _OTHER_GROUND * (1 - alpha[..., None])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from .refinement import refine
 from .regions import fill_holes, remove_islands
 from .settings import MatteSettings
 from .solve.cells import find_size, to_cells
-from .solve.resampling import Size, cubic, size_of
+from .solve.resampling import Size, cubic, linear, size_of
 from .solve.solver import EdgeSolver
 from .temporal import FlowSmoother
 
@@ -111,7 +111,7 @@ def _checked(frame: Frame, settings: MatteSettings) -> Frame:
     if frame.plate is None and not settings.needs_plate:
         return frame
     plate = plate_of(frame)
-    if not (plate.ndim == 3 and fits_as_cells(frame.soft.shape[1:], plate.shape[:2])):
+    if not (plate.ndim == 3 and fits_as_cells(frame.soft.shape[1:], size_of(plate), settings.model_size)):
         check_plate(frame.soft, plate)
     plate = display_values(plate)
     check_finite(plate, f"plate of frame {frame.index}")
@@ -125,7 +125,10 @@ def _in_cells(frame: Frame, settings: MatteSettings) -> Frame:
     for known in (own,) if own != size else frame.cells:
         check_model_size(settings.model_size, known, f"The masks of frame {frame.index}")
     if own != size:
-        return replace(frame, cells=(own,) * layers)
+        soft, fitting = frame.soft, (min(own[0], size[0]), min(own[1], size[1]))
+        if fitting != own:
+            soft = linear(soft.detach().cpu().float(), fitting)  # as the engine scales them
+        return replace(frame, soft=soft, cells=(own,) * layers)
     masks = frame.soft.detach().cpu().float().numpy()
     if settings.model_size:
         cells: tuple[Size | None, ...] = ((settings.model_size, settings.model_size),) * layers

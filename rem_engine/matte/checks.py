@@ -21,9 +21,11 @@ def check_same_size(what: str, size: Sequence[int], other: str, other_size: Sequ
         )
 
 
-def fits_as_cells(size: Sequence[int], plate_size: Sequence[int]) -> bool:
+def fits_as_cells(size: Sequence[int], plate_size: Sequence[int], model_size: int = 0) -> bool:
     """Whether masks of (height, width) can be a model's, before they were scaled up to a plate's: a cell is half as
-    large again as a pixel, and no shorter."""
+    large again as a pixel, and no shorter; or they are of the model's size that was told, where that is not 0."""
+    if model_size and tuple(size) == (model_size, model_size):
+        return True
     height, width = (whole / count for whole, count in zip(plate_size, size, strict=True))
     return height >= 1.0 and width >= 1.0 and height * width >= _SMALLEST_CELL
 

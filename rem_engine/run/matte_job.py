@@ -114,8 +114,11 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         template = job.name
         job = replace(job, name=filled(template, job.fields, shot.numbering.names.title))
         numbering = shot.numbering.delivered(name=job.name, start=form.start, digits=form.padding)
-        layers = {name: _open_fitting(masks, shot, numbering, job) for name, masks in given.items()}
-        mattes, bounds = job.mattes([*layers]), open_given(job.given, [*layers], shot, numbering)
+        mattes, bounds = job.mattes([*given]), open_given(job.given, [*given], shot, numbering)
+        layers = {
+            name: _open_fitting(masks, shot, numbering, job, own.model_size)
+            for (name, masks), own in zip(given.items(), mattes, strict=True)
+        }
         derived = derived_layers([*layers], mattes)
         for paired, own in zip(layers.values(), mattes):
             check_model_size(own.model_size, paired.cells, f"The masks in {paired.masks.path}")
@@ -188,7 +191,8 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                 masks = [file for paired in layers.values() for file in paired.masks.files]
                 stats = stats_of([*shot.files, *masks, *bounds.files])
                 with delivery:
-                    for frame in make_mattes(masked.frames(), mattes, masked.cuts, device, numbering):
+                    made = make_mattes(masked.frames(), mattes, masked.cuts, device, numbering)
+                    for frame in map(_without_masks, made):
                         delivery.write(frame)
                         coverage.add(alpha_of(frame))
                         progress.update("mattes", frame.index + 1, shot.frame_count)
@@ -214,6 +218,11 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         return files
 
 
+def _without_masks(frame: Frame) -> Frame:
+    """Of which nothing is written: those of two layers take 70 MB at 4096x2160."""
+    return replace(frame, soft=torch.empty(len(frame.soft), 0, 0))
+
+
 def _made_by(layers: Mapping[str, PairedMasks], matte: MatteSettings) -> MadeBy:
     """What the masks say of how they were made, as far as a run of ours wrote them."""
     said = {name: read_made_by(paired.masks.files[0]) for name, paired in layers.items()}
@@ -223,14 +232,16 @@ def _made_by(layers: Mapping[str, PairedMasks], matte: MatteSettings) -> MadeBy:
     return MadeBy(models, checkpoints, {name: prompt for name, (_, _, prompt) in said.items()}, settings_text(matte))
 
 
-def _open_fitting(given: GivenMasks, shot: Shot, numbering: Numbering, job: MatteJob) -> PairedMasks:
+def _open_fitting(given: GivenMasks, shot: Shot, numbering: Numbering, job: MatteJob, model_size: int) -> PairedMasks:
     path, windows = given.path, shot.windows or whole_frame(shot.height, shot.width)
     masks = open_masks(path, given.channel, windows=windows, are_ours=given.are_ours)
     size, whole_size = (masks.height, masks.width), (shot.height, shot.width)
-    if size != whole_size and not fits_as_cells(size, whole_size):
+    if size != whole_size and not fits_as_cells(size, whole_size, model_size):
+        larger = size[0] == size[1] and not model_size
         raise ValueError(
             f"The masks in {path} are {masks.width}x{masks.height} and the frames of {shot.name} {shot.width}x"
-            f"{shot.height}: give masks of the shot's size, or a model's own, which are smaller."
+            f"{shot.height}: give masks of the shot's size, or a model's own, "
+            + (f"and where these are that, their size: --model-size {size[0]}." if larger else "which are smaller.")
         )
     if given.counted:
         masks = replace(masks, numbers=None)

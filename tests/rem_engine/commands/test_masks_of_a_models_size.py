@@ -67,6 +67,25 @@ def test_masks_of_rem_mini_beside_a_plate_of_full_hd(tmp_path: Path) -> None:
     assert np.abs(found - exact).sum() < 0.1 * np.abs(bicubic - exact).sum()
 
 
+def test_a_model_that_sees_more_lines_than_the_plate_has_is_told(
+    plate: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As those of 512x512 beside a plate of 640x360: a cell is wider than a pixel, and not as high."""
+    large = [cv2.resize(disk(t), (120, 120), interpolation=cv2.INTER_LINEAR) for t in range(FRAMES)]
+    masks = write(tmp_path / "own", "m", large)
+    command = ["matte", str(plate), "--masks", f"thing={masks}", "-o", str(tmp_path / "o")]
+    check_refused(command, "are 120x120 and the frames of plate 160x90: give masks of the shot's size", capsys)
+    check_refused(command, "and where these are that, their size: --model-size 120.", capsys)
+    check_refused([*command, "--model-size", "96"], "or a model's own, which are smaller.", capsys)
+    scaled = [cv2.resize(mask, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR) for mask in large]
+    whole = write(tmp_path / "scaled", "m", scaled)
+    told, exact = ("--model-size", "120"), np.stack([disk(t) for t in range(FRAMES)])
+    found, expected = (matte(plate, m, tmp_path / f"{m.name}_o", *told) for m in (masks, whole))
+    np.testing.assert_allclose(found, expected, atol=0.03)
+    for alpha in (found, matte(plate, masks, tmp_path / "c", *told, "--refine", "0")):
+        assert np.abs(alpha - exact).mean() < 4e-3
+
+
 def test_the_size_of_scaled_masks_is_found_or_said(plate: Path, tmp_path: Path) -> None:
     scaled = [cv2.resize(own(t), (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR) for t in range(FRAMES)]
     solved = matte(plate, write(tmp_path / "own", "m", [own(t) for t in range(FRAMES)]), tmp_path / "a")
