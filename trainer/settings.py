@@ -77,6 +77,8 @@ class SourceSettings(_Settings):
         clips: how the frames of a clip are chosen, one of these ways each time: scattered over the whole video, as the
             authors choose them; contiguous; or strided, evenly some frames apart.
         augment: what else varies; None for nothing, as in the paper.
+        keep_frames: keep frames and masks of videos at the model's size in the cache, so that large ones are decoded
+            once; None where they are shots of your own.
     """
 
     kind: DatasetKind
@@ -89,6 +91,7 @@ class SourceSettings(_Settings):
     shots: tuple[str, ...] | None = None
     clips: Annotated[tuple[ClipKind, ...], Field(min_length=1)] = ("scattered",)
     augment: AugmentSettings | None = None
+    keep_frames: bool | None = None
 
 
 class DataSettings(_Settings):

@@ -298,7 +298,7 @@ def _settings_of(source: SourceSettings) -> dict[str, Any]:
     """What of a source's settings its samples depend on; what came to be a setting later only where it is set, so that
     older caches are still found."""
     later = {name for name in ("shots", "clips", "augment") if name not in source.model_dump(exclude_defaults=True)}
-    return source.model_dump(mode="json", exclude={"weight", *later})
+    return source.model_dump(mode="json", exclude={"weight", "keep_frames", *later})
 
 
 def _files_of(source: Source[Sample], number: int) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeGuard
 
 from ..settings import DataSettings, SourceSettings
 from .augment import Varied
 from .broken import OnBroken, broken_policy
 from .folder import Folder
+from .frame_cache import FrameCache
 from .join import Joined, Resized, Subset
 from .kinds import DatasetKind
 from .mevis import Mevis
@@ -46,12 +49,13 @@ KINDS: dict[DatasetKind, Kind] = {
 }
 
 
-def open_sources(data: DataSettings, size: tuple[int, int] | None = None) -> Joined[Sample]:
+def open_sources(data: DataSettings, size: tuple[int, int] | None = None, kept: Path | None = None) -> Joined[Sample]:
     """The datasets of a stream, joined.
 
     Args:
         data: its settings; `on_broken` also says what is done about entries that cannot be read now.
         size: (height, width) that samples are resized to where they are read; None leaves them as they are.
+        kept: folder of frames at that size, for sources that keep them; None keeps none.
 
     Raises:
         FileNotFoundError: a dataset is not where the settings say.
@@ -63,6 +67,8 @@ def open_sources(data: DataSettings, size: tuple[int, int] | None = None) -> Joi
         source: Source[Sample] = open_source(settings, on_broken)
         if len(source) == 0:
             raise ValueError(f"{source.name} at {settings.root} holds no sentence that can be trained on.")
+        if size is not None and kept is not None and _keeps_frames(source, settings, data.frames):
+            source.kept = FrameCache(kept, size)
         if settings.max_samples is not None:
             source = Subset(source, settings.max_samples)
         if settings.pseudo_video:
@@ -71,6 +77,14 @@ def open_sources(data: DataSettings, size: tuple[int, int] | None = None) -> Joi
             source = Varied(source, settings.augment)
         parts.append(source if size is None else Resized(source, size))
     return Joined(parts, [settings.weight for settings in data.sources])
+
+
+def _keeps_frames(source: Source[Sample], settings: SourceSettings, frames: int) -> TypeGuard[VideoSource]:
+    """Whether a source's frames are to be kept at the model's size: not where clips are always the same, whose latents
+    are, nor where parts of a picture are shown at that size."""
+    if not isinstance(source, VideoSource) or source.is_fixed(frames) or settings.augment is not None:
+        return False
+    return settings.kind == "folder" if settings.keep_frames is None else settings.keep_frames
 
 
 def open_source(settings: SourceSettings, on_broken: OnBroken) -> Dataset:

@@ -16,9 +16,17 @@ def at_size(sample: Sample, size: tuple[int, int]) -> Sample:
     Frames go through PIL's antialiased bilinear filter at 8 bits, as in `rem_engine.segment.resize.frames_to_model`,
     which leaves frames of the right size as they are; masks take the nearest pixel (REM's released code).
     """
-    frames = _resize(sample.frames, size, Image.Resampling.BILINEAR)
-    masks = _resize(sample.masks.astype(np.uint8), size, Image.Resampling.NEAREST)
-    return replace(sample, frames=frames, masks=masks.astype(bool))
+    return replace(sample, frames=pictures_at_size(sample.frames, size), masks=masks_at_size(sample.masks, size))
+
+
+def pictures_at_size(pictures: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pictures uint8 [T,H,W,3] as `at_size` has them."""
+    return _resize(pictures, size, Image.Resampling.BILINEAR)
+
+
+def masks_at_size(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Masks bool [T,H,W] as `at_size` has them."""
+    return _resize(masks.astype(np.uint8), size, Image.Resampling.NEAREST).astype(bool)
 
 
 def _resize(pictures: np.ndarray, size: tuple[int, int], filter_: Image.Resampling) -> np.ndarray:

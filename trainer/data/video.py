@@ -13,6 +13,7 @@ import numpy as np
 from ..settings import ClipKind
 from .broken import OnBroken
 from .files import check_place, field, read_frame, read_json, texts
+from .frame_cache import FrameCache
 from .sample import BrokenSample, Measured, Sample
 
 
@@ -83,6 +84,7 @@ class VideoSource(ABC):
 
     Attributes:
         clips: how the frames of a clip are chosen; see `clip_frames`.
+        kept: where frames are kept at the model's size, which clips are then read at; None for nowhere.
 
     Sentences are as they stand there, case and spaces kept; see `Trainable.encode_text`.
     """
@@ -92,6 +94,7 @@ class VideoSource(ABC):
     ) -> None:
         self.name = name
         self.clips: tuple[ClipKind, ...] = ("scattered",)
+        self.kept: FrameCache | None = None
         self._expressions, self._frames, self._listing = list(expressions), frames, listing
         self._longest = max((len(frames[each.video]) for each in self._expressions), default=0)
 
@@ -118,17 +121,17 @@ class VideoSource(ABC):
         count = len(self._frames[expression.video])
         chosen = [int(position) for position in clip_frames(count, frames, self.clips, rng)]
         # a frame that is repeated is read once
-        pictures = {position: self._picture(expression.video, position) for position in dict.fromkeys(chosen)}
-        size = pictures[chosen[0]].shape[:2]
-        for position, picture in pictures.items():
-            self._check_size(expression.video, position, picture, size)
-        masks = {position: self._checked_mask(expression, position, size) for position in pictures}
-        if expression.target is not None and not any(mask.any() for mask in masks.values()):
+        pictures = {position: self._sized_picture(expression.video, position) for position in dict.fromkeys(chosen)}
+        size = pictures[chosen[0]][1]
+        for position, (_, its_size) in pictures.items():
+            self._check_size(expression.video, position, its_size, size)
+        masks = {position: self._filled_mask(expression, position, size) for position in pictures}
+        if expression.target is not None and not any(filled for _, filled in masks.values()):
             # what is named may leave the picture for a while, but must be there in some frame of the video
             self._check_present(expression, (p for p in range(count) if p not in masks), size)
         return Sample(
-            np.stack([pictures[position] for position in chosen]),
-            np.stack([masks[position] for position in chosen]),
+            np.stack([pictures[position][0] for position in chosen]),
+            np.stack([masks[position][0] for position in chosen]),
             expression.text,
         )
 
@@ -140,7 +143,7 @@ class VideoSource(ABC):
         for position in range(count):
             picture = self._picture(expression.video, position)
             size = size or picture.shape[:2]
-            self._check_size(expression.video, position, picture, size)
+            self._check_size(expression.video, position, picture.shape[:2], size)
             areas.append(float(self._checked_mask(expression, position, size).mean()))
         if expression.target is not None and not any(areas):
             self._check_present(expression, range(count), size)
@@ -167,6 +170,23 @@ class VideoSource(ABC):
     def _picture(self, video: str, position: int) -> np.ndarray:
         return read_frame(self._frame_file(video, position))
 
+    def _sized_picture(self, video: str, position: int) -> tuple[np.ndarray, tuple[int, ...]]:
+        """A frame, at the model's size where it is kept, and the size of the file's own."""
+        if self.kept is not None:
+            return self.kept.picture(self._frame_file(video, position), lambda: self._picture(video, position))
+        picture = self._picture(video, position)
+        return picture, picture.shape[:2]
+
+    def _filled_mask(
+        self, expression: VideoExpression, position: int, size: tuple[int, ...]
+    ) -> tuple[np.ndarray, bool]:
+        """A mask, at the model's size where it is kept, and whether the file's own has a pixel."""
+        if self.kept is not None and expression.target is not None:
+            files, named = self._mask_files(expression, position), [expression.target, position]
+            return self.kept.mask(files, named, size, lambda: self._checked_mask(expression, position, size))
+        mask = self._checked_mask(expression, position, size if self.kept is None else self.kept.size)
+        return mask, bool(mask.any())
+
     def _checked_mask(self, expression: VideoExpression, position: int, size: tuple[int, ...]) -> np.ndarray:
         if expression.target is None:
             return np.zeros(size, bool)
@@ -179,11 +199,11 @@ class VideoSource(ABC):
             )
         return mask
 
-    def _check_size(self, video: str, position: int, picture: np.ndarray, size: tuple[int, ...]) -> None:
-        if picture.shape[:2] != size:
+    def _check_size(self, video: str, position: int, its_size: tuple[int, ...], size: tuple[int, ...]) -> None:
+        if its_size != size:
             raise BrokenSample(
                 self._frame_file(video, position),
-                f"is {_by(picture.shape)} pixels, but another frame of its video is {_by(size)}.",
+                f"is {_by(its_size)} pixels, but another frame of its video is {_by(size)}.",
             )
 
     def _check_present(self, expression: VideoExpression, positions: Iterable[int], size: tuple[int, ...]) -> None:

@@ -26,6 +26,8 @@ START_FILE = "start.json"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 CACHE = "cache"
+FRAMES = "frames"
+"""In the cache: frames and masks at the model's size."""
 
 
 @dataclass(frozen=True)

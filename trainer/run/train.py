@@ -27,7 +27,7 @@ from .batch_encoder import BatchEncoder
 from .distributed import new_accelerator
 from .evaluate import HeldOut, check_held_out, comparison_picture, mean_j
 from .loop import LoopSettings, TrainingLoop, TrainingTask
-from .run_folder import CACHE, Start, check_samples, claim_run_folder
+from .run_folder import CACHE, FRAMES, Start, check_samples, claim_run_folder
 from .training_log import check_trackers
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def _train(run: TrainingRun, accelerator: Accelerator, progress: Progress) -> Pa
         claim_run_folder(run.out, start, settings, run.resume, run.extend)
     accelerator.wait_for_everyone()
     read = settings.streams if settings.evaluation is None else (*settings.streams, settings.evaluation)
-    plain = [open_sources(data, settings.size) for data in read]
+    kept = (run.cache or run.out / CACHE) / FRAMES if run.cached else None
+    plain = [open_sources(data, settings.size, kept) for data in read]
     if accelerator.is_main_process:
         check_samples(run.out, [len(part) for source in plain for part in source.parts], run.extend)
     sources: Sequence[ReadyToTrain] = plain
