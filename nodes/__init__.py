@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .correct_mask import CorrectMask
 from .encode_text import EncodeText
+from .host.asked_graph import watch_requests
 from .host.schema import register_model_folder
 from .load_rem import LoadREM
 from .mask_to_alpha import MaskToAlpha
@@ -38,4 +39,5 @@ class ReferEverything(ComfyExtension):
 async def comfy_entrypoint() -> ReferEverything:
     # Here and not in ReferEverything.on_load, which ComfyUI 0.8.0 never calls.
     register_model_folder()
+    watch_requests()
     return ReferEverything()

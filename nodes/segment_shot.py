@@ -82,6 +82,7 @@ from .widgets.segment import (
 
 CONNECTED = "connected video"
 
+_NOTHING = object()  # at a socket, for the check before a run, which is given None for what is connected
 _MATTE_AT_FIRST = MatteSettings()
 _MATTE_WIDGETS = ("black", "white", "grow", "feather", "refine", "smooth")
 _LATER_MATTE_WIDGETS = (  # values of saved graphs go by their order
@@ -172,15 +173,16 @@ class SegmentShot(io.ComfyNode):
         width: int | None = None,
         window: int | None = None,
         overlap: int | None = None,
-        shots: str | None = None,
+        shots: str | None = "",
         levels: object = None,
         file_names: str | None = None,
+        video: object = _NOTHING,
     ) -> bool | str:
         # What is linked is not known yet, and None.
         return first_mistake(
+            lambda: _check_one_source(video is not _NOTHING, path, shots),
             lambda: None if path in (None, CONNECTED) else input_shot_path(path),
             lambda: check_shots(shots),
-            lambda: _check_one_source(None, path, shots),
             lambda: check_prefix(filename_prefix),
             lambda: check_level_widgets(black, white, levels),
             lambda: check_window_widgets(height, width, window, overlap),
@@ -209,7 +211,7 @@ class SegmentShot(io.ComfyNode):
         **settings: Any,
     ) -> io.NodeOutput:
         check_connected(model=model, vae=vae, conditioning=conditioning)
-        _check_one_source(video, path, shots)
+        _check_one_source(video is not None, path or CONNECTED, shots)  # null may stand in a graph that was sent
         check_file_names(template := settings.get("file_names", ""))
         delivery, matte = delivery_settings(settings), matte_settings(_MATTE_AT_FIRST, settings)
         masks = mask_settings(settings)
@@ -355,13 +357,20 @@ def _run_batch(run: _Run, shots: str, prefix: str) -> io.NodeOutput:
     return written_output(batch.folder, preview, run.node, [told, *failed, *notes])
 
 
-def _check_one_source(video: Input.Video | None, path: str | None, shots: str | None) -> None:
-    """Raise ValueError where a shot is chosen beside a list of shots."""
-    if lines_of(shots or "") and (video is not None or path not in (None, CONNECTED)):
+def _check_one_source(connected: bool, path: str | None, shots: str | None) -> None:
+    """Raise ValueError where there is no shot, or more than one source of them; None is not known yet."""
+    chosen = path not in (None, CONNECTED)
+    if lines_of(shots or "") and (connected or chosen):
         raise ValueError(
             "There is a list of shots and a shot beside it: empty the list at shots, or disconnect the video and set "
             f"path to '{CONNECTED}'."
         )
+    if connected and chosen:
+        raise ValueError(
+            f"A video is connected and {path!r} is chosen at path: disconnect the one, or set path to '{CONNECTED}'."
+        )
+    if not connected and path == CONNECTED and shots is not None and not lines_of(shots):
+        raise ValueError("There is no shot: connect a video, or choose one of ComfyUI's input folder at path.")
 
 
 def _name_of_files(name: str, prefix: str, template: str, folder: Path, frames: ReopenableFrames) -> str:
@@ -372,17 +381,11 @@ def _name_of_files(name: str, prefix: str, template: str, folder: Path, frames: 
 
 
 @contextmanager
-def _shot(video: Input.Video | None, path: str | None, plate: PlateSettings) -> Iterator[StreamedShot]:
+def _shot(video: Input.Video | None, path: str, plate: PlateSettings) -> Iterator[StreamedShot]:
     """The shot that was connected or chosen."""
-    if video is not None and path not in (None, CONNECTED):
-        raise ValueError(
-            f"A video is connected and {path!r} is chosen at path: disconnect the one, or set path to '{CONNECTED}'."
-        )
     if video is not None:
         with video_shot(video, plate) as shot:
             yield shot
-    elif path in (None, CONNECTED):
-        raise ValueError("There is no shot: connect a video, or choose one of ComfyUI's input folder at path.")
     else:
         yield file_shot(input_shot_path(path), plate)
 

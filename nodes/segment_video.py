@@ -25,6 +25,7 @@ from ..rem_engine.pixels import to_uint8
 from ..rem_engine.run.coverage import Coverage
 from ..rem_engine.run.hints import FrameHints
 from ..rem_engine.segment.close_up import CloseUp
+from .host.asked_graph import asked_layers
 from .host.conditioning import Conditioning, read_layers
 from .host.given import given_inputs, given_mattes
 from .host.inputs import as_frames, video_shot
@@ -50,6 +51,7 @@ from .widgets.segment import (
 
 _ALL_LAYERS = 0
 _EACH_LAYER = -1
+_LAST_LAYER = 999
 
 
 class SegmentVideo(io.ComfyNode):
@@ -73,7 +75,7 @@ class SegmentVideo(io.ComfyNode):
                     "prompt",
                     default=_ALL_LAYERS,
                     min=_EACH_LAYER,
-                    max=999,
+                    max=_LAST_LAYER,
                     tooltip="Which layer the masks are for: 1 is the first line. 0 joins all of them into one mask. "
                     "-1 hands out all of them, one shot after the other, as Mask to Alpha and Save Matte take them. "
                     "The overlay always shows all.",
@@ -111,8 +113,13 @@ class SegmentVideo(io.ComfyNode):
         width: int | None = None,
         window: int | None = None,
         overlap: int | None = None,
+        prompt: int | None = None,
+        combine: str | None = "separate",  # what a graph has that was saved before
     ) -> bool | str:
-        return first_mistake(lambda: check_window_widgets(height, width, window, overlap))
+        return first_mistake(
+            lambda: check_window_widgets(height, width, window, overlap),
+            lambda: _check_asked_prompt(prompt, combine, asked_layers(cls)),
+        )
 
     @classmethod
     def execute(
@@ -132,7 +139,7 @@ class SegmentVideo(io.ComfyNode):
         segmenter = CloseUp(wide) if settings.close_up else wide
         asked, embeds = read_layers(conditioning, segmenter.backbone.family.text_width)
         layers = prompts.combined_layers(asked, settings.combine)
-        _check_prompt(prompt, layers, len(asked))
+        _check_prompt(prompt, len(layers), len(asked))
         with _shot(image) as (frames, rate):
             size = (frames.frame_count, frames.height, frames.width)
             soft = torch.empty(len(layers) if prompt == _EACH_LAYER else 1, *size)
@@ -194,12 +201,22 @@ def _shot(image: Tensor | Input.Video) -> Iterator[tuple[ReopenableFrames, Fract
         yield as_frames(image), None
 
 
-def _check_prompt(prompt: int, layers: tuple[prompts.Layer, ...], asked: int) -> None:
-    if prompt > len(layers):
-        joined = "" if asked == len(layers) else f", joined into {len(layers)}"
+def _check_asked_prompt(prompt: Any, combine: str | None, asked: int | None) -> None:
+    """`_check_prompt` before a run, as far as the graph says."""
+    if not isinstance(prompt, int):  # linked, or no number, of which the host tells
+        return
+    if not _EACH_LAYER <= prompt <= _LAST_LAYER:  # the host leaves limits to who looks at a value
+        raise ValueError(f"Prompt {prompt} was asked for: choose a number from {_EACH_LAYER} to {_LAST_LAYER}.")
+    if asked is not None and combine is not None:
+        _check_prompt(prompt, 1 if combine == "union" else asked, asked)
+
+
+def _check_prompt(prompt: int, layers: int, asked: int) -> None:
+    if prompt > layers:
+        joined = "" if asked == layers else f", joined into {layers}"
         raise ValueError(
             f"Prompt {prompt} was asked for, and the CONDITIONING holds {asked}{joined}: choose a number up to "
-            f"{len(layers)}, or 0 for all."
+            f"{layers}, or 0 for all."
         )
 
 

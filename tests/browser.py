@@ -62,7 +62,7 @@ class ComfyPage:
     """
 
     def __init__(self, page: Any, server: ComfyServer, *, vue: bool = False) -> None:
-        self.page, self.server = page, server
+        self.page, self.server, self.vue = page, server, vue
         self.errors: list[str] = []
         page.on("console", self._note)
         page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
@@ -119,6 +119,33 @@ class ComfyPage:
             [kind, widget, value],
         )
 
+    def press(self, kind: str, widget: str) -> None:
+        """Press a button of a node."""
+        self.page.evaluate(
+            """([kind, name]) => {
+                const node = window.app.rootGraph.nodes.find((node) => node.type === kind)
+                node.widgets.find((widget) => widget.name === name).callback()
+            }""",
+            [kind, widget],
+        )
+
+    def assets(self, name: str) -> Any:
+        """Open the panel of results, and wait for the card of a run that has a text on it; the text on it."""
+        card = self.page.get_by_text(name).first
+        for second in range(SECONDS // 2):
+            if second % 20 == 0:  # now and then the panel has not heard of a run that has just ended
+                self.close_panel()
+                self.page.wait_for_timeout(500)
+                self.page.evaluate("window.app.extensionManager.sidebarTab.toggleSidebarTab('assets')")
+            if card.is_visible():
+                return card
+            self.page.wait_for_timeout(1000)
+        raise AssertionError(f"The panel of results has no {name}.")
+
+    def close_panel(self) -> None:
+        """Close the panel at the left, if one is open."""
+        self.page.evaluate("window.app.extensionManager.sidebarTab.activeSidebarTabId = null")
+
     def remove(self, kinds: Iterable[str]) -> None:
         """Take all nodes of some kinds out of the graph."""
         self.page.evaluate(
@@ -137,10 +164,8 @@ class ComfyPage:
                 const title = 30
                 let [width, height] = node.size
                 if (shown) {
-                    const scale = window.app.canvas.ds.scale
-                    const box = shown.getBoundingClientRect()
-                    width = box.width / scale
-                    height = box.height / scale - title
+                    width = shown.offsetWidth
+                    height = shown.offsetHeight - title
                 }
                 const [left, top] = node.pos
                 return [`${node.id} ${node.title}`, left, top - title, left + width, top + height]

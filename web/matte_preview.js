@@ -10,11 +10,12 @@ const LOOK = "matte view"
 const HEIGHT = 290 // units on the canvas: the same before and after a run, so that nothing moves
 
 const STYLE = `
-.rem-preview { display: flex; flex-direction: column; gap: 4px; height: 100%; min-height: 0; box-sizing: border-box;
-  font: 11px sans-serif; color: var(--input-text, #ddd); }
+.rem-preview { display: flex; flex-direction: column; gap: 4px; height: 100%; min-height: 0; overflow: hidden;
+  box-sizing: border-box; font: 11px sans-serif; color: var(--input-text, #ddd); }
 .rem-preview > div { display: flex; gap: 4px; align-items: center; flex: none; }
 .rem-preview .rem-stage { flex: 1 1 0; min-height: 0; justify-content: center; background: #000; position: relative;
   border-radius: 4px; overflow: hidden; }
+[data-node-id] .rem-stage { min-height: 190px; } /* Nodes 2.0 give a widget what others leave */
 .rem-preview canvas, .rem-preview .rem-live { max-width: 100%; max-height: 100%; touch-action: none; }
 .rem-preview .rem-live { position: absolute; display: none; }
 .rem-preview .rem-note { position: absolute; color: #999; }
@@ -25,6 +26,8 @@ const STYLE = `
 .rem-preview .rem-layers { flex-wrap: wrap; max-height: 38px; overflow: auto; }
 .rem-preview .rem-layers i { display: inline-block; width: 9px; height: 9px; margin-right: 4px; border-radius: 2px; }
 .rem-preview .rem-layers button[aria-pressed="false"] { opacity: 0.45; text-decoration: line-through; }
+[data-testid^="node-body-"]:has(.rem-preview) > img, [data-testid^="node-body-"]:has(.rem-preview) > img + * {
+  display: none; } /* where nodes are drawn by the page, its last picture of a run and that one's size stay below */
 `
 
 function element(kind, options = {}, ...children) {

@@ -26,7 +26,7 @@ _LONGEST_NAME = 180
 _SHOWN_CHARACTERS = 60  # of a prefix that is no name
 _GRAPH_NAMES = ("prompt", "workflow")  # further ones of a page could be no word, or one of a header's own
 # In the order in which the page shows them: the first stands for the run, and it shows neither ProRes nor EXR.
-_RESULTS = (".mp4", ".webm", ".png", ".mov", ".exr", ".json")
+_RESULTS = (".mp4", ".webm", ".png", ".mov", ".exr", ".nk", ".fxs", ".py", ".jsx", ".json")
 
 _PREVIEW = "preview"
 

@@ -14,6 +14,7 @@ import pytest
 from comfy_server import ComfyServer, Graph, Refused
 from PIL import Image
 from small_video import FRAMES, SIZE, write_lossless
+from test_mistakes import graph as matte_graph
 from test_server import SAMPLE, api_workflow
 
 from rem_engine.commands.cli import main as command_line
@@ -219,3 +220,11 @@ def test_the_id_map_numbers_the_layers(comfy: ComfyServer, roto: dict[str, Any])
         assert set(np.unique(ids)) == {0, 1, 2, 3}
         for number, name in enumerate(("smoke", "star", "circle"), start=1):
             assert frame[f"{name}.A"][ids == number].mean() > 0.3
+
+
+def test_files_of_roto_shapes_are_results_too(comfy: ComfyServer) -> None:
+    shapes = {"format": "shapes", "filename_prefix": "outlines/shot"}
+    entry = comfy.run(matte_graph(SaveMatte=shapes, SolidMask={"value": 1.0}))
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    files = {Path(file["filename"]).suffix for file in entry["outputs"]["4"]["video"]}
+    assert files >= {".json", ".nk", ".fxs", ".py", ".jsx"}

@@ -67,6 +67,76 @@ def test_a_prompt_that_cannot_be_read_is_told_before_a_model_is_loaded(comfy: Co
     assert "begins with what to leave out: first write what to segment" in json.dumps(refused.value.answer)
 
 
+SEGMENT = {"model": ["1", 0], "vae": ["1", 2], "threshold": 0.5, "protocol": "shot"}
+WINDOWS = {"height": 0, "width": 0, "window": 0, "overlap": 0}
+
+
+def prompted(prompt: int, *texts: str, **widgets: Any) -> Graph:
+    """Segment Video for one of the layers of several Encode Text, joined one after the other."""
+    nodes: Graph = {
+        "1": {"class_type": "LoadREM", "inputs": {"checkpoint": "REM-mini (bundled)"}},
+        "2": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 48, "batch_size": 1, "color": 0}},
+        "4": {"class_type": "PreviewAny", "inputs": {"source": ["3", 3]}},
+    }
+    joined = None
+    for number, text in enumerate(texts):
+        nodes[f"text{number}"] = {"class_type": "EncodeText", "inputs": {"clip": ["1", 1], "text": text}}
+        both = {"conditioning_1": joined, "conditioning_2": [f"text{number}", 0]}
+        if joined is not None:
+            nodes[f"both{number}"] = {"class_type": "ConditioningCombine", "inputs": both}
+        joined = [f"both{number}" if joined else f"text{number}", 0]
+    inputs = {**SEGMENT, **WINDOWS, "image": ["2", 0], "conditioning": joined, "prompt": prompt, **widgets}
+    return nodes | {"3": {"class_type": "SegmentVideo", "inputs": inputs}}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "told"),
+    [
+        (prompted(3, "the smoke\n# the star\nthe circle"), "Prompt 3 was asked for, and the CONDITIONING holds 2"),
+        (prompted(4, "the smoke\nthe star", "the circle"), "Prompt 4 was asked for, and the CONDITIONING holds 3"),
+        (prompted(2, "the smoke\nthe star", combine="union"), "holds 2, joined into 1: choose a number up to 1"),
+        (prompted(-2, "the smoke"), "Prompt -2 was asked for: choose a number from -1 to 999."),
+    ],
+    ids=["a line too few", "of two nodes", "union", "below all"],
+)
+def test_a_number_of_a_prompt_that_is_not_there_is_told_before_a_model_is_loaded(
+    comfy: ComfyServer, nodes: Graph, told: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        comfy.submit(nodes)
+    assert told in json.dumps(refused.value.answer)
+
+
+def test_a_number_of_a_prompt_that_is_there_is_taken(comfy: ComfyServer) -> None:
+    entry = comfy.run(prompted(3, "the red star\nthe blue star", "the red circle"))
+    assert entry["status"]["status_str"] == "success", entry["status"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "told"),
+    [
+        ({}, "There is no shot: connect a video, or choose one"),
+        ({"video": ["5", 0], "path": "there.mp4"}, "A video is connected and 'there.mp4' is chosen at path"),
+        ({"video": ["5", 0], "shots": "there.mp4"}, "There is a list of shots and a shot beside it"),
+    ],
+    ids=["none", "two", "a list and one"],
+)
+def test_a_shot_that_is_not_there_or_there_twice_is_told_before_a_model_is_loaded(
+    comfy: ComfyServer, inputs: dict[str, Any], told: str
+) -> None:
+    (comfy.base / "input" / "there.mp4").touch()
+    nodes = prompted(1, "the smoke") | {"5": {"class_type": "SampleShot", "inputs": {"frame_limit": 1}}}
+    shot = {name: value for name, value in nodes["3"]["inputs"].items() if name not in ("image", "prompt")}
+    delivery = {"filename_prefix": "a/shot", "format": "exr", "start": 1001, "colour": "straight", "fps": 24.0}
+    widgets = {"grow": 0, "feather": 0.0, "refine": 0, "smooth": 0, "black": 0.0, "white": 1.0}
+    nodes["3"] = {
+        "class_type": "SegmentShot", "inputs": {**shot, **delivery, **widgets, "path": "connected video", **inputs},
+    }  # fmt: skip
+    with pytest.raises(Refused) as refused:
+        comfy.submit({name: node for name, node in nodes.items() if name != "4"})
+    assert told in json.dumps(refused.value.answer)
+
+
 def test_a_node_tells_how_fast_it_goes_what_is_left_and_how_long_it_took(comfy: ComfyServer) -> None:
     nodes = graph()
     del nodes["4"]

@@ -1,0 +1,55 @@
+"""The graph that somebody asks the host to run, for checks of a node that look at those before it.
+
+While the host validates a node it shows it no graph, but it has shown the whole to whoever watches requests, a moment
+before and in the same task.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any
+
+from comfy_api.latest import io
+from comfy_execution.graph_utils import is_link
+
+from ..widgets.layer_settings import checked_layers
+
+_graph: ContextVar[Any] = ContextVar("graph", default=None)
+
+
+def watch_requests() -> None:
+    """Have the host show every graph that it is asked for."""
+    from server import PromptServer  # what it imports need not be there before the host serves
+
+    server = getattr(PromptServer, "instance", None)
+    if server is not None:
+        server.add_on_prompt_handler(_keep)
+
+
+def asked_layers(node: type[io.ComfyNode]) -> int | None:
+    """How many layers of prompts reach a node's input `conditioning`; None where only a run tells."""
+    graph, name = _graph.get(), node.hidden.unique_id if node.hidden else None
+    return _layers_before(graph, name, "conditioning", set()) if isinstance(graph, dict) else None
+
+
+def _keep(request: dict[str, Any]) -> dict[str, Any]:
+    _graph.set(request.get("prompt"))
+    return request
+
+
+def _layers_before(graph: dict[str, Any], name: Any, socket: str, seen: set[str]) -> int | None:
+    """Layers that come in at a socket of a node."""
+    link = graph.get(name, {}).get("inputs", {}).get(socket)
+    if not is_link(link) or link[0] in seen:
+        return None
+    before = graph.get(link[0], {})
+    kind, inputs = before.get("class_type"), before.get("inputs", {})
+    if kind == "ConditioningCombine":
+        parts = [_layers_before(graph, link[0], f"conditioning_{number}", {*seen, link[0]}) for number in (1, 2)]
+        return None if None in parts else sum(part for part in parts if part)
+    if kind != "EncodeText" or not isinstance(inputs.get("text"), str):
+        return None
+    try:
+        return len(checked_layers(inputs["text"].splitlines()))
+    except ValueError:  # EncodeText tells it
+        return None
