@@ -262,6 +262,8 @@ class TrainSettings(_Settings):
         save_every, evaluate_every: steps.
         keep_last: checkpoints kept, beside the best.
         evaluation: samples held out for the evaluation figure.
+        evaluate_videos: score whole videos at their own size by J&F, as the authors do, in place of J of one clip a
+            sentence at the model's size.
         seed: of everything drawn at random.
     """
 
@@ -281,6 +283,7 @@ class TrainSettings(_Settings):
     keep_last: Positive = 2
     evaluate_every: Positive | None = None
     evaluation: DataSettings | None = None
+    evaluate_videos: bool = False
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
 
     @property
@@ -305,6 +308,8 @@ class TrainSettings(_Settings):
             raise ValueError("gradient_checkpointing is for wan; ModelScope's UNet in diffusers has none")
         if (self.evaluate_every is None) != (self.evaluation is None):
             raise ValueError("evaluate_every and evaluation belong together; give both or neither")
+        if self.evaluate_videos and (self.evaluation is None or self.objective != ObjectiveSettings()):
+            raise ValueError("evaluate_videos is of an evaluation of models with REM's own objective; leave it out")
         return self
 
 

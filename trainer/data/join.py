@@ -19,27 +19,30 @@ class Subset:
         source: what is chosen from.
         count: samples to choose; all of them where the source has no more.
         seed: of the choice.
+
+    Attributes:
+        chosen: numbers of its samples in the source.
     """
 
     def __init__(self, source: Source[Sample], count: int, seed: int = 0) -> None:
         self.name = source.name
         self._source = source
-        self._chosen = np.sort(np.random.default_rng(seed).permutation(len(source))[:count])
+        self.chosen = np.sort(np.random.default_rng(seed).permutation(len(source))[:count])
 
     def __len__(self) -> int:
-        return len(self._chosen)
+        return len(self.chosen)
 
     def text(self, index: int) -> str:
-        return self._source.text(int(self._chosen[index]))
+        return self._source.text(int(self.chosen[index]))
 
     def files(self, index: int) -> list[Path]:
-        return self._source.files(int(self._chosen[index]))
+        return self._source.files(int(self.chosen[index]))
 
     def is_fixed(self, frames: int) -> bool:
         return self._source.is_fixed(frames)
 
     def read(self, index: int, frames: int, rng: np.random.Generator) -> Sample:
-        return self._source.read(int(self._chosen[index]), frames, rng)
+        return self._source.read(int(self.chosen[index]), frames, rng)
 
 
 class Resized(Wrapping):

@@ -135,6 +135,15 @@ class VideoSource(ABC):
             expression.text,
         )
 
+    def read_whole(self, index: int) -> Sample:
+        """All frames of a sample's video, in order.
+
+        Raises:
+            BrokenSample: see `Source.read`.
+        """
+        count = len(self._frames[self._expressions[index].video])
+        return self.read(index, count, np.random.default_rng(0))  # which draws nothing, since all are taken
+
     def check(self, index: int) -> Measured:
         expression = self._expressions[index]
         count = len(self._frames[expression.video])

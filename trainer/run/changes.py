@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _FREE = re.compile(
-    r"save_every|keep_last|evaluate_every|evaluation|evaluation\.(batch|workers|on_broken)"
+    r"save_every|keep_last|evaluate_every|evaluate_videos|evaluation|evaluation\.(batch|workers|on_broken)"
     r"|streams\.\d+\.(workers|on_broken)|(evaluation|streams\.\d+)\.sources\.\d+\.(root|keep_frames)"
 )
 """What changes no weight: how often is saved and evaluated, how data are read, and where they lie."""

@@ -133,3 +133,19 @@ def comparison_picture(trainable: Trainable, denoiser: nn.Module, batch: Batch, 
         *(repeat(each[:, middle].float(), "n h w -> c h (n w)", c=3) for each in masks),
     ]
     return torch.cat(rows, dim=1).clamp(0, 1).cpu()
+
+
+def held_out_picture(
+    trainable: Trainable, denoiser: nn.Module, held_out: HeldOut, encoder: BatchEncoder, settings: TrainSettings
+) -> tuple[str, Tensor]:
+    """The title and the picture, see `comparison_picture`, of the first held-out samples that can be read: always the
+    same ones, so that a run can be looked at as it goes. Every process of a distributed run calls this."""
+    samples: list[Sample | EncodedSample] = []
+    for index in range(len(held_out.source)):
+        if len(samples) == _SHOWN:
+            break
+        if (sample := held_out.read(index, settings.seed)) is not None:
+            samples.append(sample)
+    batch = encoder.encode(samples, 0, range(len(samples)))
+    title = "held out: frame, prediction, target"
+    return title, comparison_picture(trainable, denoiser, batch, settings.objective)

@@ -68,13 +68,16 @@ class TrainingTask:
             figures for the log.
         loss: (step, one of its batches) -> the loss to minimise, and figures for the log.
         samples: (step, its last batch) -> a picture's title and the picture [3,H,W] in 0..1, by the averaged weights.
-        evaluate: -> mean J of the averaged weights, 0..1; called where `evaluate_every` says.
+        evaluate: -> figures of the averaged weights, 0..1, by name, of which the first is the score by which the best
+            checkpoint is kept; called where `evaluate_every` says.
+        held_out: -> title and picture [3,H,W] of held-out samples, by the averaged weights; called with `evaluate`.
     """
 
     batches: Callable[[range], Iterator[tuple[Sequence[Any], dict[str, float]]]]
     loss: Callable[[int, Any], tuple[Tensor, dict[str, float]]]
     samples: Callable[[int, Any], tuple[str, Tensor]]
-    evaluate: Callable[[], float] | None = None
+    evaluate: Callable[[], dict[str, float]] | None = None
+    held_out: Callable[[], tuple[str, Tensor]] | None = None
 
 
 class TrainingLoop:
@@ -149,9 +152,11 @@ class TrainingLoop:
                         log.picture(step, *task.samples(step, batches[-1]))
                 if evaluate:
                     with averaged(self._module, self.average):
-                        score = evaluate()
-                    log.scalars(step, {"J": score})
-                    self._checkpoints.rate(self._accelerator, replace(progress, score=score))
+                        scores = evaluate()
+                        if task.held_out is not None:
+                            log.picture(step, *task.held_out())
+                    log.scalars(step, scores)
+                    self._checkpoints.rate(self._accelerator, replace(progress, score=next(iter(scores.values()))))
                 since = time.monotonic()
                 if stop_requested and not is_last:
                     if not is_main:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from rem_engine.backbones.checkpoint import Paths, checkpoint_entry
 from rem_engine.folder_lock import locked
 from rem_engine.progress import SILENT, Progress
 
-from ..data.cache import ReadyToTrain, Share, cache_all
+from ..data.cache import ReadyToTrain, Share, TextCache, cache_all
 from ..data.loader import LoadedBatch, Loader
 from ..data.open import open_sources
 from ..data.order import SampleOrder
@@ -25,10 +25,11 @@ from ..model.trainable import Trainable, freeze, load_trainable
 from ..settings import TrainSettings
 from .batch_encoder import BatchEncoder
 from .distributed import new_accelerator
-from .evaluate import HeldOut, check_held_out, comparison_picture, mean_j
+from .evaluate import HeldOut, check_held_out, comparison_picture, held_out_picture, mean_j
 from .loop import LoopSettings, TrainingLoop, TrainingTask
 from .run_folder import CACHE, FRAMES, Start, check_samples, claim_run_folder
 from .training_log import check_trackers
+from .whole_videos import WholeVideos
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -122,7 +123,7 @@ def _train(run: TrainingRun, accelerator: Accelerator, progress: Progress) -> Pa
         config=settings.model_dump(mode="json"),
     )
     loop = TrainingLoop(accelerator, trainable.denoiser, loop_settings, run.out)
-    return loop.run(_task(settings, accelerator, trainable, loop.wrapped, sources, held_out, encoder))
+    return loop.run(_task(settings, accelerator, trainable, loop.wrapped, sources, held_out, encoder, texts))
 
 
 def _task(
@@ -133,6 +134,7 @@ def _task(
     sources: Sequence[ReadyToTrain],
     held_out: HeldOut | None,
     encoder: BatchEncoder,
+    texts: TextCache | None,
 ) -> TrainingTask:
     """REM's objective on the batches of a run's streams, through its denoiser as accelerate has wrapped it."""
 
@@ -151,10 +153,18 @@ def _task(
         picture = comparison_picture(trainable, denoiser, encoded, settings.objective)
         return "frame, prediction, target", picture
 
-    evaluate: Callable[[], float] | None = None
-    if held_out is not None:
-        evaluate = partial(mean_j, accelerator, trainable, denoiser, held_out, encoder, settings)
-    return TrainingTask(batches, batch_loss, samples, evaluate)
+    if held_out is None:
+        return TrainingTask(batches, batch_loss, samples)
+    picture = partial(held_out_picture, trainable, denoiser, held_out, encoder, settings)
+    if settings.evaluate_videos:
+        whole = WholeVideos(held_out.data)
+        figures = partial(whole.score, accelerator, trainable, settings, texts)
+        return TrainingTask(batches, batch_loss, samples, figures, picture)
+
+    def evaluate() -> dict[str, float]:
+        return {"J": mean_j(accelerator, trainable, denoiser, held_out, encoder, settings)}
+
+    return TrainingTask(batches, batch_loss, samples, evaluate, picture)
 
 
 def total_steps(settings: TrainSettings, sources: Sequence[ReadyToTrain], world_size: int) -> int:

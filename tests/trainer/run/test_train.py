@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rem_engine import load_segmenter
+from rem_engine.metrics import boundary_accuracy, region_similarity
 from trainer.commands.cli import main
 from trainer.data.loader import Loader
 from trainer.data.open import open_sources
@@ -26,6 +27,8 @@ from trainer.data.sample import BrokenSample
 from trainer.run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, read_progress
 from trainer.run.train import TrainingRun, train
 from trainer.settings import load_settings
+from trainer.synth.backgrounds import procedural
+from trainer.synth.write import write_split
 
 pytestmark = pytest.mark.slow
 
@@ -316,6 +319,36 @@ def test_the_evaluation_is_the_mean_j_of_the_engine_s_masks(tiny_wan: Path, shot
         both = (masks & sample.masks).sum(axis=(1, 2))
         scores.append(np.where(union > 0, both / np.maximum(union, 1), 1.0).mean())
     assert read_progress(last).score == pytest.approx(np.mean(scores), abs=1e-3)
+
+
+def test_whole_videos_are_scored_as_the_engine_segments_them_and_held_out_samples_are_shown(
+    tiny_wan: Path, shots: Path, tmp_path: Path
+) -> None:
+    """J and F of all frames of longer videos than the clips, at their own size, by the protocol `paper`."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    write_split(tmp_path / "held", 2, 5, procedural, frames=11, height=40, width=56, unseen=False)
+    held_out = {"sources": [{"kind": "synth", "root": str(tmp_path / "held"), "max_samples": 3}], "frames": FRAMES}
+    changes = {"steps": 1, "evaluate_every": 1, "evaluation": {**held_out, "batch": 2}, "evaluate_videos": True}
+    settings = write_settings(tmp_path / "s.yaml", shots, **changes)
+    run(tiny_wan, settings, tmp_path / "run")
+
+    last = Checkpoints(tmp_path / "run" / "checkpoints", 1).latest()
+    segmenter = load_segmenter(tiny_wan, size=(SIZE, SIZE), protocol="paper")
+    segmenter.backbone.transformer.load_state_dict(load_file(last / DENOISER_FILE), strict=False)
+    source, scores = open_sources(load_settings(settings).evaluation), []
+    for index in range(len(source)):
+        video = source.read(index, 11, np.random.default_rng(0))
+        assert video.frames.shape == (11, 40, 56, 3)
+        masks = segmenter.segment(video.frames, [video.text]).masks()[0].numpy()
+        scores.append([f(masks, video.masks).mean() for f in (region_similarity, boundary_accuracy)])
+    assert read_progress(last).score == pytest.approx(np.mean(scores), abs=2e-3)
+    log = EventAccumulator(str(tmp_path / "run" / "logs"))
+    log.Reload()
+    for name, column in (("J", 0), ("F", 1)):
+        assert log.Scalars(name)[0].value == pytest.approx(np.mean(scores, axis=0)[column], abs=2e-3)
+    (picture,) = log.Images("held out: frame, prediction, target")
+    assert (picture.height, picture.width) == (3 * SIZE, 3 * SIZE)
 
 
 def test_a_picture_shows_frame_prediction_and_target(tiny_wan: Path, shots: Path, tmp_path: Path) -> None:
