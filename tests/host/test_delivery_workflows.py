@@ -164,6 +164,18 @@ def test_shapes_and_cryptomatte_are_named_by_a_template(comfy: ComfyServer, vide
             assert shapes["shapes"]
 
 
+@pytest.mark.thorough
+def test_save_matte_names_files_by_a_template(comfy: ComfyServer) -> None:
+    graph = api_workflow("roto_named_layers")
+    graph["1"]["inputs"]["frame_limit"] = 1
+    graph["6"]["inputs"] |= {
+        "file_names": "{shot}_{layer}_v{version:02}.{frame:06}",
+        "filename_prefix": "tests/named_roto",
+    }
+    folder = folder_of(ended_well(comfy, graph), "6")
+    assert [file.name for file in (folder / "exr").iterdir()] == ["named_roto_mattes_v01.001001.exr"]
+
+
 @pytest.mark.parametrize(
     ("template", "sentence"),
     [
