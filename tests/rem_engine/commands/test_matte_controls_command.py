@@ -10,8 +10,10 @@ import numpy as np
 import OpenEXR
 import pytest
 from red_model import FRAMES, HEIGHT, NEUTRAL, WIDTH, check_refused, read, segment
+from torch import Tensor
 
 from rem_engine.commands.cli import main
+from rem_engine.matte import chain
 from rem_engine.matte.presets import PRESETS
 
 FULL = 65535
@@ -193,3 +195,28 @@ def test_what_cannot_be_gets_one_sentence_before_anything_is_written(
     cv2.imwrite("small.png", np.zeros((20, 40), np.uint16))
     check_refused(["matte", str(shot), *masks, "-o", "out", *options], sentence, capsys)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "has_colours"),
+    [
+        *((("--write", kind), False) for kind in ("alpha", "alpha_exr", "cryptomatte", "shapes")),
+        *((("--write", "exr", "--exr-form", form), form in ("plate", "premultiplied"))
+          for form in ("matte", "packed", "plate", "premultiplied")),
+        *((("--write", kind), True) for kind in ("exr", "png16", "prores", "webm", "alpha,png16")),
+    ],
+    ids=lambda part: "-".join(part) if isinstance(part, tuple) else "",
+)  # fmt: skip
+def test_colours_are_taken_out_of_the_ground_only_where_a_file_holds_them(
+    shot: Path, tmp_path: Path, masks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...], has_colours: bool,
+) -> None:  # fmt: skip
+    asked: list[Tensor] = []
+
+    def noted(plate: Tensor, alpha: Tensor) -> Tensor:
+        asked.append(plate)
+        return plate.expand(*alpha.shape, 3)
+
+    monkeypatch.setattr(chain, "decontaminate", noted)
+    assert run(shot, masks, tmp_path / "out", "--set", "car | preset: hair", "--decontaminate", *options) == 0
+    assert bool(asked) is has_colours
