@@ -7,6 +7,7 @@ by `EPSILON`.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +35,9 @@ class Laplacian(Protocol):
 
     def __call__(self, planes: Tensor) -> Tensor: ...
 
+    def within(self, where: Tensor) -> Laplacian:
+        """The same where that is all that is asked for, bool [n,h,w]; anything elsewhere."""
+
 
 class SparseLaplacian:
     """Its rows of pixels that are unknown, for one plane on the CPU."""
@@ -55,6 +59,12 @@ class SparseLaplacian:
 
     def __call__(self, planes: Tensor) -> Tensor:
         return torch.from_numpy(self._times(self._rows, self._pixels, planes[0].contiguous().numpy()))[None]
+
+    def within(self, where: Tensor) -> SparseLaplacian:
+        own = where[0].contiguous().numpy().ravel()[self._pixels]
+        part = copy(self)
+        part._rows, part._pixels = self._rows[own], self._pixels[own]
+        return part
 
 
 class WindowLaplacian:
@@ -79,6 +89,9 @@ class WindowLaplacian:
         values = values - values.mean(dim=1, keepdim=True)
         shares = torch.einsum("ckw,nkw->ncw", self._colours, values)
         return self._folded(values - torch.einsum("ckw,ncw->nkw", self._colours, shares))
+
+    def within(self, where: Tensor) -> WindowLaplacian:
+        return self
 
     def _folded(self, windows: Tensor) -> Tensor:
         return F.fold(windows, tuple(self._size), _SIDE)[:, 0]

@@ -47,18 +47,20 @@ class System:
         Returns:
             [n,h,w], not clipped.
         """
-        open_ = spread(free, self.step).to(means.dtype)
+        free = spread(free, self.step)
+        # What is held is most of a trimap.
+        laplacian, open_ = self.laplacian.within(free), free.to(means.dtype)
         inverse = open_ / (self.laplacian.diagonal + spread(weights, self.step) / (self.step[0] * self.step[1]))
-        solution = torch.where(open_ > 0.0, start.to(means.dtype), spread(held, self.step))
+        solution = torch.where(free, start.to(means.dtype), spread(held, self.step))
         data = blur.back(weights * means) if blur else weights * means
-        residual = (spread(data, self.step) - self._applied(solution, weights, blur)).mul_(open_)
+        residual = (spread(data, self.step) - self._applied(laplacian, solution, weights, blur)).mul_(open_)
         scaled = inverse * residual
         direction, size = scaled.clone(), _dot(residual, scaled)
         goal = _TOLERANCE**2 * size
         active = size > 0.0
         # In place: where memory is slow to come by, new planes would take most of the time.
         for count in range(1, _MOST_STEPS + 1):
-            image = self._applied(direction, weights, blur).mul_(open_)
+            image = self._applied(laplacian, direction, weights, blur).mul_(open_)
             length = torch.where(active, size / _dot(direction, image).clamp(min=_TINY), 0.0)
             solution.addcmul_(length, direction)
             residual.addcmul_(length, image, value=-1.0)
@@ -70,9 +72,9 @@ class System:
             direction.mul_(torch.where(active, size / before.clamp(min=_TINY), 0.0)).addcmul_(active.to(size), scaled)
         return solution
 
-    def _applied(self, planes: Tensor, weights: Tensor, blur: Blur | None) -> Tensor:
+    def _applied(self, laplacian: Laplacian, planes: Tensor, weights: Tensor, blur: Blur | None) -> Tensor:
         """What the equations make of planes."""
-        image = self.laplacian(planes)
+        image = laplacian(planes)
         means = gathered(planes, self.step)
         shares = blur.back(weights * blur(means)) if blur else weights * means
         count, height, width = shares.shape
