@@ -308,8 +308,8 @@ class TrainSettings(_Settings):
             raise ValueError("gradient_checkpointing is for wan; ModelScope's UNet in diffusers has none")
         if (self.evaluate_every is None) != (self.evaluation is None):
             raise ValueError("evaluate_every and evaluation belong together; give both or neither")
-        if self.evaluate_videos and (self.evaluation is None or self.objective != ObjectiveSettings()):
-            raise ValueError("evaluate_videos is of an evaluation of models with REM's own objective; leave it out")
+        if self.evaluate_videos and self.evaluation is not None and self.objective != ObjectiveSettings():
+            raise ValueError("evaluate_videos is for REM's own objective; set it to false with another")
         return self
 
 

@@ -53,6 +53,14 @@ def test_the_preset_for_mevis_is_the_protocol_of_14b_on_mevis_own_train_split():
     assert mevis == usual
 
 
+@pytest.mark.parametrize("name", ["modelscope_stage1", "modelscope_stage2", "wan_14b", "wan_14b_mevis", "wan_1_3b"])
+def test_presets_of_the_paper_evaluate_whole_videos_and_can_do_without_evaluating(name):
+    assert load_settings(name).evaluate_videos
+    assert load_settings(name, {"evaluation": None, "evaluate_every": None}).evaluation is None
+    with pytest.raises(ValueError, match="evaluate_videos is for REM's own objective; set it to false"):
+        load_settings(name, {"objective.supervision": "rgb"})
+
+
 @pytest.mark.parametrize("name", ["wan_14b", "wan_1_3b"])
 def test_wan_protocol_is_the_published_one(name):
     settings = load_settings(name)
