@@ -98,9 +98,11 @@ def _in_turn(masks: Masks, shot: Numbering) -> tuple[int | None, ...]:
     if masks.frame_count == len(shot.present):
         places = iter(range(masks.frame_count))
         return tuple(None if shot.is_missing(index) else next(places) for index in range(len(shot.numbers)))
+    count = masks.frame_count
+    told, numbered = ("is 1 mask", "has no number") if count == 1 else (f"are {count} masks", "have no numbers")
     raise ValueError(
-        f"There are {masks.frame_count} masks in {masks.path}, which have no numbers, and {len(shot.numbers)} frames "
-        f"in {shot.names.title} ({shot.range}): give one mask a frame, or numbered ones."
+        f"There {told} in {masks.path}, which {numbered}, and {len(shot.numbers)} frames in {shot.names.title} "
+        f"({shot.range}): give one mask a frame, or numbered ones."
     )
 
 
