@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/how-it-works.md beside this file; `make docs` runs it."""
+"""Draws pictures of the documents beside this file; `make docs` runs it."""
 
 from __future__ import annotations
 
@@ -174,11 +174,66 @@ def windows() -> Picture:
     return picture
 
 
+def farm() -> Picture:
+    """Windows of a shot of 24 frames with a cut at frame 15, each made by the part in which it begins to give masks."""
+    picture, parts, cut = Picture(760, 330), (range(0, 8), range(8, 15), range(15, 24)), 15
+    colours = (VIDEO, TEXT, MASK)
+    for number, (part, colour) in enumerate(zip(parts, colours), start=1):
+        picture.rect(40 + part.start * 28, 40, len(part) * 28, 24, colour)
+        told = f"part {number}: --part {part[0] + 1001}-{part[-1] + 1001}"
+        picture.text(40 + (part.start + part.stop) * 14, 57, told)
+    picture.text(40 + cut * 28, 28, "cut", size=12, fill=QUIET)
+
+    def end_of_take(start: int, limit: int) -> int:
+        return cut if start < cut < limit else limit
+
+    spans = [*shot_windows(24, 9, 4, lambda count: count, end_of_take)]
+    for row, window in enumerate(spans):
+        (colour,) = [colour for part, colour in zip(parts, colours) if window.keep in part]
+        y = 80 + row * 29
+        picture.rect(40 + window.start * 28, y, (window.stop - window.start) * 28, 24, GREY)
+        picture.rect(40 + window.keep * 28, y, (window.stop - window.keep) * 28, 24, colour)
+    bottom = 92 + len(spans) * 29
+    picture.arrow((376, bottom), (376, bottom + 28))
+    picture.box(40, bottom + 30, 672, 34, "the plain command: windows joined and cross-faded, mattes, files")
+    picture.text(40, 318, "grey: context of a window, of which it gives no masks", size=12, anchor="start", fill=QUIET)
+    return picture
+
+
+def batch() -> Picture:
+    """An edit of three clips, and what of each source is segmented."""
+    picture = Picture(760, 250)
+    picture.text(20, 47, "the edit", anchor="start")
+    picture.text(20, 127, "sources", anchor="start")
+    picture.text(20, 217, "folders", anchor="start")
+    x = 110
+    for name, colour, used, source in (
+        ("sh010", VIDEO, (60, 100), 190),
+        ("sh020", TEXT, (24, 80), 150),
+        ("sh030", MASK, (0, 110), 200),
+    ):
+        start, length = used
+        handles = (max(start - 24, 0), min(start + length + 24, source - 10))
+        picture.rect(x + start, 30, length, 28, colour)
+        picture.text(x + start + length / 2, 49, name)
+        picture.rect(x, 108, source - 10, 28, "#fff")
+        picture.rect(x + handles[0], 108, handles[1] - handles[0], 28, GREY)
+        picture.rect(x + start, 108, length, 28, colour)
+        picture.arrow((x + start + length / 2, 60), (x + start + length / 2, 106))
+        picture.arrow((x + start + length / 2, 138), (x + start + length / 2, 192))
+        picture.box(x + start + length / 2 - 45, 196, 90, 34, f"out/{name}")
+        x += source + 30
+    picture.text(110, 160, "grey: --handles", size=12, anchor="start", fill=QUIET)
+    return picture
+
+
 PICTURES: dict[str, Callable[[], Picture]] = {
     "method": method,
     "shapes": shapes,
     "latent-frames": latent_frames,
     "windows": windows,
+    "farm": farm,
+    "batch": batch,
 }
 
 if __name__ == "__main__":
