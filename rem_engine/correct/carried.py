@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import torch
 
@@ -66,29 +67,29 @@ def carried(
     """A mask carried from given frames: their mean, weighted by trust over distance.
 
     Args:
-        found: at least one.
+        found: one, or one on either side.
         masks: of these, float32 [H,W].
         index: of the frame.
         size: (H, W).
 
     Returns:
-        the mask, float32 [H,W], and how far it can be trusted anywhere, float32 [H,W] in 0..1: as far as the best.
+        the mask, float32 [H,W], and how far it can be trusted anywhere, float32 [h,w] in 0..1 at the size at which
+        motion is measured: as far as the best.
     """
-    total: np.ndarray | None = None
-    for source, mask in zip(found, masks, strict=True):
-        full = source.motion.scaled(size)
-        one = warped(mask, full.flow)
-        if len(found) == 1:
-            return one, full.trust
-        weight = full.trust / np.float32(abs(index - source.key)) + np.float32(1e-6)
-        if total is None:
-            total, weights, best = weight * one, weight, full.trust
-        else:
-            total += weight * one
-            weights = weights + weight
-            best = np.maximum(best, full.trust)
-    assert total is not None
-    return total / weights, best
+    first = _warped_to(masks[0], found[0], size)
+    if len(found) == 1:
+        return first, found[0].motion.trust
+    one, other = (source.motion.trust / np.float32(abs(index - source.key)) + np.float32(1e-6) for source in found)
+    second = _warped_to(masks[1], found[1], size)
+    # In place, since a frame may have many pixels: second + share * (first - second).
+    first -= second
+    first *= cv2.resize(one / (one + other), size[::-1])
+    first += second
+    return first, np.maximum(found[0].motion.trust, found[1].motion.trust)
+
+
+def _warped_to(mask: np.ndarray, source: Source, size: tuple[int, int]) -> np.ndarray:
+    return warped(mask, source.motion.scaled(size).flow)
 
 
 def _longer(motion: ShotMotion, index: int, nearer: Motion | None, key: int, step: int) -> Motion:

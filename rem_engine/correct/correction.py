@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -149,8 +150,11 @@ class _Take:
             return CorrectedFrame(index, torch.from_numpy(self._near[index]).to(base), True)
         mask, trust = carried(near, [self._near[source.key] for source in near], index, self._size)
         drawn = self._network.mask(self._motion.picture(index), _as_array(base), self._size)
-        share = trust**_POWER
-        mask = (share * mask + (1.0 - share) * drawn).clip(0.0, 1.0)
+        # In place, since a frame may have many pixels: drawn + share * (mask - drawn).
+        mask -= drawn
+        mask *= cv2.resize(trust**_POWER, self._size[::-1])
+        mask += drawn
+        mask.clip(0.0, 1.0, out=mask)
         soft = torch.from_numpy(mask).to(base)
         return CorrectedFrame(index, soft if within is None else soft * within.to(soft), True)
 

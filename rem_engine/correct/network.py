@@ -18,6 +18,7 @@ _WIDTH = 16
 _DILATIONS = (1, 2, 4, 8)
 _STEPS, _LEARNING_RATE, _WEIGHT_DECAY = 120, 3e-3, 1e-2
 _BATCH = 4
+_LEAST = 0.03  # that the model's mask counts for: a wrong one is not held for certain
 _PIXELS = 14_400
 """Of the pictures it looks at, at most: 160x90. More takes longer, and sees less of the surroundings."""
 
@@ -41,7 +42,7 @@ class TakeNetwork:
         # Weights and what they learn from must know gradients, wherever this is called from.
         with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self._net = _layers().to(self._device).to(memory_format=torch.channels_last)
+            self._net = _BesideTheBase().to(self._device).to(memory_format=torch.channels_last)
 
     def train(self, pictures: Sequence[Picture], bases: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> None:
         """Learn given frames.
@@ -91,6 +92,22 @@ class TakeNetwork:
         colours = cv2.resize(picture.colours, self.size[::-1], interpolation=cv2.INTER_AREA)
         seen = np.dstack([colours.astype(np.float32) / np.float32(255.0), self.reduced(base)]) * 2.0 - 1.0
         return torch.from_numpy(seen.astype(np.float32)).permute(2, 0, 1)
+
+
+class _BesideTheBase(nn.Module):
+    """What is added to the logits of the model's mask: nothing at first, so that one that is nearly right stays so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layers = _layers()
+        last = self._layers[-1]
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        base = (seen[:, 3:] * 0.5 + 0.5).clamp(_LEAST, 1.0 - _LEAST)
+        return self._layers(seen) + torch.logit(base)
 
 
 def _layers() -> nn.Sequential:

@@ -12,6 +12,7 @@ from moving_scenes import Scene, Surface, render
 
 from rem_engine.correct import ShotMotion, corrected, suggest
 from rem_engine.correct.carried import sources
+from rem_engine.correct.network import TakeNetwork, network_size
 from rem_engine.correct.shot_motion import MOST_BYTES, motion_size
 from rem_engine.frames import ArrayFrames
 from rem_engine.matte.motion import chained
@@ -87,6 +88,22 @@ def test_the_same_corrections_give_the_same_masks(scene: Scene, motion: ShotMoti
     )
     assert all(torch.equal(one, other) for one, other in zip(once, twice, strict=True))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_corrections_are_the_same_where_a_host_has_turned_gradients_off(
+    scene: Scene, motion: ShotMotion, base: torch.Tensor
+) -> None:
+    key = {10: key_of(scene, 10)}
+    told = next(frame.soft for frame in corrected(base.__getitem__, key, motion) if frame.index == 3)
+    with torch.inference_mode():
+        found = next(frame.soft for frame in corrected(base.__getitem__, key, motion) if frame.index == 3)
+    torch.testing.assert_close(found, told, rtol=0.0, atol=0.0)
+
+
+def test_before_it_has_learnt_the_network_gives_the_models_mask(motion: ShotMotion) -> None:
+    ramp = np.linspace(0.0, 1.0, WIDTH, dtype=np.float32)[None].repeat(HEIGHT, axis=0)
+    drawn = TakeNetwork(network_size(motion.size)).mask(motion.picture(3), ramp, (HEIGHT, WIDTH))
+    np.testing.assert_allclose(drawn, ramp.clip(0.03, 0.97), atol=0.01)
 
 
 def test_an_empty_mask_says_that_nothing_is_there(motion: ShotMotion, base: torch.Tensor) -> None:
