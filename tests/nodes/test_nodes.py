@@ -16,6 +16,7 @@ from rem_engine.shapes import ShapeSettings
 
 NODES = {
     "LoadREM", "EncodeText", "PromptLayer", "SegmentVideo", "MaskToAlpha", "SampleShot", "SaveMatte", "SegmentShot",
+    "PaintKeyMask", "CorrectMask",
 }  # fmt: skip
 
 # Values of a saved graph go by the order of its widgets: these stay as they are, and new ones follow them.
