@@ -39,6 +39,7 @@ class Cells:
         steep: bool [h,w]; cells near an edge.
         noise: standard deviation of the grain.
         white: the level of the thing's body.
+        sharpness: difference of neighbouring cells that one in twenty of those at an edge have; 0 where there are none.
         model: (height, width) at which the model made the mask; where a side is longer than the plate's, the mask has
             that of the plate.
     """
@@ -51,6 +52,7 @@ class Cells:
     steep: np.ndarray
     noise: float
     white: float
+    sharpness: float
     model: tuple[int, int]
 
     @property
@@ -77,10 +79,13 @@ class Cells:
         mean = cv2.bilateralFilter(mask, 5, 3.0 * noise, 1.2) if noisy else mask.copy()
         soft = mean if noisy else mask  # without grain, what is next to nothing is a halo
         mean[empty] = 0.0
-        steep = widened((_slope(level) > _STEEP) & ~empty, 2)
+        slope = _slope(level)
+        at_edge = (slope > _STEEP) & ~empty
+        steep = widened(at_edge, 2)
+        sharpness = float(np.percentile(slope[at_edge], 95)) if at_edge.any() else 0.0
         body = level[lowest(level, 2) > _BODY]
         white = float(np.median(body)) if body.size > 10 else float(level.max())
-        return cls(soft, mean, level, empty, full, steep, noise, white, model)
+        return cls(soft, mean, level, empty, full, steep, noise, white, sharpness, model)
 
 
 def highest(values: np.ndarray, radius: int) -> np.ndarray:

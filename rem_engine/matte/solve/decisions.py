@@ -26,6 +26,9 @@ _ERRS_MUCH = 0.4
 _BAD, _WORSE = 0.33, 0.45
 # Pixels of the plate to a cell up to which an exact mask has all that the plate shows, and from which it has not.
 _FINE, _COARSE = 1.5, 2.0
+# Of masks that fine: those that are blurred by 0.8 cells have edges of up to 0.45, exact ones of 0.8 and more, though
+# the solution of a net has as much energy with either.
+_BLURRED, _SHARP = 0.55, 0.7
 # A body this white was meant to be 1; that of a mask that errs much may be darker. What is half transparent for certain
 # (rendered glass of 0.85) has a mask that errs less.
 _WHITE, _WHITE_OF_BAD_MASKS = 0.9, 0.8
@@ -40,27 +43,29 @@ class Seen:
         misfit: energy of the solution as a share of it: how little the mask fits the plate's edges.
         softness: how much of the cubic upscale's half transparent part the solution has.
         white: the level of the thing's body.
+        sharpness: of the mask's sharpest edges, where it has no grain: the difference of neighbouring cells.
     """
 
     energy: float
     misfit: float
     softness: float
     white: float
+    sharpness: float = 0.0
 
     @classmethod
-    def of(cls, *said: np.ndarray, where: np.ndarray, white: float) -> Seen:
+    def of(cls, *said: np.ndarray, where: np.ndarray, white: float, sharpness: float) -> Seen:
         """From what is said of cells, [h,w]: energy and x (1 - x) of the cubic upscale, and of the solution.
 
         Args:
             said: the four.
             where: bool [h,w], the cells that count.
-            white: as the attribute.
+            white, sharpness: as the attributes.
         """
         if not where.any():
-            return cls(0.0, 0.0, 1.0, white)
+            return cls(0.0, 0.0, 1.0, white, sharpness)
         plain, plain_soft, solved, solved_soft = (float(plane[where].mean()) for plane in said)
         plain, solved = max(plain, 0.0), max(solved, 0.0)
-        return cls(plain, solved / (plain + 1e-6), solved_soft / (plain_soft + 1e-6), white)
+        return cls(plain, solved / (plain + 1e-6), solved_soft / (plain_soft + 1e-6), white, sharpness)
 
 
 @dataclass(frozen=True)
@@ -98,14 +103,16 @@ class Decisions:
             cell: side of a cell, in pixels of the plate.
         """
         known = [one for one in self._seen if one is not None]
-        energy, misfit, softness, white = (
-            float(np.mean([getattr(one, name) for one in known])) for name in ("energy", "misfit", "softness", "white")
+        energy, misfit, softness, white, sharpness = (
+            float(np.mean([getattr(one, name) for one in known]))
+            for name in ("energy", "misfit", "softness", "white", "sharpness")
         )
         sure = _SOLID + (_SOLID_OF_BAD_MASKS - _SOLID) * _smoothstep(misfit, _BAD, _WORSE)
         solid = {"solid": 1.0, "soft": 0.0, "auto": _smoothstep(energy, _RAMP, sure)}[self._kind]
         faithful = 1.0 - _smoothstep(misfit, _FITS, _ERRS)
         if self._kind == "auto":
-            solid *= 1.0 - faithful * (1.0 - _smoothstep(cell, _FINE, _COARSE))
+            exact = max(faithful, _smoothstep(sharpness, _BLURRED, _SHARP))
+            solid *= 1.0 - exact * (1.0 - _smoothstep(cell, _FINE, _COARSE))
             solid *= 1.0 - faithful * _smoothstep(softness, _FIRMER, _AS_SOFT)
         errs_much = misfit > _ERRS_MUCH
         is_white = white > (_WHITE_OF_BAD_MASKS if errs_much else _WHITE)

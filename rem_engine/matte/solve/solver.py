@@ -159,7 +159,12 @@ class _Part:
         ]
         planes = torch.stack([plane for pair in said for plane in pair], dim=1).cpu().double().numpy()
         return [
-            Seen.of(*parts, where=(layer.steep & layer.unsure)[self.box], white=layer.white)
+            Seen.of(
+                *parts,
+                where=(layer.steep & layer.unsure)[self.box],
+                white=layer.white,
+                sharpness=layer.clean * layer.sharpness,
+            )
             for parts, layer in zip(planes, self.layers, strict=True)
         ]
 
