@@ -11,7 +11,8 @@ from ..setting import About, check_values, setting
 class QcSettings:
     """Limits, above which (for `softness`: below) a frame is listed.
 
-    All but `unsure` were chosen so that exact mattes of rendered shots, things and processes, stay well within.
+    All but `unsure` were chosen so that exact mattes of rendered shots, things and processes, stay well within;
+    `unsure` by masks that were wrong (docs/qc.md).
 
     Raises:
         ValueError: a limit out of range.
@@ -61,7 +62,7 @@ class QcSettings:
         ),
     )
     unsure: float = setting(
-        0.5,
+        0.35,
         About(
             "How far two overlapping windows of the model may disagree about a frame, 0 to 1: the part of what either "
             "found that the other did not.",

@@ -235,7 +235,7 @@ def test_a_value_that_is_no_number_is_found_in_an_exr(out: Path) -> None:
 
 
 def test_frames_of_which_the_model_was_unsure_are_found(out: Path) -> None:
-    told(out, window_disagreement={"3": 0.12, "4": 0.81, "5": 0.77})
+    told(out, window_disagreement={"3": 0.31, "4": 0.81, "5": 0.37})
     assert found_in(out) == [("unsure", "", (1005, 1006))]
 
 
