@@ -171,6 +171,30 @@ def test_two_processes_that_shard_the_model_compute_in_bfloat16_and_keep_float32
     assert (steps["sharded"] - steps["whole"]).norm() < 0.1 * steps["whole"].norm()
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_processes_score_whole_videos_as_one_does(
+    kind: str, model: Path, one: tuple[Path, dict], tmp_path: Path
+) -> None:
+    """Where they share the videos, and where they share the weights; three videos among two processes."""
+    folder, _ = one
+    held_out = {"sources": [{"kind": "synth", "root": str(folder / "shots"), "max_samples": 3}], "frames": FRAMES}
+    scored = {"steps": 1, "evaluate_every": 1, "evaluation": {**held_out, "batch": 1}, "evaluate_videos": True}
+    scores = {}
+    for name, batch in (("one", 2), ("two", 1)):
+        settings = write_settings(tmp_path / f"{name}.yaml", folder / "shots", streams__0__batch=batch, **scored)
+        command = ("train", settings, "--model", model, "--out", tmp_path / name)
+        if name == "one":
+            run(model, settings, tmp_path / name)
+        elif kind == "ddp":
+            launch("-m", "trainer", *command)
+        else:
+            launch_sharded(kind, *command)
+        scores[name] = [curve(tmp_path / name, figure) for figure in ("J&F", "J", "F")]
+    assert scores["two"] == [pytest.approx(each, abs=2e-3) for each in scores["one"]]
+    assert len(scores["one"][0]) == 1
+
+
 def exported(run_folder: Path) -> dict[str, Tensor]:
     """The whole denoiser of a run's last checkpoint."""
     path = run_folder.with_suffix(".safetensors")
