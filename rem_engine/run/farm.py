@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..folder_lock import check_is_folder
 from ..media.shot import Shot
 from ..media.writing import write_bytes
 from ..segment.model_frames import ModelFrames
@@ -84,9 +85,10 @@ def write_bundle(job: FarmJob, folder: Path) -> None:
     """Write a job as a folder that `deadline bundle submit` takes, and whose template `openjd run` runs.
 
     Raises:
-        ValueError: the folder has a job already, or the job is none by the specification.
+        ValueError: the folder is a file, or has a job already; or the job is none by the specification.
         RuntimeError: openjd-model is not installed.
     """
+    check_is_folder(folder, "name a folder for the job")
     for file in (TEMPLATE, VALUES):
         if (folder / file).exists():
             raise ValueError(f"{folder} has a job already ({file}): name another folder, or remove it.")

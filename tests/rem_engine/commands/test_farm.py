@@ -158,6 +158,8 @@ def test_a_job_is_not_replaced_nor_larger_than_farms_take(
     before = files_of(Path("job"))
     check_refused(command, "job has a job already (template.json)", capsys)
     assert files_of(Path("job")) == before
+    Path("file").write_text("")
+    check_refused([*command[:2], "file", *command[3:]], "file is a file: name a folder for the job", capsys)
     monkeypatch.setattr("rem_engine.run.farm._MOST_TASKS", 2)
     check_refused([*command[:2], "other", "--frames-per-task", "5", *command[3:]], "this one would have 3", capsys)
     monkeypatch.setitem(sys.modules, "openjd.model", None)
