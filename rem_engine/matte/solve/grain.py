@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .resampling import on_cpu
+
 # Energy of what was solved as a share of the cubic upscale's, around a place: strands of hair have up to 0.04, a pane
 # whose texture is the ground's has 0.2 to 0.5.
 _FITS, _GRAINY = 0.05, 0.12
@@ -33,7 +35,7 @@ def graininess(plain: np.ndarray, solved: np.ndarray, where: np.ndarray) -> np.n
 def without_grain(planes: Tensor) -> Tensor:
     """Planes [n,h,w] without what is narrower than two pixels: the median of 5x5 of the median of 5x5."""
     for _ in range(2):
-        if planes.device.type == "cpu":
+        if on_cpu(planes):
             quiet = [cv2.medianBlur(plane.float().numpy(), _SIDE) for plane in planes]
             planes = torch.from_numpy(np.stack(quiet)).to(planes)
         else:

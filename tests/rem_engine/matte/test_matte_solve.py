@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from rem_engine.matte import Frame, MatteSettings, matte_frames
-from rem_engine.matte.solve import blur, guided, resampling
+from rem_engine.matte.solve import blur, grain, guided, resampling
 from rem_engine.matte.solve.cells import find_size, to_cells
 from rem_engine.matte.solve.decisions import Decisions, Seen
 from rem_engine.matte.solve.laplacian import EPSILON, SparseLaplacian, WindowLaplacian
 from rem_engine.matte.solve.resampling import _areas, averaged
 from rem_engine.matte.solve.solver import EdgeSolver
+from rem_engine.matte.solve.upscale import with_means
 from rem_engine.pixels import as_16_bits
 from rem_engine.segment.resize import masks_to_shot
 
@@ -200,6 +201,19 @@ def test_what_other_devices_compute_is_what_the_cpu_does_where_data_are_few(
         monkeypatch.setattr(module, "on_cpu", lambda _: False)
     np.testing.assert_allclose(solved(cells, alpha, "solid", matrix_free=True), ours, atol=5e-4)
     assert np.abs(ours - bicubic(cells)).max() > 0.3
+
+
+@pytest.mark.parametrize(("size", "model"), [((180, 320), (36, 64)), ((180, 320), (256, 256)), ((97, 61), (40, 96))])
+def test_masks_get_their_means_alike_everywhere(
+    size: tuple[int, int], model: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tuple(min(sides) for sides in zip(size, model))
+    mask = torch.from_numpy(cv2.GaussianBlur(np.random.default_rng(3).random(own), (0, 0), 1.5)).float()
+    ours, quiet = with_means(mask, size, model), grain.without_grain(mask[None])
+    for module in (resampling, grain):
+        monkeypatch.setattr(module, "on_cpu", lambda _: False)
+    assert (with_means(mask, size, model) - ours).abs().max() < 1e-5
+    assert torch.equal(grain.without_grain(mask[None]), quiet)
 
 
 def test_lines_of_bands_are_those_of_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
