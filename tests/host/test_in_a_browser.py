@@ -285,8 +285,8 @@ def test_the_first_template_is_an_app(short: ComfyServer, comfy_page: ComfyPage)
         if (skip := page.get_by_role("button", name="Skip", exact=True)).count():  # a tour of the page's own
             skip.first.click()
         for widget in ("text", "prompt", "threshold", "feather"):
-            page.get_by_text(widget, exact=True).first.wait_for()
-        page.get_by_role("textbox").first.fill("the red star")
+            page.get_by_text(widget, exact=True).locator("visible=true").first.wait_for()
+        page.get_by_role("textbox").locator("visible=true").first.fill("the red star")
         comfy_page.run()
         shown_video = page.locator("video[src*='filename=overlay_']").first
         shown_video.wait_for()
