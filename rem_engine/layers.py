@@ -100,8 +100,10 @@ def parse_settings(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     where = f"The line {line.strip()!r}"
     settings = tuple(setting for part in parts if (setting := _setting(part)) is not None)
     if not name or len(settings) < max(len(parts), 1):
+        bare = next((part for part in parts if re.fullmatch(r"\w[\w\s-]*", part)), "")
         raise ValueError(
-            f"{where} is no layer's settings: write its name and what is set, for example 'smoke | feather: 2'."
+            f"{where} is no layer's settings: write its name and what is set, for example 'smoke | feather: 2'"
+            + (f"; {bare!r} has no value, and a switch takes on or off: '{bare}: on'." if bare else ".")
         )
     return name, settings
 
@@ -281,8 +283,8 @@ def _left_out(part: str, where: str) -> str:
     shown = f"{part!r}" if part else "nothing"
     raise ValueError(
         f"{where} has {shown} after a '|', where each part begins with '-' and says what to leave out, for example "
-        "'the smoke | -the steam from the kettle', or sets something, as 'feather: 2' does; a further layer goes into "
-        "a line of its own."
+        "'the smoke | -the steam from the kettle', or sets something, as 'feather: 2' and 'decontaminate: on' do; a "
+        "further layer goes into a line of its own."
     )
 
 

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ...rem_engine.layers import Layer, parse_layers, parse_settings
 from ...rem_engine.matte import MatteSettings
-from ...rem_engine.matte.layer_settings import settings_of_layers
+from ...rem_engine.matte.layer_settings import check_layer_is_there, settings_of_layers
 from ...rem_engine.matte.settings import NEUTRAL
 
 
@@ -49,8 +49,7 @@ def settings_of_lines(text: str, names: Sequence[str], common: MatteSettings) ->
     own: dict[str, tuple[tuple[str, str], ...]] = {}
     for called, settings in _parsed(text):
         name = names[int(called) - 1] if called.isdecimal() and 0 < int(called) <= len(names) else called
-        if name not in names:
-            raise ValueError(f"There is no layer {called!r} to set something for: they are {', '.join(names)}.")
+        check_layer_is_there(name, names)
         own[name] = own.get(name, ()) + settings
     return settings_of_layers(common, [Layer(name, "", settings=own.get(name, ())) for name in names])
 

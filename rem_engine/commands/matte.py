@@ -84,9 +84,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         action="append",
         required=True,
         help="a folder of grey pictures (8- or 16-bit PNG, EXR, ...), a video of them, a run's soft.npz, or the folder "
-        "of a run for all of its layers; of the frames' size, each for the frame of its number. Of colour and alpha "
-        "the matte is the one that varies; where both do, name its channel: A, R, luma, or one of an EXR such as "
-        "smoke.A. Several times for several layers",
+        "of a run for all of its layers; of the frames' size or a model's own (96x96, 512x512), each for the "
+        "frame of its number. Of colour and alpha the matte is the one that varies; where both do, name its "
+        "channel: A, R, luma, or one of an EXR such as smoke.A. Several times for several layers",
     )
     add_given_options(matte, {
         "include": "garbage matte, multiplied with the mattes",

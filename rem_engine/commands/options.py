@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, get_args
 
 from ..matte import MatteSettings
-from ..matte.presets import PresetName, preset_values
+from ..matte.presets import PRESETS, PresetName, preset_values
 from ..media.plate_settings import PlateSettings
 from ..names import GIVEN_MODES, LONGEST_FILE_NAME, names_a_file
 from ..run.delivery_settings import DeliverySettings
@@ -87,7 +87,7 @@ def add_matte_options(parser: argparse.ArgumentParser, threshold: Sequence[str] 
     group.add_argument(
         "--preset",
         choices=get_args(PresetName),
-        help="settings that suit such a thing, where no option here says otherwise (none)",
+        help=f"settings that suit such a thing, where no option here says otherwise; {_told_presets()} (none)",
     )
     for name, setting in settings_of(MatteSettings).items():
         names = threshold if name == "threshold" else ()
@@ -112,11 +112,14 @@ def matte_settings(options: argparse.Namespace) -> MatteSettings:
 
 def add_given_options(parser: argparse.ArgumentParser, modes: Mapping[str, str]) -> None:
     """Add options for mattes that are given beside the layers' own: by mode what it does."""
-    forms = "a picture for all frames, a sequence, a video, or a box left,top,width,height; LAYER= for one layer"
+    forms = (
+        "a picture for all frames, a sequence, a video, or a box left,top,width,height; LAYER= for one layer, "
+        ":CHANNEL behind a file (R, A, luma, ...) for one of its channels"
+    )
     for mode, does in modes.items():
         parser.add_argument(
             f"--{mode.replace('_', '-')}",
-            metavar="[LAYER=]MATTE",
+            metavar="[LAYER=]MATTE[:CHANNEL]",
             action="append",
             default=[],
             help=f"{does}: {forms}",
@@ -239,6 +242,17 @@ def _size(text: str) -> tuple[int, int]:
     if not (height.isdecimal() and width.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is no size: give height and width, for example 256x448")
     return int(height), int(width)
+
+
+def _told_presets() -> str:
+    """What each preset sets beside refine auto, the default: `smoke: edges soft, smooth 2`."""
+    told = {
+        name: ", ".join(
+            option if value is True else f"{option} {value}" for option, value in values.items() if value is not None
+        )
+        for name, values in PRESETS.items()
+    }
+    return "; ".join(f"{name}: {text}" for name, text in told.items())
 
 
 def _matte_dest(name: str) -> str:

@@ -13,7 +13,10 @@ from .presets import preset_values
 from .settings import MatteSettings
 
 _PRESET = "preset"
+_COLOUR = "colour"
 _CORE, _EDGE = "core", "edge"
+_OPTIONS_OF_MATTES = "matte_"
+"""With what options of `segment` begin whose names its masks' own have, as --matte-threshold does."""
 
 
 def settings_of_layers(common: MatteSettings, layers: Sequence[Layer]) -> tuple[MatteSettings, ...]:
@@ -50,15 +53,30 @@ def _of_layer(common: MatteSettings, name: str, given: Sequence[tuple[str, str]]
     values: dict[str, Any] = {}
     preset: Mapping[str, Any] = {}
     try:
-        for place, (setting, text) in enumerate(given):
-            if setting in [other for other, _ in given[:place]]:
-                raise ValueError(f"{setting.replace('_', ' ')!r} is set twice: leave one of them out.")
+        named = [(setting.removeprefix(_OPTIONS_OF_MATTES), text) for setting, text in given]
+        for place, (setting, text) in enumerate(named):
+            if setting in [other for other, _ in named[:place]]:
+                raise ValueError(f"{_as_written(setting)!r} is set twice: leave one of them out.")
             if setting == _PRESET:
                 preset = preset_values(text.lower())
             elif setting in known:
                 values[setting] = known[setting].of_text(text)
+            elif setting == _COLOUR:
+                raise ValueError("A colour is one in overlays, and belongs to a prompt line: leave it out here.")
             else:
-                raise ValueError(f"There is no setting {setting!r}: choose {', '.join([_PRESET, *known])}.")
+                choices = ", ".join(_as_written(one) for one in (_PRESET, *known))
+                raise ValueError(f"There is no setting {_as_written(setting)!r}: choose {choices}.")
         return replace(common, **{**preset, **values})
     except ValueError as error:
         raise ValueError(f"Layer {name!r}: {error}") from error
+
+
+def _as_written(setting: str) -> str:
+    return setting.replace("_", " ")
+
+
+def check_layer_is_there(name: str, layers: Sequence[str]) -> None:
+    """Raise ValueError for the name of a layer to set something for, unless it is among those that there are."""
+    if name not in layers:
+        there = f"the layer is {layers[0]}" if len(layers) == 1 else f"they are {', '.join(layers)}"
+        raise ValueError(f"There is no layer {name!r} to set something for: {there}.")

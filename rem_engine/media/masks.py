@@ -55,7 +55,14 @@ class Masks:
     numbers: tuple[int, ...] | None = None
 
 
-def open_masks(path: Path, asked: str = "", *, windows: Windows | None = None, are_ours: bool = False) -> Masks:
+def open_masks(
+    path: Path,
+    asked: str = "",
+    *,
+    windows: Windows | None = None,
+    are_ours: bool = False,
+    expected: str = "a folder of masks, a matte video, or a run's soft.npz",
+) -> Masks:
     """Open masks for reading.
 
     What of pictures is the matte, `choose_matte` says of the sequence as a whole. Values are taken as they are: no
@@ -68,6 +75,7 @@ def open_masks(path: Path, asked: str = "", *, windows: Windows | None = None, a
         windows: of the shot; an EXR that is meant to be seen as the shot is read where that is.
         are_ours: whether a run of ours wrote them, whose masks are of shades however dark they are; pictures may say so
             themselves.
+        expected: what may be given, as the sentence says where there is nothing.
 
     Raises:
         FileNotFoundError: nothing at `path`.
@@ -87,7 +95,7 @@ def open_masks(path: Path, asked: str = "", *, windows: Windows | None = None, a
             size = (shot.frame_count, shot.height, shot.width)
             frames, note = _of_sequence(path, lambda: _moving_pictures(shot, asked), asked, are_ours)
             return Masks(path, shot.files, *size, frames, note)
-    found = find_sequence(path, "a folder of masks, a matte video, or a run's soft.npz")
+    found = find_sequence(path, expected)
     files = tuple(found.files.values())
     with Still(files[0]) as still:
         part, canvas = matte_part(still, asked, windows)

@@ -23,7 +23,7 @@ _WHITES = (255, 1023, 4095)  # of 8, 10 and 12 bits
 _SHARE = 0.001  # of the pixels; less than that is noise
 _PLATEAU = 0.01  # of the pixels that are not black: so many have the highest value of a mask, and not of noise
 _SHOWN = 8  # values or channels in a sentence
-_NAMED = "--masks NAME=PATH:A, or :luma"
+_NAMED = "write it behind the path, as in PATH:A or PATH:luma"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def matte_channels(name: str, channels: Sequence[str], asked: str = "") -> tuple
     if not asked and {"ry", "by"} & suffixes:
         raise ValueError(
             f"{name} holds luminance and chroma, a picture in colour, and no mask: give grey ones, or name the channel "
-            "that is the matte: --masks NAME=PATH:Y."
+            "that is the matte behind the path: PATH:Y."
         )
     layers: dict[str, dict[int, str]] = {}
     for channel in channels:

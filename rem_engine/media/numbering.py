@@ -134,8 +134,9 @@ class Numbering:
         """A sentence on frames that are missing; "" where none is."""
         if not self.missing:
             return ""
+        stands = "in its place stands" if len(self.missing) == 1 else "in their place stands"
         filled = "black, with empty mattes" if self.gaps == "black" else "the frame before once more"
-        return f"{self.names.pattern} lacks {told_numbers(self.missing)}: in their place stands {filled}."
+        return f"{self.names.pattern} lacks {told_numbers(self.missing)}: {stands} {filled}."
 
     @cached_property
     def present(self) -> tuple[int, ...]:

@@ -115,7 +115,8 @@ def check_correction(run_layers: Sequence[str], write: Sequence[str], layer: str
         ValueError: it is so.
     """
     if layer not in run_layers:
-        raise ValueError(f"There is no layer {layer!r} to correct: the layers are {', '.join(run_layers)}.")
+        there = f"the layer is {run_layers[0]}" if len(run_layers) == 1 else f"the layers are {', '.join(run_layers)}"
+        raise ValueError(f"There is no layer {layer!r} to correct: {there}.")
     if not {*STORED_MASKS} & {*write}:
         raise ValueError("Corrections need the masks on disk: write soft, too.")
 

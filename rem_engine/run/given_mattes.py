@@ -20,6 +20,7 @@ from ..names import GIVEN_MODES
 from .given_masks import masks_at
 from .mask_pairs import pair
 
+_EXPECTED = "a picture, a sequence, a video, or a box left,top,width,height"
 _CHANGES_NOTHING = {"include": 1.0, "hold_out": 0.0, "add": 0.0}
 
 
@@ -133,7 +134,7 @@ def _opened(mode: str, text: str, layers: Sequence[str], shot: Shot, delivered: 
         matte = box_matte(box, shot.height, shot.width)
         return GivenMatte(mode, layer, lambda: repeat(matte, shot.frame_count))
     at, windows = masks_at(rest), shot.windows or whole_frame(shot.height, shot.width)
-    masks = open_masks(at.path, at.channel, windows=windows)
+    masks = open_masks(at.path, at.channel, windows=windows, expected=_EXPECTED)
     if (masks.height, masks.width) != (shot.height, shot.width):
         raise ValueError(
             f"The matte {at.path} is {masks.width}x{masks.height} and the frames of {shot.name} {shot.width}x"
@@ -156,7 +157,8 @@ def _layer_and_rest(text: str, layers: Sequence[str]) -> tuple[int | None, str]:
     if not equals or Path(text).exists():
         return None, text
     if name not in layers:
-        raise ValueError(f"There is no layer {name!r} for the matte {rest}: the layers are {', '.join(layers)}.")
+        there = f"the layer is {layers[0]}" if len(layers) == 1 else f"the layers are {', '.join(layers)}"
+        raise ValueError(f"There is no layer {name!r} for the matte {rest}: {there}.")
     return [*layers].index(name), rest
 
 

@@ -21,7 +21,7 @@ from ..layers import Layer, parse_settings
 from ..matte import Frame, MatteSettings
 from ..matte.checks import check_finite, check_model_size, fits_as_cells
 from ..matte.frames import alpha_of
-from ..matte.layer_settings import derived_layers
+from ..matte.layer_settings import check_layer_is_there, derived_layers
 from ..media.made_by import MadeBy, read_made_by, settings_text
 from ..media.masks import open_masks
 from ..media.numbering import Numbering
@@ -80,8 +80,7 @@ class MatteJob:
         """
         own: dict[str, tuple[tuple[str, str], ...]] = {}
         for name, settings in map(parse_settings, self.own):
-            if name not in layers:
-                raise ValueError(f"There is no layer {name!r} to set something for: they are {', '.join(layers)}.")
+            check_layer_is_there(name, layers)
             own[name] = own.get(name, ()) + settings
         asked = [Layer(name, "", settings=own.get(name, ())) for name in layers]
         return stage_settings(self.matte, asked, self.delivery)

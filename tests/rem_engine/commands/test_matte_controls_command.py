@@ -161,7 +161,10 @@ def test_a_prompt_line_sets_its_layer_and_the_others_stay(shot: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--include", "nowhere.png"], "nowhere.png does not exist"),
+        (
+            ["--include", "nowhere.png"],
+            "nowhere.png does not exist: give a picture, a sequence, a video, or a box left,top",
+        ),
         (["--include", "fog=car"], "There is no layer 'fog' for the matte car: the layers are car, dust."),
         (["--hold-out", "small.png"], f"The matte small.png is 40x20 and the frames of plate {WIDTH}x{HEIGHT}: give"),
         (["--hold-out", "900,4,5,5"], f"The box 900,4,5,5 holds no pixel of a frame of {WIDTH}x{HEIGHT}: give left,"),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from rem_engine.layers import parse_layers, parse_settings
+from rem_engine.commands.options import add_matte_options
+from rem_engine.layers import Layer, parse_layers, parse_settings
 from rem_engine.matte import Frame, MatteSettings, chain, core_and_edge, edge_blur, layered, matte_frames, matte_layers
-from rem_engine.matte.layer_settings import derived_layers, settings_of_layers
+from rem_engine.matte.layer_settings import check_layer_is_there, derived_layers, settings_of_layers
 from rem_engine.matte.presets import PRESETS, preset_values
 from rem_engine.matte.settings import NEUTRAL
+from rem_engine.setting import settings_of
 
 HEIGHT, WIDTH = 60, 96
 MIDDLE = 48
@@ -200,6 +205,8 @@ def test_what_a_layer_sets_itself_stands_above_its_preset() -> None:
     ("line", "told"),
     [
         ("car: the car | sharpen: 2", "Layer 'car': There is no setting 'sharpen': choose preset, black, white"),
+        ("car: the car | sharpen_it: 2", "There is no setting 'sharpen it': .* fill holes, .* edge blur, edge mattes"),
+        ("car: the car | threshold: 0.5 | matte-threshold: 0.4", "Layer 'car': 'threshold' is set twice"),
         ("car: the car | feather: much", "Layer 'car': The feather is 'much', and a number, 0 to 1024 pixels, is"),
         ("car: the car | grow: 5000", "Layer 'car': A growth of 5000 pixels is not possible"),
         ("car: the car | invert: perhaps", "Layer 'car': The invert is 'perhaps', and on or off is expected"),
@@ -215,6 +222,34 @@ def test_a_setting_that_cannot_be_is_told_with_its_layer(line: str, told: str) -
         settings_of_layers(MatteSettings(), parse_layers([line]))
 
 
+def test_every_setting_of_a_layer_is_called_as_its_option_is() -> None:
+    """Of `segment`, whose --threshold is another's; with spaces, hyphens and underscores alike."""
+    parser = argparse.ArgumentParser()
+    add_matte_options(parser)
+    values = {"edges": "soft", "decontaminate": "on", "invert": "on", "refine": "7", "white": "0.9"}
+    for action in parser._actions:
+        option = action.option_strings[0].removeprefix("--")
+        if option in ("-h", "preset"):
+            continue
+        name = action.dest.removeprefix("matte_")
+        text = values.get(name, "0.5" if action.type is float else "2")
+        for written in (option, option.replace("-", " "), option.replace("-", "_")):
+            (settings,) = settings_of_layers(MatteSettings(), parse_layers([f"star: the star | {written}: {text}"]))
+            changed = [own for own, value in vars(settings).items() if value != getattr(MatteSettings(), own)]
+            assert changed == [name], written
+
+
+def test_what_a_layer_that_is_there_cannot_set_is_told() -> None:
+    with pytest.raises(ValueError, match="Layer 'a': A colour is one in overlays, and belongs to a prompt line"):
+        settings_of_layers(MatteSettings(), [Layer("a", "", settings=parse_settings("a | colour: red")[1])])
+    with pytest.raises(ValueError, match="There is no layer 'q' to set something for: the layer is s."):
+        check_layer_is_there("q", ["s"])
+    with pytest.raises(ValueError, match="'decontaminate' has no value, and a switch .*: 'decontaminate: on'"):
+        parse_settings("a | decontaminate")
+    with pytest.raises(ValueError, match="or sets something, as 'feather: 2' and 'decontaminate: on' do"):
+        parse_layers(["star: the star | decontaminate"])
+
+
 def test_settings_without_a_text_are_those_of_a_layer_that_is_there() -> None:
     assert parse_settings("smoke | preset: smoke | Edge Blur: 2") == (
         "smoke",
@@ -223,6 +258,18 @@ def test_settings_without_a_text_are_those_of_a_layer_that_is_there() -> None:
     for line in ("smoke", "| feather: 2", "smoke | -the steam", "smoke | feather"):
         with pytest.raises(ValueError, match="write its name and what is set"):
             parse_settings(line)
+
+
+def test_the_page_says_what_each_preset_sets() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "mattes.md").read_text()
+    told = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", page.split("| preset | sets |")[1].split("\n\n")[0], re.M))
+    for name, values in PRESETS.items():
+        read = {}
+        for part in told.pop(name).replace("`", "").split(", "):
+            setting, _, text = part.partition(": ")
+            read[setting] = settings_of(MatteSettings)[setting].of_text(text or "on")
+        assert read == values, name
+    assert not told
 
 
 @pytest.mark.parametrize("name", [*PRESETS])

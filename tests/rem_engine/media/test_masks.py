@@ -105,7 +105,7 @@ def test_sixteen_bits_of_colour_and_alpha_are_kept(tmp_path: Path) -> None:
 def test_where_both_vary_the_channel_is_asked_for(tmp_path: Path) -> None:
     folder = save(tmp_path / "m", [rgba(NOISE, SOFT)])
     assert "m.1001.png both the colour and the alpha vary" in (sentence := refused(folder))
-    assert "--masks NAME=PATH:A" in sentence
+    assert "write it behind the path, as in PATH:A or PATH:luma" in sentence
     for asked, expected in (("A", SOFT), ("a", SOFT), ("R", NOISE[..., 0]), ("B", NOISE[..., 2])):
         np.testing.assert_array_equal(np.rint(read(folder, asked)[0] * 255), expected)
     luma = NOISE / 255 @ [0.2126, 0.7152, 0.0722]  # ITU-R BT.709
