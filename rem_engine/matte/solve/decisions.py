@@ -29,6 +29,9 @@ _FINE, _COARSE = 1.5, 2.0
 # Of masks that fine: those that are blurred by 0.8 cells have edges of up to 0.45, exact ones of 0.8 and more, though
 # the solution of a net has as much energy with either.
 _BLURRED, _SHARP = 0.55, 0.7
+# Noise as a share of the plate's contrast up to which its edges are found, and from which they are not: a rendered disk
+# in the dark has half of the cubic upscale's error at 0.8, and six times as much as that at 1.03.
+_NOISY, _DROWNED = 0.85, 1.0
 # A body this white was meant to be 1; that of a mask that errs much may be darker. What is half transparent for certain
 # (rendered glass of 0.85) has a mask that errs less.
 _WHITE, _WHITE_OF_BAD_MASKS = 0.9, 0.8
@@ -44,6 +47,7 @@ class Seen:
         softness: how much of the cubic upscale's half transparent part the solution has.
         white: the level of the thing's body.
         sharpness: of the mask's sharpest edges, where it has no grain: the difference of neighbouring cells.
+        noise: of the plate, as a share of its contrast, at the size at which edges are solved.
     """
 
     energy: float
@@ -51,21 +55,22 @@ class Seen:
     softness: float
     white: float
     sharpness: float = 0.0
+    noise: float = 0.0
 
     @classmethod
-    def of(cls, *said: np.ndarray, where: np.ndarray, white: float, sharpness: float) -> Seen:
+    def of(cls, *said: np.ndarray, where: np.ndarray, white: float, sharpness: float, noise: float) -> Seen:
         """From what is said of cells, [h,w]: energy and x (1 - x) of the cubic upscale, and of the solution.
 
         Args:
             said: the four.
             where: bool [h,w], the cells that count.
-            white, sharpness: as the attributes.
+            white, sharpness, noise: as the attributes.
         """
         if not where.any():
-            return cls(0.0, 0.0, 1.0, white, sharpness)
+            return cls(0.0, 0.0, 1.0, white, sharpness, noise)
         plain, plain_soft, solved, solved_soft = (float(plane[where].mean()) for plane in said)
         plain, solved = max(plain, 0.0), max(solved, 0.0)
-        return cls(plain, solved / (plain + 1e-6), solved_soft / (plain_soft + 1e-6), white, sharpness)
+        return cls(plain, solved / (plain + 1e-6), solved_soft / (plain_soft + 1e-6), white, sharpness, noise)
 
 
 @dataclass(frozen=True)
@@ -103,9 +108,9 @@ class Decisions:
             cell: side of a cell, in pixels of the plate.
         """
         known = [one for one in self._seen if one is not None]
-        energy, misfit, softness, white, sharpness = (
+        energy, misfit, softness, white, sharpness, noise = (
             float(np.mean([getattr(one, name) for one in known]))
-            for name in ("energy", "misfit", "softness", "white", "sharpness")
+            for name in ("energy", "misfit", "softness", "white", "sharpness", "noise")
         )
         sure = _SOLID + (_SOLID_OF_BAD_MASKS - _SOLID) * _smoothstep(misfit, _BAD, _WORSE)
         solid = {"solid": 1.0, "soft": 0.0, "auto": _smoothstep(energy, _RAMP, sure)}[self._kind]
@@ -114,6 +119,7 @@ class Decisions:
             exact = max(faithful, _smoothstep(sharpness, _BLURRED, _SHARP))
             solid *= 1.0 - exact * (1.0 - _smoothstep(cell, _FINE, _COARSE))
             solid *= 1.0 - faithful * _smoothstep(softness, _FIRMER, _AS_SOFT)
+        solid *= 1.0 - _smoothstep(noise, _NOISY, _DROWNED)
         errs_much = misfit > _ERRS_MUCH
         is_white = white > (_WHITE_OF_BAD_MASKS if errs_much else _WHITE)
         level = 1.0 + solid * ((white if is_white else 1.0) - 1.0)

@@ -18,6 +18,7 @@ from .decisions import Decision, Decisions, Seen
 from .grain import GRAIN_ACROSS, graininess, without_grain
 from .guided import at_full_size
 from .laplacian import Laplacian, SparseLaplacian, WindowLaplacian
+from .noise import noise, noisiness, without_noise
 from .resampling import Size, averaged, cubic, gathered, linear, size_of, spread
 from .system import System
 from .upscale import with_means
@@ -111,6 +112,8 @@ class _Part:
         layers: n of one size.
         plate: float32 [H,W,3].
         box: rows and columns of cells.
+        noisy: 0..1, how much of the plate's noise is taken out before it is used.
+        noise: what `picture` had of it before, as a share of its contrast.
         picture: float32 [h,w,3], the plate over the box, reduced so that a cell is `system.step` whole pixels.
         system: the equations.
         means: [n,cells], of the box, of the Laplacian's type.
@@ -120,6 +123,8 @@ class _Part:
     layers: Sequence[Cells]
     plate: Tensor
     box: tuple[slice, slice]
+    noisy: float
+    noise: float
     picture: Tensor
     system: System
     means: Tensor
@@ -133,14 +138,17 @@ class _Part:
         step = _step(cell_count, size)
         whole = averaged(plate, (cell_count[0] * step[0], cell_count[1] * step[1]))
         rows, columns = (slice(side.start * k, side.stop * k) for side, k in zip(box, step))
-        picture = whole[rows, columns].contiguous()
+        noisy = noisiness(plate)
+        shown = whole[rows, columns].contiguous()
+        deviation, contrast = noise(shown)
+        picture = without_noise(shown, noisy)
         laplacian: Laplacian
         laplacian = WindowLaplacian(picture) if matrix_free else _matrix(picture, layers[0].unsure[box], step, 1)
         system, unsure = System(laplacian, step), _unsure(layers, box, plate)
         means = _on(plate, [cells.mean[box] for cells in layers]).to(laplacian.dtype)
         start = linear(means, size_of(picture))
         solution = system.solve(means, torch.full_like(means, _DATA), unsure, start, means)
-        return cls(layers, plate, box, picture, system, means, solution)
+        return cls(layers, plate, box, noisy, deviation / (contrast + 1e-6), picture, system, means, solution)
 
     @property
     def cell(self) -> float:
@@ -164,6 +172,7 @@ class _Part:
                 where=(layer.steep & layer.unsure)[self.box],
                 white=layer.white,
                 sharpness=layer.clean * layer.sharpness,
+                noise=self.noise,
             )
             for parts, layer in zip(planes, self.layers, strict=True)
         ]
@@ -186,7 +195,8 @@ class _Part:
             slice(round(side.start * length / count), round(side.stop * length / count))
             for side, length, count in zip(self.box, size, self.layers[0].mean.shape)
         )
-        fine = at_full_size(grid.float(), self.picture, self.plate[rows, columns])
+        plate = without_noise(self.plate[rows, columns], self.noisy)
+        fine = at_full_size(grid.float(), self.picture, plate)
         shares = cubic(
             _on(self.plate, [_share(self.layers[place], self.box, _reach(decisions[place])) for place in places]),
             (fine.shape[1], fine.shape[2]),

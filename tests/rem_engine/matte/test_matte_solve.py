@@ -17,6 +17,7 @@ from rem_engine.matte.solve import blur, grain, guided, resampling
 from rem_engine.matte.solve.cells import find_size, to_cells
 from rem_engine.matte.solve.decisions import Decisions, Seen
 from rem_engine.matte.solve.laplacian import EPSILON, SparseLaplacian, WindowLaplacian
+from rem_engine.matte.solve.noise import noise, noisiness, without_noise
 from rem_engine.matte.solve.resampling import _areas, averaged
 from rem_engine.matte.solve.solver import EdgeSolver
 from rem_engine.matte.solve.upscale import with_means
@@ -157,6 +158,29 @@ def test_an_exact_mask_that_is_as_fine_as_the_plate_says_nearly_all(
         frame = Frame(0, scaled, torch.from_numpy(plate_of(alpha)), cells=((side, side),))
         (matte,) = matte_frames([frame], MatteSettings())
         assert np.abs(matte.alpha[0].numpy() - alpha).sum() < most * np.abs(bicubic(own) - alpha).sum()
+
+
+@pytest.mark.parametrize(
+    ("light", "deviation", "most"), [(1.0, 0.1, 0.5), (0.2, 0.02, 0.4), (0.06, 0.02, 0.95), (0.02, 0.02, 1.01)]
+)
+@pytest.mark.parametrize("matrix_free", [False, True], ids=["matrix", "without"])
+def test_noise_of_a_plate_does_not_become_alphas(
+    light: float, deviation: float, most: float, matrix_free: bool
+) -> None:
+    """Pushed and dark plates in 8 bits; of the last one nobody can see where its edges are."""
+    alpha, cells = disk(), cells_of(disk())
+    grain = np.random.default_rng(4).normal(0.0, deviation, (HEIGHT, WIDTH, 3))
+    plate = np.rint((light * plate_of(alpha) + grain).clip(0.0, 1.0) * 255.0).astype(np.float32) / np.float32(255.0)
+    found = EdgeSolver(["auto"], matrix_free=matrix_free).solve({0: cells}, torch.from_numpy(plate))[0].numpy()
+    assert np.abs(found - alpha).sum() < most * np.abs(bicubic(cells) - alpha).sum()
+
+
+def test_of_a_plate_of_little_noise_nothing_is_taken() -> None:
+    plate = torch.from_numpy(plate_of(disk()))
+    deviation, contrast = noise(plate)
+    assert deviation == pytest.approx(0.006, rel=0.1)
+    assert contrast == pytest.approx(float(plate.numpy().std(axis=(0, 1)).mean()), rel=0.2)
+    assert without_noise(plate, noisiness(plate)) is plate
 
 
 def test_the_kind_of_edges_can_be_said() -> None:
