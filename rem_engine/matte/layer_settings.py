@@ -48,6 +48,23 @@ def derived_layers(names: Sequence[str], settings: Sequence[MatteSettings]) -> t
     return derived
 
 
+def idle_settings(names: Sequence[str], settings: Sequence[MatteSettings]) -> list[str]:
+    """Sentences on what layers set that does nothing beside their other settings."""
+    known, found = settings_of(MatteSettings), dict[str, list[str]]()
+    for name, own in zip(names, settings, strict=True):
+        takes = {
+            "edges": ("refine: auto", own.refine is None),
+            "refine_detail": ("refine by a radius", bool(own.refine)),
+            "knee": ("a threshold", own.threshold is not None),
+        }
+        for setting, (needed, is_there) in takes.items():
+            value = getattr(own, setting)
+            if value != known[setting].default and not is_there:
+                sentence = f"'{_as_written(setting)}: {value}' does nothing for {{}}: it goes with {needed}."
+                found.setdefault(sentence, []).append(name)
+    return [sentence.format(", ".join(layers)) for sentence, layers in found.items()]
+
+
 def _of_layer(common: MatteSettings, name: str, given: Sequence[tuple[str, str]]) -> MatteSettings:
     known = settings_of(MatteSettings)
     values: dict[str, Any] = {}

@@ -172,7 +172,7 @@ class _Turn:
     ) -> None:
         self._run, self._layer, self._kept, self._output = run, layer, kept, output
         self._before, self._device, self._progress = before, device, progress
-        self._coverage = Coverage("masks", [layer], run.job.masks.threshold)
+        self._coverage = Coverage("masks", [layer], run.job.masks.threshold, source="the key masks")
         self._pixels = 0
 
     def made(self, keys: GivenKeys | None) -> Correction:

@@ -6,9 +6,19 @@ from dataclasses import dataclass, field
 
 from ..media.numbering import DIGITS, FIRST_FRAME
 from ..names import ExrCompression, ExrForm, ExrFormChoice, ExrType
-from ..setting import About, check_values, setting
+from ..setting import About, check_values, setting, settings_of
 from ..shapes.settings import ShapeSettings
 from .layout import DELIVERIES, MATTES_ALONE
+
+_TAKEN_BY = {
+    "premultiplied": ("exr", "prores"),
+    "exr_type": ("exr", "alpha_exr"),
+    "exr_compression": ("exr", "alpha_exr", "cryptomatte"),
+    "exr_linear": ("exr", "alpha_exr", "cryptomatte"),
+    "sound": ("prores",),
+    "exr_form": ("exr",),
+}
+"""Kinds of files whose form a setting is."""
 
 
 @dataclass(frozen=True)
@@ -152,3 +162,19 @@ class DeliverySettings:
         """Kinds that hold colours beside the mattes."""
         alone = (*MATTES_ALONE, *(("exr",) if self.exr_is_cropped else ()))
         return tuple(kind for kind in self.kinds if kind not in alone)
+
+
+def idle_forms(settings: DeliverySettings) -> list[str]:
+    """Sentences on what is set of files that are not written, or cannot be so."""
+    known, found = settings_of(DeliverySettings), []
+    for name, kinds in _TAKEN_BY.items():
+        value = getattr(settings, name)
+        if value == known[name].default or {*kinds} & {*settings.kinds}:
+            continue
+        told = "exr display" if name == "exr_linear" else name.replace("_", " ")
+        told += "" if isinstance(value, bool) else f": {value}"
+        written = ", ".join(settings.kinds) or "no mattes"
+        found.append(f"'{told}' does nothing: it goes with {' or '.join(kinds)}, and what is written is {written}.")
+    if settings.form_of_exr == "packed" and "exr" in settings.kinds and settings.exr_compression == "dwaa":
+        found.append("'exr compression: dwaa' would lose in R, G, B, where packed EXRs have mattes: they get zip.")
+    return found

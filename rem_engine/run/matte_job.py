@@ -6,6 +6,7 @@ import platform
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,8 @@ from ..layers import Layer, parse_settings
 from ..matte import Frame, MatteSettings
 from ..matte.checks import check_finite, check_model_size, fits_as_cells
 from ..matte.frames import alpha_of
-from ..matte.layer_settings import check_layer_is_there, derived_layers
+from ..matte.layer_settings import check_layer_is_there, derived_layers, idle_settings
+from ..matte.solve.cells import find_size, scaled_from
 from ..media.made_by import MadeBy, read_made_by, settings_text
 from ..media.masks import open_masks
 from ..media.numbering import Numbering
@@ -37,7 +39,7 @@ from .account import file_sets
 from .clock import explained_stop
 from .coverage import Coverage
 from .delivery import Delivery, shape_entry, shape_notes
-from .delivery_settings import DeliverySettings
+from .delivery_settings import DeliverySettings, idle_forms
 from .fingerprint import changes_since, left_out_of, settings_hash, stats_of
 from .given_masks import GivenMasks, find_masks
 from .given_mattes import GivenMattes, open_given
@@ -47,6 +49,9 @@ from .naming import filled, versioned
 from .output import Claim, claimed
 from .pipeline import PlateReader, make_mattes, stage_settings, timecodes_of
 from .shot_entry import say_notes, shot_entry
+
+_TELLING, _LOOKED_AT = 0.1, 4
+"""Masks that hold an edge, and how many of them are looked at for the size at which a model made them."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,9 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         derived = derived_layers([*layers], mattes)
         for paired, own in zip(layers.values(), mattes):
             check_model_size(own.model_size, paired.cells, f"The masks in {paired.masks.path}")
+        sizes = [
+            note for name, own in zip(layers, mattes, strict=True) if (note := _note_on_size(name, layers[name], own))
+        ]
         check_cuts(() if job.cuts == "auto" else job.cuts, shot.frame_count)
         inputs = [job.shot, *(paired.masks.path for paired in layers.values()), *bounds.files]
         device = find_device(job.device)
@@ -163,8 +171,9 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
             if output.is_there:
                 return None
             say_notes(shot.info, job.delivery.sound, progress)
+            idle = [*idle_settings([*layers], mattes), *idle_forms(job.delivery), *sizes]
             told = [note for paired in layers.values() for note in (paired.masks.note(), *paired.notes) if note]
-            for note in (*told, *bounds.notes):
+            for note in (*idle, *told, *bounds.notes):
                 progress.say(note)
             made_by = _made_by(layers, job.matte)
             masked = _MaskedFrames(shot, list(layers.values()), job, mattes, bounds)
@@ -179,7 +188,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                 derived=derived,
                 cuts=masked.cuts,
             )
-            coverage = Coverage("mattes", list(layers))
+            coverage = Coverage("mattes", list(layers), source="the masks", given=[*job.given])
             with explained_stop(
                 job.out,
                 # What waits to replace others is of use to nobody, since mattes are not gone on with.
@@ -248,6 +257,31 @@ def _open_fitting(given: GivenMasks, shot: Shot, numbering: Numbering, job: Matt
         masks = replace(masks, numbers=tuple(number for span in given.numbers for number in span))
     paired = pair(masks, shot.numbering, numbering, every=not job.plate.frames)
     return replace(paired, cells=given.cells if size == whole_size else size)
+
+
+def _note_on_size(name: str, paired: PairedMasks, own: MatteSettings) -> str:
+    """What a few masks of unknown origin show of the model's size that was told, or that solid edges need: a sentence,
+    or "".
+
+    Raises:
+        ValueError: they were scaled up from another than was told.
+    """
+    if own.refine is not None or paired.cells is not None or not (own.model_size or own.edges == "solid"):
+        return ""
+    telling = islice((mask for mask in paired.masks.frames() if np.ptp(mask) > _TELLING), _LOOKED_AT)
+    for mask in telling:
+        shown = find_size(mask)
+        if shown is None:
+            continue
+        if own.model_size and not scaled_from(mask, (own.model_size, own.model_size)):
+            check_model_size(own.model_size, shown, f"The masks in {paired.masks.path}")
+        return ""
+    if own.model_size:
+        return ""
+    return (
+        f"The edges of {name} stay as its masks have them: these are of the frames' size, and nothing "
+        "says at which a model made them; say it where one did, as --model-size 512 does (REM), or 96 (REM-mini)."
+    )
 
 
 class _MaskedFrames:

@@ -54,7 +54,7 @@ def pictures_to_files(
         ValueError: frames or layers that `Delivery` does not take, or files in `out` that no run has written.
         RuntimeError: the disk is full, or another run is writing to `out`.
     """
-    started, coverage = time.perf_counter(), Coverage("mattes", layers)
+    started, coverage = time.perf_counter(), Coverage("mattes", layers, source="the masks")
     entries = tuple({"prompt": made_by.prompts.get(name, ""), "name": name, "folder": name} for name in layers)
     with claimed(Claim(out, tuple(file_sets(settings.kinds, layers, numbering)), entries)) as output:
         delivery = Delivery(output.work, numbering, layers, info, settings, made_by=made_by)

@@ -19,7 +19,7 @@ from ..layers import Layer, combine, combined_layers, id_map, layer_label, layer
 from ..matte import Frame, MatteSettings
 from ..matte.checks import check_model_size
 from ..matte.frames import alpha_of, plate_of
-from ..matte.layer_settings import derived_layers
+from ..matte.layer_settings import derived_layers, idle_settings
 from ..media.first_look import colour_hints
 from ..media.made_by import MadeBy, settings_text
 from ..media.numbering import Numbering
@@ -39,7 +39,7 @@ from .account import file_sets
 from .clock import Clock, explained_stop, where_it_stands
 from .coverage import Coverage, warnings_of
 from .delivery import Delivery, shape_entry, shape_notes
-from .delivery_settings import DeliverySettings
+from .delivery_settings import DeliverySettings, idle_forms
 from .fingerprint import changes_since, left_out_of, stats_of
 from .folder import RunFolder
 from .given_mattes import GivenMattes
@@ -251,12 +251,15 @@ def segment_to_output(
     for own in job.mattes:
         check_model_size(own.model_size, _mask_size(looking, shot), "The masks")
     names = [layer.name for layer in job.written_layers]
-    masks_coverage = Coverage("masks", names, job.masks.threshold, folder.notes.setdefault("masks", []))
-    mattes_coverage = Coverage("mattes", names, ranges=folder.notes.setdefault("mattes", []))
+    given = [matte.mode for matte in job.hints.mattes] if job.hints else []
+    masks_coverage = Coverage("masks", names, job.masks.threshold, folder.notes.setdefault("masks", []), given=given)
+    mattes_coverage = Coverage("mattes", names, ranges=folder.notes.setdefault("mattes", []), given=given)
     clock = Clock(looking, folder.seconds, job.provenance.load_seconds)
     hinted = job.hints.files if job.hints else ()
     stats = stats_of((*shot.files, *hinted) if isinstance(shot, Shot) else hinted)
     say_notes(info, job.delivery.sound, progress)
+    for note in (*(idle_settings(names, job.mattes) if job.deliveries else ()), *idle_forms(job.form)):
+        progress.say(note)
     unknown = unknown_words(job.layers, segmenter.backbone.name, segmenter.backbone.known_words)
     for warning in unknown:  # before the model works in vain
         progress.say(warning["sentence"])

@@ -125,8 +125,13 @@ def find_size(mask: np.ndarray) -> tuple[int, int] | None:
     height, width = (_count_of(mask, axis) for axis in (0, 1))
     if height is None or width is None:
         return None
-    again = cv2.resize(to_cells(mask, (height, width)), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return (height, width) if float(np.abs(again - mask).max()) < _SAME else None
+    return (height, width) if scaled_from(mask, (height, width)) else None
+
+
+def scaled_from(mask: np.ndarray, size: tuple[int, int]) -> bool:
+    """Whether a mask [H,W] can be one of (h, w) that was scaled up, bilinear, but for rounding to 8 bits."""
+    again = cv2.resize(to_cells(mask, size), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return float(np.abs(again - mask).max()) < _SAME
 
 
 def _grain(mask: np.ndarray) -> tuple[float, float]:

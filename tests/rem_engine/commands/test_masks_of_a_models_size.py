@@ -11,6 +11,7 @@ import pytest
 from red_model import check_refused
 
 from rem_engine.commands.cli import main
+from rem_engine.run.delivery_settings import DeliverySettings, idle_forms
 from rem_engine.run.given_masks import find_masks
 
 HEIGHT, WIDTH, SIDE, FRAMES = 90, 160, 16, 2
@@ -136,6 +137,47 @@ def test_a_models_size_that_is_known_to_be_another_is_told(
     (tmp_path / "run" / "run.json").write_text(json.dumps(run))
     of_run = ["matte", str(plate), "--masks", str(tmp_path / "run" / "thing" / "soft"), "-o", str(out)]
     check_refused([*of_run, "--model-size", "96"], said, capsys)
+    unknown = ["matte", str(plate), "--masks", f"thing={write(tmp_path / 'unknown', 'm', [0 * disk(0), scaled[1]])}"]
+    for size in ("5", "40"):
+        told = f"come from 16x16 pixels of a model, and the model size says {size}x{size}"
+        check_refused([*unknown, "-o", str(out), "--model-size", size], told, capsys)
+    assert not out.exists()
+
+
+def test_what_is_asked_of_masks_and_does_nothing_is_told(
+    plate: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = write(tmp_path / "roto", "m", [disk(t) for t in range(FRAMES)])
+    scaled = [cv2.resize(own(t), (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR) for t in range(FRAMES)]
+    shows = write(tmp_path / "scaled", "m", scaled)
+    size, edges = (
+        "The edges of thing stay as its masks have them",
+        "'edges: solid' does nothing for thing: it goes with",
+    )
+    for place, (given, options, told) in enumerate([
+        (masks, ("--edges", "solid"), size),
+        (masks, (), ""),
+        (shows, ("--edges", "solid"), ""),
+        (masks, ("--refine", "0", "--edges", "solid"), f"{edges} refine: auto."),
+        (masks, ("--refine", "12", "--set", "thing | edges: solid"), f"{edges} refine: auto."),
+        (masks, ("--refine", "0", "--knee", "0.2"), "'knee: 0.2' does nothing for thing: it goes with a threshold."),
+        (masks, ("--refine", "0", "--knee", "0.2", "--threshold", "0.5"), ""),
+        (masks, ("--refine", "0", "--exr-form", "matte"), "'exr form: matte' does nothing: it goes with exr, and what"),
+    ]):  # fmt: skip
+        matte(plate, given, tmp_path / f"o{place}", *options)
+        said = capsys.readouterr().err
+        assert told in said
+        assert [mark in said for mark in (size, "does nothing")] == [mark in told for mark in (size, "does nothing")]
+
+
+def test_a_form_of_files_that_are_not_written_is_told() -> None:
+    assert idle_forms(DeliverySettings(("exr", "prores"), premultiplied=True, sound=True, exr_type="float")) == []
+    (packed,) = idle_forms(DeliverySettings(("exr",), exr_form="packed", exr_compression="dwaa"))
+    assert packed.endswith("packed EXRs have mattes: they get zip.")
+    idle = idle_forms(DeliverySettings(("alpha",), premultiplied=True, exr_linear=False, sound=True, exr_form="packed"))
+    assert [sentence.partition(" does nothing")[0] for sentence in idle] == [
+        "'premultiplied'", "'exr display'", "'sound'", "'exr form: packed'",
+    ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("fake_model")

@@ -53,10 +53,11 @@ def test_masks_and_mattes_alike_are_said_once() -> None:
     [
         (1.0, 0.0, NEUTRAL, []),
         (0.3, 0.0, NEUTRAL, [("smoke", "masks", "empty")]),
-        (0.3, 0.0, ("--threshold", "0.3", *NEUTRAL), [("smoke", "mattes", "empty")]),
+        (0.3, 0.0, ("--threshold", "0.3", *NEUTRAL), []),  # thin, and a matte
+        (0.3, 0.0, ("--threshold", "0.3", *NEUTRAL, "--black", "0.4"), [("smoke", "mattes", "empty")]),
         (0.3, 0.0, ("--black", "0", "--white", "0.2", "--refine", "0"), [("smoke", "masks", "empty")]),
         (1.0, 1.0, NEUTRAL, [("smoke", "masks", "full")]),
-        (1.0, 0.0, ("--grow", "-40", *NEUTRAL), [("smoke", "mattes", "empty")]),
+        (1.0, 0.0, ("--grow", "-40", *NEUTRAL, "--black", "0.2"), [("smoke", "mattes", "empty")]),
     ],
 )
 def test_a_run_says_so(
@@ -99,5 +100,22 @@ def test_the_matte_command_says_so(shot: Path, tmp_path: Path, capsys: pytest.Ca
     masks.mkdir()
     for number in range(14):
         cv2.imwrite(str(masks / f"{1001 + number}.png"), np.tile(np.arange(47, dtype=np.uint8), (33, 1)))
-    assert main(["matte", str(shot), "--masks", f"roto={masks}", "-o", str(tmp_path / "out"), "--refine", "0"]) == 0
-    assert "The mattes of roto are empty" in capsys.readouterr().err
+    command = ["matte", str(shot), "--masks", f"roto={masks}", "-o", str(tmp_path / "out"), "--refine", "0"]
+    assert main(command) == 0
+    assert "are empty" not in capsys.readouterr().err  # up to 0.18
+    assert main([*command, "--black", "0.2", "--hold-out", "0,0,9,9"]) == 0
+    said = capsys.readouterr().err
+    assert (
+        "The mattes of roto are empty: no pixel of any frame is above 0.1 (at most 0); look at the masks, at " in said
+    )
+    assert "the masks, at --hold-out and at the matte options." in said
+    assert "prompt" not in said
+
+
+def test_half_a_hold_out_leaves_a_matte_and_half_a_core_is_none_that_is_full() -> None:
+    half = coverage("mattes", [[0.5, 0.5], [0.09, 0.0], [0.91, 1.0], [0.51, 0.9]])
+    assert states(half.warnings()) == [("b", "mattes", "empty"), ("c", "mattes", "full")]
+    full = Coverage("mattes", ["d"], given=["hold_out", "add"], source="the masks")
+    full.add(torch.ones(1, 2, 2))
+    (warning,) = full.warnings()
+    assert warning["sentence"].endswith("look at the masks, at --add and at the matte options.")
