@@ -108,6 +108,11 @@ def parse_settings(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     return name, settings
 
 
+def settings_line(name: str, settings: Sequence[tuple[str, str]]) -> str:
+    """What is set for a layer, as `parse_settings` reads it."""
+    return " | ".join([name, *(f"{setting.replace('_', ' ')}: {value}" for setting, value in settings)])
+
+
 def texts_of(layers: Sequence[Layer]) -> tuple[str, ...]:
     """Every distinct text of the layers, asked for or left out, in order of first use: what is encoded, once each."""
     return tuple(dict.fromkeys(text for layer in layers for text in (layer.text, *layer.without)))

@@ -168,6 +168,13 @@ def setting(default: T, about: About) -> T:
     return field(default=default, metadata={_METADATA: about})
 
 
+def told_values(settings: Any) -> dict[str, Any]:
+    """Values of a dataclass's settings by name, as one who reads them understands them: None by its word."""
+    owner: type = type(settings)
+    told = {name: (getattr(settings, name), one.none) for name, one in settings_of(owner).items()}
+    return {name: word if value is None else value for name, (value, word) in told.items()}
+
+
 @cache
 def settings_of(owner: type) -> Mapping[str, Setting]:
     """Settings of a dataclass by name, in the order of its fields."""

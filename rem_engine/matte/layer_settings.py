@@ -8,7 +8,7 @@ from typing import Any
 
 from ..layers import Layer
 from ..names import LONGEST_NAME
-from ..setting import settings_of
+from ..setting import settings_of, told_values
 from .presets import preset_values
 from .settings import MatteSettings
 
@@ -34,8 +34,7 @@ def derived_layers(names: Sequence[str], settings: Sequence[MatteSettings]) -> t
     Raises:
         ValueError: another layer has such a name, or it is longer than names may be.
     """
-    wanted = [name for name, own in zip(names, settings, strict=True) if own.edge_mattes]
-    derived = tuple(f"{name}_{part}" for name in wanted for part in (_CORE, _EDGE))
+    derived = tuple(derived for name, own in zip(names, settings, strict=True) for derived in _derived_of(name, own))
     taken = {name.casefold() for name in names}
     for name in derived:
         if name.casefold() in taken:
@@ -63,6 +62,19 @@ def idle_settings(names: Sequence[str], settings: Sequence[MatteSettings]) -> li
                 sentence = f"'{_as_written(setting)}: {value}' does nothing for {{}}: it goes with {needed}."
                 found.setdefault(sentence, []).append(name)
     return [sentence.format(", ".join(layers)) for sentence, layers in found.items()]
+
+
+def told_by_layer(names: Sequence[str], settings: Sequence[MatteSettings]) -> dict[str, dict[str, Any]]:
+    """The values of each layer's settings, in words where they are no values, and of its core and edge mattes."""
+    return {
+        told: told_values(own)
+        for name, own in zip(names, settings, strict=True)
+        for told in (name, *_derived_of(name, own))
+    }
+
+
+def _derived_of(name: str, own: MatteSettings) -> tuple[str, ...]:
+    return (f"{name}_{_CORE}", f"{name}_{_EDGE}") if own.edge_mattes else ()
 
 
 def _of_layer(common: MatteSettings, name: str, given: Sequence[tuple[str, str]]) -> MatteSettings:

@@ -28,18 +28,20 @@ _DISPLAY_IDS = {
     (9, 18): "hlg_rec2020_display",
     (12, SRGB_TRANSFER): "srgb_p3d65_display",
 }
-HeaderForm = ExrForm | Literal["cryptomatte"]
-"""What a file's header says that it is."""
+HeaderForm = ExrForm | Literal["plate_and_colours", "alpha", "cryptomatte"]
+"""What a file's header says that it is; "plate_and_colours" is "plate" with colours of the layers."""
 
 _TOLD: dict[HeaderForm, str] = {
     "premultiplied": "premultiplied (associated) alpha. A is the union of the layers' alphas.",
-    "plate": "the plate's own pixels, without an alpha. Each layer's matte is its A; colours beside it are "
+    "plate": "the plate's own pixels, without an alpha. Each layer's matte is its A.",
+    "plate_and_colours": "the plate's own pixels, without an alpha. Each layer's matte is its A; colours beside it are "
     "premultiplied.",
     "matte": "Mattes alone, cropped to what they hold. A is the union of the layers' alphas.",
+    "alpha": "One matte alone, A, cropped to what it holds.",
     "packed": "Mattes alone, cropped to what they hold, four layers a picture, in R, G, B and A.",
     "cryptomatte": "Cryptomatte 1.2. Layers that overlap share a pixel, which has no more than 1 of them together.",
 }
-_MATTES_ALONE: tuple[HeaderForm, ...] = ("matte", "packed", "cryptomatte")
+_MATTES_ALONE: tuple[HeaderForm, ...] = ("matte", "alpha", "packed", "cryptomatte")
 _BAND = 64  # rows, so that what is made of them fits into the cache
 _TYPES = {"half": np.float16, "float": np.float32}
 _COMPRESSIONS = {

@@ -6,7 +6,7 @@ import json
 import unicodedata
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,14 @@ class MadeBy:
         model: name of the model.
         checkpoint: name of the file of its weights, or of several, in their order.
         prompts: what was asked for, by layer.
-        matte: settings of the matte stage.
+        matte: settings of the matte stage, by layer; core and edge mattes have those of theirs.
         graph: the graph of a host that made them, as texts by the names under which that finds them in files again.
     """
 
     model: str = ""
     checkpoint: str = ""
     prompts: Mapping[str, str] = field(default_factory=dict)
-    matte: str = ""
+    matte: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     graph: Mapping[str, str] = field(default_factory=dict)
 
     def texts(self, layers: Sequence[str], matted: bool = True) -> dict[str, str]:
@@ -55,22 +55,32 @@ class MadeBy:
             "checkpoint": self.checkpoint,
             "layer": ", ".join(layers),
             "prompt": "; ".join(told),
-            "matte": self.matte if matted else "",
         }
-        return {f"{_PREFIX}{name}": safe_text(text) for name, text in found.items() if text} | {**self.graph}
+        texts = {name: safe_text(text) for name, text in found.items() if text}
+        if matted and (settings := _by_layer(self.matte, layers)):
+            texts["matte"] = settings
+        return {f"{_PREFIX}{name}": text for name, text in texts.items()} | {**self.graph}
 
 
-def settings_text(settings: Any) -> str:
-    """A dataclass of settings as one line of JSON."""
-    return json.dumps(asdict(settings), ensure_ascii=False)
+def _by_layer(told: Mapping[str, Mapping[str, Any]], layers: Sequence[str]) -> str:
+    """What is told of layers as one line of JSON: once where it is the same of all, else by the layer's name. "" for
+    nothing. It is not cut, since a part of it could not be read."""
+    of_each = {layer: dict(told.get(layer, {})) for layer in layers}
+    first, *others = of_each.values()
+    if all(other == first for other in others):
+        return _printable(json.dumps(first, ensure_ascii=False)) if first else ""
+    return _printable(json.dumps({layer: one for layer, one in of_each.items() if one}, ensure_ascii=False))
 
 
 def safe_text(text: str) -> str:
     """A text as any reader of file headers takes it: without control characters and halves of characters, and not
     longer than 4000 characters, after which it ends in an ellipsis."""
-    kept = "".join(" " if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter for letter in text)
-    kept = kept.strip()
+    kept = _printable(text).strip()
     return kept if len(kept) <= _LONGEST else f"{kept[: _LONGEST - 1]}…"
+
+
+def _printable(text: str) -> str:
+    return "".join(" " if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter for letter in text)
 
 
 def png_texts(texts: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

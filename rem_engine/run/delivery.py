@@ -263,7 +263,10 @@ class Delivery:
             alpha, derived = (mattes[(slice(None), *box.crop)] for mattes in (alpha, derived))
         else:
             plate, colours = self._exr_colours(parts)
-        header = self._header(index, parts, settings.form_of_exr, box)
+        form: HeaderForm = settings.form_of_exr
+        if form == "plate" and colours is not None:
+            form = "plate_and_colours"
+        header = self._header(index, parts, form, box)
         compression = settings.exr_compression
         if settings.form_of_exr == "packed":
             compression = settings.lossless_compression
@@ -275,7 +278,7 @@ class Delivery:
 
     def _alpha_exr(self, index: int, parts: _Parts, layer: str, matte: np.ndarray) -> memoryview:
         box = matte_box([matte])
-        header = self._header(index, parts, "matte", box) | self._texts[layer]
+        header = self._header(index, parts, "alpha", box) | self._texts[layer]
         channels = {"A": Channel(matte[box.crop])}
         return exr_bytes(channels, header, self._settings.exr_type, self._settings.exr_compression)
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,9 +22,9 @@ from ..layers import Layer, parse_settings
 from ..matte import Frame, MatteSettings
 from ..matte.checks import check_finite, check_model_size, fits_as_cells
 from ..matte.frames import alpha_of
-from ..matte.layer_settings import check_layer_is_there, derived_layers, idle_settings
+from ..matte.layer_settings import check_layer_is_there, derived_layers, idle_settings, told_by_layer
 from ..matte.solve.cells import find_size, scaled_from
-from ..media.made_by import MadeBy, read_made_by, settings_text
+from ..media.made_by import MadeBy, read_made_by
 from ..media.masks import open_masks
 from ..media.numbering import Numbering
 from ..media.plate_settings import PlateSettings
@@ -123,7 +123,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
             name: _open_fitting(masks, shot, numbering, job, own.model_size)
             for (name, masks), own in zip(given.items(), mattes, strict=True)
         }
-        derived = derived_layers([*layers], mattes)
+        derived, told = derived_layers([*layers], mattes), told_by_layer([*layers], mattes)
         for paired, own in zip(layers.values(), mattes):
             check_model_size(own.model_size, paired.cells, f"The masks in {paired.masks.path}")
         sizes = [
@@ -172,10 +172,10 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                 return None
             say_notes(shot.info, job.delivery.sound, progress)
             idle = [*idle_settings([*layers], mattes), *idle_forms(job.delivery), *sizes]
-            told = [note for paired in layers.values() for note in (paired.masks.note(), *paired.notes) if note]
-            for note in (*idle, *told, *bounds.notes):
+            notes = [note for paired in layers.values() for note in (paired.masks.note(), *paired.notes) if note]
+            for note in (*idle, *notes, *bounds.notes):
                 progress.say(note)
-            made_by = _made_by(layers, job.matte)
+            made_by = _made_by(layers, told)
             masked = _MaskedFrames(shot, list(layers.values()), job, mattes, bounds)
             delivery = Delivery(
                 output.work,
@@ -213,7 +213,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                 warnings = [*coverage.warnings(), *changes_since(stats), *left_out_of(shot)]
                 run = {
                     "shot": shot_entry(str(job.shot), shot.numbering, numbering, shot.info),
-                    "settings": settings,
+                    "settings": {**settings, "mattes": told},
                     "prompts": entries,
                     "delivery": {"name": numbering.names.title, "files": files},
                     "versions": {"rem_engine": __version__, "python": platform.python_version()},
@@ -231,13 +231,13 @@ def _without_masks(frame: Frame) -> Frame:
     return replace(frame, soft=torch.empty(len(frame.soft), 0, 0))
 
 
-def _made_by(layers: Mapping[str, PairedMasks], matte: MatteSettings) -> MadeBy:
+def _made_by(layers: Mapping[str, PairedMasks], matte: Mapping[str, Mapping[str, Any]]) -> MadeBy:
     """What the masks say of how they were made, as far as a run of ours wrote them."""
     said = {name: read_made_by(paired.masks.files[0]) for name, paired in layers.items()}
     models, checkpoints = (
         ", ".join(dict.fromkeys(one[place] for one in said.values() if one[place])) for place in (0, 1)
     )
-    return MadeBy(models, checkpoints, {name: prompt for name, (_, _, prompt) in said.items()}, settings_text(matte))
+    return MadeBy(models, checkpoints, {name: prompt for name, (_, _, prompt) in said.items()}, matte)
 
 
 def _open_fitting(given: GivenMasks, shot: Shot, numbering: Numbering, job: MatteJob, model_size: int) -> PairedMasks:

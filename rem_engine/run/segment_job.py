@@ -15,13 +15,13 @@ from torch import Tensor
 
 from ..frames import ReopenableFrames
 from ..known_words import unknown_words
-from ..layers import Layer, combine, combined_layers, id_map, layer_label, layer_prompt, texts_of
+from ..layers import Layer, combine, combined_layers, id_map, layer_label, layer_prompt, settings_line, texts_of
 from ..matte import Frame, MatteSettings
 from ..matte.checks import check_model_size
 from ..matte.frames import alpha_of, plate_of
-from ..matte.layer_settings import derived_layers, idle_settings
+from ..matte.layer_settings import derived_layers, idle_settings, told_by_layer
 from ..media.first_look import colour_hints
-from ..media.made_by import MadeBy, settings_text
+from ..media.made_by import MadeBy
 from ..media.numbering import Numbering
 from ..media.overlay import OverlayColours, draw_overlay
 from ..media.plate_settings import PlateSettings
@@ -152,6 +152,11 @@ class SegmentJob:
         """Names of the core and edge mattes of these."""
         return derived_layers([layer.name for layer in self.written_layers], self.mattes)
 
+    @property
+    def told_mattes(self) -> dict[str, dict[str, Any]]:
+        """Settings of the matte stage of each layer, as files and run.json tell them."""
+        return told_by_layer([layer.name for layer in self.written_layers], self.mattes)
+
     def numbering(self, shot: ReopenableFrames) -> Numbering:
         """Names and numbers of frames as they are delivered."""
         form = self.delivery
@@ -163,7 +168,7 @@ class SegmentJob:
             self.provenance.model or model,
             self.provenance.checkpoint,
             {layer.name: layer_prompt(layer) for layer in self.written_layers},
-            settings_text(self.matte),
+            self.told_mattes,
             self.provenance.graph,
         )
 
@@ -308,6 +313,7 @@ def segment_to_output(
     warnings = [*warnings_of(masks_coverage, mattes_coverage), *changes_since(stats), *left_out_of(shot)]
     for sentence in (*(warning["sentence"] for warning in warnings), *shape_notes(delivery)):
         progress.say(sentence)
+    entries = job.provenance.entries
     with stopping():
         run = {
             "shot": shot_entry(job.provenance.source, numbering_of(shot), numbering, info),
@@ -316,7 +322,12 @@ def segment_to_output(
             "prompts_per_pass": folder.notes["prompts_per_pass"],
             "backbone": segmenter.backbone.name,
             "mask_size": list(model.mask_size),
-            **job.provenance.entries,
+            **entries,
+            "settings": {
+                **entries.get("settings", {}),
+                "mattes": job.told_mattes,
+                "own": [settings_line(layer.name, layer.settings) for layer in job.written_layers if layer.settings],
+            },
             "delivery": {"name": numbering.names.title, "files": delivery.listing()},
             **shape_entry(delivery),
             "warnings": [*unknown, *warnings],
