@@ -23,7 +23,7 @@ from ..matte import Frame, MatteSettings
 from ..matte.checks import check_finite, check_model_size, fits_as_cells
 from ..matte.frames import alpha_of
 from ..matte.layer_settings import check_layer_is_there, derived_layers, idle_settings, told_by_layer
-from ..matte.solve.cells import find_size, scaled_from
+from ..matte.solve.cells import find_size, upscaling_error
 from ..media.made_by import MadeBy, read_made_by
 from ..media.masks import open_masks
 from ..media.numbering import Numbering
@@ -52,6 +52,9 @@ from .shot_entry import say_notes, shot_entry
 
 _TELLING, _LOOKED_AT = 0.1, 4
 """Masks that hold an edge, and how many of them are looked at for the size at which a model made them."""
+
+_FAR, _FINER = 1.25, 0.25
+"""By how much a size that masks show is another than was told, and from which difference they are none of that size."""
 
 
 @dataclass(frozen=True)
@@ -268,15 +271,22 @@ def _note_on_size(name: str, paired: PairedMasks, own: MatteSettings) -> str:
     """
     if own.refine is not None or paired.cells is not None or not (own.model_size or own.edges == "solid"):
         return ""
+    path, told = paired.masks.path, own.model_size
     telling = islice((mask for mask in paired.masks.frames() if np.ptp(mask) > _TELLING), _LOOKED_AT)
     for mask in telling:
         shown = find_size(mask)
-        if shown is None:
-            continue
-        if own.model_size and not scaled_from(mask, (own.model_size, own.model_size)):
-            check_model_size(own.model_size, shown, f"The masks in {paired.masks.path}")
-        return ""
-    if own.model_size:
+        error = upscaling_error(mask, (told, told)) if told else 0.0
+        # Of a small thing, sizes near the right one are shown, too.
+        if shown and told and any(max(side, told) > _FAR * min(side, told) for side in shown):
+            check_model_size(told, shown, f"The masks in {path}")
+        if error > _FINER:
+            return (
+                f"The masks in {path} have finer edges than {told}x{told} pixels of a model can, by up to {error:.2f}: "
+                "leave the model size out unless it is right."
+            )
+        if shown:
+            return ""
+    if told:
         return ""
     return (
         f"The edges of {name} stay as its masks have them: these are of the frames' size, and nothing "

@@ -125,13 +125,13 @@ def find_size(mask: np.ndarray) -> tuple[int, int] | None:
     height, width = (_count_of(mask, axis) for axis in (0, 1))
     if height is None or width is None:
         return None
-    return (height, width) if scaled_from(mask, (height, width)) else None
+    return (height, width) if upscaling_error(mask, (height, width)) < _SAME else None
 
 
-def scaled_from(mask: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether a mask [H,W] can be one of (h, w) that was scaled up, bilinear, but for rounding to 8 bits."""
+def upscaling_error(mask: np.ndarray, size: tuple[int, int]) -> float:
+    """The largest difference of a mask [H,W] to the nearest of those of (h, w) that were scaled up, bilinear."""
     again = cv2.resize(to_cells(mask, size), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return float(np.abs(again - mask).max()) < _SAME
+    return float(np.abs(again - mask).max())
 
 
 def _grain(mask: np.ndarray) -> tuple[float, float]:

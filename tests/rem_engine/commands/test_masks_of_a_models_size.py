@@ -142,6 +142,9 @@ def test_a_models_size_that_is_known_to_be_another_is_told(
         told = f"come from 16x16 pixels of a model, and the model size says {size}x{size}"
         check_refused([*unknown, "-o", str(out), "--model-size", size], told, capsys)
     assert not out.exists()
+    capsys.readouterr()
+    matte(plate, write(tmp_path / "roto", "m", [disk(t) for t in range(FRAMES)]), out, "--model-size", "20")
+    assert "have finer edges than 20x20 pixels of a model can, by up to 0." in capsys.readouterr().err
 
 
 def test_what_is_asked_of_masks_and_does_nothing_is_told(
