@@ -16,6 +16,7 @@ from .options import (
     add_out_options,
     add_plate_options,
     add_segment_options,
+    asked_of_mattes,
     delivery_settings,
     given_mattes,
     kinds_among,
@@ -98,7 +99,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="LINE",
         action="append",
         default=[],
-        help="settings for one layer: its name, and matte options or a preset, as in 'smoke | preset: smoke | grow: 2'",
+        help="settings for one layer: its name, and matte options or a preset, as in 'smoke | preset: smoke | grow: 2'"
+        "; layers of a run's folder keep those of its prompts where neither this nor an option says otherwise",
     )
     add_out_options(matte)
     add(
@@ -139,6 +141,7 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
         tuple(options.set),
         given_mattes(options),
         dict(options.fields),
+        asked_of_mattes(options),
     )
     written = matte_to_files(job, bar)
     bar.close()

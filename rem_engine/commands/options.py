@@ -102,12 +102,17 @@ def matte_settings(options: argparse.Namespace) -> MatteSettings:
         ValueError: a value out of range.
     """
     preset = preset_values(options.preset) if options.preset else {}
-    given = {
-        name: getattr(options, dest)
-        for name in settings_of(MatteSettings)
-        if hasattr(options, dest := _matte_dest(name))
-    }
+    given = {name: getattr(options, _matte_dest(name)) for name in _given_matte_options(options)}
     return MatteSettings(**{**preset, **given})
+
+
+def asked_of_mattes(options: argparse.Namespace) -> frozenset[str]:
+    """Names of the settings of the matte stage that were given, and "preset" where one was."""
+    return frozenset(_given_matte_options(options)) | ({"preset"} if options.preset else set())
+
+
+def _given_matte_options(options: argparse.Namespace) -> list[str]:
+    return [name for name in settings_of(MatteSettings) if hasattr(options, _matte_dest(name))]
 
 
 def add_given_options(parser: argparse.ArgumentParser, modes: Mapping[str, str]) -> None:

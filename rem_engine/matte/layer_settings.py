@@ -34,7 +34,9 @@ def derived_layers(names: Sequence[str], settings: Sequence[MatteSettings]) -> t
     Raises:
         ValueError: another layer has such a name, or it is longer than names may be.
     """
-    derived = tuple(derived for name, own in zip(names, settings, strict=True) for derived in _derived_of(name, own))
+    derived = tuple(
+        derived for name, own in zip(names, settings, strict=True) for derived in with_derived(name, own)[1:]
+    )
     taken = {name.casefold() for name in names}
     for name in derived:
         if name.casefold() in taken:
@@ -64,17 +66,21 @@ def idle_settings(names: Sequence[str], settings: Sequence[MatteSettings]) -> li
     return [sentence.format(", ".join(layers)) for sentence, layers in found.items()]
 
 
+def named_as_fields(given: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """What is set for a layer, by the names of fields where it goes by those of options."""
+    return tuple((setting.removeprefix(_OPTIONS_OF_MATTES), text) for setting, text in given)
+
+
 def told_by_layer(names: Sequence[str], settings: Sequence[MatteSettings]) -> dict[str, dict[str, Any]]:
     """The values of each layer's settings, in words where they are no values, and of its core and edge mattes."""
     return {
-        told: told_values(own)
-        for name, own in zip(names, settings, strict=True)
-        for told in (name, *_derived_of(name, own))
+        told: told_values(own) for name, own in zip(names, settings, strict=True) for told in with_derived(name, own)
     }
 
 
-def _derived_of(name: str, own: MatteSettings) -> tuple[str, ...]:
-    return (f"{name}_{_CORE}", f"{name}_{_EDGE}") if own.edge_mattes else ()
+def with_derived(name: str, own: MatteSettings) -> tuple[str, ...]:
+    """Names of a layer and, where it has them, of its core and edge mattes."""
+    return (name, *(f"{name}_{part}" for part in (_CORE, _EDGE) if own.edge_mattes))
 
 
 def _of_layer(common: MatteSettings, name: str, given: Sequence[tuple[str, str]]) -> MatteSettings:
@@ -82,7 +88,7 @@ def _of_layer(common: MatteSettings, name: str, given: Sequence[tuple[str, str]]
     values: dict[str, Any] = {}
     preset: Mapping[str, Any] = {}
     try:
-        named = [(setting.removeprefix(_OPTIONS_OF_MATTES), text) for setting, text in given]
+        named = named_as_fields(given)
         for place, (setting, text) in enumerate(named):
             if setting in [other for other, _ in named[:place]]:
                 raise ValueError(f"{_as_written(setting)!r} is set twice: leave one of them out.")

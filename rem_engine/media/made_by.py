@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..names import GIVEN_MODES
 from .png_check import SIGNATURE, chunks_before_pixels
 
 _PREFIX = "rem/"
@@ -29,6 +30,7 @@ class MadeBy:
         checkpoint: name of the file of its weights, or of several, in their order.
         prompts: what was asked for, by layer.
         matte: settings of the matte stage, by layer; core and edge mattes have those of theirs.
+        given: names of mattes that bounded or raised them, by layer and mode (`names.GIVEN_MODES`).
         graph: the graph of a host that made them, as texts by the names under which that finds them in files again.
     """
 
@@ -36,6 +38,7 @@ class MadeBy:
     checkpoint: str = ""
     prompts: Mapping[str, str] = field(default_factory=dict)
     matte: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    given: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     graph: Mapping[str, str] = field(default_factory=dict)
 
     def texts(self, layers: Sequence[str], matted: bool = True) -> dict[str, str]:
@@ -59,6 +62,13 @@ class MadeBy:
         texts = {name: safe_text(text) for name, text in found.items() if text}
         if matted and (settings := _by_layer(self.matte, layers)):
             texts["matte"] = settings
+        # Masks are bounded as mattes are, and never raised.
+        given = {
+            layer: {mode: names for mode, names in of_it.items() if matted or mode != "add"}
+            for layer, of_it in self.given.items()
+        }
+        if bounds := _by_layer(given, layers):
+            texts["given"] = bounds
         return {f"{_PREFIX}{name}": text for name, text in texts.items()} | {**self.graph}
 
 
@@ -108,6 +118,18 @@ def read_made_by(masks: Path) -> tuple[str, str, str]:
         safe_text(str(texts.get(f"{_PREFIX}{name}", ""))) for name in ("model", "checkpoint", "prompt")
     )
     return model, checkpoint, prompt
+
+
+def read_given(masks: Path) -> dict[str, list[str]]:
+    """Names of the mattes, by mode, that masks of a run say they were bounded by; {} where they say nothing."""
+    texts = _texts_of_zip(masks) if masks.suffix.lower() == ".npz" else _texts_of_png(masks)
+    try:
+        told = json.loads(str(texts.get(f"{_PREFIX}given", "{}")))
+    except (ValueError, RecursionError):  # another program's
+        return {}
+    if not isinstance(told, dict) or not all(isinstance(names, list) for names in told.values()):
+        return {}
+    return {mode: [safe_text(str(name)) for name in told[mode]] for mode in GIVEN_MODES if mode in told}
 
 
 def _texts_of_zip(archive: Path) -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..media.matte_values import LUMA
 from ..media.numbering import FrameNames
@@ -30,6 +31,7 @@ class GivenMasks:
         are_ours: whether they are a run's.
         numbers: of them, as the run's account says, where the files do not.
         cells: (height, width) at which the run's model made them, before they were scaled up; None where nothing says.
+        settings: of their run, as run.json has them, where its folder was given; {} else.
         counted: whether their numbers are places in the shot, as versions up to 0.1 wrote them.
     """
 
@@ -39,6 +41,7 @@ class GivenMasks:
     numbers: tuple[range, ...] = ()
     counted: bool = False
     cells: tuple[int, int] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.path}:{self.channel}" if self.channel else str(self.path)
@@ -105,7 +108,8 @@ def _layers_of_run(out: Path) -> list[tuple[str, GivenMasks]]:
             written = [files for kind in STORED_MASKS for files in of_layer if files.kind == kind]
             found = next((files for files in written if files.place(out).exists()), None)
             if found is not None:
-                layers.setdefault(name, _masks_of_run(found, run, out))
+                masks = _masks_of_run(found, run, out)
+                layers.setdefault(name, replace(masks, settings=run.run.get("settings", {})))
     segmented = (run for run in runs if "masks" not in run.run.get("settings", {}))
     for name in (prompt["name"] for run in segmented for prompt in run.prompts):
         if name not in layers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, repeat
@@ -34,6 +35,7 @@ class GivenMatte:
         frames: gives that of each frame of the shot, from the first on, float32 [H,W] in 0..1.
         files: what it is made of.
         notes: what there is to say of it, a sentence each.
+        name: what files that were made with it call it.
     """
 
     mode: str
@@ -41,6 +43,7 @@ class GivenMatte:
     frames: Callable[[], Iterator[np.ndarray]]
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    name: str = "a connected matte"
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,12 @@ class GivenMattes:
     @property
     def notes(self) -> tuple[str, ...]:
         return tuple(note for matte in self.mattes for note in matte.notes)
+
+    def told_of(self, layer: int | None) -> dict[str, list[str]]:
+        """Names of what a layer is given, by mode; None for all of them together."""
+        of_it = [matte for matte in self.mattes if layer is None or matte.layer in (None, layer)]
+        told = {mode: [matte.name for matte in of_it if matte.mode == mode] for mode in GIVEN_MODES}
+        return {mode: list(dict.fromkeys(names)) for mode, names in told.items() if names}
 
     def frames(self, start: int = 0) -> Iterator[dict[str, Tensor]]:
         """What a frame is given from frame `start` on, as `Frame.given` has it; {} for each where nothing is."""
@@ -132,7 +141,7 @@ def _opened(mode: str, text: str, layers: Sequence[str], shot: Shot, delivered: 
         raise ValueError(f"The matte {text!r} has no path: give a picture, a sequence, a video, or a box.")
     if (box := _as_box(rest)) is not None:
         matte = box_matte(box, shot.height, shot.width)
-        return GivenMatte(mode, layer, lambda: repeat(matte, shot.frame_count))
+        return GivenMatte(mode, layer, lambda: repeat(matte, shot.frame_count), name=rest)
     at, windows = masks_at(rest), shot.windows or whole_frame(shot.height, shot.width)
     masks = open_masks(at.path, at.channel, windows=windows, expected=_EXPECTED)
     if (masks.height, masks.width) != (shot.height, shot.width):
@@ -140,12 +149,13 @@ def _opened(mode: str, text: str, layers: Sequence[str], shot: Shot, delivered: 
             f"The matte {at.path} is {masks.width}x{masks.height} and the frames of {shot.name} {shot.width}x"
             f"{shot.height}: give one of the shot's size."
         )
+    name = ":".join(filter(None, (Path(os.path.abspath(at.path)).name, at.channel)))
     if masks.frame_count == 1:  # a picture, for all frames
         only = next(masks.frames())
-        return GivenMatte(mode, layer, lambda: repeat(only, shot.frame_count), masks.files, _told(masks.note()))
+        return GivenMatte(mode, layer, lambda: repeat(only, shot.frame_count), masks.files, _told(masks.note()), name)
     # Where a number is missing the matte before holds on: empty, it would take everything, or nothing.
     paired = replace(pair(masks, replace(shot.numbering, gaps="hold"), delivered, every=False), held=True)
-    return GivenMatte(mode, layer, paired.frames, masks.files, (*_told(masks.note()), *paired.notes))
+    return GivenMatte(mode, layer, paired.frames, masks.files, (*_told(masks.note()), *paired.notes), name)
 
 
 def _told(note: str) -> tuple[str, ...]:

@@ -135,9 +135,11 @@ def check_apart(inputs: Iterable[Path], out: Path, layers: Collection[str], shot
         out, layers, shot, kinds: what is written: into `out`, for these layers, deliveries called `shot`.
 
     Raises:
-        ValueError: an input, or its folder, is among what would be written.
+        ValueError: an input, or its folder, is among what would be written, or `out` is the folder of its frames.
     """
     written = {place.resolve() for kind in with_parts(kinds) for place in KINDS[kind].places(out, layers, shot)}
     for path in inputs:
-        if not written.isdisjoint((path.expanduser().resolve(), path.expanduser().resolve().parent)):
+        place = path.expanduser().resolve()
+        folder = place if place.exists() else place.parent  # of a pattern
+        if folder == out.expanduser().resolve() or not written.isdisjoint((place, place.parent)):
             raise ValueError(f"{path} lies where this run would write: give another folder to write to than {out}.")

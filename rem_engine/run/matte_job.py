@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,9 +22,9 @@ from ..layers import Layer, parse_settings
 from ..matte import Frame, MatteSettings
 from ..matte.checks import check_finite, check_model_size, fits_as_cells
 from ..matte.frames import alpha_of
-from ..matte.layer_settings import check_layer_is_there, derived_layers, idle_settings, told_by_layer
+from ..matte.layer_settings import check_layer_is_there, derived_layers, idle_settings, told_by_layer, with_derived
 from ..matte.solve.cells import find_size, upscaling_error
-from ..media.made_by import MadeBy, read_made_by
+from ..media.made_by import MadeBy, read_given, read_made_by
 from ..media.masks import open_masks
 from ..media.numbering import Numbering
 from ..media.plate_settings import PlateSettings
@@ -43,6 +43,7 @@ from .delivery_settings import DeliverySettings, idle_forms
 from .fingerprint import changes_since, left_out_of, settings_hash, stats_of
 from .given_masks import GivenMasks, find_masks
 from .given_mattes import GivenMattes, open_given
+from .kept_settings import kept_notes, kept_settings
 from .layout import check_apart
 from .mask_pairs import PairedMasks, pair
 from .naming import filled, versioned
@@ -62,7 +63,8 @@ class MatteJob:
     """Which masks to make mattes of, and how; see `python -m rem_engine matte --help`.
 
     `own` are settings of single layers, as `parse_settings` reads them, and `given` further mattes by mode, as
-    `open_given` does.
+    `open_given` does. Of layers of a run's folder what this had set for them holds too, where neither `own` nor `asked`
+    has it: names of fields of `matte` that were asked for, and "preset".
     """
 
     shot: Path
@@ -79,19 +81,23 @@ class MatteJob:
     own: tuple[str, ...] = ()
     given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
+    asked: frozenset[str] = frozenset()
 
-    def mattes(self, layers: Sequence[str]) -> tuple[MatteSettings, ...]:
-        """Settings of each layer: those of all, and over them its own.
+    def mattes(self, layers: Mapping[str, GivenMasks]) -> tuple[tuple[MatteSettings, ...], list[str]]:
+        """(settings of each layer, what there is to say of them): those of all, and over them its own.
 
         Raises:
             ValueError: settings of a layer that there is not, or that cannot be.
         """
         own: dict[str, tuple[tuple[str, str], ...]] = {}
         for name, settings in map(parse_settings, self.own):
-            check_layer_is_there(name, layers)
+            check_layer_is_there(name, [*layers])
             own[name] = own.get(name, ()) + settings
-        asked = [Layer(name, "", settings=own.get(name, ())) for name in layers]
-        return stage_settings(self.matte, asked, self.delivery)
+        kept = kept_settings(layers, own, self.matte, self.asked)
+        mattes = stage_settings(self.matte, [Layer(name, "", settings=kept[name]) for name in layers], self.delivery)
+        return mattes, kept_notes(
+            layers, own, self.matte, self.asked, [mode for mode in self.given if self.given[mode]]
+        )
 
 
 def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | None:
@@ -121,7 +127,8 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
         template = job.name
         job = replace(job, name=filled(template, job.fields, shot.numbering.names.title))
         numbering = shot.numbering.delivered(name=job.name, start=form.start, digits=form.padding)
-        mattes, bounds = job.mattes([*given]), open_given(job.given, [*given], shot, numbering)
+        mattes, kept = job.mattes(given)
+        bounds = open_given(job.given, [*given], shot, numbering)
         layers = {
             name: _open_fitting(masks, shot, numbering, job, own.model_size)
             for (name, masks), own in zip(given.items(), mattes, strict=True)
@@ -150,6 +157,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
             "fields": dict(job.fields),
             "own": job.own,
             "given": {mode: [*texts] for mode, texts in job.given.items()},
+            "mattes": told,
         }
         read = [
             shot.files,
@@ -176,9 +184,9 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
             say_notes(shot.info, job.delivery.sound, progress)
             idle = [*idle_settings([*layers], mattes), *idle_forms(job.delivery), *sizes]
             notes = [note for paired in layers.values() for note in (paired.masks.note(), *paired.notes) if note]
-            for note in (*idle, *notes, *bounds.notes):
+            for note in (*kept, *idle, *notes, *bounds.notes):
                 progress.say(note)
-            made_by = _made_by(layers, told)
+            made_by = _made_by(layers, mattes, bounds)
             masked = _MaskedFrames(shot, list(layers.values()), job, mattes, bounds)
             delivery = Delivery(
                 output.work,
@@ -216,7 +224,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                 warnings = [*coverage.warnings(), *changes_since(stats), *left_out_of(shot)]
                 run = {
                     "shot": shot_entry(str(job.shot), shot.numbering, numbering, shot.info),
-                    "settings": {**settings, "mattes": told},
+                    "settings": settings,
                     "prompts": entries,
                     "delivery": {"name": numbering.names.title, "files": files},
                     "versions": {"rem_engine": __version__, "python": platform.python_version()},
@@ -234,13 +242,24 @@ def _without_masks(frame: Frame) -> Frame:
     return replace(frame, soft=torch.empty(len(frame.soft), 0, 0))
 
 
-def _made_by(layers: Mapping[str, PairedMasks], matte: Mapping[str, Mapping[str, Any]]) -> MadeBy:
-    """What the masks say of how they were made, as far as a run of ours wrote them."""
+def _made_by(layers: Mapping[str, PairedMasks], mattes: Sequence[MatteSettings], bounds: GivenMattes) -> MadeBy:
+    """What the masks say of how they were made, as far as a run of ours wrote them, and what is made of them here."""
+    given: dict[str, dict[str, list[str]]] = {}
+    for place, ((name, paired), own) in enumerate(zip(layers.items(), mattes, strict=True)):
+        earlier, here = read_given(paired.masks.files[0]), bounds.told_of(place)
+        told = {mode: [*earlier.get(mode, ()), *here.get(mode, ())] for mode in {**earlier, **here}}
+        given |= dict.fromkeys(with_derived(name, own), told)
     said = {name: read_made_by(paired.masks.files[0]) for name, paired in layers.items()}
     models, checkpoints = (
         ", ".join(dict.fromkeys(one[place] for one in said.values() if one[place])) for place in (0, 1)
     )
-    return MadeBy(models, checkpoints, {name: prompt for name, (_, _, prompt) in said.items()}, matte)
+    return MadeBy(
+        models,
+        checkpoints,
+        {name: prompt for name, (_, _, prompt) in said.items()},
+        told_by_layer([*layers], mattes),
+        given,
+    )
 
 
 def _open_fitting(given: GivenMasks, shot: Shot, numbering: Numbering, job: MatteJob, model_size: int) -> PairedMasks:

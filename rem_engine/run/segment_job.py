@@ -19,7 +19,7 @@ from ..layers import Layer, combine, combined_layers, id_map, layer_label, layer
 from ..matte import Frame, MatteSettings
 from ..matte.checks import check_model_size
 from ..matte.frames import alpha_of, plate_of
-from ..matte.layer_settings import derived_layers, idle_settings, told_by_layer
+from ..matte.layer_settings import derived_layers, idle_settings, told_by_layer, with_derived
 from ..media.first_look import colour_hints
 from ..media.made_by import MadeBy
 from ..media.numbering import Numbering
@@ -169,8 +169,21 @@ class SegmentJob:
             self.provenance.checkpoint,
             {layer.name: layer_prompt(layer) for layer in self.written_layers},
             self.told_mattes,
+            self._told_given(),
             self.provenance.graph,
         )
+
+    def _told_given(self) -> dict[str, dict[str, list[str]]]:
+        """Names of the mattes that each layer is given, core and edge mattes as theirs."""
+        if self.hints is None:
+            return {}
+        written, united = self.written_layers, len(self.written_layers) < len(self.layers)
+        of_each = [self.hints.told_of(None if united else place) for place in range(len(written))]
+        return {
+            name: told
+            for layer, own, told in zip(written, self.mattes, of_each, strict=True)
+            for name in with_derived(layer.name, own)
+        }
 
     def claim(self, shot: ReopenableFrames) -> Claim:
         """What it asks of its folder."""
