@@ -60,11 +60,12 @@ class PromptLayer(io.ComfyNode):
         text: str | None = None,
         name: str | None = None,
         leave_out: str | None = None,
-        settings: str | None = None,
+        settings: str | None = "",
+        preset: str | None = NO_PRESET,
     ) -> bool | str:
-        if text is None or name is None or leave_out is None or settings is None:  # linked, and not known yet
+        if None in (text, name, leave_out, settings):  # linked, and not known yet
             return True
-        return first_mistake(lambda: prompt_line(text, name, leave_out, settings))
+        return first_mistake(lambda: _line_of(text or "", name or "", leave_out or "", settings or "", preset))
 
     @classmethod
     def execute(
@@ -77,10 +78,14 @@ class PromptLayer(io.ComfyNode):
         settings: str = "",
         before: str | None = None,
     ) -> io.NodeOutput:
-        if preset != NO_PRESET:
-            settings = f"preset: {preset}\n{settings}"
-        line = prompt_line(text, name, leave_out, settings)
+        line = _line_of(text, name, leave_out, settings, preset)
         return io.NodeOutput("\n".join([*(before or "").splitlines(), line if shown else f"# {line}"]))
+
+
+def _line_of(text: str, name: str, leave_out: str, settings: str, preset: str | None) -> str:
+    """`prompt_line` of the widgets; a preset of None is not known yet."""
+    chosen = "" if preset in (None, NO_PRESET) else f"preset: {preset}\n"
+    return prompt_line(text, name, leave_out, f"{chosen}{settings}")
 
 
 def prompt_line(text: str, name: str, leave_out: str, settings: str) -> str:

@@ -18,7 +18,15 @@ from ..rem_engine.run.pipeline import PlateReader
 from .host.inputs import IMAGE_COLOURS, as_frames
 from .host.layers import as_foregrounds, as_layers, check_layer_names, foregrounds_of, layer_names, masks_of
 from .host.named_masks import growing_masks, names_of_masks
-from .host.outputs import GRAPH_OF_A_NODE, check_prefix, graph_of, lay_beside, new_output_folder, written_output
+from .host.outputs import (
+    GRAPH_OF_A_NODE,
+    check_prefix,
+    graph_of,
+    lay_beside,
+    new_output_folder,
+    removed_if_empty,
+    written_output,
+)
 from .host.previews import PreviewFrames, over_checker
 from .host.schema import NodeProgress, check_connected, node_schema, strip_preview
 from .widgets.checks import first_mistake
@@ -128,30 +136,31 @@ class SaveMatte(io.ComfyNode):
         colours = None if foreground is None else as_foregrounds(frames, foreground, len(layers))
         info = ShotInfo(frames.height, frames.width, rate_of(fps), colour=IMAGE_COLOURS)
         folder, name = new_output_folder(filename_prefix, frames.height, frames.width)
-        numbering, preview = counted(name, frames.frame_count), PreviewFrames()
-        names_of_files = name_by_template(file_names, folder, name)
-        numbering = numbering.delivered(name=names_of_files, start=settings.start, digits=settings.padding)
-        plates = PlateReader(frames, (), settings, shown=True)
+        with removed_if_empty(folder):
+            numbering, preview = counted(name, frames.frame_count), PreviewFrames()
+            names_of_files = name_by_template(file_names, folder, name)
+            numbering = numbering.delivered(name=names_of_files, start=settings.start, digits=settings.padding)
+            plates = PlateReader(frames, (), settings, shown=True)
 
-        def pictures() -> Iterator[Frame]:
-            for index in range(frames.frame_count):
-                parts = plates.read(index)
-                alpha = masks_of(layers, index)
-                straight = None if colours is None else foregrounds_of(colours, index, frames.frame_count)
-                preview.add(index, partial(over_checker, parts["plate"], alpha))
-                yield Frame(index, alpha, **parts, alpha=alpha, foreground=straight)
+            def pictures() -> Iterator[Frame]:
+                for index in range(frames.frame_count):
+                    parts = plates.read(index)
+                    alpha = masks_of(layers, index)
+                    straight = None if colours is None else foregrounds_of(colours, index, frames.frame_count)
+                    preview.add(index, partial(over_checker, parts["plate"], alpha))
+                    yield Frame(index, alpha, **parts, alpha=alpha, foreground=straight)
 
-        graph = graph_of(cls)
-        run = pictures_to_files(
-            pictures(),
-            folder,
-            numbering,
-            named,
-            info,
-            settings,
-            made_by=MadeBy(graph=graph),
-            progress=NodeProgress(cls, frames.frame_count),
-        )
-        shown = strip_preview(preview.frames(), cls).as_dict()
-        lay_beside(folder, shown, graph)
+            graph = graph_of(cls)
+            run = pictures_to_files(
+                pictures(),
+                folder,
+                numbering,
+                named,
+                info,
+                settings,
+                made_by=MadeBy(graph=graph),
+                progress=NodeProgress(cls, frames.frame_count),
+            )
+            shown = strip_preview(preview.frames(), cls).as_dict()
+            lay_beside(folder, shown, graph)
         return written_output(folder, shown, cls, [warning["sentence"] for warning in run["warnings"]])

@@ -31,7 +31,7 @@ from ..rem_engine.run.segment_job import SegmentJob, segment_to_output
 from ..rem_engine.segment.segmenter import Segmenter
 from ..rem_engine.segment.settings import MaskSettings
 from ..rem_engine.setting import settings_of
-from .host.batch import WHOLE, check_shots, lines_of, open_batch, settings_key, shots_of
+from .host.batch import WHOLE, check_batch_prefix, check_shots, lines_of, open_batch, settings_key, shots_of
 from .host.conditioning import Conditioning, read_layers
 from .host.given import given_inputs, given_mattes
 from .host.input_listing import list_input_shots
@@ -45,6 +45,7 @@ from .host.outputs import (
     graph_of,
     lay_beside,
     new_output_folder,
+    removed_if_empty,
     written_output,
 )
 from .host.schema import NodeProgress, advanced, check_connected, node_schema
@@ -66,7 +67,7 @@ from .widgets.delivery import (
 )
 from .widgets.from_settings import widget
 from .widgets.matte import matte_inputs, matte_settings, whole_matte_inputs
-from .widgets.plate import plate_inputs, plate_settings
+from .widgets.plate import check_plate_widgets, plate_inputs, plate_settings
 from .widgets.segment import (
     SEGMENT_ALIASES,
     decoder_input,
@@ -176,6 +177,8 @@ class SegmentShot(io.ComfyNode):
         shots: str | None = "",
         levels: object = None,
         file_names: str | None = None,
+        frames: str | None = None,
+        plate_space: str | None = None,
         video: object = _NOTHING,
     ) -> bool | str:
         # What is linked is not known yet, and None.
@@ -184,9 +187,11 @@ class SegmentShot(io.ComfyNode):
             lambda: None if path in (None, CONNECTED) else input_shot_path(path),
             lambda: check_shots(shots),
             lambda: check_prefix(filename_prefix),
+            lambda: check_batch_prefix(filename_prefix) if filename_prefix and lines_of(shots or "") else None,
             lambda: check_level_widgets(black, white, levels),
             lambda: check_window_widgets(height, width, window, overlap),
             lambda: check_file_names(file_names),
+            lambda: check_plate_widgets(frames, plate_space),
         )
 
     @classmethod
@@ -224,7 +229,8 @@ class SegmentShot(io.ComfyNode):
             with _shot(video, path, run.plate) as shot:
                 folder, name = new_output_folder(filename_prefix, shot.info.height, shot.info.width)
                 named = partial(_name_of_files, name, filename_prefix, template, folder)
-                written = run.write(shot, folder, named)
+                with removed_if_empty(folder):
+                    written = run.write(shot, folder, named)
             result = written_output(folder, written.preview, cls, written.notes)
         give_back_memory_after_run()
         return result
@@ -338,7 +344,8 @@ def _run_batch(run: _Run, shots: str, prefix: str) -> io.NodeOutput:
         batch.note(name, "")
         try:
             named = partial(_name_of_files, "", prefix, run.values.get("file_names", ""), batch.folder)
-            done = run.write(file_shot(input_shot_path(name), run.plate), folder, named, title, key)
+            with removed_if_empty(folder):
+                done = run.write(file_shot(input_shot_path(name), run.plate), folder, named, title, key)
         except (ValueError, OSError, RuntimeError) as error:  # the others do not wait for it
             failed.append(f"{name} failed: {error}")
             batch.note(name, str(error))

@@ -178,8 +178,10 @@ class SegmentVideo(io.ComfyNode):
         give_back_memory_after_run()
         backbone = segmenter.backbone
         unknown = unknown_words(asked, backbone.name, backbone.known_words)
+        told = {}  # also to history, where a page that comes later finds it
         if warnings := [warning["sentence"] for warning in (*unknown, *coverage.warnings())]:
             show_text("\n".join(filter(None, [shown, *warnings])), cls)
+            told = {"text": warnings}
         return io.NodeOutput(
             with_names(rearrange(soft, "l t h w -> (l t) h w"), names),
             with_names(binary, names),
@@ -187,7 +189,7 @@ class SegmentVideo(io.ComfyNode):
             "\n".join(layer.name for layer in layers),
             repeat(ids.float() / 255.0, "t h w -> t h w c", c=3),
             *documents,
-            ui=preview.ui(),
+            ui=preview.ui() | told,
         )
 
 

@@ -39,6 +39,15 @@ def check_shots(shots: str | None) -> None:
         input_shot_path(line)
 
 
+def check_batch_prefix(prefix: str) -> None:
+    """Raise ValueError for a prefix that names a size: shots have sizes of their own."""
+    if "%width%" in prefix or "%height%" in prefix:
+        raise ValueError(
+            f"The filename_prefix {prefix!r} names a size, and several shots have sizes of their own: leave %width% "
+            "and %height% out."
+        )
+
+
 def shots_of(shots: str) -> tuple[list[str], list[str]]:
     """What a list of shots names.
 
@@ -145,17 +154,13 @@ def open_batch(prefix: str, key: str | None) -> Batch:
     """The folder of a batch of these settings, that of an earlier run if there is one.
 
     Args:
-        prefix: as `new_output_folder` takes it; shots have sizes of their own, so that it can name none.
+        prefix: as `new_output_folder` takes it, without a size; see `check_batch_prefix`.
         key: from `settings_key`.
 
     Raises:
         ValueError: such a prefix.
     """
-    if "%width%" in prefix or "%height%" in prefix:
-        raise ValueError(
-            f"The filename_prefix {prefix!r} names a size, and several shots have sizes of their own: leave %width% "
-            "and %height% out."
-        )
+    check_batch_prefix(prefix)
     for folder in output_folders(prefix) if key is not None else ():
         states = _states(folder / BATCH_FILE, key)
         if states is not None:

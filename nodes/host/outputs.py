@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,17 @@ def new_output_folder(prefix: str, height: int, width: int) -> tuple[Path, str]:
             return folder, name
 
 
+@contextmanager
+def removed_if_empty(folder: Path) -> Iterator[None]:
+    """Remove a run's folder again where the run ends in an exception, or is cancelled, before it has written there."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # it is not empty, or was never made
+            folder.rmdir()
+        raise
+
+
 def output_folders(prefix: str) -> list[Path]:
     """Folders that runs with a prefix have made, the newest first; see `new_output_folder`."""
     parent, name, _ = _place(prefix, 0, 0)
@@ -88,6 +100,11 @@ def check_prefix(prefix: str | None) -> None:
         raise ValueError(
             f"The filename_prefix {prefix[:_SHOWN_CHARACTERS]!r} holds a zero byte, or a name longer than "
             f"{_LONGEST_NAME} bytes: write shorter names, for example ReferEverything/shot."
+        )
+    if any(ord(letter) < ord(" ") or letter == "\x7f" for letter in prefix):
+        raise ValueError(
+            f"The filename_prefix {prefix[:_SHOWN_CHARACTERS]!r} holds a new line, or another character that is not "
+            "written: write it in one line, for example ReferEverything/shot."
         )
     if not prefix.strip():
         raise ValueError("The filename_prefix is empty: write folders and a name, for example ReferEverything/shot.")
@@ -129,8 +146,17 @@ def graph_of(node: type[io.ComfyNode]) -> dict[str, str]:
 
     if args.disable_metadata or node.hidden is None:
         return {}
-    parts = {"prompt": node.hidden.prompt, **(node.hidden.extra_pnginfo or {})}
+    parts = {"prompt": _without_stamps(node.hidden.prompt), **(node.hidden.extra_pnginfo or {})}
     return {name: json.dumps(part) for name, part in parts.items() if part and name in _GRAPH_NAMES}
+
+
+def _without_stamps(prompt: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A prompt without what the host notes in it of each node's `fingerprint_inputs`: that may be NaN, which is no
+    JSON."""
+    return {
+        name: {key: value for key, value in entry.items() if key != "is_changed"}
+        for name, entry in (prompt or {}).items()
+    }
 
 
 def lay_beside(folder: Path, preview: Mapping[str, Any], graph: Mapping[str, str]) -> None:

@@ -62,6 +62,12 @@ def alphas(folder: Path) -> list[np.ndarray]:
     return found
 
 
+def written_graph(folder: Path) -> str:
+    """The graph in the header of an EXR."""
+    with OpenEXR.File(str(min(folder.glob("exr/*.exr")))) as image:
+        return image.header()["prompt"]
+
+
 def states(folder: Path) -> dict[str, list[str]]:
     return json.loads((folder / "batch.json").read_text("utf-8"))["shots"]
 
@@ -79,6 +85,8 @@ def test_each_shot_of_a_folder_has_its_own_and_one_that_fails_does_not_stop_the_
     assert said[0].startswith("4 shots: 3 written, 1 failed")
     assert said[1].startswith("dailies/a.mov failed: ") and "a.mov" in said[1].partition(": ")[2]
     first = written_at(folder)
+    for graph_there in (folder / "b" / "workflow.json").read_text("utf-8"), written_graph(folder / "b"):
+        assert json.loads(graph_there, parse_constant=pytest.fail)[NODE]["class_type"] == "SegmentShot"
     numbers = range(1001, 1001 + FRAMES)
     expected = [f"{shot}/exr/{name}.{number}.exr" for shot, name in (("b", "b"), ("b_2", "b")) for number in numbers]
     assert [*first] == [*expected, *(f"plates/exr/plate.{number}.exr" for number in numbers)]
@@ -139,16 +147,28 @@ def test_a_batch_that_was_cancelled_goes_on_where_it_stopped(comfy: ComfyServer)
     assert all(np.array_equal(one, other) for one, other in zip(together, alphas(alone / "second"), strict=True))
 
 
+def test_a_run_that_ends_before_it_wrote_leaves_no_folder(comfy: ComfyServer) -> None:
+    write_lossless(comfy.base / "input" / "sized_otherwise.mp4", disc_video())
+    write_frames(broken := comfy.base / "input" / "broken")
+    (broken / "plate.1003.png").write_bytes((broken / "plate.1003.png").read_bytes()[:60])
+    small = {"9": {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": 8, "height": 8}}}
+    masked = graph_of("", "left/shot", path="sized_otherwise.mp4", include=["9", 0]) | small
+    for graph, told in ((masked, "include"), (graph_of("", "left/shot", path="broken/"), "plate.1003.png")):
+        failed = message(comfy.run(graph), "execution_error")
+        assert failed is not None and told in failed["exception_message"], failed
+    assert not [*(comfy.base / "output" / "left").glob("*")]
+
+
 def test_wrong_lists_are_told_before_anything_runs(comfy: ComfyServer) -> None:
-    for shots, told in (("absent.mov", "There is no shot 'absent.mov'"), ("../secret", "leads out of")):
-        with pytest.raises(Refused) as refused:
-            comfy.submit(graph_of(shots, "batch/wrong"))
-        assert told in json.dumps(refused.value.answer)
-    (comfy.base / "input" / "nothing").mkdir()
     write_lossless(comfy.base / "input" / "sized.mp4", disc_video())
     for shots, prefix, told in (
-        ("nothing", "batch/wrong", "There is no shot in the folder"),
+        ("absent.mov", "batch/wrong", "There is no shot 'absent.mov'"),
+        ("../secret", "batch/wrong", "leads out of"),
         ("sized.mp4", "batch/%width%", "sizes of their own"),
     ):
-        failed = message(comfy.run(graph_of(shots, prefix)), "execution_error")
-        assert failed is not None and told in failed["exception_message"]
+        with pytest.raises(Refused) as refused:
+            comfy.submit(graph_of(shots, prefix))
+        assert told in json.dumps(refused.value.answer)
+    (comfy.base / "input" / "nothing").mkdir()
+    failed = message(comfy.run(graph_of("nothing", "batch/wrong")), "execution_error")
+    assert failed is not None and "There is no shot in the folder" in failed["exception_message"]

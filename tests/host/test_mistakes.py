@@ -41,6 +41,7 @@ def graph(**widgets: dict[str, Any]) -> Graph:
         ("MaskToAlpha", {"levels": {"min": 0.9, "max": 0.1}}, "The white level (0.1) must lie above the black level"),
         ("MaskToAlpha", {"levels": {"min": "low"}}, "a RANGE of the numbers min, max and midpoint is expected"),
         ("SaveMatte", {"filename_prefix": "  "}, "The filename_prefix is empty"),
+        ("SaveMatte", {"filename_prefix": "a/shot\nb"}, "holds a new line"),
         ("SaveMatte", {"filename_prefix": "../../out"}, "leads out of ComfyUI's output folder"),
         ("SaveMatte", {"names": "two words"}, "A layer cannot have the name 'two words'"),
     ],
@@ -107,6 +108,23 @@ def test_a_number_of_a_prompt_that_is_not_there_is_told_before_a_model_is_loaded
     assert told in json.dumps(refused.value.answer)
 
 
+def test_a_layer_with_two_presets_is_told_before_a_model_is_loaded(comfy: ComfyServer) -> None:
+    widgets = {"text": "the smoke", "name": "", "leave_out": "", "shown": True}
+    nodes: Graph = {
+        "1": {"class_type": "PromptLayer", "inputs": {**widgets, "preset": "smoke", "settings": "preset: hair"}},
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+    }
+    with pytest.raises(Refused) as refused:
+        comfy.submit(nodes)
+    assert "preset" in json.dumps(refused.value.answer["node_errors"]["1"]["errors"][0]["details"])
+
+
+def test_what_a_model_does_not_know_is_in_the_history_of_a_cached_run_too(comfy: ComfyServer) -> None:
+    nodes = prompted(0, "the giraffe")
+    for entry in (comfy.run(nodes), comfy.run(nodes)):
+        assert any("does not know 'giraffe'" in text for text in entry["outputs"]["3"]["text"]), entry["status"]
+
+
 def test_a_number_of_a_prompt_that_is_there_is_taken(comfy: ComfyServer) -> None:
     entry = comfy.run(prompted(3, "the red star\nthe blue star", "the red circle"))
     assert entry["status"]["status_str"] == "success", entry["status"]
@@ -118,10 +136,13 @@ def test_a_number_of_a_prompt_that_is_there_is_taken(comfy: ComfyServer) -> None
         ({}, "There is no shot: connect a video, or choose one"),
         ({"video": ["5", 0], "path": "there.mp4"}, "A video is connected and 'there.mp4' is chosen at path"),
         ({"video": ["5", 0], "shots": "there.mp4"}, "There is a list of shots and a shot beside it"),
+        ({"path": "there.mp4", "frames": "x-y"}, "'x-y' is no range of frames"),
+        ({"path": "there.mp4", "plate_space": "nonsense"}, "There is no colour space 'nonsense'"),
+        ({"shots": "there.mp4", "filename_prefix": "q/%width%"}, "several shots have sizes of their own"),
     ],
-    ids=["none", "two", "a list and one"],
+    ids=["none", "two", "a list and one", "no frames", "no space", "one size of many"],
 )
-def test_a_shot_that_is_not_there_or_there_twice_is_told_before_a_model_is_loaded(
+def test_a_shot_that_cannot_be_read_is_told_before_a_model_is_loaded(
     comfy: ComfyServer, inputs: dict[str, Any], told: str
 ) -> None:
     (comfy.base / "input" / "there.mp4").touch()
