@@ -17,6 +17,7 @@ from ..rem_engine.correct import ShotMotion, corrected
 from ..rem_engine.correct import suggest as suggested
 from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.run.hints import FrameHints
+from ..rem_engine.wording import there_are
 from .host.given import given_inputs, given_mattes
 from .host.inputs import as_frames, shot_stamp
 from .host.kept_motion import kept_motion
@@ -160,7 +161,8 @@ class CorrectMask(io.ComfyNode):
         layers = as_layers(shot, mask)
         names = names_of_masks([mask], len(layers))
         if layer > len(layers):
-            raise ValueError(f"Layer {layer} is to be corrected, and there are {len(layers)}: choose one of these.")
+            there = there_are(len(layers), "layer")
+            raise ValueError(f"Layer {layer} is to be corrected. {there}: choose up to {len(layers)}.")
         fixed = {**folder_keys(folder, shot), **connected_keys(keys or {}, frames, shot)}
         progress = NodeProgress(cls, shot.frame_count)
         out = layers.clone() if fixed else layers

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.pixels import to_uint8
+from ..rem_engine.wording import there_are
 from .host.inputs import as_frames
 from .host.keys import told_frames, with_frame_number
 from .host.layers import as_layers, picture
@@ -101,7 +102,8 @@ def _present(frames: ArrayFrames, mask: Tensor | None, layer: int, frame: int) -
         return torch.zeros(frames.height, frames.width)
     layers = as_layers(frames, mask)
     if layer > len(layers):
-        raise ValueError(f"Layer {layer} is to be painted, and there are {len(layers)}: choose one of these.")
+        there = there_are(len(layers), "layer")
+        raise ValueError(f"Layer {layer} is to be painted. {there}: choose up to {len(layers)}.")
     return layers[layer - 1, frame - 1].float().clamp(0.0, 1.0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..rem_engine.layers import parse_layers
 from .host.schema import advanced, node_schema
 from .widgets.checks import first_mistake
 from .widgets.layer_settings import checked_layers
@@ -94,14 +95,46 @@ def prompt_line(text: str, name: str, leave_out: str, settings: str) -> str:
     Raises:
         ValueError: a text or a name with what parts a line, a line that cannot be read, or that sets what there is not.
     """
-    for what, given in (("text", text), ("name", name)):
-        if "|" in given or "\n" in given.strip():
-            raise ValueError(
-                f"The {what} {given!r} holds '|' or a new line, which part a line of prompts: leave it out."
-            )
+    _check_parts(text, name, leave_out)
     lines = [line.strip() for line in leave_out.splitlines() if line.strip()]
     parts = [f"{name.strip()}: {text.strip()}" if name.strip() else text.strip()]
     parts += [f"-{line.removeprefix('-').strip()}" for line in lines]
     line = " | ".join([*parts, *(line.strip() for line in settings.splitlines() if line.strip())])
     checked_layers([line])
     return line
+
+
+def _check_parts(text: str, name: str, leave_out: str) -> None:
+    """Raise ValueError for what a line of prompts would take for something else, in the words of the widgets."""
+    for what, given in (("text", text), ("name", name)):
+        if "|" in given or "\n" in given.strip():
+            raise ValueError(
+                f"The {what} {given!r} holds '|' or a new line, which part a line of prompts: leave it out."
+            )
+    if "|" in leave_out:
+        raise ValueError(f"What to leave out, {leave_out!r}, holds '|': write one thing a line.")
+    if not text.strip():
+        raise ValueError("The text is empty: write what to segment, for example 'the smoke'.")
+    called, shows = name.strip(), text.strip()
+    for what, given in (("name", called), ("text", "" if called else shows)):
+        if given.startswith("#"):
+            raise ValueError(
+                f"The {what} {given!r} begins with '#', which leaves a line of prompts out: write it without."
+            )
+    if called:
+        return
+    if shows.startswith("-"):
+        raise ValueError(f"The text {shows!r} begins with '-', as what to leave out does: write that at leave_out.")
+    if ":" in shows and not _is_all_text(shows):
+        raise ValueError(
+            f"The text {shows!r} holds a colon, before which a line of prompts has the layer's name: write a name at "
+            "name, or leave the colon out."
+        )
+
+
+def _is_all_text(text: str) -> bool:
+    """Whether a line of prompts that has no name is read as this text."""
+    try:
+        return parse_layers([text])[0].text == text
+    except ValueError:
+        return False

@@ -308,7 +308,8 @@ class _Run:
             with claimed(job.claim(frames)) as output:
                 if output.is_there:
                     return _Written({}, [])
-                preview = MattePreview(legend(layers), info.height, info.width, info.fps, "overlay", progress, colours)
+                names, size = legend(layers), (info.height, info.width)
+                preview = MattePreview(names, *size, info.fps, "overlay", progress, colours, graph)
 
                 def show(index: int, plate: np.ndarray, soft: np.ndarray) -> None:
                     preview.add(plate, soft)

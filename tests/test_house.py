@@ -33,6 +33,7 @@ FLOORS = (
         "shelf",
         "sizes",
         "whole_files",
+        "wording",
     ),
     ("checkpoints", "models"),
     ("backbones",),

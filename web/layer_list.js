@@ -29,8 +29,11 @@ function presets() {
   return (Array.isArray(first) ? first : options.options).filter((name) => name !== "none")
 }
 
+let shown = null // the list that is shown
+
 class LayerList {
-  constructor(widget) {
+  constructor(node, widget) {
+    this.node = node
     this.widget = widget
     this.layers = layersOf(widget.value)
     this.rows = element("div")
@@ -135,24 +138,38 @@ class LayerList {
     )
   }
 
-  close() {
-    this.root.previousSibling.remove() // its style
+  /** Take it away without a word to the graph, which may be another one by now. */
+  remove() {
+    if (shown === this) shown = null
+    this.root.previousSibling?.remove() // its style
     this.root.remove()
+  }
+
+  close() {
+    this.remove()
     app.extensionManager?.workflow?.activeWorkflow?.changeTracker?.captureCanvasState?.()
   }
 }
 
 app.registerExtension({
   name: "ReferEverything.LayerList",
+  beforeConfigureGraph() {
+    shown?.remove() // the graph of its node goes
+  },
   nodeCreated(node) {
     if (node.comfyClass !== "EncodeText") return
     const text = node.widgets.find((widget) => widget.name === "text")
     const button = node.addWidget("button", "layers", null, () => {
-      document.querySelector(".rem-list .rem-foot button:last-child")?.click() // one list at a time
-      new LayerList(text)
+      shown?.close() // one list at a time
+      shown = new LayerList(node, text)
     })
     button.label = "edit as a list"
     button.serialize = false
     button.options.serialize = false
+    const removed = node.onRemoved
+    node.onRemoved = function (...given) {
+      if (shown?.node === this) shown.remove()
+      return removed?.apply(this, given)
+    }
   }
 })

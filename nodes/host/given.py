@@ -14,10 +14,12 @@ from ...rem_engine.frames import FrameSource
 from ...rem_engine.media.windows import Box
 from ...rem_engine.names import GIVEN_MODES
 from ...rem_engine.run.given_mattes import GivenMatte, GivenMattes, box_matte
+from ...rem_engine.wording import number_of, there_are
 from .inputs import as_masks
 
 _UNPAINTED = (64, 64)  # of the mask that the host's Load Image gives of a picture without one
 _BOX = "box"
+_BOX_FORM = "x, y, width and height"
 _TOLD = {
     "include": "Where things may be, 1 inside; nothing is left outside. A mask for all frames, or one a frame: the "
     "mask editor of Load Image, or a Painter, gives one.",
@@ -80,8 +82,8 @@ def _mattes(mode: str, mask: Tensor, frames: FrameSource, layers: int) -> Iterat
             yield GivenMatte(mode, layer, lambda own=own: map(_plane, own))  # type: ignore[misc]
     else:
         raise ValueError(
-            f"There are {count} images and {len(masks)} masks at {mode}; one for all, one for each, or as many for "
-            "each layer are needed."
+            f"{there_are(count, 'image')} and {number_of(len(masks), 'mask')} at {mode}; one for all, one for each, or "
+            "as many for each layer are needed."
         )
 
 
@@ -110,6 +112,6 @@ def _union(boxes: list[Any], height: int, width: int) -> np.ndarray:
             left, top = round(box["x"]), round(box["y"])
             right, bottom = round(box["x"] + box["width"]), round(box["y"] + box["height"])
         except (KeyError, TypeError) as error:
-            raise ValueError(f"The box {box!r} is none: x, y, width and height in pixels are expected.") from error
-        np.maximum(matte, box_matte(Box(left, top, right, bottom), height, width), out=matte)
+            raise ValueError(f"The box {box!r} is none: {_BOX_FORM} in pixels are expected.") from error
+        np.maximum(matte, box_matte(Box(left, top, right, bottom), height, width, _BOX_FORM), out=matte)
     return matte

@@ -31,6 +31,7 @@ from ...rem_engine.segment.cuts import CutFinder
 IMAGE_COLOURS = ColourTags(REC_709, SRGB_TRANSFER)
 """What the host's pictures are: display sRGB."""
 
+_KIND = "MASK"  # the host's name, where no socket is told
 _FEW = 32  # levels of integers; a soft mask has more of them, however dark it is
 
 
@@ -115,7 +116,7 @@ def cuts_of(frames: ArrayFrames) -> list[int]:
     return finder.cuts
 
 
-def as_masks(mask: Tensor, frames: FrameSource, name: str = "MASK") -> Tensor:
+def as_masks(mask: Tensor, frames: FrameSource, name: str = _KIND) -> Tensor:
     """A MASK as [N,H,W] on the CPU, of which every value has been looked at; floats keep their type and are not copied.
 
     Args:
@@ -136,14 +137,15 @@ def as_masks(mask: Tensor, frames: FrameSource, name: str = "MASK") -> Tensor:
         raise ValueError(
             f"A {name} of shape {list(mask.shape)} cannot be used; [T,H,W], a mask a frame, or one [H,W] is expected."
         )
-    check_same_size("image", (frames.height, frames.width), "mask", planes.shape[1:])
+    told = "mask" if name in ("mask", _KIND) else f"mask at {name}"
+    check_same_size("image", (frames.height, frames.width), told, planes.shape[1:])
     planes = planes.detach().cpu()
     if not planes.is_floating_point():
         return _shades(planes, name)
     if planes.dtype.itemsize == 1:  # of eight bits, with which torch does not compute
         planes = planes.float()
     for index, plane in enumerate(planes):
-        check_finite(plane, f"mask of frame {index % frames.frame_count}")
+        check_finite(plane, f"{told} of frame {index % frames.frame_count}")
         check_unit_range(plane.min().item(), plane.max().item(), f"The {name}")
     return planes
 

@@ -16,6 +16,7 @@ from ...rem_engine.frames import FrameSource
 from ...rem_engine.media.numbering import FIRST_FRAME, told_numbers
 from ...rem_engine.media.writing import soft_png, write_bytes
 from ...rem_engine.run.corrections import numbered_keys
+from ...rem_engine.wording import number_of, there_are
 from .inputs import as_masks
 from .outputs import GRAPH_FILE, new_output_folder, output_folders
 
@@ -96,8 +97,8 @@ def _numbers_of(keys: Mapping[str, Tensor], asked: tuple[int, ...]) -> tuple[int
         rest = iter(asked)
         return tuple(next(rest) if number is None else number for number in known)
     raise ValueError(
-        f"There are {open_ones} key masks that do not know their frame, and frames has {len(asked)} numbers: write one "
-        "for each of them, in the order of the sockets."
+        f"{there_are(open_ones, 'key mask')} of which the frame is not known, and frames has "
+        f"{number_of(len(asked), 'number')}: write one for each of them, in the order of the sockets."
     )
 
 

@@ -12,6 +12,7 @@ from ...rem_engine.frames import ArrayFrames
 from ...rem_engine.matte.checks import check_same_size
 from ...rem_engine.matte.frames import display_values
 from ...rem_engine.names import LONGEST_NAME, names_a_layer
+from ...rem_engine.wording import number_of, there_are
 from .inputs import as_frames, as_masks
 
 _ONE_LAYER = "matte"
@@ -32,8 +33,10 @@ def as_layers(frames: ArrayFrames, mask: Tensor, name: str = "MASK") -> Tensor:
     if len(masks) == 1:
         return repeat(masks, "1 h w -> 1 t h w", t=count)
     if len(masks) == 0 or len(masks) % count:
+        at = "" if name.casefold() == "mask" else f" at {name}"
         raise ValueError(
-            f"There are {count} images and {len(masks)} masks; as many masks for each layer, or one, are needed."
+            f"{there_are(count, 'image')} and {number_of(len(masks), 'mask')}{at}; as many masks for each "
+            "layer, or one, are needed."
         )
     return rearrange(masks, "(l t) h w -> l t h w", t=count)
 
@@ -63,7 +66,8 @@ def as_foregrounds(frames: ArrayFrames, foreground: Tensor, layers: int) -> Arra
     check_same_size("image", (frames.height, frames.width), "foreground", (colours.height, colours.width))
     if colours.frame_count != layers * frames.frame_count:
         raise ValueError(
-            f"There are {layers} layers of {frames.frame_count} images and {colours.frame_count} foregrounds; a "
+            f"{there_are(layers, 'layer')} of {number_of(frames.frame_count, 'image')} and "
+            f"{number_of(colours.frame_count, 'foreground')}; a "
             "foreground for each mask is needed."
         )
     return colours
@@ -85,8 +89,8 @@ def layer_names(text: str, count: int) -> tuple[str, ...]:
         return tuple(f"{_ONE_LAYER}_{number}" if number > 1 else _ONE_LAYER for number in range(1, count + 1))
     if len(names) != count:
         raise ValueError(
-            f"There are {count} layers, and names for {len(names)}: write a name for each, one a line, in the "
-            "order of the masks, or none."
+            f"{there_are(count, 'layer')} and {number_of(len(names), 'name')}: write a name for each layer, one a "
+            "line, in the order of the masks, or none."
         )
     check_layer_names(text)
     return names

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import ceil, isqrt
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import cv2
@@ -47,6 +48,7 @@ class MattePreview:
         view: see `View`.
         progress: shows pictures while the node runs.
         colours: of the layers, as `OverlayColours` takes them.
+        texts: tags of the host's own player's video: the graph, where that is kept among the results.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class MattePreview:
         view: View,
         progress: NodeProgress,
         colours: Sequence[str] = (),
+        texts: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._names = [*names[:_LAYERS]]
         if len(names) > _LAYERS:
@@ -73,8 +76,8 @@ class MattePreview:
         self._chosen: list[tuple[int, int, int]] = []
         self._count, self._last_shown = 0, 0.0
         name = f"matte_preview_{uuid.uuid4().hex}"
-        self._shown = _TempVideo(f"{name}.mp4", self._tile, self._rate)
-        self._tiles = _TempVideo(f"{name}_tiles.mp4", self._packed.shape[:2], self._rate)
+        self._shown = _TempVideo(f"{name}.mp4", self._tile, self._rate, texts)
+        self._tiles = _TempVideo(f"{name}_tiles.mp4", self._packed.shape[:2], self._rate, {})
 
     def add(self, plate: np.ndarray, masks: np.ndarray) -> None:
         """Take the next frame.
@@ -135,16 +138,16 @@ class MattePreview:
 class _TempVideo:
     """A video in the host's folder of temporary files, opened with its first frame."""
 
-    def __init__(self, name: str, size: tuple[int, ...], rate: Fraction) -> None:
+    def __init__(self, name: str, size: tuple[int, ...], rate: Fraction, texts: Mapping[str, str]) -> None:
         self.result = ui.SavedResult(name, "", io.FolderType.temp)
         self._path = Path(folder_paths.get_temp_directory()) / name
-        self._info = ShotInfo(size[0], size[1], rate)
+        self._info, self._texts = ShotInfo(size[0], size[1], rate), texts
         self._writer: VideoWriter | None = None
 
     def write(self, frame: np.ndarray) -> None:
         if self._writer is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = VideoWriter(self._path, self._info)
+            self._writer = VideoWriter(self._path, self._info, self._texts)
         self._writer.write(frame)
 
     def close(self) -> None:

@@ -13,13 +13,14 @@ from comfy_api.latest import io
 from ...rem_engine.media.timecode import exact_rate
 from ...rem_engine.names import names_a_file
 from ...rem_engine.run.delivery_settings import DeliverySettings
-from ...rem_engine.run.naming import check_template, filled
+from ...rem_engine.run.naming import FIELDS, check_template, filled
 from ...rem_engine.setting import settings_of
 from ..host.schema import advanced
 from .from_settings import engine_values, widget
 
 DEFAULT_PREFIX = "ReferEverything/shot"
 _NOTHING = "none"
+_FIELDS = ("shot", "layer", "version", "frame")  # of a template: what a graph knows
 _PREMULTIPLIED = "premultiplied"
 _FORMATS = (
     "exr",
@@ -61,11 +62,11 @@ def check_file_names(template: str | None) -> None:
     """Raise ValueError for a template that names no files; None is not known yet."""
     if not template or not template.strip():
         return
-    check_template(template.strip())
-    if others := [field for field in ("show", "seq") if f"{{{field}" in template]:
+    if others := [field for field in FIELDS if field not in _FIELDS and f"{{{field}" in template]:
         raise ValueError(
             f"The file_names {template!r} has {{{others[0]}}}, which nothing in a graph says: write the name itself."
         )
+    check_template(template.strip(), _FIELDS)
     if not names_a_file(template.strip()) or template.strip().startswith("."):
         raise ValueError(f"The file_names {template!r} cannot be the name of a file: folders go into filename_prefix.")
 

@@ -18,6 +18,7 @@ from ..checkpoints.names import name_to_diffusers, name_to_original
 from ..checkpoints.nested import chosen_part
 from ..checkpoints.read import open_file
 from ..checkpoints.stored import StoredFile, StoredTensor, map_tensors
+from ..wording import there_are
 
 Paths = str | Path | Sequence[str | Path] | None
 """One checkpoint, several, or none."""
@@ -127,8 +128,8 @@ def checkpoint_of(files: Sequence[tuple[Path, StoredFile]], strength: float | Se
         )
     if len(strengths) not in (1, len(differences)):
         raise ValueError(
-            f"There are {len(strengths)} strengths and {len(differences)} deltas and LoRAs; give one for each of them, "
-            "in their order, or one for all."
+            f"{there_are(len(strengths), 'strength')}, and {len(differences)} in all of deltas and LoRAs; give one "
+            "for each of them, in their order, or one for all."
         )
     if len(strengths) == 1:
         strengths *= len(differences)

@@ -57,10 +57,10 @@ def resolved(name: str, config: str) -> str | None:
     return found.getColorSpaceNameByIndex(found.getColorSpaceIndex(own)) if found.getColorSpaceIndex(own) >= 0 else None
 
 
-def near_names(name: str, config: str, others: tuple[str, ...]) -> list[str]:
-    """Names like one that is unknown: of the configuration, or others."""
+def near_names(name: str, config: str) -> list[str]:
+    """Names of the configuration like one that is unknown."""
     found = _opened(config)
-    spellings = {other.casefold(): other for other in others}
+    spellings: dict[str, str] = {}
     for space in found.getColorSpaceNames():
         spellings |= {spelling.casefold(): space for spelling in (space, *found.getAliases(space))}
     given = name.casefold()

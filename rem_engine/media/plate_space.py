@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from hashlib import sha256
 
 import numpy as np
@@ -163,9 +164,10 @@ def named_space(name: str) -> PlateSpace:
     config = BUILT_IN if short in _CAMERAS else configuration()
     own = resolved(_CAMERAS.get(short, name.strip()), config)
     if own is None:
-        near = near_names(short, config, SHORT_NAMES)
+        near = get_close_matches(short, SHORT_NAMES, 3, 0.5) or SHORT_NAMES
+        own_names = [space for space in near_names(short, config) if space.casefold() not in SHORT_NAMES]
         raise ValueError(
-            f"There is no colour space {name!r}: give one of {', '.join(near or SHORT_NAMES)}, or another of the "
+            f"There is no colour space {name!r}: give one of {', '.join([*near, *own_names])}, or another of the "
             f"OpenColorIO configuration {config}."
         )
     found = configured_space(own, config)

@@ -35,6 +35,7 @@ from ..media.windows import Box
 from ..media.writing import rgba_png, soft_png
 from ..names import names_a_file
 from ..whole_files import sync_file, sync_folder, temporary_name, written_together
+from ..wording import number_of
 from .delivery_settings import DeliverySettings
 from .layout import KINDS, OF_DERIVED, SEQUENCES, SINGLE_FILES
 
@@ -231,8 +232,9 @@ class Delivery:
         ):
             if pixels is not None and pixels.shape != shape:
                 raise ValueError(
-                    f"The {what} of {self._numbering.names.title} must be {list(shape)} for {layers} layers of a shot "
-                    f"of {width}x{height} pixels, not {list(pixels.shape)}: bring both to one size."
+                    f"The {what} of {self._numbering.names.title} must be {list(shape)} for "
+                    f"{number_of(layers, 'layer')} of a shot of {width}x{height} pixels, not "
+                    f"{list(pixels.shape)}: bring both to one size."
                 )
 
     def _images(self, index: int, parts: _Parts, kinds: Sequence[str]) -> dict[Path, bytes | memoryview]:

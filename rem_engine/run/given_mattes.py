@@ -21,7 +21,8 @@ from ..names import GIVEN_MODES
 from .given_masks import masks_at
 from .mask_pairs import pair
 
-_EXPECTED = "a picture, a sequence, a video, or a box left,top,width,height"
+_BOX_FORM = "left,top,width,height"
+_EXPECTED = f"a picture, a sequence, a video, or a box {_BOX_FORM}"
 _CHANGES_NOTHING = {"include": 1.0, "hold_out": 0.0, "add": 0.0}
 
 
@@ -119,8 +120,8 @@ def open_given(
     )
 
 
-def box_matte(box: Box, height: int, width: int) -> np.ndarray:
-    """A box as a matte, float32 [H,W]: 1 within.
+def box_matte(box: Box, height: int, width: int, form: str = _BOX_FORM) -> np.ndarray:
+    """A box as a matte, float32 [H,W]: 1 within; `form` is how a box is given, for a sentence.
 
     Raises:
         ValueError: no pixel of the frame lies within.
@@ -129,9 +130,7 @@ def box_matte(box: Box, height: int, width: int) -> np.ndarray:
     matte[max(box.top, 0) : max(box.bottom, 0), max(box.left, 0) : max(box.right, 0)] = 1.0
     if not matte.any():
         told = f"{box.left},{box.top},{box.width},{box.height}"
-        raise ValueError(
-            f"The box {told} holds no pixel of a frame of {width}x{height}: give left,top,width,height in its pixels."
-        )
+        raise ValueError(f"The box {told} holds no pixel of a frame of {width}x{height}: give {form} in its pixels.")
     return matte
 
 
@@ -178,10 +177,10 @@ def _as_box(text: str) -> Box | None:
         left, top, width, height = map(int, parts)
     except ValueError:
         if len(parts) > 1 and all(map(_is_number, parts)) and not Path(text).exists():
-            raise ValueError(f"The box {text} is no box: give left,top,width,height in whole pixels.") from None
+            raise ValueError(f"The box {text} is no box: give {_BOX_FORM} in whole pixels.") from None
         return None
     if width < 1 or height < 1:
-        raise ValueError(f"The box {text} has no pixels: give left,top,width,height, the last two more than 0.")
+        raise ValueError(f"The box {text} has no pixels: give {_BOX_FORM}, the last two more than 0.")
     return Box(left, top, left + width, top + height)
 
 

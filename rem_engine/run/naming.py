@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..media.numbering import FRAME_FIELD
@@ -16,7 +16,6 @@ FIELDS = ("show", "seq", "shot", "layer", "version", "frame")
 
 _FIELD = re.compile(r"\{(\w*)(?::([^{}]*))?\}")
 _WIDTH = re.compile(r"0([1-9])d?")
-_EXAMPLE = "for example {show}_{seq}_{shot}_{layer}_v{version:03}.{frame}"
 
 
 def is_template(name: str) -> bool:
@@ -24,19 +23,21 @@ def is_template(name: str) -> bool:
     return "{" in name or "}" in name
 
 
-def check_template(text: str) -> None:
-    """Raise ValueError for a template that cannot name the files of a sequence."""
+def check_template(text: str, fields: Sequence[str] = FIELDS) -> None:
+    """Raise ValueError for a template that cannot name the files of a sequence, or has others than `fields`."""
     rest, names = _FIELD.sub("", text), [field[1] for field in _FIELD.finditer(text)]
     if is_template(rest):
-        raise ValueError(f"The name {text!r} has a brace that nothing closes or opens: write {_EXAMPLE}.")
+        raise ValueError(f"The name {text!r} has a brace that nothing closes or opens: write {_example(fields)}.")
     for field in _FIELD.finditer(text):
-        if field[1] not in FIELDS:
-            raise ValueError(f"The name {text!r} has the field {field[0]}, and there are {', '.join(FIELDS)}.")
+        if field[1] not in fields:
+            raise ValueError(f"The name {text!r} has the field {field[0]}, and there are {', '.join(fields)}.")
         if field[2] is not None and not (field[1] in ("version", "frame") and _WIDTH.fullmatch(field[2])):
             raise ValueError(f"The name {text!r} has the field {field[0]}: digits are asked for as in {{version:03}}.")
     if names.count("frame") != 1:
         told = "{frame} more than once" if "frame" in names else "no {frame}"
-        raise ValueError(f"The name {text!r} has {told}, by which frames are told apart: write it once, {_EXAMPLE}.")
+        raise ValueError(
+            f"The name {text!r} has {told}, by which frames are told apart: write it once, {_example(fields)}."
+        )
 
 
 def filled(name: str, fields: Mapping[str, str], shot: str) -> str:
@@ -55,7 +56,9 @@ def filled(name: str, fields: Mapping[str, str], shot: str) -> str:
     asked = {field[1] for field in _FIELD.finditer(name)}
     for field in fields:
         if field not in asked or field in ("layer", "frame"):
-            raise ValueError(f"The name {name!r} has no {{{field}}} to be given: leave it out, or write {_EXAMPLE}.")
+            raise ValueError(
+                f"The name {name!r} has no {{{field}}} to be given: leave it out, or write {_example(FIELDS)}."
+            )
     known = {"shot": shot, **fields}
 
     def value(field: re.Match[str]) -> str:
@@ -86,6 +89,11 @@ def versioned(name: str, out: Path, fingerprint: str | None, *, again: bool = Fa
     there = (version_in(Path(file).stem) for _, _, files in os.walk(out) for file in files)
     version = own or max(filter(None, there), default=0) + 1
     return _FIELD.sub(lambda field: _digits(version, field[2]) if field[1] == "version" else field[0], name)
+
+
+def _example(fields: Sequence[str]) -> str:
+    words = "_".join(f"{{{field}}}" for field in fields if field not in ("version", "frame"))
+    return f"for example {words}_v{{version:03}}.{{frame}}"
 
 
 def _digits(version: int, width: str | None) -> str:

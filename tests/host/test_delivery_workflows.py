@@ -112,6 +112,12 @@ def test_segment_shot_keeps_the_picture_rate_and_length(from_path: Path) -> None
             assert sum(1 for _ in movie.decode(stream)) == FRAMES
 
 
+def test_the_preview_that_stands_for_a_run_holds_its_graph(from_path: Path, video: str) -> None:
+    with av.open(str(from_path / "preview.mp4")) as movie:
+        graph = json.loads(movie.metadata["prompt"])
+    assert graph["4"]["class_type"] == "SegmentShot" and graph["4"]["inputs"]["path"] == video
+
+
 def test_segment_shot_streams_a_loaded_video(comfy: ComfyServer, video: str, from_path: Path) -> None:
     graph = shot_graph("video", also="none")
     graph["1"] = {"class_type": "LoadVideo", "inputs": {"file": video}}
@@ -179,7 +185,7 @@ def test_save_matte_names_files_by_a_template(comfy: ComfyServer) -> None:
 @pytest.mark.parametrize(
     ("template", "sentence"),
     [
-        ("{shot}_{layer}", "no {frame}"),
+        ("{shot}_{layer}", "for example {shot}_{layer}_v{version:03}.{frame}."),
         ("{show}.{frame}", "has {show}, which nothing in a graph says"),
         ("a/{shot}.{frame}", "folders go into filename_prefix"),
         ("{shot.{frame}", "a brace that nothing closes"),

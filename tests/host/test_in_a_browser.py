@@ -171,6 +171,10 @@ def test_prompts_are_edited_as_a_list(comfy_page: ComfyPage) -> None:
         "smoke: the smoke | -the steam | -the fog", "the red star | preset: solid", "# the orange circle", "the fire",
     ]  # fmt: skip
     assert found.keys() == {"clip", "text"}
+    comfy_page.press("EncodeText", "layers")
+    assert listed.count() == 1
+    comfy_page.load(graph)  # another graph: the list is of a node that is gone
+    assert listed.count() == 0
 
 
 def assert_is_listed(page: Any, kind: str) -> None:

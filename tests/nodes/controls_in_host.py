@@ -167,6 +167,13 @@ def lines(nodes: dict[str, Any]) -> dict[str, Any]:
         "part": layer.validate_inputs("the smoke | -the fog", "", "", ""),
         "empty": layer.validate_inputs(" ", "smoke", "", ""),
         "setting": layer.validate_inputs("the smoke", "", "", "sharpen: 2"),
+        "parted": layer.validate_inputs("the smoke", "", "the car | x", ""),
+        "colon": layer.validate_inputs("a: b", "", "", ""),
+        "words": layer.validate_inputs("the car: red", "", "", ""),
+        "off": layer.validate_inputs("# smoke", "", "", ""),
+        "minus": layer.validate_inputs("-smoke", "", "", ""),
+        "time": layer.validate_inputs("the clock at 10:30", "", "", ""),
+        "named": layer.validate_inputs("a: b", "smoke", "", ""),
     }
 
 

@@ -43,7 +43,7 @@ def test_given_mattes_multiply_subtract_and_raise(report: dict[str, Any]) -> Non
     given = report["given"]
     assert given["all"]
     assert "There are 5 images and 3 masks at include; one for all, one for each" in given["wrong number"]
-    assert "must have the same size" in given["wrong size"]
+    assert "and the mask at hold_out 20x20; they must have the same size" in given["wrong size"]
     assert "The mask at include is of a picture without one: paint it, or disconnect it." in given["unpainted"]
     assert "The mask at include is empty" in given["empty"]
 
@@ -56,7 +56,7 @@ def test_masks_are_exactly_zero_outside_of_hints(report: dict[str, Any]) -> None
     assert hints["inside"]
     assert hints["boxes"] == {"one": True, "list": True, "frames": True}
     assert "x, y, width and height in pixels are expected" in hints["no box"]
-    assert "The box 900,8,30,22 holds no pixel of a frame of 64x48" in hints["far box"]
+    assert "The box 900,8,30,22 holds no pixel of a frame of 64x48: give x, y, width and height" in hints["far box"]
 
 
 def test_names_of_layers_arrive_with_their_masks(report: dict[str, Any]) -> None:
@@ -93,7 +93,13 @@ def test_a_layer_is_written_without_syntax(report: dict[str, Any]) -> None:
     ]
     assert lines["good"] is True and lines["linked"] is True
     assert "holds '|' or a new line" in lines["part"]
-    assert "does not say what to segment" in lines["empty"]
+    assert lines["empty"].startswith("The text is empty: write what to segment")
+    assert lines["parted"] == "What to leave out, 'the car | x', holds '|': write one thing a line."
+    for text in ("colon", "words"):
+        assert "holds a colon, before which a line of prompts has the layer's name" in lines[text]
+    assert lines["off"].startswith("The text '# smoke' begins with '#'")
+    assert lines["minus"].endswith("write that at leave_out.")
+    assert lines["time"] is True and lines["named"] is True
     assert "There is no setting 'sharpen'" in lines["setting"]
 
 
@@ -129,14 +135,14 @@ def test_a_frame_is_painted_on_its_present_mask_and_knows_its_number(report: dic
 
 def test_key_masks_that_are_of_no_frame_get_a_sentence(report: dict[str, Any]) -> None:
     mistakes = report["corrections"]["mistakes"]
-    assert "must have the same size" in mistakes["size"]
+    assert "the mask at key_1 " in mistakes["size"] and "must have the same size" in mistakes["size"]
     assert "is of frame 13, and the shot has frames 1 to 12" in mistakes["outside"]
     assert "Two masks are given for frame 2: disconnect one" in mistakes["twice"]
     assert "There are 2 masks at key_1, and one is expected: of one frame and one layer." in mistakes["all layers"]
     assert "The mask at key_1 is of a picture without one: paint it" in mistakes["unpainted"]
-    assert "There are 1 key masks that do not know their frame, and frames has 0 numbers" in mistakes["no number"]
+    assert "There is 1 key mask of which the frame is not known, and frames has 0 numbers" in mistakes["no number"]
     assert "'two' in frames is no number of a frame" in mistakes["no such number"]
-    assert "Layer 2 is to be corrected, and there are 1" in mistakes["layer"]
+    assert "Layer 2 is to be corrected. There is 1 layer" in mistakes["layer"]
     assert "leads out of ComfyUI's input and output folders" in mistakes["outer folder"]
     assert "There is no folder 'none' in ComfyUI's input or output folder" in mistakes["no folder"]
     assert mistakes["stopped"] == "True"

@@ -90,7 +90,7 @@ def test_strengths_are_for_all_deltas_or_for_each(files: Path) -> None:
     torch.testing.assert_close(both, rem[name] + 0.5 * (tuned[name] - rem[name]), atol=1e-3, rtol=0)
     half = loaded(BASE, delta, strength=0.5)[name]
     torch.testing.assert_close(half, (start[name] + rem[name]) / 2, atol=1e-3, rtol=0)
-    with pytest.raises(ValueError, match="There are 2 strengths and 1 deltas and LoRAs"):
+    with pytest.raises(ValueError, match="There are 2 strengths, and 1 in all of deltas and LoRAs"):
         loaded(BASE, delta, strength=(1.0, 0.5))
 
 

@@ -173,7 +173,13 @@ def test_codes_are_the_inverse_of_light(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("logc", "logc4, logc3"), ("S-Log", "slog3"), ("acesgc", "ACEScg"), ("qqq", "srgb, rec709, linear")],
+    [
+        ("logc", "logc4, logc3"),
+        ("S-Log", "slog3"),
+        ("acesgc", "acescg"),
+        ("sgrb", "srgb, "),
+        ("qqq", "srgb, rec709, linear"),
+    ],
 )
 def test_an_unknown_name_is_refused_with_near_ones(tmp_path: Path, name: str, near: str) -> None:
     write_exr(tmp_path / "a.exr", {"RGB": LIGHT.astype(np.float16)})

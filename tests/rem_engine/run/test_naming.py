@@ -102,6 +102,12 @@ def test_the_next_version_is_after_the_highest_of_the_same_name_alone(tmp_path: 
     assert (names.of_layer("smoke").of(1001), names.of_layer("").title) == ("AGM_smoke_v012.01001", "AGM_mattes_v012")
 
 
+def test_where_few_fields_are_known_others_are_not_advised() -> None:
+    with pytest.raises(ValueError, match=r"no \{frame\}") as caught:
+        check_template("{shot}", ("shot", "layer", "version", "frame"))
+    assert str(caught.value).endswith("write it once, for example {shot}_{layer}_v{version:03}.{frame}.")
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
