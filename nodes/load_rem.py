@@ -12,9 +12,7 @@ from comfy_api.latest import io
 from ..rem_engine.models import missing_checkpoint
 from .host.memory import give_back_memory_after
 from .host.schema import MODEL_FOLDER, node_schema, show_text
-from .host.weights import check_whole, load_checkpoint, load_mini
-
-BUNDLED = "REM-mini (bundled)"
+from .host.weights import BUNDLED, check_whole, load_checkpoint, load_mini
 
 
 class LoadREM(io.ComfyNode):

@@ -31,6 +31,7 @@ from ..rem_engine.run.segment_job import SegmentJob, segment_to_output
 from ..rem_engine.segment.segmenter import Segmenter
 from ..rem_engine.segment.settings import MaskSettings
 from ..rem_engine.setting import settings_of
+from .host.asked_graph import check_asked_windows
 from .host.batch import WHOLE, check_batch_prefix, check_shots, lines_of, open_batch, settings_key, shots_of
 from .host.conditioning import Conditioning, read_layers
 from .host.given import given_inputs, given_mattes
@@ -190,6 +191,7 @@ class SegmentShot(io.ComfyNode):
             lambda: check_batch_prefix(filename_prefix) if filename_prefix and lines_of(shots or "") else None,
             lambda: check_level_widgets(black, white, levels),
             lambda: check_window_widgets(height, width, window, overlap),
+            lambda: check_asked_windows(cls),
             lambda: check_file_names(file_names),
             lambda: check_plate_widgets(frames, plate_space),
         )

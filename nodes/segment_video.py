@@ -25,7 +25,7 @@ from ..rem_engine.pixels import to_uint8
 from ..rem_engine.run.coverage import Coverage
 from ..rem_engine.run.hints import FrameHints
 from ..rem_engine.segment.close_up import CloseUp
-from .host.asked_graph import asked_layers
+from .host.asked_graph import asked_layers, check_asked_windows
 from .host.conditioning import Conditioning, read_layers
 from .host.given import given_inputs, given_mattes
 from .host.inputs import as_frames, video_shot
@@ -118,6 +118,7 @@ class SegmentVideo(io.ComfyNode):
     ) -> bool | str:
         return first_mistake(
             lambda: check_window_widgets(height, width, window, overlap),
+            lambda: check_asked_windows(cls),
             lambda: _check_asked_prompt(prompt, combine, asked_layers(cls)),
         )
 

@@ -42,6 +42,9 @@ from .modelscope import load_modelscope
 from .patching import is_in_float8, is_rounded, row_of, with_changes, with_weights
 from .quantised import check_fits_host, type_of_host, weights_for_host
 
+BUNDLED = "REM-mini (bundled)"
+"""The checkpoint that comes with the pack, for people."""
+
 # REM-mini computes in float32 on every device: it is small, and bfloat16 has steps of 1/256 around 0.5, which show in
 # a soft mask.
 _MINI_DTYPE = torch.float32

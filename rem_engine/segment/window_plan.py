@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from ..backbones.base import Backbone
+from ..backbones.base import Backbone, Family
 from .resize import size_within
 from .settings import SegmentSettings, check_cuts
 from .windows import EndOfTake, Window, paper_windows, shot_windows
@@ -24,14 +24,16 @@ class WindowPlan:
 
     def __init__(self, backbone: Backbone, settings: SegmentSettings) -> None:
         """Raises ValueError for settings the backbone cannot take."""
-        _check(backbone, settings)
+        check_settings_of(
+            backbone.family, settings, backbone.default_size, backbone.default_window, backbone.default_overlap
+        )
         self.paper = settings.protocol == "paper"
         self.settings, self._backbone = settings, backbone
         self._size = settings.size or backbone.default_size
         if self.paper:
             self.window, self.overlap = settings.window or backbone.family.paper_windows[0], 0
         else:
-            self.window, self.overlap = _shot_window(backbone, settings)
+            self.window, self.overlap = _shot_window(settings, backbone.default_window, backbone.default_overlap)
         self.cuts: Literal["auto"] | tuple[int, ...] = () if self.paper else settings.cuts
 
     def size_for(self, height: int, width: int) -> tuple[int, int]:
@@ -70,21 +72,24 @@ class WindowPlan:
             check_cuts(self.cuts, frame_count)
 
 
-def _shot_window(backbone: Backbone, settings: SegmentSettings) -> tuple[int, int]:
+def _shot_window(settings: SegmentSettings, default_window: int, default_overlap: int) -> tuple[int, int]:
     """(window, overlap) of the `shot` protocol; an overlap that was not asked for shrinks with the window."""
-    length = settings.window or backbone.default_window
+    length = settings.window or default_window
     if settings.overlap is not None:
         return length, settings.overlap
-    return length, min(backbone.default_overlap, length // 2)
+    return length, min(default_overlap, length // 2)
 
 
-def _check(backbone: Backbone, settings: SegmentSettings) -> None:
-    protocol, window, size = settings.protocol, settings.window, settings.size or backbone.default_size
-    multiple, pad_frame_count = backbone.family.size_multiple, backbone.family.pad_frame_count
+def check_settings_of(
+    family: Family, settings: SegmentSettings, default_size: tuple[int, int], default_window: int, default_overlap: int
+) -> None:
+    """Raise ValueError for settings that a model of these defaults cannot take; see `Backbone`."""
+    protocol, window, size = settings.protocol, settings.window, settings.size or default_size
+    multiple, pad_frame_count = family.size_multiple, family.pad_frame_count
     if any(side < multiple or side % multiple for side in size):
         raise ValueError(
             f"The model cannot run at {size[0]}x{size[1]}; height and width must be multiples of "
-            f"{multiple}, for example {backbone.default_size[0]}x{backbone.default_size[1]}."
+            f"{multiple}, for example {default_size[0]}x{default_size[1]}."
         )
     if window is not None and pad_frame_count(window) != window:
         raise ValueError(
@@ -98,6 +103,6 @@ def _check(backbone: Backbone, settings: SegmentSettings) -> None:
         if settings.keep_aspect:
             raise ValueError("The protocol 'paper' does not keep the aspect; use the protocol 'shot' to keep it.")
         return
-    length, overlap = _shot_window(backbone, settings)
+    length, overlap = _shot_window(settings, default_window, default_overlap)
     if overlap > length // 2:
         raise ValueError(f"The overlap of windows of {length} frames must be 0 to {length // 2}, not {overlap}.")

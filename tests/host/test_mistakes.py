@@ -96,11 +96,13 @@ def prompted(prompt: int, *texts: str, **widgets: Any) -> Graph:
         (prompted(3, "the smoke\n# the star\nthe circle"), "Prompt 3 was asked for, and the CONDITIONING holds 2"),
         (prompted(4, "the smoke\nthe star", "the circle"), "Prompt 4 was asked for, and the CONDITIONING holds 3"),
         (prompted(2, "the smoke\nthe star", combine="union"), "holds 2, joined into 1: choose a number up to 1"),
+        (prompted(0, "the smoke", window=3), "cannot take windows of 3 frames; use 5"),
+        (prompted(0, "the smoke", overlap=500), "The overlap of windows of 9 frames must be 0 to 4, not 500"),
         (prompted(-2, "the smoke"), "Prompt -2 was asked for: choose a number from -1 to 999."),
     ],
-    ids=["a line too few", "of two nodes", "union", "below all"],
+    ids=["a line too few", "of two nodes", "union", "a window of no model", "an overlap above half", "below all"],
 )
-def test_a_number_of_a_prompt_that_is_not_there_is_told_before_a_model_is_loaded(
+def test_a_number_of_a_prompt_or_a_window_that_is_not_there_is_told_before_a_model_is_loaded(
     comfy: ComfyServer, nodes: Graph, told: str
 ) -> None:
     with pytest.raises(Refused) as refused:
