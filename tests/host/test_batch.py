@@ -153,7 +153,7 @@ def test_a_run_that_ends_before_it_wrote_leaves_no_folder(comfy: ComfyServer) ->
     (broken / "plate.1003.png").write_bytes((broken / "plate.1003.png").read_bytes()[:60])
     small = {"9": {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": 8, "height": 8}}}
     masked = graph_of("", "left/shot", path="sized_otherwise.mp4", include=["9", 0]) | small
-    for graph, told in ((masked, "mask 8x8"), (graph_of("", "left/shot", path="broken/"), "plate.1003.png")):
+    for graph, told in ((masked, "mask at include 8x8"), (graph_of("", "left/shot", path="broken/"), "plate.1003.png")):
         failed = message(comfy.run(graph), "execution_error")
         assert failed is not None and told in failed["exception_message"], failed
     assert not [*(comfy.base / "output" / "left").glob("*")]
