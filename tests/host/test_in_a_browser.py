@@ -336,6 +336,7 @@ def test_a_blueprint_runs_from_an_empty_canvas(comfy_page: ComfyPage, file: Path
     page.mouse.dblclick(500, 450)
     page.wait_for_timeout(1500)
     page.keyboard.type(file.stem.removesuffix(" (REM)"))
+    page.get_by_text(file.stem).first.wait_for()
     page.wait_for_timeout(2500)
     page.keyboard.press("Enter")
     page.wait_for_timeout(2500)
