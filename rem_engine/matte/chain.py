@@ -134,8 +134,10 @@ def _in_cells(frame: Frame, settings: MatteSettings) -> Frame:
         cells: tuple[Size | None, ...] = ((settings.model_size, settings.model_size),) * layers
     else:
         cells = frame.cells or (None,) * layers
+    told = None not in cells
     cells = tuple(find_size(mask) if one is None else one for mask, one in zip(masks, cells, strict=True))
-    if cells[0] is None or len(set(cells)) > 1:
+    # What is found in a mask another frame's may not show, and frames are smoothed at one size.
+    if cells[0] is None or len(set(cells)) > 1 or (settings.smooth and not told):
         return replace(frame, cells=cells)
     soft = torch.from_numpy(np.stack([to_cells(mask, cells[0]) for mask in masks]))
     return replace(frame, soft=soft, cells=cells)

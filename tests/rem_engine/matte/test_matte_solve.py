@@ -356,6 +356,17 @@ def test_masks_scaled_up_by_the_engine_and_the_models_own_give_the_same_mattes()
         assert (alpha - alphas[0]).abs().max() < 2e-3
 
 
+def test_a_take_whose_masks_show_their_size_now_and_then_is_smoothed() -> None:
+    """One frame's mask was scaled up, the other's has the plate's own edges: nothing says of which size they are."""
+    alpha = disk()
+    scaled = masks_to_shot(torch.from_numpy(cells_of(alpha))[None, None, None], (HEIGHT, WIDTH))[:, 0]
+    masks = [torch.from_numpy(alpha)[None], scaled, torch.from_numpy(alpha)[None]]
+    assert [find_size(mask[0].numpy()) for mask in masks] == [None, CELLS, None]
+    frames = [Frame(t, mask, torch.from_numpy(plate_of(alpha))) for t, mask in enumerate(masks)]
+    for matte in matte_frames(frames, MatteSettings(smooth=1)):
+        assert np.abs(matte.alpha[0].numpy() - alpha).sum() < np.abs(scaled[0].numpy() - alpha).sum()
+
+
 def test_masks_of_the_plates_own_size_stay_as_they_are() -> None:
     alpha = disk()
     (matte,) = matte_frames(
