@@ -32,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     check.add_argument(
         "--model", metavar="mini|DIR", help="count the tokens of sentences with this model's tokenizer, not their words"
     )
-    check.set_defaults(run=run, operation="checking the dataset")
+    check.set_defaults(run=run, operation="checking the dataset", wants_weights=False)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -58,5 +58,6 @@ def _run(options: argparse.Namespace) -> int | None:
     if getattr(options, "model", None) is not None:
         from ..model.base_models import base_model
 
-        options.model = base_model(options.model, weights=not getattr(options, "dry_run", False))
+        wants_weights = getattr(options, "wants_weights", True) and not getattr(options, "dry_run", False)
+        options.model = base_model(options.model, wants_weights)
     return options.run(options)

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_CONFIGURATIONS = ("*.json",)
-_WEIGHTS = ("*.safetensors", "*.txt", "*.model")
-"""Of a model in diffusers' layout, with its tokenizer's lists."""
+_SMALL = ("*.json", "*.txt", "*.model")
+"""Of a model in diffusers' layout: configurations, and its tokenizer's lists."""
+_WEIGHTS = "*.safetensors"
 _SAID = 200  # letters of the hub's own words
 
 
@@ -20,7 +20,7 @@ def base_model(model: str, weights: bool = True) -> str:
 
     Args:
         model: a folder, "mini", or a name on the hub.
-        weights: wanted too, not its configurations alone.
+        weights: wanted too, not its configurations and tokenizer alone.
 
     Raises:
         FileNotFoundError: neither a folder, nor anything on the hub, or the hub cannot be reached.
@@ -31,7 +31,7 @@ def base_model(model: str, weights: bool = True) -> str:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return snapshot_download(model, allow_patterns=[*_CONFIGURATIONS, *(_WEIGHTS if weights else ())])
+        return snapshot_download(model, allow_patterns=[*_SMALL, _WEIGHTS] if weights else [*_SMALL])
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise FileNotFoundError(
             f"There is no folder {model}, and the Hugging Face hub gives nothing under that name "

@@ -125,8 +125,10 @@ def finish():
 """
 
 
-def test_a_name_on_the_hub_is_a_model_folder(tiny_wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Downloaded where no such folder is; of a dry run the configurations alone."""
+def test_a_name_on_the_hub_is_a_model_folder(
+    tiny_wan: Path, shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Downloaded where no such folder is; of a dry run the configurations and the tokenizer alone."""
     import huggingface_hub
 
     asked = []
@@ -143,6 +145,8 @@ def test_a_name_on_the_hub_is_a_model_folder(tiny_wan: Path, tmp_path: Path, mon
         ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", True, True),
         ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", False, True),
     ]
+    assert main(["check-data", str(shots), "--kind", "synth", "--model", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"]) == 0
+    assert asked.pop() == asked[1]  # whose tokenizer is all that is wanted
     (tmp_path / "models" / "wan").mkdir(parents=True)
     for folder in ("mini", "models/wan", "../models/wan", "/models/wan", "a/b/c"):
         assert base_model(folder) == folder
