@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.miniatures import write_ref_davis17, write_ref_ytvos, write_refcoco
+from trainer.commands.cli import main
 from trainer.data.open import open_sources
 from trainer.settings import PRESETS, SourceSettings, TrainSettings, dump_settings, load_settings
 
@@ -41,6 +42,13 @@ def check_adamw(settings: TrainSettings, lr: float) -> None:
 
 def test_there_is_a_preset_of_each_protocol():
     assert {"mini", "modelscope_stage1", "modelscope_stage2", "wan_14b", "wan_1_3b"} <= set(NAMES)
+
+
+def test_the_help_of_train_names_every_preset_but_that_of_ablations(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    told = " ".join(capsys.readouterr().out.split()).partition(", or a .yaml")[0].split(" PRESET ")[-1]
+    assert sorted(told.split(", ")) == [name for name in NAMES if name != "ablation_mini"]
 
 
 def test_the_preset_for_mevis_is_the_protocol_of_14b_on_mevis_own_train_split():
