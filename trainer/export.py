@@ -125,8 +125,9 @@ def _write_export(
         whole = temporary / f"{request.run.resolve().name}-{checkpoint.name}.safetensors"
         _write_whole(whole, start, part, trained, settings.lora)
         base = None if request.form == "full" else part
-        if base is not None and request.over == "start" and checkpoint_paths(start.checkpoint):
-            base = temporary / f"{'+'.join(path.stem for path in checkpoint_paths(start.checkpoint))}.safetensors"
+        laid_over = checkpoint_paths(start.checkpoint)
+        if base is not None and request.over == "start" and laid_over:
+            base = temporary / f"{'+'.join(path.stem for path in laid_over)}.safetensors"
             _write_whole(base, start, part, {}, None)
         rank = DEFAULT_RANK if request.rank is None else request.rank
         conversion = Conversion(

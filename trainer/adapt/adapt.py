@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from rem_engine import load_segmenter
 from rem_engine.progress import SILENT, Progress
 
 from ..export import Export, export
@@ -72,9 +73,7 @@ def adapt(asked: Adaptation, progress: Progress = SILENT) -> dict[str, Any]:
     """
     split = split_shots(asked.shots, asked.held_out)
     old_split = None if asked.old is None else split_shots(asked.old, asked.held_out)
-    settings = plan(
-        asked.model, asked.shots, split, asked.old, old_split, asked.form, asked.steps, dict(asked.overrides)
-    )
+    settings = plan(asked.model, asked.shots, split, asked.old, old_split, asked.form, asked.steps, asked.overrides)
     looks = {"new": (asked.shots, split)}
     if asked.old is not None and old_split is not None:
         looks["old"] = (asked.old, old_split)
@@ -106,8 +105,6 @@ def _scores(
     looks: dict[str, tuple[Path, Split]],
     progress: Progress,
 ) -> dict[str, dict[str, float]]:
-    from rem_engine import load_segmenter
-
     segmenter = load_segmenter(asked.model, checkpoint=tuple(checkpoint), device=asked.device, size=size)
     scores = {look: score_shots(segmenter, root, split.held_out, progress) for look, (root, split) in looks.items()}
     if "J" not in scores["new"]:

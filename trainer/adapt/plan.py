@@ -12,7 +12,8 @@ import numpy as np
 from rem_engine.backbones.folder import family_of
 from rem_engine.backbones.load import MINI_FOLDER, find_model_folder
 
-from ..data.folder import shot_folders
+from ..data.broken import Skip
+from ..data.folder import Folder, shot_folders
 from ..settings import TrainSettings, load_settings
 
 Form = Literal["full", "lora"]
@@ -75,7 +76,7 @@ _AUGMENT = {"crop": 0.75, "flip": True, "colour": 0.15}
 _CLIPS = ["contiguous", "strided"]
 
 
-def split_shots(root: Path, share: float = HELD_OUT, seed: int = 0) -> Split:
+def split_shots(root: Path, share: float = HELD_OUT) -> Split:
     """Hold out a share of a folder's shots, at least one, the same each time.
 
     Raises:
@@ -91,7 +92,7 @@ def split_shots(root: Path, share: float = HELD_OUT, seed: int = 0) -> Split:
             "into two."
         )
     count = min(max(1, round(share * len(names))), len(names) - 1)
-    held_out = sorted(np.random.default_rng(seed).permutation(len(names))[:count])
+    held_out = sorted(np.random.default_rng(0).permutation(len(names))[:count])
     return Split(
         tuple(name for number, name in enumerate(names) if number not in held_out),
         tuple(names[number] for number in held_out),
@@ -179,7 +180,4 @@ def plan(
 
 def _evened(new: Path, split: Split, old: Path, old_split: Split) -> float:
     """The weight that has as many old samples drawn as new ones."""
-    from ..data.broken import Skip
-    from ..data.folder import Folder
-
     return len(Folder(new, Skip(), split.trained)) / max(1, len(Folder(old, Skip(), old_split.trained)))

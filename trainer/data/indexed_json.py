@@ -36,11 +36,11 @@ class IndexedJson:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._places: dict[str, tuple[int, int]] = {}
-        self._lengths: dict[str, int] = {}
+        self._lengths: dict[str, int | None] = {}
         try:
             for name, value, start, end in _items(path):
                 self._places[name] = start, end
-                self._lengths[name] = len(value) if isinstance(value, list) else -1
+                self._lengths[name] = len(value) if isinstance(value, list) else None
         except (_NotAnObjectError, FileNotFoundError) as error:
             content = read_json(path)  # says what is wrong with it
             if not isinstance(content, dict):
@@ -55,8 +55,7 @@ class IndexedJson:
 
     def count(self, name: str) -> int | None:
         """How many items the list under a name has; None where there is something else."""
-        length = self._lengths[name]
-        return None if length < 0 else length
+        return self._lengths[name]
 
     def __getitem__(self, name: str) -> Any:
         """What stands under a name.

@@ -84,7 +84,7 @@ class RefCoco:
 
 def _check_converted(listing: Path, folder: Path) -> None:
     """Raise FileNotFoundError where sentences lie as RefCOCO publishes them, and not as they are read here."""
-    published = next(iter(sorted(folder.glob("refs(*).p"))), None)
+    published = min(folder.glob("refs(*).p"), default=None)
     if published is not None and not listing.is_file():
         raise FileNotFoundError(
             f"{listing} does not exist, and {published.name} beside it is RefCOCO as published, a pickle, which is not "

@@ -155,7 +155,7 @@ class VideoSource(ABC):
             self._check_size(expression.video, position, picture.shape[:2], size)
             areas.append(float(self._checked_mask(expression, position, size).mean()))
         if expression.target is not None and not any(areas):
-            self._check_present(expression, range(count), size)
+            self._check_present(expression, (), size)  # where all were looked at
         return Measured(
             self._clip_of(expression.video), count, size, tuple(areas) if expression.target is not None else ()
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -113,7 +114,7 @@ def _denoiser(folder: Path, settings: TrainSettings, layers: int | None) -> nn.M
 def _cached_bytes(settings: TrainSettings, data: DataSettings, source: Joined[Any]) -> int:
     """Text embeddings of all sentences, and latents of what is always the same, at most."""
     shape = settings.family.latent_shape(data.frames, *settings.size)
-    latents = 2 * 4 * int(torch.Size(shape).numel()) + data.frames * settings.size[0] * settings.size[1] // 8
+    latents = 2 * 4 * math.prod(shape) + data.frames * settings.size[0] * settings.size[1] // 8
     clips = sum(len(part) for part in source.parts if part.is_fixed(data.frames))
     sentences = len({source.text(index) for index in range(len(source))})
     return clips * latents + sentences * _ROWS * settings.family.text_width * 2

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from rem_engine import Segmenter, SegmentSettings, load_segmenter
 from tests.trainer.benchmarks.test_predicting import Reddish
-from tests.trainer.miniatures import COLOURS, moving_squares, write_folder
+from tests.trainer.miniatures import COLOURS, moving_squares, write_folder, write_refcoco
 from trainer.adapt.adapt import Adaptation, adapt
 from trainer.adapt.plan import plan, split_shots
 from trainer.adapt.score import score_shots
@@ -20,6 +21,7 @@ from trainer.data.augment import Varied, mirrored_words, recoloured
 from trainer.data.folder import Folder
 from trainer.data.open import open_sources
 from trainer.data.video import clip_frames
+from trainer.run.checkpoint import Checkpoints
 from trainer.settings import AugmentSettings, DataSettings
 
 SMALL = {
@@ -163,8 +165,6 @@ def test_clips_are_scattered_contiguous_or_strided() -> None:
     [({"shots": ["x"]}, "has no shots by name"), ({"clips": ["strided"]}, "holds still images")],
 )
 def test_settings_that_a_dataset_has_nothing_for_are_told(setting: dict, words: str, tmp_path: Path) -> None:
-    from tests.trainer.miniatures import write_refcoco
-
     write_refcoco(tmp_path)
     source = {"kind": "refcoco", "name": "refcoco", "root": tmp_path, **setting}
     with pytest.raises(ValueError, match=words):
@@ -177,8 +177,6 @@ def test_a_look_is_written_over_the_rem_it_was_trained_from(
     form: str, tiny_wan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From a checkpoint over the base; what is read with both is what was trained, at the best of its steps."""
-    from safetensors.torch import load_file, save_file
-
     rem = tmp_path / "rem.safetensors"
     weights = load_file(next((tiny_wan / "transformer").glob("*.safetensors")))
     generator = torch.Generator().manual_seed(0)
@@ -192,8 +190,6 @@ def test_a_look_is_written_over_the_rem_it_was_trained_from(
     assert main(["adapt", str(shots), "-o", str(out), "--model", str(tiny_wan), *options, *settings]) == 0
     said = capsys.readouterr().out
     assert "new look, 1 held-out shots, 2 sentences: J " in said and "of 6 steps; use it with" in said
-    from trainer.run.checkpoint import Checkpoints
-
     best = Checkpoints(work / "checkpoints", 1).best()
     average = load_file(best / "average.safetensors")
     stacked = load_segmenter(tiny_wan, checkpoint=(rem, out)).backbone.transformer.state_dict()
