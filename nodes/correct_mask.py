@@ -17,7 +17,6 @@ from ..rem_engine.correct import ShotMotion, corrected
 from ..rem_engine.correct import suggest as suggested
 from ..rem_engine.frames import ArrayFrames
 from ..rem_engine.run.hints import FrameHints
-from ..rem_engine.wording import there_are
 from .host.given import given_inputs, given_mattes
 from .host.inputs import as_frames, shot_stamp
 from .host.kept_motion import kept_motion
@@ -30,7 +29,7 @@ from .host.keys import (
     key_folder,
     told_frames,
 )
-from .host.layers import as_layers, picture
+from .host.layers import as_layers, check_layer, picture
 from .host.matte_preview import MattePreview
 from .host.named_masks import names_of_masks, with_names
 from .host.outputs import GRAPH_OF_A_NODE, check_prefix, graph_of
@@ -160,9 +159,7 @@ class CorrectMask(io.ComfyNode):
         shot = as_frames(image)
         layers = as_layers(shot, mask)
         names = names_of_masks([mask], len(layers))
-        if layer > len(layers):
-            there = there_are(len(layers), "layer")
-            raise ValueError(f"Layer {layer} is to be corrected. {there}: choose up to {len(layers)}.")
+        check_layer(layers, layer, "corrected")
         fixed = {**folder_keys(folder, shot), **connected_keys(keys or {}, frames, shot)}
         progress = NodeProgress(cls, shot.frame_count)
         out = layers.clone() if fixed else layers

@@ -9,15 +9,15 @@ import folder_paths
 import numpy as np
 import torch
 from comfy_api.latest import io, ui
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ..rem_engine.frames import ArrayFrames
+from ..rem_engine.input_files import told_as_damage
 from ..rem_engine.pixels import to_uint8
-from ..rem_engine.wording import there_are
 from .host.inputs import as_frames
 from .host.keys import told_frames, with_frame_number
-from .host.layers import as_layers, picture
+from .host.layers import as_layers, check_layer, picture
 from .host.schema import check_connected, node_schema, show_text
 
 _OTHER_LEVELS = 3.0
@@ -101,9 +101,7 @@ def _present(frames: ArrayFrames, mask: Tensor | None, layer: int, frame: int) -
     if mask is None:
         return torch.zeros(frames.height, frames.width)
     layers = as_layers(frames, mask)
-    if layer > len(layers):
-        there = there_are(len(layers), "layer")
-        raise ValueError(f"Layer {layer} is to be painted. {there}: choose up to {len(layers)}.")
+    check_layer(layers, layer, "painted")
     return layers[layer - 1, frame - 1].float().clamp(0.0, 1.0)
 
 
@@ -127,12 +125,10 @@ def _painted(name: str, frames: ArrayFrames, frame: int) -> Tensor:
         ValueError: a picture of another size or frame, without a mask, or none at all.
     """
     file = _painted_file(name)
-    try:
-        with Image.open(file) as opened:
-            has_mask = "A" in opened.getbands()
-            pixels = np.asarray(opened.convert("RGBA"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise ValueError(f"The painted picture {name!r} cannot be read: empty 'image', run, and paint anew.") from error
+    damaged = f"The painted picture {name!r} cannot be read: empty 'image', run, and paint anew."
+    with told_as_damage(damaged), Image.open(file) as opened:
+        has_mask = "A" in opened.getbands()
+        pixels = np.asarray(opened.convert("RGBA"))
     if not has_mask:
         raise ValueError(f"The picture {name!r} has no mask: paint it in the mask editor, or empty 'image'.")
     height, width = pixels.shape[:2]

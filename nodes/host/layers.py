@@ -41,6 +41,13 @@ def as_layers(frames: ArrayFrames, mask: Tensor, name: str = "MASK") -> Tensor:
     return rearrange(masks, "(l t) h w -> l t h w", t=count)
 
 
+def check_layer(layers: Tensor, number: int, what: str) -> None:
+    """Raise ValueError for a number of a layer, from 1 on, above those of `as_layers`; `what` is to be done with it."""
+    if number > len(layers):
+        there = there_are(len(layers), "layer")
+        raise ValueError(f"Layer {number} is to be {what}. {there}: choose up to {len(layers)}.")
+
+
 def masks_of(layers: Iterable[Tensor], index: int) -> Tensor:
     """Masks of a frame out of layers [T,H,W] of any floats, float32 [L,H,W] in 0..1."""
     return torch.stack([layer[index].float() for layer in layers]).clamp_(0.0, 1.0)

@@ -138,6 +138,10 @@ def painted(nodes: dict[str, Any], base: Path) -> dict[str, Any]:
     pixels[..., 3] = 255 - 255 * disc(FIXED + 1).numpy()  # as the mask editor saves it
     Image.fromarray(pixels).save(base / "input" / "painted.png")
     Image.fromarray(pixels[..., :3]).save(base / "input" / "plain.png")
+    large = base / "input" / "damaged.png"  # of several chunks, of which the last one loses its name
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 4), np.uint8)).save(large)
+    head, _, tail = large.read_bytes().rpartition(b"IDAT")
+    large.write_bytes(head + b"\0DAT" + tail)
     key = paint(FIXED, "painted.png [input]").args[0]
     taken = correct(nodes, truth, {"key_1": key, "key_2": output.args[0]})[0]
     return {
@@ -147,5 +151,6 @@ def painted(nodes: dict[str, Any], base: Path) -> dict[str, Any]:
         "taken": torch.equal(taken[FIXED - 1], disc(FIXED + 1)),
         "other frame": sentence(lambda: paint(FIXED + 3, "painted.png [input]")),
         "no mask": sentence(lambda: paint(FIXED, "plain.png [input]")),
+        "damaged": sentence(lambda: paint(FIXED, "damaged.png [input]")),
         "gone": sentence(lambda: paint(FIXED, "none.png [input]")),
     }

@@ -130,6 +130,7 @@ def test_a_frame_is_painted_on_its_present_mask_and_knows_its_number(report: dic
     assert painted["key"] and painted["taken"]
     assert "is not of frame 7. It is of 4: set frame" in painted["other frame"]
     assert "has no mask: paint it in the mask editor" in painted["no mask"]
+    assert "'damaged.png [input]' cannot be read: empty 'image'" in painted["damaged"]
     assert "is gone: empty 'image', run, and paint it anew." in painted["gone"]
 
 
