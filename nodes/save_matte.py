@@ -86,7 +86,7 @@ class SaveMatte(io.ComfyNode):
                     "Video and Mask to Alpha bring along, or matte, matte_2, ...",
                 ),
                 exr_form_input(),
-                *growing_masks(),
+                growing_masks(),
                 file_names_input(),
             ],
             outputs=folder_outputs(),

@@ -31,6 +31,7 @@ from ..rem_engine.run.segment_job import SegmentJob, segment_to_output
 from ..rem_engine.segment.segmenter import Segmenter
 from ..rem_engine.segment.settings import MaskSettings
 from ..rem_engine.setting import settings_of
+from ..rem_engine.wording import number_of
 from .host.asked_graph import check_asked_windows
 from .host.batch import WHOLE, check_batch_prefix, check_shots, lines_of, open_batch, settings_key, shots_of
 from .host.conditioning import Conditioning, read_layers
@@ -268,7 +269,7 @@ class _Run:
         self,
         shot: StreamedShot,
         folder: Path,
-        name: Callable[[ReopenableFrames], str] = lambda frames: "",
+        name: Callable[[ReopenableFrames], str],
         title: str = "",
         key: str | None = None,
     ) -> _Written:
@@ -363,7 +364,7 @@ def _run_batch(run: _Run, shots: str, prefix: str) -> io.NodeOutput:
     counts = [f"{written} written", *([f"{there} there already"] if there else [])]
     if failed:
         counts.append(f"{len(failed)} failed; run again once that is mended, what is there stays")
-    told = f"{len(listed)} shot{'s' if len(listed) > 1 else ''}: {', '.join(counts)}."
+    told = f"{number_of(len(listed), 'shot')}: {', '.join(counts)}."
     return written_output(batch.folder, preview, run.node, [told, *failed, *notes])
 
 

@@ -15,10 +15,9 @@ from comfy_execution.graph_utils import is_link
 from ...rem_engine.backbones.base import WAN
 from ...rem_engine.backbones.configuration import read_defaults
 from ...rem_engine.backbones.load import MINI_FOLDER
-from ...rem_engine.segment.settings import SegmentSettings
 from ...rem_engine.segment.window_plan import check_settings_of
-from ..widgets.from_settings import engine_values
 from ..widgets.layer_settings import checked_layers
+from ..widgets.segment import segment_settings
 from .weights import BUNDLED
 
 _graph: ContextVar[Any] = ContextVar("graph", default=None)
@@ -35,17 +34,14 @@ def watch_requests() -> None:
 
 def asked_layers(node: type[io.ComfyNode]) -> int | None:
     """How many layers of prompts reach a node's input `conditioning`; None where only a run tells."""
-    graph, name = _graph.get(), node.hidden.unique_id if node.hidden else None
-    return _layers_before(graph, name, "conditioning", set()) if isinstance(graph, dict) else None
+    return _layers_before(_asked(), _name_of(node), "conditioning", set())
 
 
 def check_asked_windows(node: type[io.ComfyNode]) -> None:
     """Raise ValueError for a size or windows that REM-mini cannot take, where Load REM gives it to a node's input
     `model`; of other models, and of values that are linked, a run tells."""
-    graph, name = _graph.get(), node.hidden.unique_id if node.hidden else None
-    if not isinstance(graph, dict):
-        return
-    inputs = graph.get(name, {}).get("inputs", {})
+    graph = _asked()
+    inputs = graph.get(_name_of(node), {}).get("inputs", {})
     link = inputs.get("model")
     loader = graph.get(link[0], {}) if is_link(link) else {}
     if loader.get("class_type") != "LoadREM" or loader.get("inputs", {}).get("checkpoint") != BUNDLED:
@@ -56,14 +52,23 @@ def check_asked_windows(node: type[io.ComfyNode]) -> None:
         return
     defaults = read_defaults(MINI_FOLDER, WAN)
     plain = defaults["default_size"]
-    size = (numbers["height"] or plain[0], numbers["width"] or plain[1])
-    settings = SegmentSettings(size=size, **engine_values(SegmentSettings, numbers | others))
+    settings = segment_settings(numbers | others, plain)
     check_settings_of(WAN, settings, plain, defaults["default_window"], defaults["default_overlap"])
 
 
 def _keep(request: dict[str, Any]) -> dict[str, Any]:
     _graph.set(request.get("prompt"))
     return request
+
+
+def _asked() -> dict[str, Any]:
+    """The graph by the names of its nodes; {} where none was shown."""
+    graph = _graph.get()
+    return graph if isinstance(graph, dict) else {}
+
+
+def _name_of(node: type[io.ComfyNode]) -> Any:
+    return node.hidden.unique_id if node.hidden else None
 
 
 def _layers_before(graph: dict[str, Any], name: Any, socket: str, seen: set[str]) -> int | None:

@@ -15,9 +15,8 @@ from ...rem_engine.media.windows import Box
 from ...rem_engine.names import GIVEN_MODES
 from ...rem_engine.run.given_mattes import GivenMatte, GivenMattes, box_matte
 from ...rem_engine.wording import number_of, there_are
-from .inputs import as_masks
+from .inputs import as_painted_masks
 
-_UNPAINTED = (64, 64)  # of the mask that the host's Load Image gives of a picture without one
 _BOX = "box"
 _BOX_FORM = "x, y, width and height"
 _TOLD = {
@@ -67,10 +66,7 @@ def given_mattes(values: Mapping[str, Any], frames: FrameSource, layers: int) ->
 
 
 def _mattes(mode: str, mask: Tensor, frames: FrameSource, layers: int) -> Iterator[GivenMatte]:
-    unpainted = isinstance(mask, Tensor) and tuple(mask.shape[-2:]) == _UNPAINTED and not mask.any()
-    if unpainted and (frames.height, frames.width) != _UNPAINTED:
-        raise ValueError(f"The mask at {mode} is of a picture without one: paint it, or disconnect it.")
-    masks, count = as_masks(mask, frames, mode), frames.frame_count
+    masks, count = as_painted_masks(mask, frames, mode), frames.frame_count
     if mode == "include" and not masks.any():
         raise ValueError("The mask at include is empty, so that nothing could be anywhere: paint it, or disconnect it.")
     if len(masks) == 1:

@@ -32,6 +32,7 @@ IMAGE_COLOURS = ColourTags(REC_709, SRGB_TRANSFER)
 """What the host's pictures are: display sRGB."""
 
 _KIND = "MASK"  # the host's name, where no socket is told
+_UNPAINTED = (64, 64)  # of the mask that the host's Load Image gives of a picture without one
 _FEW = 32  # levels of integers; a soft mask has more of them, however dark it is
 
 
@@ -148,6 +149,18 @@ def as_masks(mask: Tensor, frames: FrameSource, name: str = _KIND) -> Tensor:
         check_finite(plane, f"{told} of frame {index % frames.frame_count}")
         check_unit_range(plane.min().item(), plane.max().item(), f"The {name}")
     return planes
+
+
+def as_painted_masks(mask: Tensor, frames: FrameSource, name: str) -> Tensor:
+    """`as_masks` of what people paint, which refuses what the host gives of a picture on which nothing was painted.
+
+    Raises:
+        ValueError: such a mask; and as `as_masks`.
+    """
+    unpainted = isinstance(mask, Tensor) and tuple(mask.shape[-2:]) == _UNPAINTED and not mask.any()
+    if unpainted and (frames.height, frames.width) != _UNPAINTED:
+        raise ValueError(f"The mask at {name} is of a picture without one: paint it, or disconnect it.")
+    return as_masks(mask, frames, name)
 
 
 def _shades(planes: Tensor, name: str) -> Tensor:

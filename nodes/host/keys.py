@@ -17,12 +17,12 @@ from ...rem_engine.media.numbering import FIRST_FRAME, told_numbers
 from ...rem_engine.media.writing import soft_png, write_bytes
 from ...rem_engine.run.corrections import numbered_keys
 from ...rem_engine.wording import number_of, there_are
-from .inputs import as_masks
-from .outputs import GRAPH_FILE, new_output_folder, output_folders
+from .inputs import as_painted_masks
+from .outputs import new_output_folder, output_folders, write_graph
+from .schema import growing_input
 
 _NUMBER = "refereverything_frame"
 _MOST_GROWN = 100
-_UNPAINTED = (64, 64)  # of the mask that the host's Load Image gives of a picture without one
 
 
 def with_frame_number(mask: Tensor, number: int) -> Tensor:
@@ -34,12 +34,10 @@ def with_frame_number(mask: Tensor, number: int) -> Tensor:
 
 def growing_keys() -> io.Input:
     """Sockets for masks of single frames, of which there is always one more than are connected."""
-    one = io.Mask.Input("key", tooltip="The right mask of one frame; a second one for a frame is refused.")
-    names = [f"key_{number}" for number in range(1, _MOST_GROWN + 1)]
-    return io.Autogrow.Input(
+    return growing_input(
         "keys",
-        template=io.Autogrow.TemplateNames(one, names, min=0),
-        optional=True,
+        io.Mask.Input("key", tooltip="The right mask of one frame; a second one for a frame is refused."),
+        range(1, _MOST_GROWN + 1),
         tooltip="Right masks of single frames, as many as there are: of Paint Key Mask, which know their frames, or "
         "any others, whose frames 'frames' says.",
     )
@@ -103,9 +101,7 @@ def _numbers_of(keys: Mapping[str, Tensor], asked: tuple[int, ...]) -> tuple[int
 
 
 def _one_mask(socket: str, mask: Tensor, frames: FrameSource) -> Tensor:
-    if tuple(mask.shape[-2:]) == _UNPAINTED != (frames.height, frames.width) and not mask.any():
-        raise ValueError(f"The mask at {socket} is of a picture without one: paint it, or disconnect it.")
-    masks = as_masks(mask, frames, socket)
+    masks = as_painted_masks(mask, frames, socket)
     if len(masks) != 1:
         raise ValueError(
             f"There are {len(masks)} masks at {socket}, and one is expected: of one frame and one layer. Another layer "
@@ -175,8 +171,7 @@ def keep_keys(keys: Mapping[int, Tensor], prefix: str, graph: Mapping[str, str])
     folder, _ = new_output_folder(prefix, height, width)
     for file, content in files.items():
         write_bytes(folder / file, content)
-    if graph:
-        write_bytes(folder / GRAPH_FILE, graph.get("workflow", graph.get("prompt", "")).encode())
+    write_graph(folder, graph)
     return folder
 
 

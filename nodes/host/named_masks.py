@@ -14,6 +14,7 @@ from ...rem_engine.frames import ReopenableFrames
 from ...rem_engine.matte.frames import display_values
 from ...rem_engine.names import unused_name
 from .layers import layer_names
+from .schema import growing_input
 
 _NAMES = "refereverything_layers"
 # The host's compositor takes no more; further frames would stop it.
@@ -40,19 +41,14 @@ def names_of_masks(masks: Sequence[Tensor], count: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def growing_masks() -> list[io.Input]:
+def growing_masks() -> io.Input:
     """Sockets for further masks, of which there is always one more than are connected."""
-    names = [f"mask_{number}" for number in range(_FIRST_GROWN, _FIRST_GROWN + _MOST_GROWN)]
-    # That none has to be there says `min`: a template that is optional stops ComfyUI 0.8.
-    one = io.Mask.Input("mask", tooltip="A further layer, after those above.")
-    return [
-        io.Autogrow.Input(
-            "masks",
-            template=io.Autogrow.TemplateNames(one, names, min=0),
-            optional=True,
-            tooltip="Further layers, as many as there are.",
-        )
-    ]
+    return growing_input(
+        "masks",
+        io.Mask.Input("mask", tooltip="A further layer, after those above."),
+        range(_FIRST_GROWN, _FIRST_GROWN + _MOST_GROWN),
+        tooltip="Further layers, as many as there are.",
+    )
 
 
 def layers_outputs() -> list[io.Output]:

@@ -165,6 +165,11 @@ def lay_beside(folder: Path, preview: Mapping[str, Any], graph: Mapping[str, str
     for shown in preview["images"]:
         temporary = Path(folder_paths.get_temp_directory(), shown["subfolder"], shown["filename"])
         shutil.copyfile(temporary, folder / f"{_PREVIEW}{temporary.suffix}")
+    write_graph(folder, graph)
+
+
+def write_graph(folder: Path, graph: Mapping[str, str]) -> None:
+    """Lay a graph beside files, as `GRAPH_FILE`; nothing where there is none to be told (see `graph_of`)."""
     if graph:
         write_bytes(folder / GRAPH_FILE, graph.get("workflow", graph.get("prompt", "")).encode())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import comfy.model_management
@@ -50,6 +51,22 @@ def register_model_folder() -> None:
     # add_model_folder_path gives a new folder no extensions, which would list every file.
     paths, _ = folder_paths.folder_names_and_paths[MODEL_FOLDER]
     folder_paths.folder_names_and_paths[MODEL_FOLDER] = (paths, folder_paths.supported_pt_extensions | {".gguf"})
+
+
+def growing_input(name: str, one: io.Mask.Input, numbers: Iterable[int], tooltip: str) -> io.Input:
+    """Sockets of a kind, each with a number, of which there is always one more than are connected.
+
+    Args:
+        name: of all of them together; none has to be connected.
+        one: what a socket takes; they are named by it, `mask_1`.
+        numbers: that they have, as many as there may be.
+        tooltip: of all of them together.
+    """
+    names = [f"{one.id}_{number}" for number in numbers]
+    # That none has to be there says `min`: a template that is optional stops ComfyUI 0.8.
+    return io.Autogrow.Input(
+        name, template=io.Autogrow.TemplateNames(one, names, min=0), optional=True, tooltip=tooltip
+    )
 
 
 class NodeProgress:

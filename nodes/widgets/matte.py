@@ -79,8 +79,8 @@ def levels_of(levels: Any) -> dict[str, float]:
     """
     if levels is None:
         return {}
-    given = [levels.get(name) for name in ("min", "max", "midpoint")] if isinstance(levels, Mapping) else [levels]
-    if len(given) < 3 or not all(part is None or isinstance(part, int | float) for part in given):
+    given = [levels.get(name) for name in ("min", "max", "midpoint")] if isinstance(levels, Mapping) else []
+    if not given or not all(part is None or isinstance(part, int | float) for part in given):
         raise ValueError(f"The levels are {levels!r}, and a RANGE of the numbers min, max and midpoint is expected.")
     black, white, middle = given
     black, white = NEUTRAL.black if black is None else black, NEUTRAL.white if white is None else white

@@ -100,6 +100,17 @@ def mask_settings(values: Mapping[str, Any], **further: Any) -> MaskSettings:
     return MaskSettings(**engine_values(MaskSettings, given | further))
 
 
+def segment_settings(values: Mapping[str, Any], default_size: tuple[int, int]) -> SegmentSettings:
+    """Settings of the values of `window_inputs` and the protocol by name, for a model of that (height, width); other
+    widgets are left aside.
+
+    Raises:
+        ValueError: a value that no model can have.
+    """
+    size = (values["height"] or default_size[0], values["width"] or default_size[1])
+    return SegmentSettings(size=size, **engine_values(SegmentSettings, values))
+
+
 def make_segmenter(model: ModelPatcher, vae: VAE, decode_vae: VAE | None, values: Mapping[str, Any]) -> Segmenter:
     """The engine's segmenter over the host's MODEL and VAE.
 
@@ -111,8 +122,7 @@ def make_segmenter(model: ModelPatcher, vae: VAE, decode_vae: VAE | None, values
         ValueError: a MODEL, VAE or setting that cannot be used.
     """
     backbone = host_backbone(model, vae, decode_vae, values.get("keep_windows", True))
-    size = (values["height"] or backbone.default_size[0], values["width"] or backbone.default_size[1])
-    return Segmenter(backbone, SegmentSettings(size=size, **engine_values(SegmentSettings, values)))
+    return Segmenter(backbone, segment_settings(values, backbone.default_size))
 
 
 def provenance_of(segmenter: Segmenter, source: str) -> Provenance:

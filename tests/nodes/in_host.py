@@ -447,7 +447,7 @@ def _settings_made(node: Any, inputs: dict[str, Any], last: str | None) -> dict[
         for name in ("matte_settings", "delivery_settings"):
             if hasattr(module, name):
                 patches.enter_context(mock.patch.object(module, name, recorded(name, getattr(module, name))))
-        patches.enter_context(mock.patch.object(segmenters, "host_backbone", lambda *sockets: None))
+        patches.enter_context(mock.patch.object(segmenters, "host_backbone", mock.Mock()))
         patches.enter_context(mock.patch.object(segmenters, "Segmenter", segmenter))
         patches.enter_context(suppress(_Made))
         node.execute(**sockets)
