@@ -146,22 +146,20 @@ def _in_cells(frame: Frame, settings: MatteSettings) -> Frame:
 def _solved(frame: Frame, solver: EdgeSolver, device: torch.device) -> Tensor:
     """Masks at the plate's size, [L,H,W] in 0..1, edges solved; as they are where the model's size is not known."""
     plate, soft = plate_of(frame), frame.soft.detach().cpu().float()
-    masks = [
-        mask.numpy() if size is None or mask.shape == size else to_cells(mask.numpy(), size)
-        for mask, size in zip(soft, frame.cells, strict=True)
-    ]
     models = {place: size for place, size in enumerate(frame.cells) if size is not None}
-    known = {place: masks[place] for place in models}
-    solved = solver.solve(known, plate.to(device), models) if known else None
-    if solved is not None and len(known) == len(soft):
+    if not models:
+        return soft.to(device).clamp(0.0, 1.0)
+    masks = {place: to_cells(soft[place].numpy(), size) for place, size in models.items()}
+    solved = solver.solve(masks, plate.to(device), models)
+    if len(models) == len(soft):
         return solved
     alpha = soft.to(device).clamp(0.0, 1.0)
-    if solved is not None:
-        alpha[list(known)] = solved
+    alpha[list(models)] = solved
     return alpha
 
 
 def _matte(frame: Frame, mask: Tensor, settings: MatteSettings) -> Frame:
+    # Solved masks are in 0..1 already: without levels, a plane of the plate's size less.
     if settings.refine is not None or (settings.black, settings.white, settings.gamma) != (0.0, 1.0, 1.0):
         mask = levels(mask, settings.black, settings.white, settings.gamma)
     if settings.threshold is not None:

@@ -1,12 +1,12 @@
-"""What two numbers of a solution say of it: whether the thing is solid, and whether the mask fits the plate's edges.
+"""What is decided of a layer: whether its thing is solid, and whether its mask fits the plate's edges.
 
-Both are means over the frames of a take that came last, so that a matte does not flicker between two answers.
+What tells it are means over the frames of a take that came last, so that a matte does not flicker between two answers.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -58,17 +58,27 @@ class Seen:
     noise: float = 0.0
 
     @classmethod
-    def of(cls, *said: np.ndarray, where: np.ndarray, white: float, sharpness: float, noise: float) -> Seen:
-        """From what is said of cells, [h,w]: energy and x (1 - x) of the cubic upscale, and of the solution.
+    def of(
+        cls,
+        ramp: tuple[np.ndarray, np.ndarray],
+        solution: tuple[np.ndarray, np.ndarray],
+        *,
+        where: np.ndarray,
+        white: float,
+        sharpness: float,
+        noise: float,
+    ) -> Seen:
+        """From what is said of cells.
 
         Args:
-            said: the four.
+            ramp: energy and x (1 - x) of the cubic upscale, [h,w] each.
+            solution: the same of the solution.
             where: bool [h,w], the cells that count.
             white, sharpness, noise: as the attributes.
         """
         if not where.any():
             return cls(0.0, 0.0, 1.0, white, sharpness, noise)
-        plain, plain_soft, solved, solved_soft = (float(plane[where].mean()) for plane in said)
+        plain, plain_soft, solved, solved_soft = (float(plane[where].mean()) for plane in (*ramp, *solution))
         plain, solved = max(plain, 0.0), max(solved, 0.0)
         return cls(plain, solved / (plain + 1e-6), solved_soft / (plain_soft + 1e-6), white, sharpness, noise)
 
@@ -109,23 +119,23 @@ class Decisions:
         """
         known = [one for one in self._seen if one is not None]
         energy, misfit, softness, white, sharpness, noise = (
-            float(np.mean([getattr(one, name) for one in known]))
-            for name in ("energy", "misfit", "softness", "white", "sharpness", "noise")
+            float(np.mean([getattr(one, field.name) for one in known])) for field in fields(Seen)
         )
-        sure = _SOLID + (_SOLID_OF_BAD_MASKS - _SOLID) * _smoothstep(misfit, _BAD, _WORSE)
-        solid = {"solid": 1.0, "soft": 0.0, "auto": _smoothstep(energy, _RAMP, sure)}[self._kind]
-        faithful = 1.0 - _smoothstep(misfit, _FITS, _ERRS)
+        sure = _SOLID + (_SOLID_OF_BAD_MASKS - _SOLID) * smoothstep(misfit, _BAD, _WORSE)
+        solid = {"solid": 1.0, "soft": 0.0, "auto": smoothstep(energy, _RAMP, sure)}[self._kind]
+        faithful = 1.0 - smoothstep(misfit, _FITS, _ERRS)
         if self._kind == "auto":
-            exact = max(faithful, _smoothstep(sharpness, _BLURRED, _SHARP))
-            solid *= 1.0 - exact * (1.0 - _smoothstep(cell, _FINE, _COARSE))
-            solid *= 1.0 - faithful * _smoothstep(softness, _FIRMER, _AS_SOFT)
-        solid *= 1.0 - _smoothstep(noise, _NOISY, _DROWNED)
+            exact = max(faithful, smoothstep(sharpness, _BLURRED, _SHARP))
+            solid *= 1.0 - exact * (1.0 - smoothstep(cell, _FINE, _COARSE))
+            solid *= 1.0 - faithful * smoothstep(softness, _FIRMER, _AS_SOFT)
+        solid *= 1.0 - smoothstep(noise, _NOISY, _DROWNED)
         errs_much = misfit > _ERRS_MUCH
         is_white = white > (_WHITE_OF_BAD_MASKS if errs_much else _WHITE)
         level = 1.0 + solid * ((white if is_white else 1.0) - 1.0)
         return Decision(solid, faithful, level, errs_much)
 
 
-def _smoothstep(value: float, low: float, high: float) -> float:
+def smoothstep(value: float, low: float, high: float) -> float:
+    """0 up to `low`, 1 from `high` on, and smooth between."""
     place = min(max((value - low) / (high - low), 0.0), 1.0)
     return place * place * (3.0 - 2.0 * place)

@@ -6,6 +6,8 @@ import cv2
 import torch
 from torch import Tensor
 
+from .decisions import smoothstep
+
 # Noise against contrast of a plate from which it is taken out, and from which all of it is. Grain of a well exposed
 # plate has less than 0.1; what was shot in the dark has 0.5 and more.
 _NOISY, _VERY_NOISY = 0.2, 0.4
@@ -34,19 +36,20 @@ def noise(picture: Tensor) -> tuple[float, float]:
     rows, columns = (min(corner.shape[side] for corner in corners) for side in (0, 1))
     first, second, third, fourth = (corner[:rows, :columns] for corner in corners)
     deviation = float((first - second - third + fourth).abs().median()) * _OF_MEDIAN
-    seen = float(picture.flatten(0, 1).var(dim=0, correction=0).mean())
+    # Channel by channel: over all of them at once it takes four times as long on the CPU.
+    seen = float(torch.stack([channel.var(correction=0) for channel in picture.unbind(-1)]).mean())
     return deviation, max(seen - deviation**2, 0.0) ** 0.5
 
 
-def noisiness(picture: Tensor) -> float:
-    """How much of a plate's noise is to be taken out, 0..1.
-
-    Args:
-        picture: float [h,w,3].
-    """
+def share_of_noise(picture: Tensor) -> float:
+    """Noise of a picture, float [h,w,3], as a share of its contrast."""
     deviation, contrast = noise(picture)
-    place = min(max((deviation / (contrast + 1e-6) - _NOISY) / (_VERY_NOISY - _NOISY), 0.0), 1.0)
-    return place * place * (3.0 - 2.0 * place)
+    return deviation / (contrast + 1e-6)
+
+
+def noisiness(picture: Tensor) -> float:
+    """How much of the noise of a plate, float [h,w,3], is to be taken out, 0..1."""
+    return smoothstep(share_of_noise(picture), _NOISY, _VERY_NOISY)
 
 
 def without_noise(picture: Tensor, share: float) -> Tensor:
@@ -59,8 +62,8 @@ def without_noise(picture: Tensor, share: float) -> Tensor:
     Returns:
         float32 [h,w,3]; the picture itself where there is nothing to be taken out.
     """
-    deviation, _ = noise(picture)
-    if share == 0.0 or deviation == 0.0:
+    deviation = noise(picture)[0] if share > 0.0 else 0.0
+    if deviation == 0.0:
         return picture
     fine = cv2.GaussianBlur(picture.cpu().numpy(), (0, 0), _FINE)  # else every speck is an edge of its own
     quiet = torch.from_numpy(cv2.bilateralFilter(fine, _SIDE, _ALIKE * deviation, _WIDE)).to(picture.device)

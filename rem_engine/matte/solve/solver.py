@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from .decisions import Decision, Decisions, Seen
 from .grain import GRAIN_ACROSS, graininess, without_grain
 from .guided import at_full_size
 from .laplacian import Laplacian, SparseLaplacian, WindowLaplacian
-from .noise import noise, noisiness, without_noise
+from .noise import noisiness, share_of_noise, without_noise
 from .resampling import Size, averaged, cubic, gathered, linear, size_of, spread
 from .system import System
 from .upscale import with_means
@@ -82,8 +83,10 @@ class EdgeSolver:
                 clean = 0.0 if self._kinds[place] == "soft" else cells.clean
                 alpha[place] = _upscaled(_on(plate, [cells.soft]), size, [cells], [clean])[0]
         together = plate.device.type != "cpu" if self._matrix_free is None else self._matrix_free
-        for places in _groups(layers, [place for place in layers if place not in alpha], together):
-            part = _Part.of([layers[place] for place in places], plate, together)
+        groups = _groups(layers, [place for place in layers if place not in alpha], together)
+        noisy = noisiness(plate) if groups else 0.0
+        for places in groups:
+            part = _Part.of([layers[place] for place in places], plate, noisy, together)
             for place, seen in zip(places, part.seen(), strict=True):
                 self._decisions[place].see(seen)
             finished = part.finished([self._decisions[place].made(part.cell) for place in places])
@@ -131,16 +134,14 @@ class _Part:
     solution: Tensor
 
     @classmethod
-    def of(cls, layers: Sequence[Cells], plate: Tensor, matrix_free: bool) -> _Part:
+    def of(cls, layers: Sequence[Cells], plate: Tensor, noisy: float, matrix_free: bool) -> _Part:
         cell_count, size = layers[0].mean.shape, size_of(plate)
         box = bounding_box(torch.from_numpy(np.any([_matters(cells) for cells in layers], axis=0)), _MARGIN)
         assert box is not None  # a layer without an edge is not solved
         step = _step(cell_count, size)
         whole = averaged(plate, (cell_count[0] * step[0], cell_count[1] * step[1]))
         rows, columns = (slice(side.start * k, side.stop * k) for side, k in zip(box, step))
-        noisy = noisiness(plate)
         shown = whole[rows, columns].contiguous()
-        deviation, contrast = noise(shown)
         picture = without_noise(shown, noisy)
         laplacian: Laplacian
         laplacian = WindowLaplacian(picture) if matrix_free else _matrix(picture, layers[0].unsure[box], step, 1)
@@ -148,7 +149,7 @@ class _Part:
         means = _on(plate, [cells.mean[box] for cells in layers]).to(laplacian.dtype)
         start = linear(means, size_of(picture))
         solution = system.solve(means, torch.full_like(means, _DATA), unsure, start, means)
-        return cls(layers, plate, box, noisy, deviation / (contrast + 1e-6), picture, system, means, solution)
+        return cls(layers, plate, box, noisy, share_of_noise(shown), picture, system, means, solution)
 
     @property
     def cell(self) -> float:
@@ -158,24 +159,34 @@ class _Part:
 
     def seen(self) -> list[Seen]:
         """What the equations say of each layer."""
-        ramp = cubic(self.means, size_of(self.picture)).to(self.means.dtype)
         # What a ramp of a cell costs per pixel falls with the pixels across it.
         per_cell = 1000.0 * self.system.step[1] / _ACROSS_CELL
-        said = [
-            (per_cell * self.system.energies(planes), gathered(planes * (1.0 - planes), self.system.step))
-            for planes in (ramp, self.solution.clamp(0.0, 1.0))
-        ]
-        planes = torch.stack([plane for pair in said for plane in pair], dim=1).cpu().double().numpy()
+        solution = self._said(self.solution.clamp(0.0, 1.0))
         return [
             Seen.of(
-                *parts,
-                where=(layer.steep & layer.unsure)[self.box],
+                (per_cell * ramp[0], ramp[1]),
+                (per_cell * solved[0], solved[1]),
+                where=self._edge(layer),
                 white=layer.white,
                 sharpness=layer.clean * layer.sharpness,
                 noise=self.noise,
             )
-            for parts, layer in zip(planes, self.layers, strict=True)
+            for ramp, solved, layer in zip(self._ramp, solution, self.layers, strict=True)
         ]
+
+    @cached_property
+    def _ramp(self) -> np.ndarray:
+        """What is said of the cubic upscale."""
+        return self._said(cubic(self.means, size_of(self.picture)).to(self.means.dtype))
+
+    def _said(self, planes: Tensor) -> np.ndarray:
+        """Energy and x (1 - x) of the cells of planes [n,h,w], float64 [n,2,h/rows,w/columns]."""
+        softness = gathered(planes * (1.0 - planes), self.system.step)
+        return torch.stack([self.system.energies(planes), softness], dim=1).cpu().double().numpy()
+
+    def _edge(self, layer: Cells) -> np.ndarray:
+        """Cells of the box that a layer's edge goes through, bool."""
+        return (layer.steep & layer.unsure)[self.box]
 
     def finished(self, decisions: Sequence[Decision]) -> Tensor:
         """Alpha of each layer, float32 [n,H,W]."""
@@ -208,12 +219,13 @@ class _Part:
 
     def _quieted(self, solved: Tensor, places: Sequence[int]) -> Tensor:
         """Alpha on the grid, of layers at `places`, without its grain."""
-        ramp = cubic(self.means, size_of(self.picture)).to(self.means.dtype)
-        chosen = list(places)
-        energies = [self.system.energies(planes) for planes in (ramp[chosen], solved)]
-        pairs = torch.stack(energies, dim=1).cpu().double().numpy()
-        steep = [(self.layers[place].steep & self.layers[place].unsure)[self.box] for place in places]
-        grain = np.stack([graininess(pair[0], pair[1], where) for pair, where in zip(pairs, steep, strict=True)])
+        energies = self.system.energies(solved).cpu().double().numpy()
+        grain = np.stack(
+            [
+                graininess(self._ramp[place, 0], energy, self._edge(self.layers[place]))
+                for place, energy in zip(places, energies, strict=True)
+            ]
+        )
         if not grain.any():
             return solved
         shares = spread(torch.from_numpy(grain).to(solved), self.system.step)
@@ -277,7 +289,7 @@ def _upscaled(masks: Tensor, size: Size, layers: Sequence[Cells], clean: Sequenc
     plain = cubic(masks, size)
     for place, (cells, share) in enumerate(zip(layers, clean, strict=True)):
         if share > 0.0:
-            plain[place].lerp_(with_means(masks[place], size, cells.model), share)
+            plain[place].lerp_(with_means(masks[place], plain[place], cells.model), share)
     return plain
 
 

@@ -21,27 +21,27 @@ _OF_COARSE = 0.8
 """Share that is made good, once, of others: their cells say less of what is within, and rain would flicker."""
 
 
-def with_means(mask: Tensor, size: Size, model: Size) -> Tensor:
+def with_means(mask: Tensor, scaled: Tensor, model: Size) -> Tensor:
     """A mask scaled up, bicubic, from cells that were moved until their means are the mask's.
 
     Args:
         mask: float32 [h,w] in 0..1.
-        size: (height, width) of the plate.
+        scaled: the same at the plate's size, float32 [height,width], bicubic.
         model: (height, width) at which a model made the mask; where a side of it is longer than the plate's, the mask
             has the plate's, as the engine scales it.
 
     Returns:
         float32 [height,width] in 0..1.
     """
-    cells = mask[None]
-    if size[0] * size[1] < _FINE * mask.numel():
+    cells, planes, size = mask[None], scaled[None], (scaled.shape[0], scaled.shape[1])
+    if scaled.numel() < _FINE * mask.numel():
         for _ in range(_ROUNDS):
-            cells = cells + mask - _seen(cubic(cells, size), model)
-    else:
-        least, most = -_highest(-cells), _highest(cells)
-        moved = cells + _OF_COARSE * (cells - _seen(cubic(cells, size), model))
-        cells = torch.minimum(torch.maximum(moved, least), most)  # or what is small would become a peak
-    return cubic(cells, size)[0]
+            cells = cells + mask - _seen(planes, model)
+            planes = cubic(cells, size)
+        return planes[0]
+    least, most = -_highest(-cells), _highest(cells)
+    moved = cells + _OF_COARSE * (cells - _seen(planes, model))
+    return cubic(torch.minimum(torch.maximum(moved, least), most), size)[0]  # or what is small would become a peak
 
 
 def _highest(cells: Tensor) -> Tensor:

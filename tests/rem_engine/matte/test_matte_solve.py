@@ -18,7 +18,7 @@ from rem_engine.matte.solve.cells import find_size, to_cells
 from rem_engine.matte.solve.decisions import Decisions, Seen
 from rem_engine.matte.solve.laplacian import EPSILON, SparseLaplacian, WindowLaplacian
 from rem_engine.matte.solve.noise import noise, noisiness, without_noise
-from rem_engine.matte.solve.resampling import _areas, averaged
+from rem_engine.matte.solve.resampling import _areas, averaged, cubic
 from rem_engine.matte.solve.solver import EdgeSolver
 from rem_engine.matte.solve.upscale import with_means
 from rem_engine.pixels import as_16_bits
@@ -233,10 +233,10 @@ def test_masks_get_their_means_alike_everywhere(
 ) -> None:
     own = tuple(min(sides) for sides in zip(size, model))
     mask = torch.from_numpy(cv2.GaussianBlur(np.random.default_rng(3).random(own), (0, 0), 1.5)).float()
-    ours, quiet = with_means(mask, size, model), grain.without_grain(mask[None])
+    ours, quiet = with_means(mask, cubic(mask[None], size)[0], model), grain.without_grain(mask[None])
     for module in (resampling, grain):
         monkeypatch.setattr(module, "on_cpu", lambda _: False)
-    assert (with_means(mask, size, model) - ours).abs().max() < 1e-5
+    assert (with_means(mask, cubic(mask[None], size)[0], model) - ours).abs().max() < 1e-5
     assert torch.equal(grain.without_grain(mask[None]), quiet)
 
 
