@@ -27,7 +27,8 @@ from ..rem_engine.run.delivery_settings import DeliverySettings
 from ..rem_engine.run.fingerprint import settings_hash
 from ..rem_engine.run.output import claimed
 from ..rem_engine.run.pipeline import numbering_of
-from ..rem_engine.run.segment_job import SegmentJob, segment_to_output
+from ..rem_engine.run.segment_job import SegmentJob
+from ..rem_engine.run.segment_run import segment_to_output
 from ..rem_engine.segment.segmenter import Segmenter
 from ..rem_engine.segment.settings import MaskSettings
 from ..rem_engine.setting import settings_of

@@ -33,7 +33,7 @@ _HOMES = {
     "load_segmenter": ".segment.load",
     "open_shot": ".media.reading",
     "parse_layers": ".layers",
-    "segment_to_files": ".run.segment_job",
+    "segment_to_files": ".run.segment_run",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -24,7 +24,7 @@ from .hints import FrameHints
 from .layout import DELIVERIES, KINDS, SINGLE_FILES
 from .output import Output
 from .pipeline import PlateReader, make_mattes, timecodes_of
-from .segment_job import overlay_video
+from .segment_run import overlay_video
 from .stored_masks import StoredMasks, best_masks
 from .whole_run import WholeRun
 

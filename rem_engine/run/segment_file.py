@@ -22,7 +22,8 @@ from .layout import KINDS, PARTS, check_apart
 from .naming import filled, versioned
 from .output import claimed
 from .parts import Parts, check_settings, described, model_files, versions
-from .segment_job import Provenance, SegmentJob, segment_to_output
+from .segment_job import Provenance, SegmentJob
+from .segment_run import segment_to_output
 
 if TYPE_CHECKING:
     from ..media.shot import Shot
