@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..names import GIVEN_MODES
 from . import batch, segment
 from .command_line import a_path
 from .options import plate_settings
@@ -37,7 +38,7 @@ examples:
 paths are written whole, as parameters of the job, which a farm can map; workers must see the same files. docs/farm.md
 has the same commands for OpenCue, Deadline 10 and Slurm.
 """
-_GIVEN = ("include", "hold_out", "add", "keys")
+_GIVEN = (*GIVEN_MODES, "keys")
 """Options that take a matte, after the name of a layer or not."""
 
 
@@ -147,10 +148,10 @@ def _of_shot(said: _Said, options: argparse.Namespace) -> FarmJob:
     with open_shot(own.shot, plate_settings(own)) as shot:
         shot.read(0, 1)
         check_settings(model, shot.frame_count)
-        cuts, arguments = own.cuts, [*said.arguments]
+        cuts, arguments = own.cuts, said.arguments
         if options.find_cuts and cuts == "auto" and own.protocol == "shot":
             cuts = found_cuts(shot)
-            arguments.append(f"--cuts={','.join(map(str, cuts)) or 'none'}")
+            arguments = [*arguments, f"--cuts={','.join(map(str, cuts)) or 'none'}"]
         parts = parts_of(shot, cuts if isinstance(cuts, tuple) else (), options.frames_per_task)
         name = f"REM {shot.numbering.names.title}: {', '.join(layer.name for layer in job.layers)}"
     tasks = TaskStep("Parts", "Part", parts, [*arguments, "--part={{Task.Param.Part}}"])

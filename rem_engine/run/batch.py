@@ -19,7 +19,7 @@ from ..media.writing import write_bytes
 TABLE = "batch.csv"
 """In the folder of a batch: a line for each shot that was done."""
 
-_ALL_DAY = timedelta(days=30)
+_LONGEST_LIST = timedelta(days=30)
 _PATIENCE = 100  # tenths of a second; a table is written in much less
 
 State = Literal["done", "there", "defects", "failed"]
@@ -60,7 +60,7 @@ def wait_for_others() -> None:
         return
     import torch.distributed
 
-    torch.distributed.init_process_group("gloo", timeout=_ALL_DAY)
+    torch.distributed.init_process_group("gloo", timeout=_LONGEST_LIST)
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 

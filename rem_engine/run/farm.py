@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ class FarmJob:
     name: str
     paths: Sequence[PathOfJob]
     tasks: TaskStep
-    last: Sequence[str] = field(default=())
+    last: Sequence[str] = ()
     gpus: int = 0
 
 

@@ -95,9 +95,7 @@ class MatteJob:
             own[name] = own.get(name, ()) + settings
         kept = kept_settings(layers, own, self.matte, self.asked)
         mattes = stage_settings(self.matte, [Layer(name, "", settings=kept[name]) for name in layers], self.delivery)
-        return mattes, kept_notes(
-            layers, own, self.matte, self.asked, [mode for mode in self.given if self.given[mode]]
-        )
+        return mattes, kept_notes(layers, own, self.matte, self.asked, self.given)
 
 
 def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | None:

@@ -74,7 +74,7 @@ def segment_part(
         check_settings(model, shot.frame_count)
         places = _places(part, shot)
         device = find_device(split_devices(model["device"])[0])
-        parts = Parts(job.out, described(shot, job, model, device), device)
+        parts = Parts(job.out, described(shot, content_hash(shot.files), job, model, device), device)
         parts.begin()
         from ..segment.load import load_segmenter
 
@@ -95,7 +95,7 @@ class Parts:
         masks: those of this run.
     """
 
-    def __init__(self, out: Path, about: Mapping[str, str], device: str | torch.device = "cpu") -> None:
+    def __init__(self, out: Path, about: Mapping[str, str], device: torch.device) -> None:
         self._root, self._about = out / PARTS, dict(about)
         key = hashlib.sha256(json.dumps(self._about, sort_keys=True).encode()).hexdigest()[:16]
         self.masks = WindowMasks(self._root / key, device)
@@ -132,12 +132,20 @@ class Parts:
         return [what for what, value in self._about.items() if said.get(what) != value]
 
 
-def described(shot: Shot, job: SegmentJob, model: Mapping[str, Any], device: torch.device) -> dict[str, str]:
-    """What masks of windows depend on, each told by a hash; where a shot is and when it was written does not count."""
+def described(
+    shot: Shot, plate: str, job: SegmentJob, model: Mapping[str, Any], device: torch.device
+) -> dict[str, str]:
+    """What masks of windows depend on, each told by a hash; where a shot is and when it was written does not count.
+
+    Args:
+        shot, job, model: see `segment_part`.
+        plate: `content_hash` of the shot's files.
+        device: where its masks are made.
+    """
     own = {name: value for name, value in model.items() if name in settings_of(SegmentSettings) and name != "cuts"}
     several = len(texts_of(job.layers)) > 1  # which are rounded otherwise where they go one by one
     told: dict[str, Any] = {
-        "plate": [content_hash(shot.files), shot.numbering.range, shot.plate_colour.space.digest, vars(job.plate)],
+        "plate": [plate, shot.numbering.range, shot.plate_colour.space.digest, vars(job.plate)],
         "weights": [content_hash(model_files(model)), model["strength"], model["dtype"]],
         "prompts": texts_of(job.layers),
         "settings": [own, model["memory"] if several else ""],

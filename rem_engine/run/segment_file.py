@@ -103,8 +103,9 @@ def segment_file(
             # Of every kind, and of other layers, so that no shot is ever taken out of the folder that is written to.
             written = {*(layer.name for layer in job.written_layers), *job.derived, *output.earlier_layers}
             check_apart([path, *given.files], job.out, written, job.numbering(shot).names.title, KINDS)
-            there = (job.out / PARTS).is_dir()
-            parts = Parts(job.out, described(shot, job, model, device), device) if there else None
+            parts = None
+            if (job.out / PARTS).is_dir():
+                parts = Parts(job.out, described(shot, provenance.plate, job, model, device), device)
             if output.is_there:
                 if parts is not None:
                     parts.remove()
@@ -128,12 +129,12 @@ def segment_file(
                 checkpoint=", ".join(path.name for path in checkpoint_paths(model["checkpoint"])),
             )
             job = replace(job, provenance=provenance)
-            if parts is None:
-                return segment_to_output(segmenter, shot, job, output, progress=progress)
-            run = segment_to_output(segmenter, shot, job, output, progress=progress, made=parts.masks)
-            if parts.masks.given:
-                progress.say(f"{parts.masks.given} of its windows had been made by other tasks.")
-            parts.remove()
+            made = None if parts is None else parts.masks
+            run = segment_to_output(segmenter, shot, job, output, progress=progress, made=made)
+            if parts is not None:
+                if parts.masks.given:
+                    progress.say(f"{parts.masks.given} of its windows had been made by other tasks.")
+                parts.remove()
             return run
 
 

@@ -327,10 +327,10 @@ def _source_of(clip: Any, where: str, folder: Path, media: Path | None) -> tuple
 
 def _url_of(reference: Any) -> str:
     """Where a media reference leads; of a sequence of pictures a pattern."""
-    if (base := getattr(reference, "target_url_base", None)) is None:
+    if not hasattr(reference, "abstract_target_url"):
         return getattr(reference, "target_url", "") or ""
-    number = "#" * max(reference.frame_zero_padding, 1)
-    return f"{base.rstrip('/')}/{reference.name_prefix}{number}{reference.name_suffix}".lstrip("/" if not base else "")
+    url = reference.abstract_target_url("#" * max(reference.frame_zero_padding, 1))
+    return str(url) if reference.target_url_base else url.lstrip("/")
 
 
 def _named(media: Path, name: str) -> list[Path]:
