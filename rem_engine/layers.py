@@ -113,6 +113,13 @@ def settings_line(name: str, settings: Sequence[tuple[str, str]]) -> str:
     return " | ".join([name, *(f"{setting.replace('_', ' ')}: {value}" for setting, value in settings)])
 
 
+def check_layer_is_there(name: str, layers: Sequence[str], why: str = "to set something for") -> None:
+    """Raise ValueError for a name that none of the layers has; `why` says what it was given for."""
+    if name not in layers:
+        there = f"the layer is {layers[0]}" if len(layers) == 1 else f"the layers are {', '.join(layers)}"
+        raise ValueError(f"There is no layer {name!r} {why}: {there}.")
+
+
 def texts_of(layers: Sequence[Layer]) -> tuple[str, ...]:
     """Every distinct text of the layers, asked for or left out, in order of first use: what is encoded, once each."""
     return tuple(dict.fromkeys(text for layer in layers for text in (layer.text, *layer.without)))

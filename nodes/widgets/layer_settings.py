@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from comfy_api.latest import io
 
-from ...rem_engine.layers import Layer, parse_layers, parse_settings
+from ...rem_engine.layers import Layer, check_layer_is_there, parse_layers, parse_settings
 from ...rem_engine.matte import MatteSettings
-from ...rem_engine.matte.layer_settings import check_layer_is_there, settings_of_layers
+from ...rem_engine.matte.layer_settings import settings_of_layers
 from ...rem_engine.matte.settings import NEUTRAL
 
 

@@ -259,7 +259,11 @@ def _segment_part(options: argparse.Namespace, bar: ProgressBar) -> int:
 
 
 def asked(options: argparse.Namespace) -> tuple[tuple[str, ...], SegmentJob, dict[str, Any]]:
-    """Prompts, the job, and the arguments of `load_segmenter`, as options say."""
+    """Prompts, the job, and the arguments of `load_segmenter`, as options say.
+
+    Raises:
+        ValueError: prompts that cannot be read, or a value out of range.
+    """
     from ..layers import parse_layers
     from ..run.segment_job import SegmentJob
 

@@ -108,10 +108,3 @@ def _of_layer(common: MatteSettings, name: str, given: Sequence[tuple[str, str]]
 
 def _as_written(setting: str) -> str:
     return setting.replace("_", " ")
-
-
-def check_layer_is_there(name: str, layers: Sequence[str]) -> None:
-    """Raise ValueError for the name of a layer to set something for, unless it is among those that there are."""
-    if name not in layers:
-        there = f"the layer is {layers[0]}" if len(layers) == 1 else f"they are {', '.join(layers)}"
-        raise ValueError(f"There is no layer {name!r} to set something for: {there}.")

@@ -269,6 +269,11 @@ def frame_range(numbers: Sequence[int], digits: int = 0) -> str:
     return FrameSet.framesToFrameRange(numbers, zfill=digits) if numbers else ""
 
 
+def frame_span(first: int, last: int) -> str:
+    """All numbers from one to another, as fileseq writes them: `987-990`, or `987`."""
+    return f"{first}-{last}" if last > first else str(first)
+
+
 def spans_of(text: str) -> tuple[range, ...]:
     """Numbers that `frame_range` has written, however many, without memory for each.
 
@@ -323,7 +328,7 @@ def told_range(spans: Sequence[tuple[int, int]]) -> str:
     if count <= _MOST_LISTED:
         text = frame_range([number for first, last in spans for number in range(first, last + 1)])
     else:
-        text = ",".join(f"{first}-{last}" if last > first else str(first) for first, last in spans[:_MOST_LISTED])
+        text = ",".join(frame_span(first, last) for first, last in spans[:_MOST_LISTED])
     if len(text) > _LONGEST_LIST:
         text = f"{text[:_LONGEST_LIST].rpartition(',')[0] or text[:_LONGEST_LIST]},... ({count:,} frames)"
     return text

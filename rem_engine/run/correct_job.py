@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..correct import ShotMotion, corrected_take, suggest
 from ..devices import find_device
+from ..layers import check_layer_is_there
 from ..media.made_by import zip_comment
 from ..media.writing import ids_png, mask_png, soft_png
 from ..pixels import to_uint8
@@ -114,9 +115,7 @@ def check_correction(run_layers: Sequence[str], write: Sequence[str], layer: str
     Raises:
         ValueError: it is so.
     """
-    if layer not in run_layers:
-        there = f"the layer is {run_layers[0]}" if len(run_layers) == 1 else f"the layers are {', '.join(run_layers)}"
-        raise ValueError(f"There is no layer {layer!r} to correct: {there}.")
+    check_layer_is_there(layer, run_layers, "to correct")
     if not {*STORED_MASKS} & {*write}:
         raise ValueError("Corrections need the masks on disk: write soft, too.")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..folder_lock import check_is_folder
+from ..media.numbering import frame_span
 from ..media.shot import Shot
 from ..media.writing import write_bytes
 from ..segment.model_frames import ModelFrames
@@ -113,7 +114,7 @@ def parts_of(shot: Shot, cuts: Sequence[int], most: int) -> list[str]:
     for start, stop in zip(edges, edges[1:]):
         count = -(-(stop - start) // most)
         inner = [start + (stop - start) * place // count for place in range(count + 1)]
-        parts += [_range(numbers[first], numbers[last - 1]) for first, last in zip(inner, inner[1:])]
+        parts += [frame_span(numbers[first], numbers[last - 1]) for first, last in zip(inner, inner[1:])]
     return parts
 
 
@@ -122,10 +123,6 @@ def found_cuts(shot: Shot) -> tuple[int, ...]:
     pixels = ModelFrames(shot, (16, 16), eight_bit=False, cuts="auto", keep_from=shot.frame_count)
     pixels.end_of_take(0, shot.frame_count)
     return pixels.cuts
-
-
-def _range(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first}-{last}"
 
 
 def _template(job: FarmJob) -> dict[str, Any]:

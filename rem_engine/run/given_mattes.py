@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..layers import check_layer_is_there
 from ..matte.given import joined
 from ..media.masks import open_masks
 from ..media.numbering import Numbering
@@ -165,9 +166,7 @@ def _layer_and_rest(text: str, layers: Sequence[str]) -> tuple[int | None, str]:
     name, equals, rest = text.partition("=")
     if not equals or Path(text).exists():
         return None, text
-    if name not in layers:
-        there = f"the layer is {layers[0]}" if len(layers) == 1 else f"the layers are {', '.join(layers)}"
-        raise ValueError(f"There is no layer {name!r} for the matte {rest}: {there}.")
+    check_layer_is_there(name, layers, f"for the matte {rest}")
     return [*layers].index(name), rest
 
 

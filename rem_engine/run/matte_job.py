@@ -18,11 +18,11 @@ from .. import __version__
 from ..content_hash import content_hash
 from ..devices import find_device
 from ..folder_lock import check_is_folder
-from ..layers import Layer, parse_settings
+from ..layers import Layer, check_layer_is_there, parse_settings
 from ..matte import Frame, MatteSettings
 from ..matte.checks import check_finite, check_model_size, fits_as_cells
 from ..matte.frames import alpha_of
-from ..matte.layer_settings import check_layer_is_there, derived_layers, idle_settings, told_by_layer, with_derived
+from ..matte.layer_settings import derived_layers, idle_settings, told_by_layer, with_derived
 from ..matte.solve.cells import find_size, upscaling_error
 from ..media.made_by import MadeBy, read_given, read_made_by
 from ..media.masks import open_masks

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..input_files import NotJson, NotText, load_json, load_text
-from ..media.numbering import told_numbers
+from ..media.numbering import frame_span, told_numbers
 from ..media.plate_settings import PlateSettings
 from ..media.reading import open_shot
 from ..media.shot import Shot
@@ -132,7 +132,7 @@ def frames_of(listed: ListedShot, handles: int, plate: PlateSettings) -> str:
         if listed.span is not None:
             first, last = first - listed.span.before, last + listed.span.after
         first, last = max(first - handles, 0), min(last + handles, len(numbers) - 1)
-        return f"{numbers[first]}-{numbers[last]}" if last > first else str(numbers[first])
+        return frame_span(numbers[first], numbers[last])
 
 
 def _told_place(first: int, count: int) -> str:

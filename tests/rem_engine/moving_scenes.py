@@ -1,12 +1,14 @@
 """Rendered shots: with exact mattes and motion, textured boxes that move and turn over a moving textured ground; and
-with cuts."""
+with cuts, as arrays or as stills."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -148,3 +150,11 @@ def edit(*lengths: int, height: int = 32, width: int = 48) -> np.ndarray:
         ground = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
         takes.append(np.stack([np.roll(ground, step, axis=1) for step in range(length)]))
     return np.concatenate(takes)
+
+
+def write_edit(folder: Path, *lengths: int) -> Path:
+    """The same as PNG, cut.1001.png and on, in a folder that is made."""
+    folder.mkdir()
+    for number, frame in enumerate(edit(*lengths), start=1001):
+        Image.fromarray(frame).save(folder / f"cut.{number}.png")
+    return folder

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moving_scenes import edit
-from PIL import Image
+from moving_scenes import write_edit
 from red_model import check_refused, files_of
 
 from rem_engine.commands.cli import main
@@ -26,11 +25,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def plate(tmp_path: Path) -> Path:
     """Frames 1001 to 1014, a cut at 1009, in a folder with a space in its name."""
-    folder = tmp_path / "cut shot"
-    folder.mkdir()
-    for number, frame in enumerate(edit(8, 6), start=1001):
-        Image.fromarray(frame).save(folder / f"cut.{number}.png")
-    return folder
+    return write_edit(tmp_path / "cut shot", 8, 6)
 
 
 def job_of(folder: Path) -> Any:
@@ -46,27 +41,23 @@ def job_of(folder: Path) -> Any:
     return openjd.create_job(job_template=template, job_parameter_values=values)
 
 
-def commands_of(step: Any) -> list[list[str]]:
+def commands_of(step: Any, tmp_path: Path) -> list[list[str]]:
     """What a step's tasks run, in the words of the template, with the values of each."""
     action, commands = step.script.actions.onRun, []
+    paths = {"Shot": f"{tmp_path}/cut shot", "Out": f"{tmp_path}/out", "List": f"{tmp_path}/shots.csv"}
+    job = {f"Param.{name}": value for name, value in {"Python": "python", **paths}.items()}
     spaces = openjd.StepParameterSpaceIterator(space=step.parameterSpace)
     for task in spaces:
-        symbols = openjd.SymbolTable(source={f"Task.Param.{name}": value.value for name, value in task.items()})
-        for name, value in PARAMETERS.items():
-            symbols[f"Param.{name}"] = value
+        own = {f"Task.Param.{name}": value.value for name, value in task.items()}
+        symbols = openjd.SymbolTable(source={**job, **own})
         commands.append([text.resolve(symtab=symbols) for text in (action.command, *action.args)])
     return commands
-
-
-PARAMETERS: dict[str, str] = {"Python": "python"}
 
 
 @pytest.fixture(autouse=True)
 def in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paths are given as one types them; those of a job are whole."""
     monkeypatch.chdir(tmp_path)
-    PARAMETERS.clear()
-    PARAMETERS.update(Python="python", Shot=f"{tmp_path}/cut shot", Out=f"{tmp_path}/out", List=f"{tmp_path}/shots.csv")
 
 
 @pytest.mark.usefixtures("plate")
@@ -90,8 +81,8 @@ def test_a_shot_is_shared_by_its_takes_and_a_last_task_joins_them(tmp_path: Path
         *(f"--out={tmp_path}/out", "--write=exr", f"--include=a={tmp_path}/x.png", "--cuts=8"),
     ]
     numbers = ("1001-1004", "1005-1008", "1009-1011", "1012-1014")
-    assert commands_of(parts) == [[*said, f"--part={part}"] for part in numbers]
-    assert commands_of(files) == [said]
+    assert commands_of(parts, tmp_path) == [[*said, f"--part={part}"] for part in numbers]
+    assert commands_of(files, tmp_path) == [said]
     assert [dependency.dependsOn for dependency in files.dependencies] == ["Parts"]
     for step in (parts, files):
         assert [(amount.name, amount.min) for amount in step.hostRequirements.amounts] == [("amount.worker.gpu", 1)]
@@ -111,7 +102,7 @@ def test_a_list_is_shared_by_its_shots(tmp_path: Path) -> None:
         "--prompt=the smoke",
         f"--out={tmp_path}/out",
     ]
-    assert commands_of(shots) == [[*said, "--qc", f"--only={name}"] for name in ("sh010", "take_2")]
+    assert commands_of(shots, tmp_path) == [[*said, "--qc", f"--only={name}"] for name in ("sh010", "take_2")]
 
 
 @pytest.mark.parametrize("most", [1, 3, 5, 100])

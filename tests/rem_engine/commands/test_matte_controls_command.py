@@ -178,7 +178,7 @@ def test_a_prompt_line_sets_its_layer_and_the_others_stay(shot: Path, tmp_path: 
             ["--set", "car | grow: 1", "--set", "car | grow: 2"],
             "Layer 'car': 'grow' is set twice: leave one of them out.",
         ),
-        (["--set", "fog | feather: 2"], "There is no layer 'fog' to set something for: they are car, dust."),
+        (["--set", "fog | feather: 2"], "There is no layer 'fog' to set something for: the layers are car, dust."),
         (["--set", "car | feather"], "The line 'car | feather' is no layer's settings: write its name and what is set"),
         (["--set", "car | feather: -1"], "Layer 'car': A feather of -1 pixels is not possible; give 0 to 1024 pixels."),
         (["--preset", "mud"], "argument --preset: invalid choice: 'mud'"),

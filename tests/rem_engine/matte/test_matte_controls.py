@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from rem_engine.commands.options import add_matte_options
-from rem_engine.layers import Layer, parse_layers, parse_settings
+from rem_engine.layers import Layer, check_layer_is_there, parse_layers, parse_settings
 from rem_engine.matte import Frame, MatteSettings, chain, core_and_edge, edge_blur, layered, matte_frames, matte_layers
-from rem_engine.matte.layer_settings import check_layer_is_there, derived_layers, settings_of_layers
+from rem_engine.matte.layer_settings import derived_layers, settings_of_layers
 from rem_engine.matte.presets import PRESETS, preset_values
 from rem_engine.matte.settings import NEUTRAL
 from rem_engine.setting import settings_of

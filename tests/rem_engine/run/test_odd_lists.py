@@ -74,9 +74,12 @@ def test_a_column_twice_is_told() -> None:
         read_list(Path("a.csv"))
 
 
-pytest.importorskip("opentimelineio", reason="opentimelineio is not installed")
+@pytest.fixture
+def needs_edits() -> None:
+    pytest.importorskip("opentimelineio", reason="opentimelineio is not installed")
 
 
+@pytest.mark.usefixtures("needs_edits")
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
@@ -116,6 +119,7 @@ def test_edls(events: str, expected: dict[str, str]) -> None:
     assert asked(edl(events)) == expected
 
 
+@pytest.mark.usefixtures("needs_edits")
 def test_drop_frames_are_counted_at_their_rate_and_refused_at_another() -> None:
     file = edl(
         "001  sh030 V     C        00:00:00;04 00:00:00;10 00:00:00;00 00:00:00;06\n", "TITLE: CUT\nFCM: DROP FRAME\n\n"
@@ -148,6 +152,7 @@ def clip(
     return found
 
 
+@pytest.mark.usefixtures("needs_edits")
 def test_otios() -> None:
     from opentimelineio.opentime import RationalTime, TimeRange
     from opentimelineio.schema import Clip, Gap, ImageSequenceReference, LinearTimeWarp, Transition
@@ -173,6 +178,7 @@ def test_otios() -> None:
     assert asked(otio(Clip("a", pictures, TimeRange(RationalTime(30, 24), RationalTime(6, 24))))) == {"a": "30-35"}
 
 
+@pytest.mark.usefixtures("needs_edits")
 @pytest.mark.parametrize(
     ("name", "content"), [("a.otio", "[" * 100_000), ("a.otio", '{"a": 1}'), ("a.otioz", "PK\3\4"), ("a.edl", "\0\1\2")]
 )

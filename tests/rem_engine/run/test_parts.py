@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from moving_scenes import edit
-from PIL import Image
+from moving_scenes import edit, write_edit
 from red_model import FRAMES, PROMPTS, RedBackbone, check_refused, files_of, segment
 from stops import disk_full, stop_at
 
@@ -134,11 +133,7 @@ def test_weights_that_stay_in_their_files_and_several_devices_join_parts_too(tin
 @pytest.fixture
 def cut_shot(tmp_path: Path) -> Path:
     """Frames 1001 to 1014 with a cut at 1009."""
-    folder = tmp_path / "cut"
-    folder.mkdir()
-    for number, frame in enumerate(edit(8, 6), start=1001):
-        Image.fromarray(frame).save(folder / f"cut.{number}.png")
-    return folder
+    return write_edit(tmp_path / "cut", 8, 6)
 
 
 def without_account(out: Path) -> dict[str, bytes]:
