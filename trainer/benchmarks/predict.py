@@ -8,9 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from rem_engine import Segmenter
+from rem_engine.backbones.base import Backbone
+from rem_engine.frames import FrameSource
 from rem_engine.media.images import ImageShot
 from rem_engine.media.writing import mask_png
 from rem_engine.progress import SILENT, Progress
@@ -48,12 +51,30 @@ class _Remembering:
         self._latents.clear()
 
 
+def encoding_once(backbone: Backbone) -> Any:
+    """The same model, encoding a window once however often it is asked for, until `encode_video.forget()`."""
+    remembering: Any = copy.copy(backbone)  # whose parts are set, as a backbone's own never are
+    remembering.encode_video = _Remembering(backbone.encode_video)
+    return remembering
+
+
+def whole_masks(segmenter: Segmenter, frames: FrameSource, embeds: Tensor) -> np.ndarray:
+    """Masks of a whole shot, bool [P,T,H,W], from embeddings [P,77,D]; soft ones are in memory a few frames at a time.
+
+    Raises:
+        ValueError: see `Segmenter.stream`.
+    """
+    masks = np.zeros((len(embeds), frames.frame_count, frames.height, frames.width), bool)
+    for chunk in segmenter.stream(frames, embeds):
+        masks[:, chunk.start : chunk.start + chunk.soft.shape[1]] = (chunk.soft > THRESHOLD).numpy()
+    return masks
+
+
 def for_benchmark(segmenter: Segmenter, benchmark: Benchmark) -> Segmenter:
     """The same model, encoding each window of a video once however many sentences are asked, and under the protocol
     `paper` cutting videos as the authors' evaluation of this benchmark does."""
     settings = segmenter.plan.settings
-    backbone: Any = copy.copy(segmenter.backbone)  # whose parts are set, as a backbone's own never are
-    backbone.encode_video = _Remembering(segmenter.backbone.encode_video)
+    backbone = encoding_once(segmenter.backbone)
     if settings.protocol == "paper":
         family = backbone.family
         windows = benchmark.windows if family.paper_tail == "whole" else (benchmark.pieces,)

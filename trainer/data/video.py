@@ -135,6 +135,10 @@ class VideoSource(ABC):
             expression.text,
         )
 
+    def clip(self, index: int) -> str:
+        """The video a sample is about; what is about the same pictures has the same."""
+        return self._clip_of(self._expressions[index].video)
+
     def read_whole(self, index: int) -> Sample:
         """All frames of a sample's video, in order.
 
@@ -156,9 +160,7 @@ class VideoSource(ABC):
             areas.append(float(self._checked_mask(expression, position, size).mean()))
         if expression.target is not None and not any(areas):
             self._check_present(expression, (), size)  # where all were looked at
-        return Measured(
-            self._clip_of(expression.video), count, size, tuple(areas) if expression.target is not None else ()
-        )
+        return Measured(self.clip(index), count, size, tuple(areas) if expression.target is not None else ())
 
     @abstractmethod
     def _frame_file(self, video: str, position: int) -> Path:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -14,6 +13,7 @@ from rem_engine import Segmenter, SegmentSettings
 from rem_engine.frames import ArrayFrames
 from rem_engine.metrics import boundary_accuracy, region_similarity
 
+from ..benchmarks.predict import encoding_once, whole_masks
 from ..data.broken import broken_policy
 from ..data.join import Subset
 from ..data.open import open_source
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..data.cache import TextCache
-    from ..data.sample import Sample
     from ..model.trainable import Trainable
     from ..settings import DataSettings, TrainSettings
 
@@ -66,24 +65,32 @@ class WholeVideos:
     ) -> dict[str, float]:
         """Mean J&F, J and F over sentences, of means over frames, as Ref-DAVIS17 has them; "J&F" is the first.
 
-        Masks are the engine's under the protocol `paper`, through the weights that are trained. Processes share the
-        sentences; those that share the weights take all of them together. Every process gets the same figures.
+        Masks are the engine's under the protocol `paper`, through the weights that are trained; a window of a video is
+        encoded once for the sentences about it. Processes share the sentences, each a run of them; those that share the
+        weights take all of them together. Every process gets the same figures.
 
         Raises:
             BrokenSample: a video cannot be read, and the settings refuse that.
             ValueError: none can be read.
         """
-        segmenter = Segmenter(trainable.backbone, SegmentSettings(protocol="paper", size=settings.size))
+        backbone = encoding_once(trainable.backbone)
+        segmenter = Segmenter(backbone, SegmentSettings(protocol="paper", size=settings.size))
         sharded = accelerator.distributed_type.value in ("FSDP", "DEEPSPEED")
         first, apart = (0, 1) if sharded else (accelerator.process_index, accelerator.num_processes)
         sums = torch.zeros(3, dtype=torch.float64)
-        for asked in tqdm(self._asked[first::apart], desc="evaluating", leave=False, disable=first > 0):
+        mine = self._asked[len(self._asked) * first // apart : len(self._asked) * (first + 1) // apart]
+        before: tuple[VideoSource, str] | None = None
+        for asked in tqdm(mine, desc="evaluating", leave=False, disable=first > 0):
             try:
                 video = asked.source.read_whole(asked.index)
             except BrokenSample as broken:
                 self._on_broken(broken)
                 continue
-            masks = _predict(segmenter, video, _rows(trainable, texts, video.text))
+            clip = asked.source, asked.source.clip(asked.index)
+            if clip != before:
+                backbone.encode_video.forget()
+                before = clip
+            (masks,) = whole_masks(segmenter, ArrayFrames(video.frames), _rows(trainable, texts, video.text))
             measured = [measure(masks, video.masks).mean() for measure in (region_similarity, boundary_accuracy)]
             sums += torch.tensor([*measured, 1.0], dtype=torch.float64)
         summed = accelerator.reduce(sums.float().to(accelerator.device), "sum").tolist()
@@ -96,10 +103,3 @@ class WholeVideos:
 def _rows(trainable: Trainable, texts: TextCache | None, text: str) -> Tensor:
     rows = trainable.encode_text(text)[None] if texts is None else texts.rows([text])
     return rows.to(trainable.device)
-
-
-def _predict(segmenter: Segmenter, video: Sample, rows: Tensor) -> np.ndarray:
-    masks = np.zeros(video.masks.shape, bool)
-    for chunk in segmenter.stream(ArrayFrames(video.frames), rows):
-        masks[chunk.start : chunk.start + chunk.soft.shape[1]] = (chunk.soft[0] > 0.5).cpu().numpy()
-    return masks

@@ -21,11 +21,15 @@ from torch import Tensor
 from rem_engine import load_segmenter
 from rem_engine.metrics import boundary_accuracy, region_similarity
 from trainer.commands.cli import main
+from trainer.data.fingerprint import tensor_hash
 from trainer.data.loader import Loader
 from trainer.data.open import open_sources
 from trainer.data.sample import BrokenSample
+from trainer.model.trainable import load_trainable
 from trainer.run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, read_progress
+from trainer.run.distributed import new_accelerator
 from trainer.run.train import TrainingRun, train
+from trainer.run.whole_videos import WholeVideos
 from trainer.settings import load_settings
 from trainer.synth.backgrounds import procedural
 from trainer.synth.write import write_split
@@ -349,6 +353,24 @@ def test_whole_videos_are_scored_as_the_engine_segments_them_and_held_out_sample
         assert log.Scalars(name)[0].value == pytest.approx(np.mean(scores, axis=0)[column], abs=2e-3)
     (picture,) = log.Images("held out: frame, prediction, target")
     assert (picture.height, picture.width) == (3 * SIZE, 3 * SIZE)
+
+
+def test_a_window_of_a_whole_video_is_encoded_once_for_all_sentences_about_it(
+    tiny_wan: Path, shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_split(tmp_path / "held", 2, 5, procedural, frames=11, height=40, width=56, unseen=False)
+    held_out = {"sources": [{"kind": "synth", "root": str(tmp_path / "held")}], "frames": FRAMES, "batch": 1}
+    changes = {"evaluate_every": 1, "evaluation": held_out, "evaluate_videos": True}
+    settings = load_settings(write_settings(tmp_path / "s.yaml", shots, **changes))
+    trainable = load_trainable(tiny_wan, (), settings, torch.device("cpu"))
+    encode, encoded = trainable.backbone.encode_video, []
+    monkeypatch.setattr(
+        trainable.backbone, "encode_video", lambda frames: (encoded.append(tensor_hash(frames)), encode(frames))[1]
+    )
+    whole = WholeVideos(settings.evaluation)
+    whole.score(new_accelerator(settings), trainable, settings, None)
+    assert len(open_sources(settings.evaluation)) > 2  # sentences about two videos
+    assert len(encoded) == len(set(encoded)) > 1
 
 
 def test_a_picture_shows_frame_prediction_and_target(tiny_wan: Path, shots: Path, tmp_path: Path) -> None:
