@@ -14,6 +14,7 @@ from rem_engine.media.images import ImageShot
 from rem_engine.metrics import region_similarity
 from rem_engine.progress import SILENT, Progress, counted
 
+from ..benchmarks.predict import whole_masks
 from ..data.folder import Folder
 
 _PROCESSES = re.compile(
@@ -51,9 +52,12 @@ def score_shots(
         indices = folder.sentences_of(shot)
         texts = [folder.text(index) for index in indices]
         with ImageShot(shot, folder.frames_of(shot)) as frames:
-            soft = segmenter.segment(frames, texts).soft.numpy() > 0.5
-        truths = {index: folder.truth(index) for index in indices}
-        for index, text, masks in zip(indices, texts, soft):
+            found = whole_masks(segmenter, frames, segmenter.encode_prompts(texts))
+        truths: dict[int, tuple[list[int], np.ndarray] | None] = {}
+        for index in indices:
+            read = next((each for each in truths if folder.name_the_same(each, index)), None)
+            truths[index] = folder.truth(index) if read is None else truths[read]
+        for index, text, masks in zip(indices, texts, found):
             true = truths[index]
             if true is None:
                 measured["absent_area"].append(float(masks.mean()))

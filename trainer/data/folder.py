@@ -79,8 +79,7 @@ class Folder(VideoSource):
 
     def files(self, index: int) -> list[Path]:
         listing, *pictures = super().files(index)
-        shot = Path(self._expressions[index].video).parts[0]
-        return [listing / shot / "prompts.txt", *pictures]
+        return [listing / self.clip(index) / "prompts.txt", *pictures]
 
     def frames_of(self, shot: str) -> list[Path]:
         """All frames of a shot, in order."""
@@ -88,7 +87,7 @@ class Folder(VideoSource):
 
     def sentences_of(self, shot: str) -> list[int]:
         """Numbers of the samples that are about a shot."""
-        return [number for number, each in enumerate(self._expressions) if Path(each.video).parts[0] == shot]
+        return [number for number in range(len(self)) if self.clip(number) == shot]
 
     def name_the_same(self, one: int, other: int) -> bool:
         """Whether two sentences have the same mask."""
@@ -105,7 +104,7 @@ class Folder(VideoSource):
         if expression.target is None:
             return None
         paths = self._pictures[expression.video]
-        places = {path: place for place, path in enumerate(self.frames_of(Path(expression.video).parts[0]))}
+        places = {path: place for place, path in enumerate(self.frames_of(self.clip(index)))}
         size = self._picture(expression.video, 0).shape[:2]
         masks = [self._checked_mask(expression, position, size) for position in range(len(paths))]
         return [places[path] for path in paths], np.stack(masks)
