@@ -22,7 +22,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("training", metavar="RUN", type=a_path, help="folder of `python -m trainer train`")
     add("-o", "--out", metavar="FILE", type=a_path, required=True, help="the .safetensors file to write")
     add("--as", dest="form", choices=FORMS, default="full", help="the whole denoiser, or what BASE lacks of it (full)")
-    add("--which", choices=("last", "best"), default="last", help="checkpoint: the newest, or of the highest J (last)")
+    add(
+        "--which",
+        choices=("last", "best"),
+        default="last",
+        help="checkpoint: the newest, or of the best evaluation (last)",
+    )
     add(
         "--over",
         choices=("base", "start"),

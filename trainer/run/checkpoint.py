@@ -55,7 +55,7 @@ class TrainingProgress:
 
     Attributes:
         step: optimizer steps done.
-        score: mean J of the evaluation after that step; None where there was none.
+        score: of the evaluation after that step, its first figure; None where there was none.
         seconds: trained for, without loading and evaluating.
     """
 
