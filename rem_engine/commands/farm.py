@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,10 +118,12 @@ class _Said:
         if action.dest == "model":
             return self._parameter("model", text) if text != "mini" and Path(text).exists() else text
         if action.dest in _GIVEN:
+            from ..run.given_mattes import as_box
+
             name, equals, rest = text.partition("=")
             layer = "" if not equals or Path(text).exists() else f"{name}="
             matte = text.removeprefix(layer)
-            return text if re.fullmatch(r"[-\d, ]+", matte) else layer + os.path.abspath(matte)
+            return layer + os.path.abspath(matte) if as_box(matte) is None else text
         return text
 
     def _parameter(self, dest: str, text: str) -> str:

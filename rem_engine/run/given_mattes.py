@@ -139,7 +139,7 @@ def _opened(mode: str, text: str, layers: Sequence[str], shot: Shot, delivered: 
     layer, rest = _layer_and_rest(text, layers)
     if not rest:
         raise ValueError(f"The matte {text!r} has no path: give a picture, a sequence, a video, or a box.")
-    if (box := _as_box(rest)) is not None:
+    if (box := as_box(rest)) is not None:
         matte = box_matte(box, shot.height, shot.width)
         return GivenMatte(mode, layer, lambda: repeat(matte, shot.frame_count), name=rest)
     at, windows = masks_at(rest), shot.windows or whole_frame(shot.height, shot.width)
@@ -170,7 +170,12 @@ def _layer_and_rest(text: str, layers: Sequence[str]) -> tuple[int | None, str]:
     return [*layers].index(name), rest
 
 
-def _as_box(text: str) -> Box | None:
+def as_box(text: str) -> Box | None:
+    """The box that is given by such a text, as left,top,width,height in pixels; None for the path of a matte.
+
+    Raises:
+        ValueError: numbers that are no box.
+    """
     parts = text.split(",")
     try:
         left, top, width, height = map(int, parts)

@@ -73,12 +73,16 @@ def test_a_shot_is_shared_by_its_takes_and_a_last_task_joins_them(tmp_path: Path
         "exr",
         "--include",
         "a=x.png",
+        "--hold-out=-4,0,9,9",
+        "--add",
+        "2026-11",
     ]
     assert main(["farm", "--job", "job", "--frames-per-task", "5", "--find-cuts", "--gpus", "1", *command]) == 0
     parts, files = job_of(tmp_path / "job").steps
     said = [
         *("python", "-m", "rem_engine", "segment", f"{tmp_path}/cut shot", "--prompt=it: the 'red' circle"),
-        *(f"--out={tmp_path}/out", "--write=exr", f"--include=a={tmp_path}/x.png", "--cuts=8"),
+        *(f"--out={tmp_path}/out", "--write=exr", f"--include=a={tmp_path}/x.png"),
+        *("--hold-out=-4,0,9,9", f"--add={tmp_path}/2026-11", "--cuts=8"),
     ]
     numbers = ("1001-1004", "1005-1008", "1009-1011", "1012-1014")
     assert commands_of(parts, tmp_path) == [[*said, f"--part={part}"] for part in numbers]
