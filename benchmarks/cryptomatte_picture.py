@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import struct
 from pathlib import Path
 
 import cv2
@@ -51,14 +50,14 @@ def _coverage(file: Path) -> dict[str, np.ndarray]:
         header = dict(image.header())  # which is empty once the file is closed
         channels = {name: np.array(channel.pixels) for name, channel in image.channels().items()}
     (manifest,) = [json.loads(text) for name, text in header.items() if name.endswith("/manifest")]
+    layers = {key.partition(".")[0] for key in channels if key[-4:-2].isdigit()}
     found = {}
     for name, hexadecimal in manifest.items():
-        (own,) = struct.unpack("<f", struct.pack("<I", int(hexadecimal, 16)))
-        ranks = [(pair, more) for pair, more in (("R", "G"), ("B", "A"))]
+        own = np.uint32(int(hexadecimal, 16)).view(np.float32)
         found[name] = sum(
-            np.where(channels[f"{layer}.{pair}"] == np.float32(own), channels[f"{layer}.{more}"], np.float32(0.0))
-            for layer in sorted({key.partition(".")[0] for key in channels if key[-4:-2].isdigit()})
-            for pair, more in ranks
+            np.where(channels[f"{layer}.{pair}"] == own, channels[f"{layer}.{more}"], np.float32(0.0))
+            for layer in layers
+            for pair, more in (("R", "G"), ("B", "A"))
         )
     return found
 

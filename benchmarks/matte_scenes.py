@@ -222,6 +222,24 @@ def scene(name: str, height: int, frames: int, salt: int) -> Scene:
     return Scene((plates + grain).clip(0, 1).astype(np.float32), alpha.astype(np.float32), front)
 
 
+def flicker(alpha: np.ndarray, exact: np.ndarray) -> float:
+    """The mean absolute error of the change from frame to frame, within 20 pixels of 1080 lines of edges.
+
+    Args:
+        alpha, exact: float32 [T,H,W] in 0..1.
+
+    Returns:
+        NaN for a single frame.
+    """
+    if len(exact) < 2:
+        return float("nan")
+    reach = 2 * max(1, round(20 * exact.shape[1] / 1080)) + 1
+    edges = (exact > 0.02) & (exact < 0.98)
+    near = [cv2.dilate(plane.astype(np.uint8), np.ones((reach, reach))) > 0 for plane in edges]
+    at_edges = np.stack([one | other for one, other in zip(near, near[1:])])
+    return float(np.abs(np.diff(alpha, axis=0) - np.diff(exact, axis=0))[at_edges].mean())
+
+
 def masks(alpha: np.ndarray, side: int, errs: bool, seed: tuple[int, ...]) -> np.ndarray:
     """Masks of a model that sees `side` x `side` pixels.
 

@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.matte_scenes import SCENES, SOLID, Scene, masks, scene
+from benchmarks.matte_scenes import SCENES, SOLID, Scene, flicker, masks, scene
 from rem_engine.matte import Frame, MatteSettings, matte_frames
 from rem_engine.segment.resize import masks_to_shot
 
@@ -102,14 +102,14 @@ def _print_table(height: int, scores: dict[tuple[Kind, str], dict[str, Score]]) 
         plain = scores[kind, "bicubic"]
         ratios = {name: score.sad / plain[name].sad for name, score in found.items()}
         worst = max(ratios, key=lambda name: ratios[name])
-        flicker = {name: score.flicker / plain[name].flicker for name, score in found.items() if plain[name].flicker}
+        restless = {name: score.flicker / plain[name].flicker for name, score in found.items() if plain[name].flicker}
         solid = _geometric_mean([ratio for name, ratio in ratios.items() if name in SOLID])
         others = _geometric_mean([ratio for name, ratio in ratios.items() if name not in SOLID])
         seconds = np.mean([score.seconds for score in found.values()])
         print(
             f"| {kind.name} | {method} | {_geometric_mean(list(ratios.values())):.3f} | {ratios[worst]:.2f} ({worst}, "
-            f"{found[worst].mean:.5f}) | {solid:.3f} | {others:.3f} | {_geometric_mean(list(flicker.values())):.3f} "
-            f"({max(flicker.values(), default=float('nan')):.2f}) | {seconds:.2f} |",
+            f"{found[worst].mean:.5f}) | {solid:.3f} | {others:.3f} | {_geometric_mean(list(restless.values())):.3f} "
+            f"({max(restless.values(), default=float('nan')):.2f}) | {seconds:.2f} |",
             flush=True,
         )
 
@@ -136,15 +136,8 @@ def _scores(shot: Scene, kind: Kind, salt: int) -> dict[str, Score]:
 
 
 def _score(alpha: np.ndarray, exact: np.ndarray, seconds: float) -> Score:
-    error = np.abs(alpha - exact)
-    flicker = float("nan")
-    if len(exact) > 1:
-        reach = 2 * max(1, round(20 * exact.shape[1] / 1080)) + 1
-        edges = (exact > 0.02) & (exact < 0.98)
-        near = [cv2.dilate(plane.astype(np.uint8), np.ones((reach, reach))) > 0 for plane in edges]
-        at_edges = np.stack([one | other for one, other in zip(near, near[1:])])
-        flicker = float(np.abs(np.diff(alpha, axis=0) - np.diff(exact, axis=0))[at_edges].mean())
-    return Score(float(error.sum() / len(exact) / 1000), float(error.mean()), flicker, seconds / len(exact))
+    error, count = np.abs(alpha - exact), len(exact)
+    return Score(float(error.sum() / count / 1000), float(error.mean()), flicker(alpha, exact), seconds / count)
 
 
 def _geometric_mean(values: list[float]) -> float:

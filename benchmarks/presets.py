@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.matte_scenes import Scene, masks, scene
+from benchmarks.matte_scenes import Scene, flicker, masks, scene
 from rem_engine.matte import Frame, MatteSettings, matte_frames
 from rem_engine.matte.frames import alpha_of
 from rem_engine.matte.presets import PRESETS
@@ -84,10 +84,7 @@ def _measured(shot: Scene, own: np.ndarray, settings: MatteSettings) -> tuple[fl
             over = _composite(colour, alpha) - _composite(shot.front[frame.index], exact)
             comp += float(np.abs(over).sum())
         alphas.append(alpha)
-    change = np.abs(np.diff(np.stack(alphas), axis=0) - np.diff(shot.alpha, axis=0))
-    edges = (shot.alpha > 0.02) & (shot.alpha < 0.98)
-    near = np.stack([cv2.dilate(plane.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0 for plane in edges])
-    return error, float(change[near[1:] | near[:-1]].mean()), comp
+    return error, flicker(np.stack(alphas), shot.alpha), comp
 
 
 def _composite(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -28,6 +28,13 @@ def settings_of_layers(common: MatteSettings, layers: Sequence[Layer]) -> tuple[
     return tuple(_of_layer(common, layer.name, layer.settings) for layer in layers)
 
 
+def check_layer_is_there(name: str, layers: Sequence[str]) -> None:
+    """Raise ValueError for the name of a layer to set something for, unless it is among those that there are."""
+    if name not in layers:
+        there = f"the layer is {layers[0]}" if len(layers) == 1 else f"they are {', '.join(layers)}"
+        raise ValueError(f"There is no layer {name!r} to set something for: {there}.")
+
+
 def derived_layers(names: Sequence[str], settings: Sequence[MatteSettings]) -> tuple[str, ...]:
     """Names of the core and edge mattes of layers that have them, in the order of `Frame.derived`.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import __version__
 from ..names import GIVEN_MODES
@@ -110,19 +110,30 @@ def zip_comment(texts: Mapping[str, str]) -> bytes:
     return told if len(told) <= _LONGEST_COMMENT else b"{}"
 
 
-def read_made_by(masks: Path) -> tuple[str, str, str]:
-    """Model, checkpoint and prompt that masks of a run, a PNG or soft.npz, say they were made by; "" for what they do
-    not say."""
+class Said(NamedTuple):
+    """What masks say of how they were made; "" and {} for what they do not say.
+
+    Attributes:
+        model, checkpoint, prompt: what they were made by.
+        given: names of the mattes that bounded them, by mode.
+    """
+
+    model: str
+    checkpoint: str
+    prompt: str
+    given: dict[str, list[str]]
+
+
+def read_made_by(masks: Path) -> Said:
+    """What masks of a run, a PNG or soft.npz, say; nothing, where others made them."""
     texts = _texts_of_zip(masks) if masks.suffix.lower() == ".npz" else _texts_of_png(masks)
     model, checkpoint, prompt = (
         safe_text(str(texts.get(f"{_PREFIX}{name}", ""))) for name in ("model", "checkpoint", "prompt")
     )
-    return model, checkpoint, prompt
+    return Said(model, checkpoint, prompt, _given_in(texts))
 
 
-def read_given(masks: Path) -> dict[str, list[str]]:
-    """Names of the mattes, by mode, that masks of a run say they were bounded by; {} where they say nothing."""
-    texts = _texts_of_zip(masks) if masks.suffix.lower() == ".npz" else _texts_of_png(masks)
+def _given_in(texts: Mapping[str, Any]) -> dict[str, list[str]]:
     try:
         told = json.loads(str(texts.get(f"{_PREFIX}given", "{}")))
     except (ValueError, RecursionError):  # another program's

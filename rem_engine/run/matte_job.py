@@ -24,7 +24,7 @@ from ..matte.checks import check_finite, check_model_size, fits_as_cells
 from ..matte.frames import alpha_of
 from ..matte.layer_settings import derived_layers, idle_settings, told_by_layer, with_derived
 from ..matte.solve.cells import find_size, upscaling_error
-from ..media.made_by import MadeBy, read_given, read_made_by
+from ..media.made_by import MadeBy, read_made_by
 from ..media.masks import open_masks
 from ..media.numbering import Numbering
 from ..media.plate_settings import PlateSettings
@@ -242,19 +242,20 @@ def _without_masks(frame: Frame) -> Frame:
 
 def _made_by(layers: Mapping[str, PairedMasks], mattes: Sequence[MatteSettings], bounds: GivenMattes) -> MadeBy:
     """What the masks say of how they were made, as far as a run of ours wrote them, and what is made of them here."""
+    said = {name: read_made_by(paired.masks.files[0]) for name, paired in layers.items()}
     given: dict[str, dict[str, list[str]]] = {}
-    for place, ((name, paired), own) in enumerate(zip(layers.items(), mattes, strict=True)):
-        earlier, here = read_given(paired.masks.files[0]), bounds.told_of(place)
+    for place, (name, own) in enumerate(zip(layers, mattes, strict=True)):
+        earlier, here = said[name].given, bounds.told_of(place)
         told = {mode: [*earlier.get(mode, ()), *here.get(mode, ())] for mode in {**earlier, **here}}
         given |= dict.fromkeys(with_derived(name, own), told)
-    said = {name: read_made_by(paired.masks.files[0]) for name, paired in layers.items()}
     models, checkpoints = (
-        ", ".join(dict.fromkeys(one[place] for one in said.values() if one[place])) for place in (0, 1)
+        ", ".join(dict.fromkeys(filter(None, names)))
+        for names in ([one.model for one in said.values()], [one.checkpoint for one in said.values()])
     )
     return MadeBy(
         models,
         checkpoints,
-        {name: prompt for name, (_, _, prompt) in said.items()},
+        {name: one.prompt for name, one in said.items()},
         told_by_layer([*layers], mattes),
         given,
     )

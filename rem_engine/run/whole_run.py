@@ -155,8 +155,8 @@ def _job_of(out: Path, record: Record) -> SegmentJob:
     )
     masks = next((files for files in record.files if not KINDS[files.kind].is_delivery and files.layer), None)
     file = None if masks is None else next(iter(masks.present(out)), None)
-    model, checkpoint, _ = ("", "", "") if file is None else read_made_by(file)
-    return replace(job, provenance=Provenance(model=model, checkpoint=checkpoint))
+    said = None if file is None else read_made_by(file)
+    return replace(job, provenance=Provenance(model=said.model, checkpoint=said.checkpoint) if said else Provenance())
 
 
 def _settings(kind: type[_Settings], told: Mapping[str, Any]) -> _Settings:

@@ -261,7 +261,7 @@ def test_settings_without_a_text_are_those_of_a_layer_that_is_there() -> None:
 
 
 def test_the_page_says_what_each_preset_sets() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "mattes.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "mattes.md").read_text("utf-8")
     told = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", page.split("| preset | sets |")[1].split("\n\n")[0], re.M))
     for name, values in PRESETS.items():
         read = {}

@@ -125,15 +125,15 @@ def test_mattes_of_a_runs_masks_hand_on_what_these_say(run: Path, plate: Path, t
 def test_masks_of_others_say_nothing(tmp_path: Path) -> None:
     made = MadeBy("model", "a.safetensors", {"a": "the prompt é"})
     (tmp_path / "ours.png").write_bytes(mask_png(np.zeros((4, 4), bool), made.texts(["a"])))
-    assert read_made_by(tmp_path / "ours.png") == ("model", "a.safetensors", "the prompt é")
+    assert read_made_by(tmp_path / "ours.png") == ("model", "a.safetensors", "the prompt é", {})
     cv2.imwrite(str(tmp_path / "theirs.png"), np.zeros((4, 4), np.uint8))
-    assert read_made_by(tmp_path / "theirs.png") == ("", "", "")
+    assert read_made_by(tmp_path / "theirs.png") == ("", "", "", {})
     (tmp_path / "ours.mov").write_bytes(bytes(100))
-    assert read_made_by(tmp_path / "ours.mov") == ("", "", "")
+    assert read_made_by(tmp_path / "ours.mov") == ("", "", "", {})
     np.savez(tmp_path / "theirs.npz", soft=np.zeros((1, 4, 4), np.float32))
-    assert read_made_by(tmp_path / "theirs.npz") == ("", "", "")
+    assert read_made_by(tmp_path / "theirs.npz") == ("", "", "", {})
     (tmp_path / "cut.png").write_bytes((tmp_path / "ours.png").read_bytes()[:50])
-    assert read_made_by(tmp_path / "cut.png") == ("", "", "")
+    assert read_made_by(tmp_path / "cut.png") == ("", "", "", {})
 
 
 def test_texts_are_bounded_and_safe() -> None:
