@@ -81,9 +81,7 @@ def add_segment_options(parser: argparse.ArgumentParser, names: Collection[str] 
 def add_matte_options(parser: argparse.ArgumentParser, threshold: Sequence[str] = ("--matte-threshold",)) -> None:
     """Add the presets, and an option for every field of `MatteSettings`; `threshold` are the names of the one for its
     threshold."""
-    group = parser.add_argument_group(
-        "matte options", "What happens to masks on the way to alpha, exr, prores, webm and png16. Lengths in pixels."
-    )
+    group = parser.add_argument_group("matte options", "What happens to masks on the way to mattes. Lengths in pixels.")
     group.add_argument(
         "--preset",
         choices=get_args(PresetName),

@@ -60,8 +60,8 @@ class SegmentJob:
         name: with what the names of files begin, or a template of them that was filled (`run.naming`); "" is the shot's
             own, or "shot".
         fields: values of the template's fields, by which `segment_file` fills it.
-        write: any of masks, soft, npz, overlay (the masks as the model gives them, combined) and of the deliveries
-            alpha, png16, exr, prores, webm (mattes).
+        write: any of masks, soft, npz, overlay (the masks as the model gives them, combined) and of
+            `layout.DELIVERIES` (mattes).
         masks: how they are made; layers combined as "exclusive" also have their id map written.
         matte: what the matte stage does on the way to deliveries.
         delivery: form of the deliveries; their kinds are those of `write`.
