@@ -121,7 +121,7 @@ class SaveMatte(io.ComfyNode):
         mask_4: Tensor | None = None,
         names: str = "",
         masks: Mapping[str, Tensor] | None = None,
-        file_names: str = "",
+        file_names: str | None = "",
         **delivery: Any,
     ) -> io.NodeOutput:
         check_connected(image=image, mask=mask)

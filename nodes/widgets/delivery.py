@@ -71,18 +71,19 @@ def check_file_names(template: str | None) -> None:
         raise ValueError(f"The file_names {template!r} cannot be the name of a file: folders go into filename_prefix.")
 
 
-def name_by_template(template: str, folder: Path, shot: str) -> str:
+def name_by_template(template: str | None, folder: Path, shot: str) -> str:
     """The name of a run's files.
 
     Args:
-        template: checked, or empty for the name as it is.
+        template: checked; empty, or null in a graph that was sent, for the name as it is.
         folder: of the run, or of several, with its number, as `new_output_folder` makes it.
         shot: the name that they would have.
     """
-    if not template.strip():
+    template = (template or "").strip()
+    if not template:
         return shot
     asked = {"version": str(int(folder.name.rpartition("_")[2]))} if "{version" in template else {}
-    return filled(template.strip(), asked, shot)
+    return filled(template, asked, shot)
 
 
 def format_inputs() -> list[io.Input]:

@@ -98,7 +98,7 @@ def saved(nodes: dict[str, Any]) -> dict[str, Any]:
     results["sockets"] = outputs(save(nodes, image, one, "saved/sockets", mask_3=two[:1], names=NAMES))
     green = torch.tensor([0.0, 1.0, 0.0]).expand(2 * FRAMES, *SIZE, 3)
     results["foreground"] = outputs(save(nodes, image, mask, "saved/foreground", foreground=green, names=NAMES))
-    results["again"] = outputs(save(nodes, image, mask, "saved/alpha", format="alpha"))
+    results["again"] = outputs(save(nodes, image, mask, "saved/alpha", format="alpha", file_names=None))
     torch.save({"image": image, "mask": mask}, Path(results["exr"]["folder"]).parent / "given.pt")
     return results
 
