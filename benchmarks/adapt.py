@@ -19,13 +19,15 @@ import cv2
 import numpy as np
 
 from rem_engine import load_segmenter
+from rem_engine.backbones.base import WAN
+from rem_engine.backbones.configuration import read_defaults
+from rem_engine.backbones.load import MINI_FOLDER
 from rem_engine.pixels import to_uint8
 from trainer.adapt.adapt import Adaptation, adapt
 from trainer.adapt.score import score_shots
 from trainer.synth.backgrounds import procedural
 from trainer.synth.scene import Expression, describe_absent, sample_shot
 
-FRAMES, SIDE = 9, 96
 SHOTS, SCORED = 20, 20
 
 
@@ -40,9 +42,11 @@ def write_shots(folder: Path, count: int, seed: int, inverted: bool) -> Path:
     """
     if folder.exists():
         return folder
+    trained = read_defaults(MINI_FOLDER, WAN)
+    height, width = trained["default_size"]
     for index in range(count):
         rng = np.random.default_rng((seed, index))
-        shot = sample_shot(rng, procedural, FRAMES, SIDE, SIDE, False)
+        shot = sample_shot(rng, procedural, trained["default_window"], height, width, False)
         spoken = [*shot.expressions, Expression(describe_absent(rng, shot.things), None)]
         place = folder / f"shot{index:03d}"
         (place / "frames").mkdir(parents=True)

@@ -88,7 +88,7 @@ def build_denoiser(preset: str, settings: TrainSettings, layers: int | None = No
     return model
 
 
-def vae_flops(settings: TrainSettings, data: DataSettings) -> Flops:
+def vae_flops(preset: str, settings: TrainSettings, data: DataSettings) -> Flops:
     """Operations to encode a batch's frames and masks."""
     from diffusers import AutoencoderKL, AutoencoderKLWan
 
@@ -97,7 +97,7 @@ def vae_flops(settings: TrainSettings, data: DataSettings) -> Flops:
         if settings.backbone == "modelscope":
             one = forward_flops(AutoencoderKL(**_IMAGE_VAE).encode, torch.empty(1, 3, height, width))
             return one.times(2 * data.batch * data.frames)
-        small = {} if settings.size[0] > 96 else _config(MINI_FOLDER / "vae")
+        small = {} if preset in _WAN else _config(MINI_FOLDER / "vae")
         clip = torch.empty(1, 3, data.frames, height, width)
         return forward_flops(AutoencoderKLWan(**small).encode, clip).times(2 * data.batch)
 
@@ -109,7 +109,7 @@ def cost(preset: str) -> dict[str, Any]:
         model = build_denoiser(preset, settings)
         forward = [forward_flops(model, *denoiser_inputs(settings, data)) for data in settings.streams]
     state = state_of(model, settings)
-    encode = [vae_flops(settings, data) for data in settings.streams]
+    encode = [vae_flops(preset, settings, data) for data in settings.streams]
 
     accumulate, streams = settings.optim.accumulate, len(settings.streams)
     together = settings.streams[0].batch * accumulate * machine.gpus

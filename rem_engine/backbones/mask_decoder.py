@@ -60,6 +60,7 @@ class MaskDecoder(nn.Module):
 
     def __init__(self, width: int = WIDTH) -> None:
         super().__init__()
+        self.width = width
         self.entry = _Causal(WAN.latent_channels, width)
         self.blocks = nn.ModuleList(_Residual(_Causal(width, width), width) for _ in range(_BLOCKS))
         self.to_frames = nn.Conv2d(width, WAN.frames_per_latent * (width // 2), 1)
@@ -161,12 +162,12 @@ def distilled_from(path: Path) -> str | None:
         raise ValueError(f"{path} does not say what it was distilled from; distil it again.") from error
 
 
-def load_mask_decoder(path: Path, vae: Network, device: torch.device) -> MaskDecoder:
+def load_mask_decoder(path: Path, vae: Network | None, device: torch.device) -> MaskDecoder:
     """A mask decoder, for inference in float32.
 
     Args:
         path: of the .safetensors file.
-        vae: the VAE whose decoder it stands for.
+        vae: the VAE whose decoder it stands for; None takes that of any.
         device: where to run it.
 
     Raises:
@@ -176,7 +177,7 @@ def load_mask_decoder(path: Path, vae: Network, device: torch.device) -> MaskDec
     teacher = distilled_from(path)
     if teacher is None:
         raise ValueError(f"{path} is no mask decoder; a file of 'rem-trainer distill-decoder' is expected.")
-    if teacher != decoder_hash(vae):
+    if vae is not None and teacher != decoder_hash(vae):
         raise ValueError(
             f"The mask decoder {path} was distilled from the decoder of another VAE than this model's: use decoder "
             "vae, or distil one for this model by 'rem-trainer distill-decoder'."

@@ -214,8 +214,8 @@ class MatteSettings:
     model_size: int = setting(
         0,
         About(
-            "Width and height at which a model made the masks before they were scaled up: 512 for REM, 96 for "
-            "REM-mini. 0: as run.json or the masks themselves say.",
+            "Width and height at which a model made the masks before they were scaled up: 512 for REM. 0: as run.json "
+            "or the masks themselves say.",
             noun="model size",
             unit="pixels",
             minimum=0,

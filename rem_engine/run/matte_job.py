@@ -308,7 +308,7 @@ def _note_on_size(name: str, paired: PairedMasks, own: MatteSettings) -> str:
         return ""
     return (
         f"The edges of {name} stay as its masks have them: these are of the frames' size, and nothing "
-        "says at which a model made them; say it where one did, as --model-size 512 does (REM), or 96 (REM-mini)."
+        "says at which a model made them; say it where one did, as --model-size 512 does (REM)."
     )
 
 

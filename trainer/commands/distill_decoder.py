@@ -45,6 +45,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--steps", type=positive, default=1500, help="training steps (default 1500)")
     add("--batch", type=positive, default=8, help="examples in a step (default 8)")
     add("--width", type=_width, default=64, help="channels, a multiple of 4 (default 64; 192 for Wan2.1's own VAE)")
+    add(
+        "--start",
+        type=a_path,
+        metavar="FILE",
+        help="a mask decoder to begin with, such as that of this VAE before it was tuned",
+    )
     add_overrides(distill, ": data_root=/mnt/data")
     distill.set_defaults(run=run, operation="distilling the decoder")
 
@@ -69,6 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
         steps=arguments.steps,
         batch=arguments.batch,
         width=arguments.width,
+        start=arguments.start,
     )
     with progress_bar() as bar:
         figures = distill(what, bar)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rem_engine.backbones.base import LONGEST_WINDOW
+from rem_engine.backbones.base import LONGEST_WINDOW, WAN
 from rem_engine.commands.command_line import a_path
 
 from .arguments import frame_size, seed, whole_number
@@ -34,7 +34,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="'rich': thin, two-coloured and overlapping things, shadows and reflections, relations, groups",
     )
     synth.add_argument(
-        "--size", type=frame_size, default=(96, 96), metavar="HxW", help="frame size (REM-mini's, 96x96)"
+        "--size",
+        type=frame_size,
+        metavar="HxW",
+        help="frame size (default: REM-mini's, as its rem.json says)",
     )
     synth.add_argument("--frames", type=whole_number(1, LONGEST_WINDOW), default=9, help="frames a shot (default 9)")
     synth.add_argument("--clips", type=a_path, help="folder of video files for half of the backgrounds")
@@ -43,12 +46,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Render the shots."""
+    from rem_engine.backbones.configuration import read_defaults
+    from rem_engine.backbones.load import MINI_FOLDER
+
     from ..mini.pool import mixed_plates
     from ..synth.backgrounds import RealClips
     from ..synth.write import write_split
 
     real = None if arguments.clips is None else RealClips(arguments.clips)
-    height, width = arguments.size
+    height, width = arguments.size or read_defaults(MINI_FOLDER, WAN)["default_size"]
     write_split(
         arguments.out,
         arguments.count,

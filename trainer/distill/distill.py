@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rem_engine.backbones.base import WAN
 from rem_engine.backbones.checkpoint import Paths, checkpoint_entry
-from rem_engine.backbones.mask_decoder import WIDTH, MaskDecoder, decoder_hash, save_mask_decoder
+from rem_engine.backbones.mask_decoder import WIDTH, MaskDecoder, decoder_hash, load_mask_decoder, save_mask_decoder
 from rem_engine.folder_lock import locked
 from rem_engine.metrics import region_similarity
 from rem_engine.progress import SILENT, Progress
@@ -36,6 +36,8 @@ OPTIM = OptimSettings(
     schedule=Cosine(kind="cosine", warmup=50, floor=0.02),
     clip_norm=1.0,
 )
+TUNING = OPTIM.model_copy(update={"lr": 0.005, "vector_lr": 2.5e-4})
+"""Of a decoder that draws masks already, which the rates above would undo first."""
 EMA = 0.995
 SAVE_EVERY = 250
 HELD_OUT = 16
@@ -57,6 +59,7 @@ class Distillation:
         samples: of the data that are looked at; two examples come of each.
         steps, batch: of training, in examples.
         width: see `MaskDecoder`.
+        start: a mask decoder to begin with, such as that of the VAE before it was tuned; None begins from nothing.
     """
 
     settings: TrainSettings
@@ -68,6 +71,7 @@ class Distillation:
     steps: int = 1500
     batch: int = 8
     width: int = WIDTH
+    start: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class _Begun:
     steps: int
     batch: int
     width: int
+    start: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -97,7 +102,8 @@ def distill(what: Distillation, progress: Progress = SILENT) -> dict[str, float]
 
     Raises:
         FileNotFoundError: no such model, checkpoint or data.
-        ValueError: another backbone than Wan, or a working folder that was begun with something else.
+        ValueError: another backbone than Wan, a working folder that was begun with something else, or a start that is
+            no mask decoder of this width.
         RuntimeError: another process works there; and see `TrainingLoop.run`.
         KeyboardInterrupt: see `TrainingLoop.run`.
     """
@@ -106,18 +112,21 @@ def distill(what: Distillation, progress: Progress = SILENT) -> dict[str, float]
     if what.settings.family is not WAN:
         raise ValueError("A mask decoder is distilled for Wan alone; name a preset of that.")
     with locked(what.work, "name another --work"):
+        decoder = _new_decoder(what)
         accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
         sources = [open_sources(data, what.settings.size) for data in what.settings.streams]
         trainable = load_trainable(what.model, what.checkpoint, what.settings, accelerator.device)
         teacher = decoder_hash(trainable.backbone.vae)
         _claim(what, teacher)
         examples = make_examples(what.work / "examples", trainable, sources, what.settings, what.samples, progress)
-        with torch.random.fork_rng():
-            torch.manual_seed(what.settings.seed)
-            decoder = MaskDecoder(what.width)
         task = _task(decoder, examples, what, accelerator.device)
         loop_settings = LoopSettings(
-            what.steps, OPTIM, EMA, SAVE_EVERY, keep_last=1, how_to_resume="give the same command to go on"
+            what.steps,
+            OPTIM if what.start is None else TUNING,
+            EMA,
+            SAVE_EVERY,
+            keep_last=1,
+            how_to_resume="give the same command to go on",
         )
         loop = TrainingLoop(accelerator, decoder, loop_settings, what.work, "mask decoder")
         loop.run(task)
@@ -125,6 +134,18 @@ def distill(what: Distillation, progress: Progress = SILENT) -> dict[str, float]
             loop.average.copy_to(decoder)
         save_mask_decoder(what.out, decoder, teacher, f"mask decoder of {trainable.backbone.name}")
         return _against_teacher(decoder.half().float(), examples, accelerator.device)
+
+
+def _new_decoder(what: Distillation) -> MaskDecoder:
+    with torch.random.fork_rng():
+        torch.manual_seed(what.settings.seed)
+        decoder = MaskDecoder(what.width)
+    if what.start is not None:
+        begun = load_mask_decoder(what.start, None, torch.device("cpu"))
+        if begun.width != what.width:
+            raise ValueError(f"The mask decoder {what.start} has a width of {begun.width}: give --width {begun.width}.")
+        decoder.load_state_dict(begun.state_dict())
+    return decoder
 
 
 def _task(decoder: MaskDecoder, examples: Examples, what: Distillation, device: torch.device) -> TrainingTask:
@@ -172,8 +193,17 @@ def _against_teacher(decoder: MaskDecoder, examples: Examples, device: torch.dev
 def _claim(what: Distillation, teacher: str) -> None:
     """Make the working folder of a distillation, or make sure that the one in it is the one asked for."""
     data = what.settings.model_dump(mode="json", include={"size", "streams", "seed"})
+    start = None if what.start is None else str(what.start)
     now = _Begun(
-        what.model, checkpoint_entry(what.checkpoint), teacher, what.samples, what.steps, what.batch, what.width, data
+        what.model,
+        checkpoint_entry(what.checkpoint),
+        teacher,
+        what.samples,
+        what.steps,
+        what.batch,
+        what.width,
+        start,
+        data,
     )
     path = what.work / "distillation.json"
     if path.exists():

@@ -58,6 +58,24 @@ def test_it_comes_nearer_to_the_vae(task: Distillation, tmp_path: Path, monkeypa
 
 
 @pytest.mark.slow
+def test_it_begins_where_another_decoder_ended(
+    task: Distillation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step moves the weights of the one it is given, and comes as near to the VAE as that one did."""
+    monkeypatch.setattr(module, "HELD_OUT", 2)
+    first, second = (replace(task, work=tmp_path / name, out=tmp_path / f"{name}.safetensors") for name in "ab")
+    near = distill(replace(first, steps=40))["soft_error"]
+    again = distill(replace(second, steps=1, start=first.out))["soft_error"]
+    assert again == pytest.approx(near, rel=0.1)
+    given, found = load_file(first.out), load_file(second.out)
+    assert any(not torch.equal(given[name], found[name]) for name in given)
+    with pytest.raises(ValueError, match=r"has a width of 8: give --width 8\."):
+        distill(replace(task, work=tmp_path / "c", start=first.out, width=16))
+    with pytest.raises(ValueError, match=r"was begun with other settings \(start\)"):
+        distill(replace(second, steps=1))
+
+
+@pytest.mark.slow
 def test_a_stop_at_any_point_changes_nothing(
     task: Distillation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

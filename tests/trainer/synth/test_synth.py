@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from rem_engine.backbones.load import MINI_FOLDER
+from trainer.commands.cli import main
 from trainer.synth.backgrounds import procedural
 from trainer.synth.processes import RENDERERS
 from trainer.synth.scene import Thing, caption, describe, describe_absent, render, sample_shot, sample_things
@@ -181,6 +183,12 @@ def test_the_same_seed_writes_the_same_shots(folder: Path, tmp_path: Path) -> No
     write_split(tmp_path / "again", 3, 5, procedural, frames=4, height=40, width=56, unseen=False)
     for path in folder.rglob("*.*"):
         assert (tmp_path / "again" / path.relative_to(folder)).read_bytes() == path.read_bytes(), path
+
+
+def test_shots_have_the_size_that_rem_mini_works_at_where_none_is_given(tmp_path: Path) -> None:
+    assert main(["synth", "--out", str(tmp_path / "d"), "--count", "1", "--seed", "5", "--frames", "1"]) == 0
+    (picture,) = (tmp_path / "d" / "train" / "JPEGImages").rglob("*.jpg")
+    assert list(cv2.imread(str(picture)).shape[:2]) == json.loads((MINI_FOLDER / "rem.json").read_text())["size"]
 
 
 def test_a_folder_that_exists_is_left_alone(folder: Path) -> None:
