@@ -49,6 +49,7 @@ COMMANDS = {
         ),
         "train": (["mini", "--model", "mini", "--out", "out"], "training"),
         "adapt": (["shots", "-o", "out.safetensors"], "adapting"),
+        "learn": (["out"], "learning"),
         "export": (["run", "-o", "out.safetensors"], "exporting"),
         "ablate": (["--out", "out"], "running the ablations"),
         "verify-step": (["recording", "--model", "mini"], "taking the recorded steps"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from rem_engine.backbones.checkpoint import Checkpoint, checkpoint_paths, open_checkpoint
+from rem_engine.backbones.checkpoint import Checkpoint, Paths, checkpoint_paths, open_checkpoint
 from rem_engine.backbones.folder import family_of
 from rem_engine.backbones.load import find_model_folder
 from rem_engine.checkpoints import LowRank, read_changes, to_diffusers, to_original
@@ -117,18 +117,23 @@ def _write_export(
     if settings.lora is not None and request.form == "lora":
         if request.rank not in (None, settings.lora.rank):
             raise ValueError(f"The run trained a LoRA of rank {settings.lora.rank}; leave out --rank.")
-        _write_lora(request, _changes(trained, settings.lora), start, part)
+        dtype = request.dtype or torch.float32
+        if not dtype.is_floating_point or dtype.itemsize < 2:
+            raise ValueError("fp8 is too coarse for a LoRA; choose float32, bfloat16 or float16.")
+        if request.names != "comfyui":
+            raise ValueError("A LoRA has ComfyUI's names; --names diffusers is for full files.")
+        write_lora(request.out, trained_changes(trained, settings.lora), start.model, start.checkpoint, dtype)
         return
     request.out.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(request.out) as temporary:
         # its name is what the file written will say it is from
         whole = temporary / f"{request.run.resolve().name}-{checkpoint.name}.safetensors"
-        _write_whole(whole, start, part, trained, settings.lora)
+        _write_whole(whole, start, trained, settings.lora)
         base = None if request.form == "full" else part
         laid_over = checkpoint_paths(start.checkpoint)
         if base is not None and request.over == "start" and laid_over:
             base = temporary / f"{'+'.join(path.stem for path in laid_over)}.safetensors"
-            _write_whole(base, start, part, {}, None)
+            _write_whole(base, start, {}, None)
         rank = DEFAULT_RANK if request.rank is None else request.rank
         conversion = Conversion(
             whole, request.out, request.names, request.dtype, request.form, base, rank, request.overwrite
@@ -160,8 +165,8 @@ def _unsharded(folder: Path) -> dict[str, Tensor]:
     return {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
 
 
-def _changes(trained: Mapping[str, Tensor], lora: LoraSettings) -> dict[str, LowRank]:
-    """A trained LoRA as changes, by original names."""
+def trained_changes(trained: Mapping[str, Tensor], lora: LoraSettings) -> dict[str, LowRank]:
+    """A trained LoRA, by peft's names, as changes by original names."""
     low_rank = {name: tensor for name, tensor in trained.items() if ".lora_" in name}
     layers = {name.partition(".lora_")[0] for name in low_rank}
     alphas = {f"{layer}.alpha": torch.tensor(lora.alpha) for layer in layers}
@@ -169,13 +174,23 @@ def _changes(trained: Mapping[str, Tensor], lora: LoraSettings) -> dict[str, Low
     return {name: change for name, change in changes.items() if isinstance(change, LowRank)}
 
 
-def _write_lora(request: Export, changes: Mapping[str, LowRank], start: Start, part: Path) -> None:
-    dtype = request.dtype or torch.float32
-    if not dtype.is_floating_point or dtype.itemsize < 2:
-        raise ValueError("fp8 is too coarse for a LoRA; choose float32, bfloat16 or float16.")
-    if request.names != "comfyui":
-        raise ValueError("A LoRA has ComfyUI's names; --names diffusers is for full files.")
-    over = checkpoint_paths(start.checkpoint) or (Path(start.model),)
+def write_lora(
+    out: Path,
+    changes: Mapping[str, LowRank],
+    model: str,
+    checkpoint: Paths,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a LoRA that was trained, as a change of what it was trained over.
+
+    Args:
+        out: the .safetensors file.
+        changes: by original names, from `trained_changes`.
+        model: "mini" or the model folder.
+        checkpoint: weights that were laid over it while the LoRA was trained.
+        dtype: to store it in.
+    """
+    over = checkpoint_paths(checkpoint) or (Path(model),)
     rank = next(iter(changes.values())).up.shape[1]
     metadata = {
         "format": "pt",
@@ -183,25 +198,23 @@ def _write_lora(request: Export, changes: Mapping[str, LowRank], start: Start, p
         "rem.form": "lora",
         "rem.rank": str(rank),
         "rem.base": " + ".join(path.name for path in over),
-        KEY: _signature(*_began(start, part)).to_text(),
-        "modelspec.title": request.out.stem,
+        KEY: _signature(*_began(model, checkpoint)).to_text(),
+        "modelspec.title": out.stem,
     }
     tensors = {key: value for name, change in changes.items() for key, value in stored_change(name, change).items()}
     tensors = {name: value.float() if value.ndim == 0 else value.to(dtype) for name, value in tensors.items()}
-    request.out.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(request.out) as path:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(out) as path:
         _write(path, iter(sorted(tensors.items(), key=lambda item: -item[1].itemsize)), list(tensors), metadata)
 
 
-def _write_whole(
-    path: Path, start: Start, part: Path, trained: Mapping[str, Tensor], lora: LoraSettings | None
-) -> None:
+def _write_whole(path: Path, start: Start, trained: Mapping[str, Tensor], lora: LoraSettings | None) -> None:
     """The denoiser the run has now, float32: the frozen weights are those it started from, and all are where nothing
     was trained."""
-    began, laid_over = _began(start, part)
+    began, laid_over = _began(start.model, start.checkpoint)
     changes = [overlay.changes(began) for overlay in laid_over.overlays]
     if lora is not None:
-        trained_lora = _changes(trained, lora)
+        trained_lora = trained_changes(trained, lora)
         changes.append({name_to_diffusers(name): change for name, change in trained_lora.items()})
 
     def weights() -> Iterator[tuple[str, Tensor]]:
@@ -216,9 +229,10 @@ def _write_whole(
     _write(path, weights(), list(began), {"format": "pt"})
 
 
-def _began(start: Start, part: Path) -> tuple[dict[str, StoredTensor], Checkpoint]:
-    """Whole weights that a run began with, by diffusers' names, and what was laid over them."""
-    laid_over = open_checkpoint(start.checkpoint)
+def _began(model: str, checkpoint: Paths) -> tuple[dict[str, StoredTensor], Checkpoint]:
+    """Whole weights that a training began with, by diffusers' names, and what was laid over them."""
+    folder, laid_over = find_model_folder(model), open_checkpoint(checkpoint)
+    part = folder / family_of(folder).denoiser
     return to_diffusers(laid_over.denoiser or open_state_dict(part)), laid_over
 
 

@@ -31,6 +31,9 @@ examples:
   the last turn taken back
     python -m rem_engine correct out --layer the_star --undo
 
+  the model taught what was corrected, as a LoRA for other takes and shots
+    rem-trainer learn out --layer the_star
+
 Masks are grey pictures, black and white ones of a palette, or the alpha of others, of the plate's size, and numbered by
 the plate's frames (star.1042.png). They are taken as they are: what they leave out is not there, and an empty one says
 that nothing is. To other frames of the take they are carried along the motion of the plate; a cut is never crossed, and

@@ -68,7 +68,7 @@ MINI = Defaults("mini", 0, "full", 300, 8, 1, 1e-3, 5e-3, 64, 4)
 WAN = Defaults("wan_1_3b", 1, "lora", 600, 1, 4, 1e-5, 1e-4, 64, None)
 MODELSCOPE = Defaults("modelscope_stage2", 0, "full", 600, 1, 4, 1e-6, 1e-4, 64, None)
 
-_LORA_TARGETS = {
+LORA_TARGETS = {
     "wan": ["to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2", "proj_out"],
     "modelscope": ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2"],
 }
@@ -170,7 +170,7 @@ def plan(
         "seed": 1,
     }
     if form == "lora":
-        targets = _LORA_TARGETS[base.backbone]
+        targets = LORA_TARGETS[base.backbone]
         changes["lora"] = {"rank": suits.rank, "alpha": suits.rank, "targets": targets}
         changes["frozen"] = []
     elif suits.preset == "wan_1_3b":

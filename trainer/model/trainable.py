@@ -354,7 +354,7 @@ def freeze(trainable: Trainable, settings: TrainSettings) -> list[str]:
     """
     denoiser = trainable.denoiser.requires_grad_(False)
     if settings.lora is not None:
-        _add_lora(denoiser, settings.lora, settings.seed)
+        add_lora(denoiser, settings.lora, settings.seed)
     elif settings.objective.features is None:
         freeze_parts(denoiser, settings.frozen)
     if hasattr(denoiser, DECODER):
@@ -373,7 +373,7 @@ def freeze_parts(denoiser: nn.Module, parts: Sequence[str]) -> None:
         parameter.requires_grad_(not any(part in name for part in parts))
 
 
-def _add_lora(denoiser: nn.Module, lora: LoraSettings, seed: int) -> None:
+def add_lora(denoiser: nn.Module, lora: LoraSettings, seed: int) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets))

@@ -1,0 +1,1 @@
+"""What was corrected in a shot, taught to the model as a LoRA."""
