@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,15 @@ from .vae import latent_statistics
 BATCH = 24
 ABSENT = 0.15
 """Share of REM's training expressions that name nothing in the shot."""
+T2V = OptimSettings(
+    optimizer="muon",
+    lr=0.01,
+    vector_lr=1e-3,
+    by_adam=("transformer.proj_out.", "texts.encoder.shared", "texts.encoder.encoder.embed_tokens"),
+    betas=(0.9, 0.99),
+    schedule=SCHEDULE,
+    clip_norm=1.0,
+)
 RECIPE = "mini"
 """Preset whose frozen parts, optimizer and average REM's fine-tuning follows."""
 
@@ -90,14 +100,34 @@ def _tensor(latents: np.ndarray) -> Tensor:
     return torch.from_numpy(latents.astype(np.float32))
 
 
+def _predictor(
+    transformer: Network, settings: MiniSettings, compile_model: bool
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """What a transformer says of (latents, timesteps, rows), float32, computed as the settings have it."""
+    run = torch.compile(transformer) if compile_model else transformer
+
+    def predict(latents: Tensor, timesteps: Tensor, rows: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16"):
+            return run(latents, timesteps, rows).sample.float()
+
+    return predict
+
+
 def pretrain(
-    pool: Pool, latents: Latents, transformer: Network, texts: Texts, vae: Network, steps: int, work: Path
+    pool: Pool,
+    latents: Latents,
+    transformer: Network,
+    texts: Texts,
+    vae: Network,
+    settings: MiniSettings,
+    work: Path,
+    compile_model: bool,
 ) -> None:
     """Text-to-video pre-training by flow matching, in place; the text encoder learns with the denoiser.
 
     The path is `(1 - s) x + s e` and the target `e - x`, at timestep 1000 s (Wan2.1, rectified flow).
     """
-    model = _Pretraining(transformer, texts)
+    model, predict = _Pretraining(transformer, texts), _predictor(transformer, settings, compile_model)
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
         rng = np.random.default_rng((11, step))
@@ -108,7 +138,7 @@ def pretrain(
         noise = torch.randn(clean.shape, generator=generator)
         share = torch.sigmoid(torch.randn(BATCH, generator=generator) * 1.2 + 0.3)
         s = share.view(-1, 1, 1, 1, 1)
-        velocity = transformer((1 - s) * clean + s * noise, share * 1000, texts(sentences)).sample
+        velocity = predict((1 - s) * clean + s * noise, share * 1000, texts(sentences))
         return F.mse_loss(velocity, noise - clean), {}
 
     @torch.no_grad()
@@ -121,12 +151,18 @@ def pretrain(
             x = x + (then - now) * transformer(x, (now * 1000).expand(4), rows).sample
         return decode_row(vae, x)
 
-    optim = OptimSettings(lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-2, schedule=SCHEDULE, clip_norm=1.0)
-    train_stage("t2v", model, optim, loss, steps, work, pictures=pictures)
+    train_stage("t2v", model, T2V, loss, settings.t2v_steps, work, pictures=pictures)
 
 
 def fine_tune(
-    pool: Pool, latents: Latents, transformer: Network, texts: Texts, vae: Network, steps: int, work: Path
+    pool: Pool,
+    latents: Latents,
+    transformer: Network,
+    texts: Texts,
+    vae: Network,
+    settings: MiniSettings,
+    work: Path,
+    compile_model: bool,
 ) -> None:
     """REM fine-tuning, in place: clean video latents at timestep 0 in, mask latents out, squared error between latents.
 
@@ -136,26 +172,25 @@ def fine_tune(
     recipe = load_settings(RECIPE)
     texts.requires_grad_(False).eval()
     freeze_parts(transformer, recipe.frozen)
-
-    def predict(videos: Tensor, sentences: list[str]) -> Tensor:
-        with torch.no_grad():
-            rows = texts(sentences)
-        return transformer(videos, torch.zeros(len(videos)), rows).sample
+    predict = _predictor(transformer, settings, compile_model)
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
         rng = np.random.default_rng((13, step))
         indices, rows, sentences = _referring_batch(rng, pool, latents)
-        predicted = predict(_tensor(latents.videos[indices]), sentences)
+        with torch.no_grad():
+            said = texts(sentences)
+        predicted = predict(_tensor(latents.videos[indices]), torch.zeros(BATCH), said)
         return F.mse_loss(predicted, _tensor(latents.masks[rows])), {}
 
     @torch.no_grad()
     def pictures() -> Tensor:
         indices, rows, sentences = _referring_batch(np.random.default_rng(0), pool, latents)
         videos = _tensor(latents.videos[indices])
-        shown = (videos, predict(videos, sentences), _tensor(latents.masks[rows]))
+        predicted = transformer(videos, torch.zeros(BATCH), texts(sentences)).sample
+        shown = (videos, predicted, _tensor(latents.masks[rows]))
         return torch.cat([decode_row(vae, each) for each in shown], dim=1)
 
-    train_stage("rem", transformer, recipe.optim, loss, steps, work, pictures=pictures, ema=recipe.ema)
+    train_stage("rem", transformer, recipe.optim, loss, settings.rem_steps, work, pictures=pictures, ema=recipe.ema)
 
 
 def _referring_batch(

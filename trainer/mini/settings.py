@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -21,24 +22,26 @@ class MiniSettings:
         dim, layers, ffn_dim: of the denoiser (Wan2.1-1.3B has 1536, 30, 8960).
         text_dim, text_layers, text_heads: of the UMT5 text encoder.
         t2v_steps, rem_steps: text-to-video pre-training and REM fine-tuning.
+        precision: of both, float32, or bf16: float32 weights, computed under bfloat16 autocast.
     """
 
     world: str = "plain"
     size: int = 96
     frames: int = 9
-    clips: int = 4000
+    clips: int = 6000
     heldout_clips: int = 64
     real_backgrounds: float = 0.5
     vae_width: int = 8
     vae_steps: int = 2400
     vae_clip_steps: int = 900
-    vae_decoder_steps: int = 300
+    vae_decoder_steps: int = 500
     dim: int = 256
     layers: int = 6
     ffn_dim: int = 768
     text_dim: int = 128
     text_layers: int = 2
     text_heads: int = 4
-    t2v_steps: int = 700
-    rem_steps: int = 6000
+    t2v_steps: int = 1000
+    rem_steps: int = 3200
+    precision: Literal["float32", "bf16"] = "bf16"
     seed: int = 1

@@ -17,7 +17,7 @@ STAGES = "stages"
 """Folder of the stages in a working folder; each has its checkpoints and its log."""
 SCHEDULE = Cosine(kind="cosine", warmup=100, floor=0.02)
 SAVE_EVERY = 250
-EMA = 0.999
+EMA = 0.998
 
 Loss = Callable[[int], tuple[Tensor, dict[str, float]]]
 """Step number -> loss to minimise, and figures to log."""

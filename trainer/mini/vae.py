@@ -31,8 +31,9 @@ CHROMA_GAIN = 2.5
 """Of errors of colour over errors of grey: most sentences name a colour, most pixels have little."""
 SHORT_FRAMES = 5
 CROP = 64
-"""Side of the crops both autoencoding stages learn on, pixels; the decoder's last stage sees whole frames."""
-SHORT_BATCH, LONG_BATCH, DECODER_BATCH = (3, 3), (2, 2), (1, 3)
+"""Side of the crops both autoencoding stages learn on, pixels."""
+DECODER_CROP = 96
+SHORT_BATCH, LONG_BATCH, DECODER_BATCH = (3, 3), (2, 2), (1, 4)
 """Videos and mattes of a step."""
 PER_FRAME_STAGES = 2
 """Stages at full and half resolution (of four) whose convolutions look at one frame in REM-mini's VAE."""
@@ -148,18 +149,29 @@ def _pictures(pool: Pool, stage: _Stage, clip_vae: OnePassVAE) -> Tensor:
     return rearrange(rows, "b c h w -> c h (b w)")
 
 
-def train_vae(pool: Pool, settings: MiniSettings, work: Path, compile_model: bool) -> Network:
+def train_vae(
+    pool: Pool, settings: MiniSettings, work: Path, compile_model: bool, start: Network | None = None
+) -> Network:
     """Train the VAE on short clips, on longer ones, then its decoder alone; resumes where a killed run stopped.
 
+    Args:
+        pool, settings, work: see `train.train_mini`.
+        compile_model: whether to compile the step on short clips.
+        start: a VAE to begin with; its encoder is kept, and its decoder learns on.
+
     Returns:
-        diffusers' `AutoencoderKLWan` with averaged weights, latents not yet standardised.
+        diffusers' `AutoencoderKLWan` with averaged weights, latents standardised where the start's are.
     """
     vae = new_vae(settings)
+    if start is not None:
+        vae.load_state_dict(start.state_dict())
     clip_vae = OnePassVAE(vae)
+    # the posterior's, which standardising scales with the latents
+    deviation = (0.5 * vae.quant_conv.bias[WAN.latent_channels :].detach().clone()).exp().view(1, -1, 1, 1, 1)
 
     def objective(clips: Tensor, noise: Tensor, videos: int) -> tuple[Tensor, Tensor, Tensor]:
         latents = clip_vae.encode(clips)[0]
-        error = clip_vae.decode(latents + LATENT_NOISE * noise) - clips
+        error = clip_vae.decode(latents + deviation * noise) - clips
         grey = error.mean(dim=1, keepdim=True)
         error = grey + CHROMA_GAIN * (error - grey)
         # the square gets mattes going: under the absolute error alone, all black is where they stay
@@ -168,15 +180,13 @@ def train_vae(pool: Pool, settings: MiniSettings, work: Path, compile_model: boo
 
     # compiling takes minutes and halves a step; the shorter stages do not earn it back
     compiled = torch.compile(objective, dynamic=False) if compile_model else objective
-    crop = min(CROP, settings.size)
+    crop, larger = (min(side, settings.size) for side in (CROP, DECODER_CROP))
     stages = (
         _Stage("vae_short", settings.vae_steps, 0.04, SHORT_FRAMES, crop, SHORT_BATCH, compiled),
         _Stage("vae_long", settings.vae_clip_steps, 0.02, settings.frames, crop, LONG_BATCH, objective),
-        _Stage(
-            "vae_decoder", settings.vae_decoder_steps, 0.01, settings.frames, settings.size, DECODER_BATCH, objective
-        ),
+        _Stage("vae_decoder", settings.vae_decoder_steps, 0.006, settings.frames, larger, DECODER_BATCH, objective),
     )
-    for stage in stages:
+    for stage in stages if start is None else stages[-1:]:
         if stage.name == "vae_decoder":  # what it learns leaves the latents as they are
             vae.encoder.requires_grad_(False)
             vae.quant_conv.requires_grad_(False)

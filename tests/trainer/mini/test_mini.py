@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import sentencepiece
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from rem_engine import load_segmenter
+from rem_engine.backbones.load import load_backbone
 from trainer.mini import latents
 from trainer.mini.pool import Pool, build_pool
 from trainer.mini.settings import MiniSettings
@@ -30,6 +31,7 @@ from trainer.synth.worlds import WORLDS
 pytestmark = pytest.mark.slow
 
 SMALLEST = MiniSettings(
+    world="plain",
     size=32,
     frames=5,
     clips=12,
@@ -249,6 +251,57 @@ def test_a_larger_budget_goes_on_from_where_the_last_one_ended(work: Path, tmp_p
     shutil.copytree(work / "work", tmp_path / "work")
     train_mini(tmp_path / "work", tmp_path / "model", replace(SMALLEST, rem_steps=5), compile_model=False)
     assert read_progress(last_checkpoint(tmp_path / "work", "rem")).step == 5
+
+
+@pytest.fixture(scope="module")
+def changed(work: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained model, whose fine-tuning has moved every weight plainly."""
+    folder = Path(shutil.copytree(work / "model", tmp_path_factory.mktemp("start") / "model"))
+    weights = load_file(folder / "t2v" / "rem_mini_t2v.safetensors")
+    generator = torch.Generator().manual_seed(3)
+    moved = {name: value + torch.randn(value.shape, generator=generator).half() for name, value in weights.items()}
+    save_file(moved, folder / "transformer" / "rem_mini.safetensors")
+    return folder
+
+
+def test_a_training_begins_with_another_model_of_other_words_and_size(changed: Path, tmp_path: Path) -> None:
+    """A step at the beginning of a warm-up moves no weight by a hundredth."""
+    settings = replace(SMALLEST, world="rich", size=48, vae_decoder_steps=1, t2v_steps=1, rem_steps=1)
+    out = tmp_path / "model"
+    train_mini(tmp_path / "work", out, settings, compile_model=False, start=changed)
+    old, new = (load_backbone(folder, device="cpu") for folder in (changed, out))
+    assert new.default_size == (48, 48) and "shadow" in new.known_words
+    encoders = [vae.encoder.state_dict() | vae.quant_conv.state_dict() for vae in (old.vae, new.vae)]
+    assert all(torch.equal(value, encoders[1][name]) for name, value in encoders[0].items())
+    assert not torch.equal(old.vae.decoder.conv_in.weight, new.vae.decoder.conv_in.weight)
+    pieces = [(old.tokenizer.get_vocab()[piece], new.tokenizer.get_vocab()[piece]) for piece in ("▁smoke", "▁red")]
+    for old_row, new_row in pieces:
+        rows = [model.text_encoder.shared.weight[row] for model, row in ((old, old_row), (new, new_row))]
+        torch.testing.assert_close(*rows, atol=0.01, rtol=0)
+    assert not torch.equal(*(model.text_encoder.shared.weight[pieces[0][0]] for model in (old, new)))
+    t2v, rem = (
+        [load_file(folder / part) for folder in (changed, out)]
+        for part in ("t2v/rem_mini_t2v.safetensors", "transformer/rem_mini.safetensors")
+    )
+    for name in t2v[0]:
+        torch.testing.assert_close(t2v[1][name], t2v[0][name], atol=0.01, rtol=0)
+        frozen = name.startswith(("patch_embedding.", "text_embedding.", "time_embedding.", "time_projection."))
+        expected = t2v[1][name] if frozen else t2v[1][name] + rem[0][name] - t2v[0][name]
+        torch.testing.assert_close(rem[1][name], expected, atol=0.01, rtol=0)
+    with pytest.raises(ValueError, match="other settings"):
+        train_mini(tmp_path / "work", out, settings, compile_model=False)
+
+
+def test_a_start_of_another_size_or_in_the_place_of_the_result_is_refused(work: Path, tmp_path: Path) -> None:
+    for settings, start, told in (
+        (replace(SMALLEST, layers=2), work / "model", "was trained with layers 1, and 2 is asked for"),
+        (SMALLEST, tmp_path / "out", "cannot be begun with and replaced at once"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            train_mini(tmp_path / "work", tmp_path / "out", settings, start=start)
+    with pytest.raises(FileNotFoundError, match=r"rem_mini_t2v\.safetensors is missing"):
+        train_mini(tmp_path / "work", tmp_path / "out", SMALLEST, start=tmp_path / "nowhere")
+    assert not (tmp_path / "work").exists()
 
 
 def test_both_tokenizers_read_every_sentence_alike(work: Path) -> None:
