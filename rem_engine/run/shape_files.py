@@ -114,5 +114,9 @@ def _note(shapes: ShapeSet) -> str:
     count = f"{len(shapes.shapes)} shape{'' if len(shapes.shapes) == 1 else 's'}"
     what = f"{shapes.layer}: {count}, {shapes.key_count} keys, at most {most} vertices, within {miss:.2g} pixels"
     if shapes.soft:
-        return f"{what}; it has no edge, and its shapes are outlines at three levels of the matte, with feathers."
+        wide = [shape.feather for shape in shapes.shapes]
+        return (
+            f"{what} of feathers {min(wide):.0f} to {max(wide):.0f} wide; it has no edge, and its shapes are outlines "
+            "at three levels of the matte."
+        )
     return f"{what}."

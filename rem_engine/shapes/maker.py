@@ -11,7 +11,7 @@ from .keys import keyed
 from .model import Shape, ShapeSet
 from .settings import ShapeSettings
 from .tracking import LevelTracker, Track
-from .vertices import chosen_segments
+from .vertices import chosen_segments, no_more_than
 
 # Of a matte that has an edge, and of one that has none: each level stands for an equal part of it.
 _HARD_LEVELS = (0.5,)
@@ -24,6 +24,10 @@ _SOFT_RAMP, _SOFT_SHARE = 8.0, 0.5
 _SHARP = 2.2
 # Of the tolerance: what vertices alone may miss; the rest is left to keys.
 _VERTEX_SHARE = 0.5
+# Of a feather, in a layer without an edge: an outline that is off by so much changes the matte by a twentieth.
+_FEATHER_SHARE = 0.05 * len(_SOFT_LEVELS)
+# Samples of an outline by which keys are found; more tell no more of forty vertices.
+_ENOUGH_SAMPLES = 500
 
 
 class ShapeMaker:
@@ -94,15 +98,18 @@ class ShapeMaker:
 
     def _shape(self, track: Track, name: str, place: int, measured: float, keys: set[int]) -> Shape:
         """Of the level at `place` from the lowest; its ramps are those of `measured` of the matte; `keys` it has."""
-        settings, samples = self._settings, track.positions()
-        seen = ~is_beyond(samples, self._size)
-        segments = chosen_segments(samples, seen, _VERTEX_SHARE * settings.shape_tolerance, settings.shape_vertices)
-        given = {key - track.first for key in keys if track.first <= key <= track.last}
-        every = settings.shape_keys == "every"
-        found = keyed(samples, seen, segments, settings.shape_tolerance, every=every, given=given)
-        count = len(self._trackers)
+        settings, samples, count = self._settings, track.positions(), len(self._trackers)
         ramp = float(np.median(track.ramps)) / (measured * count)
         feather = ramp if count > 1 else float(np.sqrt(max(ramp**2 - _SHARP**2, 0.0)))
+        tolerance = settings.shape_tolerance
+        if count > 1:
+            tolerance = max(tolerance, _FEATHER_SHARE * feather)
+        seen = ~is_beyond(samples, self._size)
+        segments = chosen_segments(samples, seen, _VERTEX_SHARE * tolerance, settings.shape_vertices)
+        kept, segments = no_more_than(_ENOUGH_SAMPLES, segments)
+        given = {key - track.first for key in keys if track.first <= key <= track.last}
+        every = settings.shape_keys == "every"
+        found = keyed(samples[:, kept], seen[:, kept], segments, tolerance, every=every, given=given)
         # Laid over those below, a level brings the matte from place / count up to (place + 1) / count, and its holes
         # take it back.
         opacity = 1.0 / (place + 1) if track.is_hole else 1.0 / (count - place)

@@ -26,6 +26,7 @@ class Segments:
 
     Attributes:
         chosen: the samples that are vertices, ascending.
+        spacing: see below.
         basis: float64 [M,3V], by which points become samples.
     """
 
@@ -34,7 +35,7 @@ class Segments:
         chosen: V samples, ascending.
         spacing: [M], from each sample to the next, in any unit: the mean over the frames.
         """
-        self.chosen, count = chosen, len(spacing)
+        self.chosen, self.spacing, count = chosen, spacing, len(spacing)
         self.basis = np.zeros((count, 3 * len(chosen)))
         held = np.zeros((2 * len(chosen), 3 * len(chosen)))
         ends = np.append(chosen[1:], chosen[0] + count)
@@ -95,6 +96,36 @@ def chosen_segments(samples: np.ndarray, seen: np.ndarray, tolerance: float, mos
     return segments
 
 
+def no_more_than(most: int, segments: Segments) -> tuple[np.ndarray, Segments]:
+    """Fewer samples of an outline that has many: (those that are kept, the same segments between them).
+
+    Vertices stay, and of each segment so many of its samples as its share of all, evenly spread.
+
+    Args:
+        most: samples, about; of an outline with as many vertices more.
+        segments: of all samples.
+    """
+    count = len(segments.spacing)
+    if count <= most:
+        return np.arange(count), segments
+    ends = np.append(segments.chosen[1:], segments.chosen[0] + count)
+    spans = list(zip(segments.chosen, ends, strict=True))
+    parts = [max(_LEAST_SAMPLES, round(most * (end - begin) / count)) for begin, end in spans]
+    kept = np.concatenate(
+        [
+            np.unique(np.linspace(begin, end, part, endpoint=False).round().astype(int))
+            for (begin, end), part in zip(spans, parts, strict=True)
+        ]
+    )
+    along = np.concatenate([[0.0], segments.spacing.cumsum()])
+    after = np.append(kept[1:], kept[0] + count)
+    turns, places = np.divmod(after, count)
+    spacing = along[places] + turns * along[-1] - along[kept % count] - along[-1] * (kept // count)
+    order = np.argsort(kept % count)
+    kept, spacing = (kept % count)[order], spacing[order]
+    return kept, Segments(np.searchsorted(kept, segments.chosen), spacing)
+
+
 def _miss(segments: Segments, frames: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """[M]: the most that each sample is missed by, in any of the frames."""
     targets = frames
@@ -106,17 +137,27 @@ def _miss(segments: Segments, frames: np.ndarray, seen: np.ndarray) -> np.ndarra
 
 def nearest(places: np.ndarray, outlines: np.ndarray) -> np.ndarray:
     """The nearest places [T,M,2] of closed outlines [T,M,2], not far from the sample of the same number."""
-    found, least = outlines.copy(), np.full(outlines.shape[:2], np.inf)
-    for step in range(-_NEAR, _NEAR):
-        start, end = np.roll(outlines, -step, axis=1), np.roll(outlines, -step - 1, axis=1)
-        along = end - start
-        length = np.maximum((along * along).sum(axis=-1), 1e-12)
-        share = (((places - start) * along).sum(axis=-1) / length).clip(0.0, 1.0)
-        tried = start + share[..., None] * along
-        far = np.square(places - tried).sum(axis=-1)
+    count = outlines.shape[1]
+    around = np.concatenate([outlines[:, -_NEAR:], outlines, outlines[:, :_NEAR]], axis=1)
+    # One axis at a time, by steps of which each goes through memory in order: five times as fast as pairs.
+    x, y = np.ascontiguousarray(around[..., 0]), np.ascontiguousarray(around[..., 1])
+    along_x, along_y = np.diff(x, axis=1), np.diff(y, axis=1)
+    per_length = 1.0 / np.maximum(along_x**2 + along_y**2, 1e-12)
+    place_x, place_y = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
+    least = np.full(place_x.shape, np.inf)
+    least_x, least_y = np.zeros_like(place_x), np.zeros_like(place_y)
+    for step in range(2 * _NEAR):
+        segment = slice(step, step + count)
+        away_x, away_y = place_x - x[:, segment], place_y - y[:, segment]
+        share = away_x * along_x[:, segment] + away_y * along_y[:, segment]
+        share = (share * per_length[:, segment]).clip(0.0, 1.0)
+        away_x -= share * along_x[:, segment]
+        away_y -= share * along_y[:, segment]
+        far = away_x**2 + away_y**2
         nearer = far < least
-        found[nearer], least = tried[nearer], np.where(nearer, far, least)
-    return found
+        for kept, new in ((least, far), (least_x, away_x), (least_y, away_y)):
+            np.copyto(kept, new, where=nearer)
+    return np.stack([place_x - least_x, place_y - least_y], axis=-1)
 
 
 def normals(samples: np.ndarray) -> np.ndarray:

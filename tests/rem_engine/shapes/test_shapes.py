@@ -23,6 +23,7 @@ from rem_engine.shapes import ShapeMaker, ShapeSettings, rasterised
 from rem_engine.shapes.contours import contours_of, ramp_width
 from rem_engine.shapes.model import outline
 from rem_engine.shapes.rasterise import coverage
+from rem_engine.shapes.vertices import Segments, nearest, no_more_than
 
 
 def test_a_contour_lies_between_pixels() -> None:
@@ -140,6 +141,60 @@ def test_what_has_no_edge_gets_outlines_at_three_levels() -> None:
     assert np.abs(drawn - smoke).mean() < 0.02
     assert np.abs(drawn - smoke).max() < 0.2
     assert len(shapes_of([smoke] * 3, ShapeSettings(shape_edges="hard")).shapes) == 1
+
+
+def test_smoke_that_billows_takes_few_keys_and_stays_within_a_twentieth() -> None:
+    rng = np.random.default_rng(3)
+    phases = rng.uniform(0.0, 2.0 * np.pi, (3, 7))
+
+    def smoke(t: int) -> np.ndarray:
+        x, y = np.meshgrid(np.arange(WIDTH) + 0.5 - 80.0, np.arange(HEIGHT) + 0.5 - 60.0)
+        angle = np.arctan2(y, x)
+        # Lobes that come and go in every frame, by more than a pixel.
+        lobes = sum(np.sin(k * angle + p * (1 + 0.4 * t) + t / k) for k, p in zip(range(2, 9), phases[0]))
+        return np.exp(-np.square(np.hypot(x, y) / (30.0 + 1.2 * lobes))).astype(np.float32)
+
+    mattes = [smoke(t) for t in range(12)]
+    shapes = shapes_of(mattes)
+    assert [(shape.first, shape.last) for shape in shapes.shapes] == [(0, 11)] * 3
+    assert shapes.key_count <= 14
+    off = [np.abs(rasterised(shapes, t) - matte) for t, matte in enumerate(mattes)]
+    assert np.mean(off) < 0.02
+    # An outline that misses by this much of its feather, of a third of the matte, changes it by a twentieth.
+    assert all(shape.miss <= 1.2 * 0.15 * shape.feather for shape in shapes.shapes)
+
+
+def test_of_an_outline_with_many_samples_fewer_say_the_same() -> None:
+    """A square whose sides have 500 samples each: corners stay vertices, samples between them evenly spaced."""
+    side = np.arange(500) / 5.0
+    square = np.concatenate(
+        [
+            np.stack([side, 0 * side], 1),
+            np.stack([0 * side + 100, side], 1),
+            np.stack([100 - side, 0 * side + 100], 1),
+            np.stack([0 * side, 100 - side], 1),
+        ]
+    )
+    square, vertices = np.roll(square, 20, axis=0), [20, 270, 520, 1020, 1520]
+    segments = Segments(np.array(vertices), np.full(2000, 0.2))
+    kept, fewer = no_more_than(200, segments)
+    assert kept[fewer.chosen].tolist() == vertices
+    assert 190 <= len(kept) <= 210
+    assert fewer.spacing.sum() == pytest.approx(400.0)
+    after = np.linalg.norm(np.roll(square[kept], -1, axis=0) - square[kept], axis=1)
+    assert np.abs(after - fewer.spacing).max() < 1e-9  # on a straight line, both
+    points = fewer.fitted(square[kept][None])
+    assert np.abs(points - segments.fitted(square[None])).max() < 0.05
+    assert np.abs(fewer.drawn(points)[0] - square[kept]).max() < 0.05
+
+
+def test_the_nearest_place_of_an_outline_is_found_on_its_segments() -> None:
+    corners = np.array([[0.0, 0.0], [4.0, 0.0], [8.0, 0.0], [8.0, 4.0], [8.0, 8.0], [4.0, 8.0], [0.0, 8.0], [0.0, 4.0]])
+    places = np.array(
+        [[-1.0, -1.0], [3.0, 1.0], [9.0, 1.0], [7.5, 3.0], [9.0, 7.0], [4.0, 8.0], [1.0, 9.0], [-2.0, 5.0]]
+    )
+    expected = [[0, 0], [3, 0], [8, 1], [8, 3], [8, 7], [4, 8], [1, 8], [0, 5]]
+    assert np.allclose(nearest(places[None], corners[None]), [expected])
 
 
 def test_nothing_gives_no_shapes() -> None:
