@@ -4,7 +4,7 @@
 # make test-all     all of them, in every ComfyUI found, and files damaged in twenty times as many ways
 # make lint         ruff, and mypy: whether the classes are what the functions they are given to expect
 # make mini-decoder distil REM-mini's mask decoder anew, for a VAE that has changed; CLIPS as in make mini
-# make docs         bring the nodes' help pages up to date with the settings, and draw docs/how-it-works.md's pictures
+# make docs         bring the nodes' help pages and REM-mini's card up to date, and draw docs/how-it-works.md's pictures
 #
 # All set up a virtual environment in .venv first. With PYTHON=/path/to/python they use that interpreter instead, its
 # torch untouched, and add to it only what is missing.
@@ -50,6 +50,7 @@ lint: $(READY)
 
 docs: $(READY)
 	$(RUN) -m docs.make_node_help
+	$(RUN) -m docs.make_mini_card
 	$(RUN) -m docs.images.diagrams
 
 # A day at most on two CPU cores; run it again to go on after a stop. CLIPS=folder adds real footage as backgrounds.

@@ -39,6 +39,7 @@ def render(
     frames: int,
     height: int,
     width: int,
+    span: int | None = None,
 ) -> RenderedShot:
     """Render a shot.
 
@@ -48,12 +49,15 @@ def render(
         plates: makes the background.
         rng: of the background, the light and the grain.
         frames, height, width: size of the shot.
+        span: in how many frames things run through their paths and turn once as far as they turn, and the camera pans;
+            None for those of the shot. In a longer shot all goes on at the same pace.
 
     Returns:
         The shot, without expressions; its things know what they are over and whether they are clear.
     """
-    pictures = _background(setting, plates, rng, frames, height, width)
-    drawers = _drawers(things, setting, frames, height, width)
+    span = span or frames
+    pictures = _background(setting, plates, rng, frames, height, width, span)
+    drawers = _drawers(things, setting, span, height, width)
     mattes = np.zeros((len(things), frames, height, width), np.float32)
     whole = np.zeros_like(mattes)
     for t in range(frames):
@@ -73,12 +77,12 @@ def render(
 
 
 def _background(
-    setting: Setting, plates: Plates, rng: np.random.Generator, frames: int, height: int, width: int
+    setting: Setting, plates: Plates, rng: np.random.Generator, frames: int, height: int, width: int, span: int
 ) -> np.ndarray:
     if setting.pans:
         margin = height // 8
         still = plates(rng, 1, height + 2 * margin, width + 2 * margin)[0]
-        shifts = [np.asarray(setting.camera) * progress_at(t, frames) * height - margin for t in range(frames)]
+        shifts = [np.asarray(setting.camera) * progress_at(t, span) * height - margin for t in range(frames)]
         return np.stack([_shifted(still, shift, height, width) for shift in shifts])
     pictures = plates(rng, frames, height, width).copy()
     if setting.waterline is not None:
@@ -117,8 +121,8 @@ def _refracted(picture: np.ndarray, water: np.ndarray, alpha: np.ndarray) -> np.
     return cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
-def _drawers(things: list[RichThing], setting: Setting, frames: int, height: int, width: int) -> list[Drawer]:
-    size = (frames, height, width)
+def _drawers(things: list[RichThing], setting: Setting, span: int, height: int, width: int) -> list[Drawer]:
+    size = (span, height, width)
     # an owner is drawn once a frame, for itself and for what it throws
     owners: dict[int | None, Drawer] = {
         thing.owner: lru_cache(maxsize=1)(_drawer(things[thing.owner], None, setting, *size))
@@ -131,11 +135,11 @@ def _drawers(things: list[RichThing], setting: Setting, frames: int, height: int
     ]
 
 
-def _drawer(thing: RichThing, owner: Drawer | None, setting: Setting, frames: int, height: int, width: int) -> Drawer:
+def _drawer(thing: RichThing, owner: Drawer | None, setting: Setting, span: int, height: int, width: int) -> Drawer:
     if thing.is_process:
-        return _process(thing, setting, frames, height, width)
+        return _process(thing, setting, span, height, width)
     if thing.colour is not None:
-        return _blurred(thing, _object(thing, thing.colour, setting, frames, height, width))
+        return _blurred(thing, _object(thing, thing.colour, setting, span, height, width))
     if owner is not None and thing.kind == "shadow" and setting.shadow is not None:
         return _shadow(thing, owner, setting.shadow, height)
     if owner is not None and thing.kind == "reflection" and setting.waterline is not None:
@@ -143,7 +147,7 @@ def _drawer(thing: RichThing, owner: Drawer | None, setting: Setting, frames: in
     raise ValueError(f"nothing in this setting throws the {thing.kind} of a thing")
 
 
-def _process(thing: RichThing, setting: Setting, frames: int, height: int, width: int) -> Drawer:
+def _process(thing: RichThing, setting: Setting, span: int, height: int, width: int) -> Drawer:
     rng = np.random.default_rng(thing.seed)
     margin = height // 8 if setting.pans else 0
     tall, wide = height + 2 * margin, width + 2 * margin
@@ -153,14 +157,14 @@ def _process(thing: RichThing, setting: Setting, frames: int, height: int, width
         return draw
 
     def draw_panned(t: float) -> Layer:
-        shift = np.asarray(setting.camera) * progress_at(t, frames) * height - margin
+        shift = np.asarray(setting.camera) * progress_at(t, span) * height - margin
         colour, alpha = draw(t)
         return _shifted(colour, shift, height, width), _shifted(alpha, shift, height, width)
 
     return draw_panned
 
 
-def _object(thing: RichThing, colour: str, setting: Setting, frames: int, height: int, width: int) -> Drawer:
+def _object(thing: RichThing, colour: str, setting: Setting, span: int, height: int, width: int) -> Drawer:
     rng = np.random.default_rng(thing.seed)
     first, second = (
         np.clip(np.array(COLOURS[name]) + rng.uniform(-0.06, 0.06, 3), 0, 1).astype(np.float32)
@@ -174,7 +178,7 @@ def _object(thing: RichThing, colour: str, setting: Setting, frames: int, height
     y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
 
     def draw(t: float) -> Layer:
-        progress = progress_at(t, frames)
+        progress = progress_at(t, span)
         at = thing.centre_at(progress)
         centre = (
             at[0] * width + setting.camera[0] * progress * height,
