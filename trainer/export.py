@@ -86,10 +86,11 @@ def export(request: Export, progress: Progress = SILENT) -> Path:
     """
     start, settings = read_start(request.run), read_settings(request.run)
     objective = settings.objective
-    if (objective.decoder, objective.init, objective.timestep) != ("vae", "t2v", 0):
+    if (objective.decoder, objective.init, objective.timestep, objective.output) != ("vae", "t2v", 0, "mask"):
         raise ValueError(
             f"{request.run} trained an ablation (decoder {objective.decoder}, init {objective.init}, timestep "
-            f"{objective.timestep}), which the engine cannot run; runs of REM's own objective can be exported."
+            f"{objective.timestep}, output {objective.output}), which the engine cannot run; runs of REM's own "
+            "objective can be exported."
         )
     checkpoints = Checkpoints(request.run / CHECKPOINTS, settings.keep_last)
     checkpoint = checkpoints.latest() if request.which == "last" else checkpoints.best()

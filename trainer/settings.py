@@ -220,6 +220,9 @@ class ObjectiveSettings(_Settings):
         init: t2v: the weights of the model and checkpoint. scratch: the denoiser's are drawn anew.
         timestep: the denoiser is asked for; above 0 (for ModelScope from 0 on), the video's latents are noisy as the
             backbone's schedule has them there.
+        output: what the denoiser's output stands for. mask: what a decoder reads, in REM the mask latents. velocity:
+            that of FlowRVS (arXiv 2510.06139), in which the video's latents flow into the mask's; see
+            `Trainable.velocity`.
     """
 
     supervision: Literal["latent", "rgb"] = "latent"
@@ -227,6 +230,7 @@ class ObjectiveSettings(_Settings):
     features: Annotated[int, Field(ge=0)] | None = None
     init: Literal["t2v", "scratch"] = "t2v"
     timestep: Annotated[int, Field(ge=0, lt=1000)] = 0
+    output: Literal["mask", "velocity"] = "mask"
 
     @property
     def has_new_head(self) -> bool:
@@ -241,6 +245,8 @@ class ObjectiveSettings(_Settings):
             raise ValueError("features are read by a new head; use decoder cnn or mlp with them")
         if self.features is not None and self.init == "scratch":
             raise ValueError("features are those of a frozen pre-trained denoiser; use init t2v with them")
+        if self.output == "velocity" and (self.timestep or self.features is not None):
+            raise ValueError("output velocity has a timestep of its own and no features; leave both out with it")
         return self
 
 
@@ -306,6 +312,8 @@ class TrainSettings(_Settings):
             raise ValueError("lora changes a pre-trained denoiser; leave it out with init scratch and with features")
         if self.gradient_checkpointing and self.backbone != "wan":
             raise ValueError("gradient_checkpointing is for wan; ModelScope's UNet in diffusers has none")
+        if self.objective.output == "velocity" and self.backbone != "wan":
+            raise ValueError("output velocity is for wan; ModelScope's denoiser predicts noise and no velocity")
         if (self.evaluate_every is None) != (self.evaluation is None):
             raise ValueError("evaluate_every and evaluation belong together; give both or neither")
         if self.evaluate_videos and self.evaluation is not None and self.objective != ObjectiveSettings():

@@ -129,10 +129,10 @@ def test_one_folder_is_not_both_rem_minis_work_and_the_model(
 
 def test_results_of_somebody_else_are_not_replaced_by_an_ablations(tmp_path: Path) -> None:
     check_reports(tmp_path)
-    (tmp_path / "results.json").write_text('[{"variant": "rem", "seed": 1}]')
+    (tmp_path / "results.json").write_text('{"protocol": {}, "questions": {}, "sweeps": [], "records": []}')
     (tmp_path / "results.md").write_text("| variant |")
     check_reports(tmp_path)
-    for content in ("{}", "[1]", '[{"name": "mine"}]', "no JSON"):
+    for content in ("{}", "[1]", '{"records": []}', "no JSON"):
         (tmp_path / "results.json").write_text(content)
         with pytest.raises(ValueError, match=r"results\.json is of no earlier run of this command"):
             check_reports(tmp_path)

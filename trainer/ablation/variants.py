@@ -36,5 +36,6 @@ VARIANTS: Mapping[str, Variant] = {
     # random embedders must learn too
     "scratch": Variant("from scratch", {"objective.init": "scratch", "frozen": []}),
     "timestep": Variant("timestep 500", {"objective.timestep": 500}),
+    "flow": Variant("FlowRVS's choice: video flows into the mask, timestep 1000", {"objective.output": "velocity"}),
 }
 """The lines by the name that `--variants` takes."""

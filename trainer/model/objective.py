@@ -133,6 +133,8 @@ def predict(
         latents, rows, noise: see `Batch`.
     """
     timestep, block = objective.timestep, objective.features
+    if objective.output == "velocity":
+        return latents - trainable.velocity(latents, rows, denoiser)
     if block is not None:
         return trainable.features(latents, rows, block, timestep=timestep, noise=noise, denoiser=denoiser)
     return trainable.predict(latents, rows, timestep=timestep, noise=noise, denoiser=denoiser)

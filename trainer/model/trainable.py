@@ -30,6 +30,7 @@ DECODER = "mask_decoder"
 """Name, in the denoiser, of a decoder of masks that is trained along: wherever the denoiser goes, it goes too."""
 
 _TIMESTEPS = 1000
+"""Of the schedules; Wan's flow is pure noise at this one, and at 0 there is none."""
 
 
 class TrainingBackbone(Backbone, Protocol):
@@ -203,6 +204,26 @@ class Trainable(ABC):
         return self._run(denoiser or self.denoiser, latents, rows, timestep, noise).float()
 
     @abstractmethod
+    def velocity(self, latents: Tensor, rows: Tensor, denoiser: nn.Module) -> Tensor:
+        """One pass that is asked for a velocity, from the clean latents z of the video (t = 1) to those m of the mask.
+
+        FlowRVS (arXiv 2510.06139, and its released engine.py) trains v = z - m along the straight path
+        t z + (1 - t) m between both, at the timestep 1000 t, half of the time at its beginning; m = z - v is then one
+        step of Euler's. Here the beginning is all there is: timestep 1000, where the denoiser knows pure noise.
+        Neither are FlowRVS' other parts here: the video's latents beside the path's as an input, samples of the VAE
+        in place of its mode, a VAE decoder tuned for masks, mask latents that are not normalised.
+
+        Args:
+            latents, rows, denoiser: see `predict`.
+
+        Returns:
+            [B,C,t,h,w], float32, with gradient.
+
+        Raises:
+            ValueError: the backbone's denoiser predicts no velocity.
+        """
+
+    @abstractmethod
     def _run(self, denoiser: nn.Module, latents: Tensor, rows: Tensor, timestep: int, noise: Tensor | None) -> Tensor:
         """What `predict` returns, in the type the denoiser computes in."""
 
@@ -236,6 +257,13 @@ class WanTrainable(Trainable):
                     f"Timestep {timestep} takes noisy latents and no noise was given; draw_noise makes it."
                 )
             latents = torch.lerp(latents, noise, timestep / _TIMESTEPS)
+        return self._at(denoiser, latents, rows, timestep)
+
+    def velocity(self, latents: Tensor, rows: Tensor, denoiser: nn.Module) -> Tensor:
+        """See `Trainable.velocity`."""
+        return self._at(denoiser, latents, rows, _TIMESTEPS).float()
+
+    def _at(self, denoiser: nn.Module, latents: Tensor, rows: Tensor, timestep: int) -> Tensor:
         return denoiser(
             hidden_states=latents,
             timestep=latents.new_full((len(latents),), timestep),
@@ -282,6 +310,10 @@ class ModelScopeTrainable(Trainable):
         at = torch.tensor([timestep], device=latents.device)
         noisy = self.backbone.denoiser.scheduler.add_noise(latents, noise, at)
         return denoiser(noisy, at, encoder_hidden_states=rows, return_dict=False)[0]
+
+    def velocity(self, latents: Tensor, rows: Tensor, denoiser: nn.Module) -> Tensor:
+        """See `Trainable.velocity`."""
+        raise ValueError("ModelScope's denoiser predicts noise and no velocity; use output mask.")
 
     def decode(self, latents: Tensor) -> Tensor:
         """See `Trainable.decode`."""

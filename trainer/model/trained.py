@@ -18,7 +18,7 @@ from .objective import decode_masks, predict
 from .trainable import Trainable, freeze, load_trainable
 
 if TYPE_CHECKING:
-    from ..settings import ObjectiveSettings
+    from ..settings import ObjectiveSettings, TrainSettings
 
 
 class TrainedBackbone(TextsOneByOne, WithoutMaskDecoder):
@@ -57,10 +57,8 @@ class TrainedBackbone(TextsOneByOne, WithoutMaskDecoder):
         return decode_masks(self._trainable, mask_latents, self._objective)
 
 
-def load_trained_segmenter(run: Path, device: torch.device) -> Segmenter:
-    """A segmenter with what a run of `python -m trainer train` has, the moving average where it keeps one.
-
-    It sees windows of the length and size that were trained, side by side.
+def load_trained(run: Path, device: torch.device) -> tuple[Trainable, TrainSettings]:
+    """The model as a run of `python -m trainer train` has it, the moving average where it keeps one, and its settings.
 
     Raises:
         FileNotFoundError: no run, or none of its checkpoints.
@@ -73,6 +71,18 @@ def load_trained_segmenter(run: Path, device: torch.device) -> Segmenter:
     freeze(trainable, settings)
     weights = checkpoint / (DENOISER_FILE if settings.ema is None else AVERAGE_FILE)
     read_into(trainable_parameters(trainable.denoiser), weights)
+    return trainable, settings
+
+
+def load_trained_segmenter(run: Path, device: torch.device) -> Segmenter:
+    """A segmenter with what `load_trained` gives.
+
+    It sees windows of the length and size that were trained, side by side.
+
+    Raises:
+        FileNotFoundError: no run, or none of its checkpoints.
+    """
+    trainable, settings = load_trained(run, device)
     frames = max(data.frames for data in settings.streams)
     segment_settings = SegmentSettings(size=settings.size, window=frames, overlap=0, cuts=(), seed=settings.seed)
     return Segmenter(TrainedBackbone(trainable, settings.objective), segment_settings)

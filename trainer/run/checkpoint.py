@@ -57,11 +57,13 @@ class TrainingProgress:
         step: optimizer steps done.
         score: of the evaluation after that step, its first figure; None where there was none.
         seconds: trained for, without loading and evaluating.
+        processor_seconds: of all threads of this process in that time, which other work on a machine hardly moves.
     """
 
     step: Annotated[int, Field(ge=0)]
     score: FiniteFloat | None = None
     seconds: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    processor_seconds: Annotated[FiniteFloat, Field(ge=0)] = 0.0
 
 
 class Checkpoints:

@@ -134,10 +134,12 @@ class TrainingLoop:
         )
         with stop, log:
             seconds, since = progress.seconds, time.monotonic()
+            processor_seconds, processor_since = progress.processor_seconds, time.process_time()
             for step, (batches, data_figures) in zip(left, task.batches(left)):
                 figures, stop_requested = self._step(task, step, batches, stop)
                 step_seconds = time.monotonic() - since
                 seconds += step_seconds
+                processor_seconds += time.process_time() - processor_since
                 log.step(step, {**figures, **data_figures, "seconds": step_seconds})
                 done = step + 1
                 is_last = done == settings.steps
@@ -145,7 +147,7 @@ class TrainingLoop:
                 evaluate = task.evaluate if every and (done % every == 0 or is_last) else None
                 if evaluate or stop_requested or done % settings.save_every == 0 or is_last:
                     # Before it is evaluated, which may fail, and take long.
-                    progress = TrainingProgress(done, None, seconds)
+                    progress = TrainingProgress(done, None, seconds, processor_seconds)
                     self._last_checkpoint = self._checkpoints.save(self._accelerator, progress, self.average)
                     _log.debug("saved %s", self._last_checkpoint)
                     with averaged(self._module, self.average):
@@ -157,7 +159,7 @@ class TrainingLoop:
                             log.picture(step, *task.held_out())
                     log.scalars(step, scores)
                     self._checkpoints.rate(self._accelerator, replace(progress, score=next(iter(scores.values()))))
-                since = time.monotonic()
+                since, processor_since = time.monotonic(), time.process_time()
                 if stop_requested and not is_last:
                     if not is_main:
                         raise SystemExit(130)

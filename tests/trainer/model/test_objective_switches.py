@@ -14,7 +14,7 @@ from diffusers import AutoencoderKLWan
 
 from rem_engine.backbones.wan import load_wan
 from trainer.model.decoders import MlpHead
-from trainer.model.objective import Batch, loss, soft_masks, with_noise
+from trainer.model.objective import Batch, loss, predict, soft_masks, with_noise
 from trainer.model.trainable import Trainable, freeze, load_trainable
 from trainer.model.trained import TrainedBackbone
 from trainer.settings import ObjectiveSettings, TrainSettings
@@ -73,6 +73,29 @@ def test_the_defaults_are_rem_to_the_bit(tiny_wan: Path) -> None:
     expected.backward()
     for name, gradient in gradients(trainable, chosen.objective).items():
         assert torch.equal(gradient, transformer.get_parameter(name).grad), name
+
+
+def test_a_velocity_leads_from_the_videos_latents_to_the_masks(tiny_wan: Path) -> None:
+    """FlowRVS at t = 1000: the denoiser sees the clean video there, and is compared with v = z - m."""
+    chosen = settings(output="velocity")
+    trainable = loaded(tiny_wan, chosen)
+    batch = batch_for(trainable)
+    transformer = load_wan(tiny_wan, checkpoint=None, device=CPU, dtype=torch.float32).transformer
+    velocity = transformer(batch.latents, torch.full((2,), 1000.0), batch.rows).sample
+    expected = F.mse_loss(velocity, batch.latents - batch.mask_latents)
+    assert batch.noise is None
+    assert loss(trainable, trainable.denoiser, batch, chosen.objective).item() == pytest.approx(expected.item(), 1e-6)
+    predicted = predict(trainable, trainable.denoiser, batch.latents, batch.rows, None, chosen.objective)
+    assert torch.allclose(predicted, batch.latents - velocity, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "more"),
+    [("wan", {"timestep": 500}), ("wan", {**HEAD, "features": 0}), ("modelscope", {})],
+)
+def test_a_velocity_goes_with_what_it_is_defined_for(backbone: str, more: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="output velocity"):
+        settings(backbone, output="velocity", **more)
 
 
 def test_rgb_of_perfect_latents_is_the_vaes_own_error(tiny_wan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
