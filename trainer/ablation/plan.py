@@ -46,10 +46,10 @@ class Ablation:
     variants: tuple[str, ...] = tuple(VARIANTS)
     preset: str = "mini"
     seeds: int = 5
-    first: float = 10.0
-    seconds: float = 160.0
+    first: float = 40.0
+    seconds: float = 640.0
     rates: tuple[float, ...] = (7e-4, 2e-3, 6e-3)
-    sweep_seconds: float = 20.0
+    sweep_seconds: float = 30.0
     jobs: int = 1
     model: str = "mini"
     checkpoint: Path | None = MINI_FOLDER / "t2v" / "rem_mini_t2v.safetensors"
