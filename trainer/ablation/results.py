@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,9 @@ from typing import Any
 from rem_engine.whole_files import written_whole
 
 from ..run.records import read_record
-from .cell import Mark, Record
+from .cell import Cell, Mark, Record
 from .plan import DATA_SEEDS, SCORED, Ablation
 from .questions import Question, ask
-from .runs import cells_of
 from .sweep import Sweep, SweepTask, read_sweep
 from .variants import VARIANTS
 
@@ -85,7 +85,7 @@ class Results:
 
 
 def gather(ablation: Ablation) -> Results:
-    """What of an ablation is done so far."""
+    """What is done so far in an ablation's folder, of all variants and seeds that were ever asked for there."""
     settings = ablation.settings(ablation.variants[0], 1)
     stream = settings.streams[0]
     protocol = Protocol(
@@ -101,10 +101,15 @@ def gather(ablation: Ablation) -> Results:
         ablation.sweep_seconds,
     )
     questions = {name: list(ask(ablation.out / "data" / name).values()) for name in SCORED}
-    tasks = [SweepTask(ablation, variant) for variant in ablation.variants]
-    sweeps = [read_sweep(ablation, task.variant) for task in tasks if task.is_done()]
-    records = [record for cell in cells_of(ablation) if (record := cell.record()) is not None and record.marks]
+    sweeps = [read_sweep(ablation, variant) for variant in VARIANTS if SweepTask(ablation, variant).is_done()]
+    records = [record for cell in _begun(ablation) if (record := cell.record()) is not None]
     return Results(protocol, questions, sweeps, records)
+
+
+def _begun(ablation: Ablation) -> Iterator[Cell]:
+    for variant in VARIANTS:
+        seeds = (folder.name.removeprefix("seed") for folder in (ablation.out / variant).glob("seed*"))
+        yield from (Cell(ablation, variant, int(seed)) for seed in sorted(seeds, key=int))
 
 
 def write_results(path: Path, results: Results) -> None:

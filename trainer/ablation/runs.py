@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.process import BaseProcess
@@ -27,12 +27,13 @@ def cells_of(ablation: Ablation) -> list[Cell]:
     return [Cell(ablation, variant, seed) for seed in range(1, ablation.seeds + 1) for variant in ablation.variants]
 
 
-def ablate(ablation: Ablation, progress: Progress = SILENT) -> None:
+def ablate(ablation: Ablation, progress: Progress = SILENT, after_each: Callable[[], None] = lambda: None) -> None:
     """Run what is not done yet, first the rates, then cells seed by seed; what was broken off goes on where it was.
 
     Args:
         ablation: what to run.
         progress: told "shards" of the caches, and "runs" done: of the variants' rates, then of the cells.
+        after_each: called when one is done.
 
     Raises:
         ValueError: settings that do not go together, or another ablation in the folder.
@@ -45,11 +46,11 @@ def ablate(ablation: Ablation, progress: Progress = SILENT) -> None:
     missing = [cell for cell in cells if not cell.is_done()]
     if missing_rates or missing:
         prepare(ablation, progress)
-    _run_all(missing_rates, ablation.jobs, len(sweeps), progress)
-    _run_all(missing, ablation.jobs, len(cells), progress)
+    _run_all(missing_rates, ablation.jobs, len(sweeps), progress, after_each)
+    _run_all(missing, ablation.jobs, len(cells), progress, after_each)
 
 
-def _run_all(tasks: Sequence[_Task], jobs: int, total: int, progress: Progress) -> None:
+def _run_all(tasks: Sequence[_Task], jobs: int, total: int, progress: Progress, after_each: Callable[[], None]) -> None:
     # spawned, so that no thread pool of this process is copied half-way
     context = multiprocessing.get_context("spawn")
     waiting, failed = list(tasks), None
@@ -74,6 +75,7 @@ def _run_all(tasks: Sequence[_Task], jobs: int, total: int, progress: Progress) 
                     failed = failed or task
                 else:
                     done += 1
+                    after_each()
                     progress.update("runs", done, total)
     if failed is not None:
         raise RuntimeError(

@@ -51,9 +51,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     from ..ablation.plan import Ablation
     from ..ablation.report import check_reports, write_report
-    from ..ablation.results import gather
+    from ..ablation.results import gather, write_results
     from ..ablation.runs import ablate
     from ..ablation.variants import VARIANTS
+    from ..reports import RESULTS_FILE
     from .progress import progress_bar
 
     ablation = Ablation(
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     with locked(arguments.out, "name another --out"):
         check_reports(arguments.out)
         with progress_bar() as bar:
-            ablate(ablation, bar)
+            ablate(ablation, bar, lambda: write_results(arguments.out / RESULTS_FILE, gather(ablation)))
         print(write_report(arguments.out, gather(ablation)))
 
 
