@@ -40,6 +40,9 @@ class Ablation:
         jobs: runs side by side.
         model, checkpoint: what is trained from; see `trainer.run.train.TrainingRun`.
         shots: rendered of each split of `DATA_SEEDS`.
+
+    Raises:
+        ValueError: no such variant.
     """
 
     out: Path
@@ -54,6 +57,11 @@ class Ablation:
     model: str = "mini"
     checkpoint: Path | None = MINI_FOLDER / "t2v" / "rem_mini_t2v.safetensors"
     shots: Mapping[str, int] = field(default_factory=lambda: dict(SHOTS))
+
+    def __post_init__(self) -> None:
+        for variant in self.variants:
+            if variant not in VARIANTS:
+                raise ValueError(f"There is no variant {variant!r}; choose from {', '.join(VARIANTS)}.")
 
     @property
     def cache(self) -> Path:
@@ -73,10 +81,7 @@ class Ablation:
 
         Raises:
             FileNotFoundError: no such preset.
-            ValueError: no such variant.
         """
-        if variant not in VARIANTS:
-            raise ValueError(f"There is no variant {variant!r}; choose from {', '.join(VARIANTS)}.")
         overrides: dict[str, Any] = {"data_root": str((self.out / "data").resolve()), "seed": seed}
         overrides |= {} if rate is None else {"optim.lr": rate}
         overrides |= {} if steps is None else {"steps": steps}
