@@ -7,10 +7,11 @@ from typing import Literal, Protocol, TypeVar
 
 Unit = Literal[
     "steps", "frames", "mattes", "bytes",
-    "shots", "clips", "shards", "sentences", "videos", "scores", "masks", "runs", "motion", "corrections",
+    "shapes", "shots", "clips", "shards", "sentences", "videos", "scores", "masks", "runs", "motion", "corrections",
 ]  # fmt: skip
 """What is counted: what the model does to windows (encoding, prediction, decoding), frames that are whole in files,
-frames whose mattes are made, bytes that are read, frames whose motion is found, frames whose masks are corrected; and
+frames whose mattes are made, bytes that are read, frames whose motion is found, frames whose masks are corrected, roto
+shapes whose keys are found; and
 by the trainer shots that are rendered, clips that are encoded, shards of a cache, sentences that are checked, videos
 that are predicted, videos that are scored, masks that are packed, runs that are done."""
 

@@ -91,6 +91,10 @@ class NodeProgress:
 
     def update(self, unit: Unit, done: int, total: int) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
+        if unit == "shapes":  # all frames are done, and the bar is full
+            told = f"shapes: {done} of {total}" if done < total else ""
+            show_text("\n".join(filter(None, [self._said, told])), self._node)
+            return
         self._bar.update_absolute(done, total)
         now = time.monotonic()
         if 0 < done < total and now - self._told >= _PACE_SECONDS:

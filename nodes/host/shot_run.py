@@ -204,5 +204,8 @@ class _ShotProgress(NodeProgress):
         super().say("\n".join(filter(None, [self._title, text])))
 
     def update(self, unit: Unit, done: int, total: int) -> None:
+        if unit == "shapes":
+            super().update(unit, done, total)
+            return
         self._shares[unit] = done / total
         super().update(unit, round(self._PARTS * sum(self._shares.values()) / 2), self._PARTS)

@@ -16,6 +16,7 @@ BARS: Mapping[Unit, tuple[str, str]] = {
     "bytes": ("converting", "B"),
     "motion": ("finding motion", "frame"),
     "corrections": ("correcting", "frame"),
+    "shapes": ("making shapes", "shape"),
 }
 """What the bar of a unit says is being done, and how it calls the unit."""
 
@@ -31,6 +32,7 @@ class ProgressBar:
     def __init__(self, bars: Mapping[Unit, tuple[str, str]] = BARS, beside: Unit = "frames") -> None:
         self._bars, self._beside = bars, beside
         self._bar: tqdm[NoReturn] | None = None
+        self._unit: Unit | None = None
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -53,6 +55,9 @@ class ProgressBar:
                 self._bar.set_postfix_str(f"{done} of {total} {unit}", refresh=False)
                 self._bar.update(0)
             return
+        if unit != self._unit:
+            self.close()
+            self._unit = unit
         if self._bar is None:
             doing, called = self._bars[unit]
             self._bar = tqdm(

@@ -144,7 +144,17 @@ class MadeAnew:
             first, timecodes = span.start, timecodes_of(shot, shot.info)
             work = self._output.work
             return Delivery(
-                work, numbering, layers, shot.info, form, first, made_by, timecodes, derived, lambda: run.cuts
+                work,
+                numbering,
+                layers,
+                shot.info,
+                form,
+                first,
+                made_by,
+                timecodes,
+                derived,
+                lambda: run.cuts,
+                self._progress,
             )
 
         kinds = replace(job.form, kinds=(*own_kinds, *all_kinds))

@@ -34,6 +34,7 @@ from ..media.timecode import STILLS_FPS, Timecode, of_exr, parse_timecode, to_ex
 from ..media.windows import Box
 from ..media.writing import rgba_png, soft_png
 from ..names import names_a_file
+from ..progress import SILENT, Progress
 from ..whole_files import sync_file, sync_folder, temporary_name, written_together
 from ..wording import number_of
 from .delivery_settings import DeliverySettings
@@ -70,6 +71,7 @@ class Delivery:
         timecode_of: Callable[[int], str | None] | None = None,
         derived: Sequence[str] = (),
         cuts: Callable[[], Collection[int]] = tuple,
+        progress: Progress = SILENT,
     ) -> None:
         """Nothing is written before the first frame.
 
@@ -85,6 +87,7 @@ class Delivery:
             derived: names of `Frame.derived`, mattes without colours: `<name>.A` in an EXR and files of the kinds
                 `layout.OF_DERIVED` have them, and they are no part of a union.
             cuts: gives frames at which takes begin, known for all frames written so far; shapes end there.
+            progress: told "shapes" while those are made, once all frames have come.
 
         Raises:
             ValueError: no layers, one name twice, a name that is no folder's, or a timecode that the rate does not
@@ -114,6 +117,7 @@ class Delivery:
 
             self._shapes = ShapeFiles(numbering, layers, info, settings.shapes, cuts)
         self._expected: int | None = None
+        self._progress = progress
         self._videos: dict[Path, ProResWriter | WebMWriter] = {}
         self._temporary: dict[Path, Path] = {}
         self._finished: list[Path] = []
@@ -168,7 +172,7 @@ class Delivery:
         shapes: list[Path] = []
         try:
             if self._shapes is not None:
-                shapes = self._shapes.write(self._path)
+                shapes = self._shapes.write(self._path, self._progress)
             for path, video in self._videos.items():
                 video.close()
                 sync_file(self._temporary[path])

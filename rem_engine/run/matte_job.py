@@ -106,7 +106,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
 
     Args:
         job: which masks, and how.
-        progress: told "mattes", and of layers whose mattes are empty or full in every frame.
+        progress: told "mattes", of roto shapes "shapes", and of layers whose mattes are empty or full in every frame.
 
     Returns:
         what was written, as paths below `job.out`; a sequence as one entry with its first and last number. None where
@@ -196,6 +196,7 @@ def matte_to_files(job: MatteJob, progress: Progress = SILENT) -> list[str] | No
                 timecode_of=timecodes_of(shot, shot.info),
                 derived=derived,
                 cuts=masked.cuts,
+                progress=progress,
             )
             coverage = Coverage("mattes", list(layers), source="the masks", given=[*job.given])
             with explained_stop(

@@ -57,7 +57,7 @@ def pictures_to_files(
     started, coverage = time.perf_counter(), Coverage("mattes", layers, source="the masks")
     entries = tuple({"prompt": made_by.prompts.get(name, ""), "name": name, "folder": name} for name in layers)
     with claimed(Claim(out, tuple(file_sets(settings.kinds, layers, numbering)), entries)) as output:
-        delivery = Delivery(output.work, numbering, layers, info, settings, made_by=made_by)
+        delivery = Delivery(output.work, numbering, layers, info, settings, made_by=made_by, progress=progress)
         with explained_stop(
             out, lambda: output.stop(None), lambda: "Frames written so far are whole; run again for the others."
         ):

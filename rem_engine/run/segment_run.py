@@ -147,6 +147,7 @@ def segment_to_output(
             timecodes_of(shot, info),
             job.derived,
             lambda: folder.notes.get("cuts", ()),
+            progress,
         )
         with (
             closing(shot.reopen()) as model_shot,

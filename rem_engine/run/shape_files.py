@@ -11,6 +11,7 @@ import numpy as np
 from ..matte.motion import Picture, motions_between
 from ..media.numbering import Numbering
 from ..media.shot import ShotInfo
+from ..progress import SILENT, Progress
 from ..shapes.after_effects import after_effects_script
 from ..shapes.blender import blender_script
 from ..shapes.json_file import shapes_json
@@ -20,6 +21,7 @@ from ..shapes.nuke import nuke_script
 from ..shapes.settings import ShapeSettings
 from ..shapes.silhouette import silhouette_file
 from ..whole_files import written_whole
+from ..wording import number_of
 
 _WRITERS: dict[str, Callable[[ShapeSet], str]] = {
     "shapes": shapes_json,
@@ -66,15 +68,16 @@ class ShapeFiles:
             maker.add(index, matte, motion)
         self._before = picture
 
-    def write(self, path_of: Callable[[str, str], Path]) -> list[Path]:
+    def write(self, path_of: Callable[[str, str], Path], progress: Progress = SILENT) -> list[Path]:
         """Make the shapes and write their files, each whole or not at all.
 
         Args:
             path_of: the file of a kind and a layer.
+            progress: told "shapes".
         """
         fps, numbers = self._info.fps, tuple(self._numbering.numbers)
         rate = None if fps is None else float(fps)
-        self.made = {layer: maker.finish(rate, numbers) for layer, maker in self._makers.items()}
+        self.made = {layer: maker.finish(rate, numbers, progress) for layer, maker in self._makers.items()}
         written = []
         for layer, shapes in self.made.items():
             for kind, writer in _WRITERS.items():
@@ -100,10 +103,10 @@ class ShapeFiles:
 
     def notes(self) -> list[str]:
         """What is to be said of them, a sentence a layer."""
-        return [_note(shapes) for shapes in self.made.values()]
+        return [_note(shapes, self._makers[layer].left_out) for layer, shapes in self.made.items()]
 
 
-def _note(shapes: ShapeSet) -> str:
+def _note(shapes: ShapeSet, left_out: int) -> str:
     if not shapes.shapes:
         return (
             f"The mattes of {shapes.layer} have no outline, so that its files hold no shapes: look at the mattes, or "
@@ -115,8 +118,13 @@ def _note(shapes: ShapeSet) -> str:
     what = f"{shapes.layer}: {count}, {shapes.key_count} keys, at most {most} vertices, within {miss:.2g} pixels"
     if shapes.soft:
         wide = [shape.feather for shape in shapes.shapes]
-        return (
+        what = (
             f"{what} of feathers {min(wide):.0f} to {max(wide):.0f} wide; it has no edge, and its shapes are outlines "
-            "at three levels of the matte."
+            "at three levels of the matte"
+        )
+    if left_out:
+        what = (
+            f"{what}; {number_of(left_out, 'region')} of a frame and level, the smallest, got none, since the "
+            "64 largest do: raise --shape-area"
         )
     return f"{what}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,7 @@ def keyed(
     *,
     every: bool = False,
     given: Collection[int] = (),
+    alive: Callable[[], None] = lambda: None,
 ) -> KeyedOutline:
     """Find keys of an outline, by least squares over all of its frames together.
 
@@ -59,6 +60,7 @@ def keyed(
         tolerance: pixels; see `ShapeSettings`.
         every: whether each frame is a key.
         given: frames that are keys whatever comes.
+        alive: called now and then; an exception from it ends the search.
     """
     frames = len(samples)
     if every or frames <= 2:
@@ -71,8 +73,9 @@ def keyed(
     for bend in _BENDS:
         fit = dense.with_keys(_as_far_as_they_reach(dense.drawn, seen, limit * bend, fixed)).refined(_ROUNDS)
         while new := _inserted(fit, dense.points, limit):
+            alive()
             fit = fit.with_keys(np.union1d(fit.keys, new)).refined(_ROUNDS)
-        tried.append(_thinned(fit, limit, fixed))
+        tried.append(_thinned(fit, limit, fixed, alive))
     return _result(min(tried, key=lambda fit: len(fit.keys)).refined(_LAST_ROUNDS))
 
 
@@ -182,13 +185,14 @@ def _inserted(fit: _Fit, reached: np.ndarray, limit: np.ndarray) -> list[int]:
     return new
 
 
-def _thinned(fit: _Fit, limit: np.ndarray, fixed: Collection[int]) -> _Fit:
+def _thinned(fit: _Fit, limit: np.ndarray, fixed: Collection[int], alive: Callable[[], None]) -> _Fit:
     """Without the keys that can be left out, those first that matter the least."""
     keys, kept = [int(key) for key in fit.keys], set(fixed)
     while True:
         candidates = [place for place in range(1, len(keys) - 1) if keys[place] not in kept]
         if not candidates:
             break
+        alive()
         place = min(candidates, key=lambda one: keys[one + 1] - keys[one - 1])
         near = keys[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS + 1]
         first, last = near[0], near[-1]

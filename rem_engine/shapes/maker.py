@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from ..matte.motion import Motion
+from ..progress import SILENT, Progress
 from .contours import contours_of, softness
 from .following import is_beyond
 from .keys import keyed
@@ -64,20 +68,31 @@ class ShapeMaker:
         if not self._decided:
             self._vote(matte)
 
-    def finish(self, fps: float | None, numbers: tuple[int, ...]) -> ShapeSet:
+    @property
+    def left_out(self) -> int:
+        """Regions beyond the largest, which get no shapes, the most of any frame and level."""
+        return max(tracker.left_out for tracker in self._trackers.values())
+
+    def finish(self, fps: float | None, numbers: tuple[int, ...], progress: Progress = SILENT) -> ShapeSet:
         """The shapes, once all frames have come.
 
         Args:
             fps: frames per second; None where there is no rate.
             numbers: the number of each frame.
+            progress: told "shapes", several times of each.
         """
         if not self._decided:
             self._decide()
         uneven = _uneven(numbers)
+        levels = enumerate(tracker for _, tracker in sorted(self._trackers.items()))
+        tracks = [(track, place, tracker.step) for place, tracker in levels for track in tracker.finish()]
         shapes: list[Shape] = []
-        for place, (_, tracker) in enumerate(sorted(self._trackers.items())):
-            for track in tracker.finish():
-                shapes.append(self._shape(track, f"{self._layer}_{len(shapes) + 1:03}", place, tracker.step, uneven))
+        for done, (track, place, step) in enumerate(tracks):
+            alive = partial(progress.update, "shapes", done, len(tracks))
+            alive()
+            shapes.append(self._shape(track, f"{self._layer}_{done + 1:03}", place, step, uneven, alive))
+        if tracks:
+            progress.update("shapes", len(tracks), len(tracks))
         height, width = self._size
         return ShapeSet(self._layer, width, height, fps, numbers, len(self._trackers) > 1, tuple(shapes))
 
@@ -96,7 +111,9 @@ class ShapeMaker:
         if 2 * sum(self._votes) <= len(self._votes):
             self._trackers = {level: self._trackers[level] for level in _HARD_LEVELS}
 
-    def _shape(self, track: Track, name: str, place: int, measured: float, keys: set[int]) -> Shape:
+    def _shape(
+        self, track: Track, name: str, place: int, measured: float, keys: set[int], alive: Callable[[], None]
+    ) -> Shape:
         """Of the level at `place` from the lowest; its ramps are those of `measured` of the matte; `keys` it has."""
         settings, samples, count = self._settings, track.positions(), len(self._trackers)
         ramp = float(np.median(track.ramps)) / (measured * count)
@@ -109,7 +126,7 @@ class ShapeMaker:
         kept, segments = no_more_than(_ENOUGH_SAMPLES, segments)
         given = {key - track.first for key in keys if track.first <= key <= track.last}
         every = settings.shape_keys == "every"
-        found = keyed(samples[:, kept], seen[:, kept], segments, tolerance, every=every, given=given)
+        found = keyed(samples[:, kept], seen[:, kept], segments, tolerance, every=every, given=given, alive=alive)
         # Laid over those below, a level brings the matte from place / count up to (place + 1) / count, and its holes
         # take it back.
         opacity = 1.0 / (place + 1) if track.is_hole else 1.0 / (count - place)

@@ -18,6 +18,8 @@ _MOST_SAMPLES = 1500
 _ALIKE = 0.6
 # Of a region's area: so much of it in a further region of the other frame splits or merges it.
 _PART = 0.15
+# Regions and holes of a level in a frame that get outlines, the largest: nobody edits more, and each takes its time.
+_MOST_REGIONS = 64
 # Pixels of the longer side of the pictures in which regions are compared.
 _LONGEST_SIDE = 640
 
@@ -95,11 +97,13 @@ class LevelTracker:
 
     Attributes:
         step: of the matte around the level that it stands for, over which ramps are measured.
+        left_out: regions of a frame beyond the largest, which get no outline, the most of any frame.
     """
 
     def __init__(self, level: float, step: float, least_area: float) -> None:
         """Of mattes at `level`; contours within which fewer than `least_area` pixels lie are left out."""
         self.step, self._level, self._least = step, level, least_area
+        self.left_out = 0
         self._going: list[Track] = []
         self._before: np.ndarray | None = None  # the matte of the frame before
         self._ended: list[Track] = []
@@ -112,7 +116,7 @@ class LevelTracker:
             matte: float32 [H,W].
             motion: from the frame before to this; None where nothing goes on, as at a cut.
         """
-        contours = contours_of(matte, self._level, self._least)
+        contours = self._largest(contours_of(matte, self._level, self._least))
         going: list[Track] = []
         left = set(range(len(contours)))
         if motion is not None and self._before is not None and self._going and contours:
@@ -132,6 +136,12 @@ class LevelTracker:
     def finish(self) -> list[Track]:
         """All outlines, once the last frame has come: those within others after them, and by their first frames."""
         return sorted([*self._ended, *self._going], key=lambda track: (track.depth, track.first))
+
+    def _largest(self, contours: list[Contour]) -> list[Contour]:
+        if len(contours) <= _MOST_REGIONS:
+            return contours
+        self.left_out = max(self.left_out, len(contours) - _MOST_REGIONS)
+        return sorted(contours, key=lambda contour: -area_of(contour.places))[:_MOST_REGIONS]
 
     def _ramp(self, matte: np.ndarray, contour: Contour) -> float:
         return ramp_width(matte, contour, self._level, self.step)

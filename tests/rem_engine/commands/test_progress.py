@@ -39,6 +39,17 @@ def test_steps_that_come_to_light_late_stay_in_one_bar(capsys: pytest.CaptureFix
     assert line.startswith("segmenting: ") and "4/6" in line and "9 of 20 frames" in line
 
 
+def test_what_comes_after_a_run_has_a_bar_of_its_own(capsys: pytest.CaptureFixture) -> None:
+    with ProgressBar() as bar:
+        bar.update("steps", 6, 6)
+        bar.update("frames", 20, 20)
+        bar.update("shapes", 0, 3)
+        bar.update("shapes", 2, 3)
+    first, second = bars(capsys.readouterr().err)
+    assert first.startswith("segmenting: ") and "6/6" in first and "20 of 20 frames" in first
+    assert second.startswith("making shapes: ") and "2/3" in second
+
+
 def test_steps_within_a_video_are_noted_beside_the_bar_of_videos(capsys: pytest.CaptureFixture) -> None:
     with progress_bar(beside="steps") as bar:
         for _ in counted(["one"], "videos", bar):

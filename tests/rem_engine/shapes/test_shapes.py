@@ -19,11 +19,14 @@ from drawn_shots import (
 )
 
 from rem_engine.matte.motion import Motion
+from rem_engine.progress import Unit
 from rem_engine.shapes import ShapeMaker, ShapeSettings, rasterised
 from rem_engine.shapes.contours import contours_of, ramp_width
 from rem_engine.shapes.model import outline
 from rem_engine.shapes.rasterise import coverage
+from rem_engine.shapes.tracking import LevelTracker
 from rem_engine.shapes.vertices import Segments, nearest, no_more_than
+from tests.rem_engine.progress_log import ProgressLog
 
 
 def test_a_contour_lies_between_pixels() -> None:
@@ -195,6 +198,44 @@ def test_the_nearest_place_of_an_outline_is_found_on_its_segments() -> None:
     )
     expected = [[0, 0], [3, 0], [8, 1], [8, 3], [8, 7], [4, 8], [1, 8], [0, 5]]
     assert np.allclose(nearest(places[None], corners[None]), [expected])
+
+
+def test_of_many_regions_the_largest_have_shapes_and_the_others_are_counted() -> None:
+    matte = np.zeros((400, 400), np.float32)
+    for place in range(100):
+        row, column, side = place // 10 * 40 + 4, place % 10 * 40 + 4, 10 + place // 5
+        matte[row : row + side, column : column + side] = 1.0
+    tracker = LevelTracker(0.5, 1.0, 64)
+    tracker.add(0, matte, None)
+    tracks = tracker.finish()
+    assert (len(tracks), tracker.left_out) == (64, 36)
+    # Of 100 squares, each five as large as the next, the last 65 are 17 pixels or more; one of the smallest is left.
+    assert min(np.ptp(track.frames[0], axis=0).min() for track in tracks) > 16.0
+
+
+def test_making_shapes_tells_how_far_it_is_and_ends_where_it_is_told_to() -> None:
+    class Stopped(Exception): ...
+
+    class Stops(ProgressLog):
+        def update(self, unit: Unit, done: int, total: int) -> None:
+            super().update(unit, done, total)
+            if len(self.counts[unit]) == 3:
+                raise Stopped
+
+    def maker() -> ShapeMaker:
+        made = ShapeMaker("car", ShapeSettings())
+        for t in range(12):
+            moved = circle((50 + 4 * np.sin(t), 60), 20)
+            made.add(t, matte_of(moved, circle((120, 60), 20)), STILL if t else None)
+        return made
+
+    log = ProgressLog()
+    maker().finish(None, tuple(range(12)), log)
+    assert log.counts["shapes"][0] == (0, 2)
+    assert log.counts["shapes"][-1] == (2, 2)
+    assert log.counts["shapes"].count((0, 2)) > 3  # of one that takes long several times
+    with pytest.raises(Stopped):
+        maker().finish(None, tuple(range(12)), Stops())
 
 
 def test_nothing_gives_no_shapes() -> None:
