@@ -13,6 +13,7 @@ import folder_paths
 import numpy as np
 
 from ...rem_engine.correct import ShotMotion
+from ...rem_engine.correct.shot_motion import motion_size
 from ...rem_engine.frames import ArrayFrames
 from .inputs import cuts_of
 from .schema import NodeProgress
@@ -29,15 +30,20 @@ def kept_motion(frames: ArrayFrames, progress: NodeProgress) -> Iterator[ShotMot
     root = Path(folder_paths.get_temp_directory(), _FOLDER)
     folder = root / key
     _make_room(root, folder)
-    with ShotMotion.of(frames, cuts_of(frames), folder, key, progress) as motion:
+    # Where cuts are is known of a shot that was looked at before.
+    kept = ShotMotion.kept(folder, frames.frame_count, key)
+    with kept or ShotMotion.of(frames, cuts_of(frames), folder, key, progress) as motion:
         os.utime(folder)
         yield motion
 
 
 def _key_of(frames: ArrayFrames) -> str:
+    """Of the shot at about the size at which motion is found."""
     found = hashlib.sha256(repr((frames.frame_count, frames.height, frames.width)).encode())
+    height, width = motion_size(frames.height, frames.width, frames.frame_count)
+    rows, columns = max(frames.height // height, 1), max(frames.width // width, 1)
     for index in range(frames.frame_count):
-        found.update(np.ascontiguousarray(frames.read(index, index + 1)).data)
+        found.update(np.ascontiguousarray(frames.read(index, index + 1)[:, ::rows, ::columns]).data)
     return found.hexdigest()
 
 

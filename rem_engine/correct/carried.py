@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import cv2
 import numpy as np
 import torch
 
 from ..matte.motion import Motion, chained, warped
 from ..shelf import Shelf
+from .parts import Part, enlarged, whole_part
 from .shot_motion import ShotMotion
 
 _CHECKPOINT = 16
@@ -61,35 +61,45 @@ def sources(motion: ShotMotion, take: range, keys: Sequence[int]) -> Iterator[tu
             yield later, ()
 
 
-def carried(
-    found: Sequence[Source], masks: Sequence[np.ndarray], index: int, size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def carried(found: Sequence[Source], masks: Sequence[np.ndarray], index: int, part: Part | None = None) -> np.ndarray:
     """A mask carried from given frames: their mean, weighted by trust over distance.
 
     Args:
         found: one, or one on either side.
         masks: of these, float32 [H,W].
         index: of the frame.
-        size: (H, W).
+        part: of the frame that is wanted; None for all of it.
 
     Returns:
-        the mask, float32 [H,W], and how far it can be trusted anywhere, float32 [h,w] in 0..1 at the size at which
-        motion is measured: as far as the best.
+        the mask of that part, float32.
     """
-    first = _warped_to(masks[0], found[0], size)
+    height, width = masks[0].shape
+    size = (height, width)
+    part = part or whole_part(size)
+    first = _warped_to(masks[0], found[0], size, part)
     if len(found) == 1:
-        return first, found[0].motion.trust
+        return first
     one, other = (source.motion.trust / np.float32(abs(index - source.key)) + np.float32(1e-6) for source in found)
-    second = _warped_to(masks[1], found[1], size)
+    second = _warped_to(masks[1], found[1], size, part)
     # In place, since a frame may have many pixels: second + share * (first - second).
     first -= second
-    first *= cv2.resize(one / (one + other), size[::-1])
+    first *= enlarged(one / (one + other), size, part)
     first += second
-    return first, np.maximum(found[0].motion.trust, found[1].motion.trust)
+    return first
 
 
-def _warped_to(mask: np.ndarray, source: Source, size: tuple[int, int]) -> np.ndarray:
-    return warped(mask, source.motion.scaled(size).flow)
+def trust_of(found: Sequence[Source]) -> np.ndarray:
+    """How far what is carried can be trusted anywhere: as far as the best of given frames; float32 [h,w] in 0..1, at
+    the size at which motion is measured."""
+    return np.maximum.reduce([source.motion.trust for source in found])
+
+
+def _warped_to(mask: np.ndarray, source: Source, size: tuple[int, int], part: Part) -> np.ndarray:
+    height, width = source.motion.trust.shape
+    flow = enlarged(source.motion.flow, size, part)
+    if size != (height, width):
+        flow = flow * np.array([size[1] / width, size[0] / height], np.float32)
+    return warped(mask, flow, (part[0].start, part[1].start))
 
 
 def _longer(motion: ShotMotion, index: int, nearer: Motion | None, key: int, step: int) -> Motion:

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..matte.motion import warped
 from ..progress import SILENT, Progress
-from .carried import Source, carried, sources
+from .carried import Source, carried, sources, trust_of
 from .network import TakeNetwork, network_size
+from .parts import Part, enlarged, part_around, united, whole_part
 from .shot_motion import ShotMotion
 
 _POWER = 0.25
@@ -108,6 +110,14 @@ def check_keys(keys: Mapping[int, Tensor], frame_count: int) -> None:
             )
 
 
+@dataclass(frozen=True)
+class _GivenMask:
+    """A mask that was given, float32 [H,W], and the same at the size at which motion is measured."""
+
+    mask: np.ndarray
+    small: np.ndarray
+
+
 class _Take:
     """A take with given frames."""
 
@@ -122,7 +132,7 @@ class _Take:
     ) -> None:
         self._base, self._keys, self._motion, self._take = base, keys, motion, take
         self._given, self._within = tuple(sorted(index for index in keys if index in take)), within
-        self._near: dict[int, np.ndarray] = {}  # masks of given frames next to the present one
+        self._near: dict[int, _GivenMask] = {}  # of given frames next to the present one
         given = self._given
         first = self._key(given[0])
         self._size = (first.shape[0], first.shape[1])
@@ -139,7 +149,7 @@ class _Take:
         with ThreadPoolExecutor(workers) as pool:
             while group := list(islice(found, min(together, 8))):
                 needed = {key for index, near in group for key in ([source.key for source in near] or [index])}
-                self._near = {key: self._near[key] if key in self._near else self._key(key) for key in needed}
+                self._near = {key: self._near.get(key) or self._given_mask(key) for key in needed}
                 bounds = [self._within(index) if self._within else None for index, _ in group]
                 yield from pool.map(self._frame, group, bounds)
 
@@ -147,16 +157,30 @@ class _Take:
         index, near = item
         base = self._base(index)
         if not near:
-            return CorrectedFrame(index, torch.from_numpy(self._near[index]).to(base), True)
-        mask, trust = carried(near, [self._near[source.key] for source in near], index, self._size)
-        drawn = self._network.mask(self._motion.picture(index), _as_array(base), self._size)
-        # In place, since a frame may have many pixels: drawn + share * (mask - drawn).
-        mask -= drawn
-        mask *= cv2.resize(trust**_POWER, self._size[::-1])
-        mask += drawn
-        mask.clip(0.0, 1.0, out=mask)
-        soft = torch.from_numpy(mask).to(base)
-        return CorrectedFrame(index, soft if within is None else soft * within.to(soft), True)
+            return CorrectedFrame(index, torch.from_numpy(self._near[index].mask).to(base), True)
+        drawn = self._network.mask(self._motion.picture(index), _as_array(base))
+        soft = np.zeros(self._size, np.float32)
+        if (part := united(self._carried_part(near), part_around(drawn > 0.0, self._size))) is not None:
+            mask = carried(near, [self._near[source.key].mask for source in near], index, part)
+            beside = enlarged(drawn, self._size, part)
+            # In place, since a frame may have many pixels: beside + share * (mask - beside).
+            mask -= beside
+            mask *= enlarged(trust_of(near) ** _POWER, self._size, part)
+            mask += beside
+            mask.clip(0.0, 1.0, out=soft[part])
+        made = torch.from_numpy(soft).to(base)
+        return CorrectedFrame(index, made if within is None else made * within.to(made), True)
+
+    def _carried_part(self, near: tuple[Source, ...]) -> Part | None:
+        """Where carried masks can be anything."""
+        if self._size == self._motion.size:
+            return whole_part(self._size)
+        small = [warped(self._near[source.key].small, source.motion.flow) for source in near]
+        return part_around(np.maximum.reduce(small) > 0.0, self._size)
+
+    def _given_mask(self, index: int) -> _GivenMask:
+        mask = self._key(index)
+        return _GivenMask(mask, cv2.resize(mask, self._motion.size[::-1], interpolation=cv2.INTER_AREA))
 
     def _key(self, index: int) -> np.ndarray:
         mask = self._keys[index]

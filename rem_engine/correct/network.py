@@ -19,6 +19,7 @@ _DILATIONS = (1, 2, 4, 8)
 _STEPS, _LEARNING_RATE, _WEIGHT_DECAY = 120, 3e-3, 1e-2
 _BATCH = 4
 _LEAST = 0.03  # that the model's mask counts for: a wrong one is not held for certain
+_NOTHING = np.float32(1 / 512)  # half a level of 8 bits, of which a sigmoid keeps something everywhere
 _PIXELS = 14_400
 """Of the pictures it looks at, at most: 160x90. More takes longer, and sees less of the surroundings."""
 
@@ -72,17 +73,18 @@ class TakeNetwork:
             F.binary_cross_entropy_with_logits(self._net(seen), wanted).backward()
             optimiser.step()
 
-    def mask(self, picture: Picture, base: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """The mask of a frame, float32 [H,W] in 0..1.
+    def mask(self, picture: Picture, base: np.ndarray) -> np.ndarray:
+        """The mask of a frame at the network's size, float32 in 0..1: 0 where it is next to nothing.
 
         Args:
             picture: of it.
             base: the mask that a model gave, float32 [H,W].
-            size: (H, W).
         """
         with torch.no_grad():
             drawn = self._net(self._input(picture, base)[None].to(self._device)).sigmoid()[0, 0].cpu().numpy()
-        return cv2.resize(drawn, size[::-1], interpolation=cv2.INTER_LINEAR)
+        drawn -= _NOTHING
+        drawn /= np.float32(1.0) - _NOTHING
+        return drawn.clip(0.0, 1.0, out=drawn)
 
     def reduced(self, mask: np.ndarray) -> np.ndarray:
         """A mask at the network's size, in 0..1."""

@@ -82,7 +82,8 @@ class ShotMotion:
             RuntimeError: the disk has no room for it.
             OSError: it cannot be written.
         """
-        if folder is not None and (kept := cls._kept(folder, frames.frame_count, cuts, key)) is not None:
+        kept = None if folder is None else cls.kept(folder, frames.frame_count, key)
+        if kept is not None and kept.cuts == tuple(sorted(cuts)):
             return kept
         temporary = TemporaryDirectory(prefix="rem-motion-") if folder is None else None
         place = Path(temporary.name) if temporary else Path(folder or "")
@@ -104,11 +105,12 @@ class ShotMotion:
         return found
 
     @classmethod
-    def _kept(cls, folder: Path, frame_count: int, cuts: Collection[int], key: str) -> ShotMotion | None:
+    def kept(cls, folder: Path, frame_count: int, key: str) -> ShotMotion | None:
+        """What `of` found before and kept in a folder, under the cuts that were known then; None where it did not."""
         try:
             content = json.loads((folder / _CONTENT).read_text("utf-8"))
             height, width = content["size"]
-            kept = cls(folder, frame_count, cuts, (int(height), int(width)))
+            kept = cls(folder, frame_count, [int(cut) for cut in content["cuts"]], (int(height), int(width)))
         except (OSError, ValueError, KeyError, TypeError):
             return None
         bytes_of_frame = height * width * _BYTES_A_PIXEL

@@ -88,17 +88,24 @@ def chained(start: Picture, first: Motion, second: Motion, end: Picture) -> Moti
     return Motion(flow, trust)
 
 
-def warped(values: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Values [h,w] or [h,w,c] of the other picture, where this one shows the same; bilinear, replicated outside."""
+def warped(values: np.ndarray, flow: np.ndarray, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """Values [h,w] or [h,w,c] of the other picture, where this one shows the same; bilinear, replicated outside.
+
+    Args:
+        values: of all of that picture.
+        flow: of this one, or of a part of it.
+        origin: (row, column) at which that part begins.
+    """
     remap: Any = cv2.remap  # its stubs leave out that the second map may be None
-    return remap(values, flow + _places(flow), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return remap(values, _reached(flow, origin), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _places(flow: np.ndarray) -> np.ndarray:
+def _reached(flow: np.ndarray, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """Where each pixel goes, (x, y)."""
     height, width = flow.shape[:2]
-    places = np.empty((height, width, 2), np.float32)
-    places[..., 0] = np.arange(width)
-    places[..., 1] = np.arange(height)[:, None]
+    places = flow.copy()
+    places[..., 0] += np.arange(origin[1], origin[1] + width, dtype=np.float32)
+    places[..., 1] += np.arange(origin[0], origin[0] + height, dtype=np.float32)[:, None]
     return places
 
 
@@ -143,7 +150,7 @@ def _consistency(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
 def _likeness(here: Picture, away: Picture, flow: np.ndarray) -> np.ndarray:
     """Whether both pictures look the same along the motion, and whether it stays within the picture; 0..1."""
     likeness = ((_ANOTHER - _difference(here, away, flow)) / (_ANOTHER - _ALIKE)).clip(0.0, 1.0)
-    x, y = cv2.split(flow + _places(flow))
+    x, y = cv2.split(_reached(flow))
     height, width = x.shape
     likeness[(x < 0) | (y < 0) | (x > width - 1) | (y > height - 1)] = 0.0
     return likeness

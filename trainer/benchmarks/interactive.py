@@ -219,7 +219,7 @@ def _only_carried(sentence: Sentence, keys: Mapping[int, torch.Tensor], motion: 
         for index, near in sources(motion, take, sorted(keys)):
             if near:
                 masks = [keys[source.key].numpy() for source in near]
-                made[index], _ = carried(near, masks, index, made.shape[1:])
+                made[index] = carried(near, masks, index)
             else:
                 made[index] = keys[index].numpy()
     return made

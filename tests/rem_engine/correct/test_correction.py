@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from moving_scenes import Scene, Surface, render
 
-from rem_engine.correct import ShotMotion, corrected, suggest
+from rem_engine.correct import ShotMotion, corrected, correction, suggest
 from rem_engine.correct.carried import sources
 from rem_engine.correct.network import TakeNetwork, network_size
+from rem_engine.correct.parts import Part, enlarged, part_around, whole_part
 from rem_engine.correct.shot_motion import MOST_BYTES, motion_size
 from rem_engine.frames import ArrayFrames
 from rem_engine.matte.motion import chained
@@ -102,8 +104,58 @@ def test_corrections_are_the_same_where_a_host_has_turned_gradients_off(
 
 def test_before_it_has_learnt_the_network_gives_the_models_mask(motion: ShotMotion) -> None:
     ramp = np.linspace(0.0, 1.0, WIDTH, dtype=np.float32)[None].repeat(HEIGHT, axis=0)
-    drawn = TakeNetwork(network_size(motion.size)).mask(motion.picture(3), ramp, (HEIGHT, WIDTH))
+    drawn = TakeNetwork(network_size(motion.size)).mask(motion.picture(3), ramp)
     np.testing.assert_allclose(drawn, ramp.clip(0.03, 0.97), atol=0.01)
+
+
+def test_work_on_a_part_of_large_frames_gives_what_work_on_all_of_them_does(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames twice as large as those on which motion is found: elsewhere masks are 0 exactly."""
+    size, count = (192, 1296), 5
+    plates = np.stack([cv2.resize(plate, size[::-1]) for plate in scene.plates[:count]])
+    mask = np.zeros(size, np.float32)
+    mask[30:90, 200:300] = cv2.GaussianBlur(np.pad(np.ones((40, 80), np.float32), 10), (0, 0), 3)
+    seen: list[Part] = []
+
+    def noted(there: np.ndarray, size: tuple[int, int]) -> Part | None:
+        part = part_around(there, size)
+        if part is not None:
+            seen.append(part)
+        return part
+
+    nothing = torch.zeros(count, *size)
+    with ShotMotion.of(ArrayFrames(plates)) as found:
+        assert found.size != size
+        keys = {place: torch.from_numpy(mask) for place in (0, 4)}
+        monkeypatch.setattr(correction, "part_around", noted)
+        parts = torch.stack([frame.soft for frame in corrected(nothing.__getitem__, keys, found)])
+        monkeypatch.setattr(correction, "part_around", lambda there, size: whole_part(size))
+        whole = torch.stack([frame.soft for frame in corrected(nothing.__getitem__, keys, found)])
+    torch.testing.assert_close(parts, whole, rtol=0.0, atol=1e-5)
+    assert min((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in seen) < 0.2 * mask.size
+
+
+@pytest.mark.parametrize("size", [(33, 47), (40, 120), (81, 97)])
+def test_a_part_is_enlarged_as_the_whole_is(size: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).random((20, 30, 2), np.float32)
+    whole = cv2.resize(values, size[::-1], interpolation=cv2.INTER_LINEAR)
+    for part in (
+        (slice(0, 9), slice(0, 7)),
+        (slice(12, 20), slice(20, 31)),
+        (slice(size[0] - 5, size[0]), slice(3, 9)),
+    ):
+        np.testing.assert_allclose(enlarged(values, size, part), whole[part], atol=2e-6)
+
+
+def test_the_part_around_something_holds_it() -> None:
+    there = np.zeros((20, 30), bool)
+    assert part_around(there, (60, 100)) is None
+    there[5:9, 28] = True
+    rows, columns = part_around(there, (60, 100), margin=0)
+    assert (rows.start, rows.stop, columns.start, columns.stop) == (15, 27, 93, 97)
+    rows, columns = part_around(there, (60, 100), margin=3)
+    assert (rows.start, rows.stop, columns.start, columns.stop) == (6, 36, 83, 100)
 
 
 def test_an_empty_mask_says_that_nothing_is_there(motion: ShotMotion, base: torch.Tensor) -> None:
@@ -153,6 +205,11 @@ def test_motion_is_found_once_and_kept(plates: np.ndarray, motion: ShotMotion, t
     np.testing.assert_array_equal(kept.picture(7).colours, np.rint(plates[7] * 255))
     with pytest.raises(AssertionError):  # of another shot
         ShotMotion.of(Unreadable(plates), [CUT], folder, "b")
+    ShotMotion.of(ArrayFrames(plates), [CUT], folder, "b")
+    assert ShotMotion.kept(folder, FRAMES, "b").cuts == (CUT,)
+    assert ShotMotion.kept(folder, FRAMES, "a") is None and ShotMotion.kept(folder, FRAMES - 1, "b") is None
+    with pytest.raises(AssertionError):  # of other takes
+        ShotMotion.of(Unreadable(plates), [CUT - 1], folder, "b")
     ShotMotion.of(ArrayFrames(plates), [CUT], folder, "b")
     damaged = next(folder.glob("*.raw"))
     damaged.write_bytes(damaged.read_bytes()[:-1])
