@@ -26,6 +26,7 @@ from trainer.synth.backgrounds import procedural
 from trainer.synth.scene import sample_shot
 
 _SIZE, _FRAMES = (360, 640), 25
+_SEED, _SENTENCE = (9201, 0), "the square moving to the right"
 _ROUNDS = 2
 _SHOWN = 5  # frames of a row
 _SIDE = (144, 256)
@@ -36,11 +37,21 @@ _GIVEN = (255, 200, 0)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs/images/corrections.jpg"))
-    parser.add_argument("--seed", type=int, nargs=2, default=(9201, 0), help="of the shot")
-    parser.add_argument("--sentence", default="the square moving to the right", help="one of the shot's")
+    parser.add_argument("--seed", type=int, nargs=2, default=_SEED, help="of the shot")
+    parser.add_argument("--sentence", default=_SENTENCE, help="one of the shot's")
     arguments = parser.parse_args()
-    shot = sample_shot(np.random.default_rng(arguments.seed), procedural, _FRAMES, *_SIZE)
-    (expression,) = (one for one in shot.expressions if one.text == arguments.sentence)
+    draw(arguments.out, tuple(arguments.seed), arguments.sentence)
+
+
+def draw(out: Path, seed: tuple[int, ...] = _SEED, sentence: str = _SENTENCE) -> None:
+    """Draw the picture into a file.
+
+    Args:
+        out: the file.
+        seed, sentence: of the shot, and one that is said of it.
+    """
+    shot = sample_shot(np.random.default_rng(seed), procedural, _FRAMES, *_SIZE)
+    (expression,) = (one for one in shot.expressions if one.text == sentence)
     alpha = shot.mattes[[*expression.targets]].max(axis=0)
     base = load_segmenter("mini").segment(to_uint8(shot.frames), [expression.text]).soft[0]
     given: dict[int, torch.Tensor] = {}
@@ -57,7 +68,7 @@ def main() -> None:
             rows.append((now, dict(given), f"{len(given)} given, J {similarity:.2f}"))
     places = _places(given)
     picture = np.concatenate([_row(shot.frames, *row, places) for row in rows])
-    cv2.imwrite(str(arguments.out), picture[_GAP:, _GAP:, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    cv2.imwrite(str(out), picture[_GAP:, _GAP:, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 def _places(given: Mapping[int, object]) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -30,18 +31,30 @@ def main() -> None:
     parser.add_argument("--pick", default="star,circle")
     parser.add_argument("--out", type=Path, default=Path("docs/images/cryptomatte.jpg"))
     options = parser.parse_args()
+    draw(options.run, options.frame, options.pick.split(","), options.out)
+
+
+def draw(run: Path, number: int, pick: Sequence[str], out: Path) -> None:
+    """Draw the picture into a file.
+
+    Args:
+        run: folder of a run over the sample shot that wrote Cryptomattes.
+        number: of the frame, from 0.
+        pick: names of layers.
+        out: the file.
+    """
     with open_shot(_SAMPLE) as shot:
-        plate = to_uint8(shot.read(options.frame, options.frame + 1)[0]).astype(np.float32) / 255.0
-    (file,) = (options.run / "cryptomatte").glob(f"*.{1001 + options.frame}.exr")
+        plate = to_uint8(shot.read(number, number + 1)[0]).astype(np.float32) / 255.0
+    (file,) = (run / "cryptomatte").glob(f"*.{1001 + number}.exr")
     coverage = _coverage(file)
     coloured = sum(alpha[..., None] * np.float32(colour) for alpha, colour in zip(coverage.values(), _COLOURS))
-    picked = sum(coverage[name] for name in options.pick.split(","))
+    picked = sum(coverage[name] for name in pick)
     panels = [plate, coloured, np.repeat(picked[..., None], 3, axis=-1)]
     height = round(_WIDTH * plate.shape[0] / plate.shape[1])
     drawn = [cv2.resize(panel, (_WIDTH, height), interpolation=cv2.INTER_AREA) for panel in panels]
     gap = np.ones((height, _GAP, 3), np.float32)
     picture = np.concatenate([drawn[0], gap, drawn[1], gap, drawn[2]], axis=1)
-    cv2.imwrite(str(options.out), to_uint8(picture)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    cv2.imwrite(str(out), to_uint8(picture)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 def _coverage(file: Path) -> dict[str, np.ndarray]:

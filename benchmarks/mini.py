@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ from trainer.synth.write import read_split, write_split
 SEED = 73100
 """Of the first split; nothing was trained on these seeds, chosen by them or looked at before."""
 SHOTS, FRAMES = 60, 9
+RICH = "rich-seen"
+"""The split whose masks go through the VAE."""
 
 
 def main() -> None:
@@ -56,27 +60,33 @@ def main() -> None:
 
 
 def measured(model: str, shots: int, seed: int, work: Path) -> dict[str, Any]:
-    """Scores of all splits, and of the VAE; what `work` holds of these weights and shots is not scored again."""
-    segmenter = load_segmenter(model)
-    height, width = segmenter.backbone.default_size
-    folder = MINI_FOLDER if model == "mini" else Path(model)
-    about = {"weights": weights_hash(folder), "size": [height, width], "frames": FRAMES, "shots": shots, "seed": seed}
-    kept = work / f"{about['weights'][:12]}-{height}x{width}-{shots}-{seed}.json"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    figures: dict[str, Any] = json.loads(kept.read_text("utf-8")) if kept.exists() else {**about, "splits": {}}
+    """Scores of all splits, and of the VAE; what `work` holds of these weights and shots is not made again."""
+    segmenter, folder = load_segmenter(model), MINI_FOLDER if model == "mini" else Path(model)
+    size = segmenter.backbone.default_size
+    of_shots = f"{size[0]}x{size[1]}-{shots}"
+    work.mkdir(parents=True, exist_ok=True)
+    splits: dict[str, Any] = {}
     for place, (name, (world, unseen)) in enumerate(SPLITS.items()):
-        data = work / f"{name}-{height}x{width}-{shots}-{seed + place}"
+        data = work / f"{name}-{of_shots}-{seed + place}"
         if not data.exists():
-            size = {"frames": FRAMES, "height": height, "width": width}
-            write_split(data, shots, seed + place, procedural, **size, unseen=unseen, world=world)
-        if name not in figures["splits"]:
-            scored = score(segmenter, data)
-            figures["splits"][name] = {each: round(value, 4) for each, value in scored.items()}
-            kept.write_text(json.dumps(figures, indent=1), encoding="utf-8")
-        if world == "rich" and not unseen and "vae" not in figures:
-            figures["vae"] = through_the_vae(segmenter, data)
-            kept.write_text(json.dumps(figures, indent=1), encoding="utf-8")
-    return figures
+            frame = {"frames": FRAMES, "height": size[0], "width": size[1]}
+            write_split(data, shots, seed + place, procedural, **frame, unseen=unseen, world=world)
+        if name == RICH:
+            of_vae = weights_hash(folder, ["VAE"])
+            vae = _kept(work / f"vae-{of_vae[:12]}-{data.name}.json", partial(through_the_vae, segmenter, data))
+        kept = work / f"{weights_hash(folder)[:12]}-{data.name}.json"
+        splits[name] = _kept(kept, partial(score, segmenter, data))
+    about = {"weights": weights_hash(folder), "size": [*size], "frames": FRAMES, "shots": shots, "seed": seed}
+    return {**about, "splits": splits, "vae": vae}
+
+
+def _kept(file: Path, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """What a file holds, or else what is measured now, to four digits."""
+    if not file.exists():
+        figures = {name: round(value, 4) for name, value in measure().items()}
+        file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    found: dict[str, float] = json.loads(file.read_text("utf-8"))
+    return found
 
 
 @torch.no_grad()
@@ -93,7 +103,7 @@ def through_the_vae(segmenter: Segmenter, data: Path) -> dict[str, float]:
             kinds = ["J", "J_processes" if thing.is_process else "J_attached" if thing.colour is None else "J_objects"]
             for kind in kinds + ["J_thin"] * thing.is_thin:
                 found.setdefault(kind, []).append(similarity)
-    return {kind: round(float(np.mean(values)), 4) for kind, values in found.items()} | {"masks": len(found["J"])}
+    return {kind: float(np.mean(values)) for kind, values in found.items()} | {"masks": len(found["J"])}
 
 
 if __name__ == "__main__":

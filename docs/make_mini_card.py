@@ -7,6 +7,7 @@ A page says where a part stands; what is between the two comments is made anew:
     <!-- mini: size -->       pixels and window that it works at, from rem.json
     <!-- mini: parts -->      architecture, parameters and size of each file, from the folder itself
     <!-- mini: figures -->    J and the like, from docs/data/rem-mini.json, made by `python -m benchmarks.mini --write`
+    <!-- mini: limits -->     what it finds worst, by the same figures, and what of the shipped shot it does not find
     <!-- mini: bounds -->     masks through the VAE alone, from there, too
     <!-- mini: words -->      what it can be asked for, from the words of rem.json
     <!-- end -->
@@ -72,9 +73,9 @@ def with_parts(page: str) -> str:
     return _PART.sub(lambda found: found["head"] + "\n".join([*_MAKERS[found["name"]](), found["foot"]]), page)
 
 
-def weights_hash(folder: Path) -> str:
-    """Of the weights that masks depend on, the mask decoder aside."""
-    return content_hash([folder / _PARTS[part] for part in ("denoiser", "VAE", "text encoder")])
+def weights_hash(folder: Path, parts: Sequence[str] = ("denoiser", "VAE", "text encoder")) -> str:
+    """Of the weights of some of the parts; by default of those that masks by the VAE's decoder depend on."""
+    return content_hash([folder / _PARTS[part] for part in parts])
 
 
 def parameters(file: Path) -> int:
@@ -148,6 +149,19 @@ def _bounds() -> Iterator[str]:
     yield f"can reach ({parts}; {int(vae['masks'])} masks of the rich world's shots)."
 
 
+def _limits() -> Iterator[str]:
+    rich = _json(DATA)["splits"]["rich-seen"]
+    names = {"J_objects": "objects", "J_processes": "processes", "J_small": "small things", "J_thin": "thin things"}
+    names |= {"J_attached": "shadows and reflections", "J_groups": "several things at once"}
+    worse = sorted((rich[name], told) for name, told in names.items() if name in rich and rich[name] < rich["J"])
+    yield f"Below its mean in the rich world: {', '.join(f'{told} (J {j:.2f})' for j, told in worse)}. Of"
+    yield f"{100 * (1 - rich['referring_accuracy']):.0f} % of the sentences its mask is rather over another thing."
+    listed = _json(_ROOT / "assets" / "sample_shot.json")
+    missed = [f'"{text}" (J {entry["J"]:.2f})' for text, entry in listed["not_found"].items()]
+    if missed:
+        yield f"Of the shipped shot it does not find {', '.join(missed)}."
+
+
 def _words() -> Iterator[str]:
     known = {*_json(MINI_FOLDER / "rem.json")["words"]}
     yield from ("| | |", "|---|---|")
@@ -201,6 +215,7 @@ _MAKERS: dict[str, Callable[[], Iterator[str]]] = {
     "parts": _parts,
     "figures": _figures,
     "bounds": _bounds,
+    "limits": _limits,
     "words": _words,
 }
 
