@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class Sentence:
 
 
 def sentences_of(
-    segmenter: Segmenter, root: Path, start: Start = "model"
+    segmenter: Segmenter, root: Path, start: Start = "model", without: Collection[str] = ()
 ) -> Iterator[tuple[np.ndarray, list[Sentence]]]:
     """Frames uint8 [T,H,W,3] and sentences of every shot in a folder that `python -m trainer synth` wrote.
 
@@ -64,9 +64,12 @@ def sentences_of(
         segmenter: the model.
         root: the folder.
         start: what is corrected; a `wrong` thing is another one of the shot, and a sentence without one is left out.
+        without: names of shots that are left out.
     """
     split = Split(root)
     for entry in read_split(root):
+        if entry.video in without:
+            continue
         with open_shot(split.frames(entry.video)) as shot:
             frames = shot.read(0, shot.frame_count)
         of_thing = [_mattes(split.alpha(entry.video, thing + 1)) for thing in range(len(entry.things))]
@@ -101,6 +104,8 @@ def evaluate(
     kind: KeyKind = "exact",
     start: Start = "model",
     say: Callable[[str], None] = print,
+    earlier: Sequence[Mapping[str, Any]] = (),
+    keep: Callable[[dict[str, Any]], None] = lambda report: None,
 ) -> dict[str, Any]:
     """Correct every sentence of a folder, round after round.
 
@@ -110,13 +115,15 @@ def evaluate(
         rounds: after how many given frames to measure.
         choice, kind, start: see `interactive_kinds`.
         say: takes a line a shot.
+        earlier: `each` of an evaluation that was stopped; its shots are not corrected again.
+        keep: takes the report as it stands after each shot.
 
     Returns:
         `sentences`, `rounds`: of each the means of `figures_of` over all sentences, over `objects` and `processes`; and
         `each`: what these are means of.
     """
-    each: list[dict[str, Any]] = []
-    for frames, sentences in sentences_of(segmenter, root, start):
+    each: list[dict[str, Any]] = [dict(one) for one in earlier]
+    for frames, sentences in sentences_of(segmenter, root, start, {one["video"] for one in each}):
         started = time.process_time()
         with ShotMotion.of(ArrayFrames(frames)) as motion:
             found = time.process_time() - started
@@ -132,7 +139,12 @@ def evaluate(
                 f"{len(each) // len(rounds)} sentences: "
                 + "  ".join(f"{k} {v['all']['J']:.3f}" for k, v in told.items())
             )
-    return {"sentences": len(each) // len(rounds), **means_of(each), "each": each}
+            keep(_report(each, rounds))
+    return _report(each, rounds)
+
+
+def _report(each: Sequence[Mapping[str, Any]], rounds: Sequence[int]) -> dict[str, Any]:
+    return {"sentences": len(each) // len(rounds), **means_of(each), "each": [*each]}
 
 
 def table(report: Mapping[str, Any]) -> str:

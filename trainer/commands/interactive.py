@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import get_args
+import json
+from pathlib import Path
+from typing import Any, get_args
 
 from rem_engine.commands.command_line import a_path
 
@@ -55,31 +57,78 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default="model",
         help="what is corrected: masks of the model, empty ones, or those of another thing in the shot (model)",
     )
-    add("--out", type=a_path, metavar="FILE", help="JSON file of the figures, with those of every sentence")
+    add("--decoder", choices=("vae", "mask"), default="vae", help="what draws the model's masks (vae)")
+    add(
+        "--out",
+        type=a_path,
+        metavar="FILE",
+        help="JSON file of the figures, with those of every sentence; a stopped evaluation goes on from it",
+    )
     interactive.set_defaults(run=run, operation="measuring corrections")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, and print the table."""
-    import json
     import sys
     from functools import partial
 
     from rem_engine import load_segmenter
-    from rem_engine.whole_files import written_whole
 
     from ..benchmarks.interactive import evaluate, table
 
-    segmenter = load_segmenter(arguments.model, checkpoint=arguments.checkpoint or None)
-    say = partial(print, file=sys.stderr)
+    checkpoint = arguments.checkpoint or None
+    asked = {
+        "data": str(arguments.data.resolve()),
+        "model": str(arguments.model),
+        "checkpoint": [str(path) for path in arguments.checkpoint],
+        "decoder": arguments.decoder,
+        "rounds": [*arguments.rounds],
+        "frames": arguments.frames,
+        "keys": arguments.keys,
+        "start": arguments.start,
+    }
+    earlier = _earlier(arguments.out, asked)
+    segmenter = load_segmenter(arguments.model, checkpoint=checkpoint, decoder=arguments.decoder)
     report = evaluate(
-        segmenter, arguments.data, arguments.rounds, arguments.frames, arguments.keys, arguments.start, say
+        segmenter,
+        arguments.data,
+        arguments.rounds,
+        arguments.frames,
+        arguments.keys,
+        arguments.start,
+        partial(print, file=sys.stderr),
+        earlier,
+        partial(_keep, arguments.out, asked),
     )
-    if arguments.out is not None:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(arguments.out) as temporary:
-            temporary.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    _keep(arguments.out, asked, report)
     print(table(report))
+
+
+def _earlier(out: Path | None, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Figures of a report that is there, of the same evaluation.
+
+    Raises:
+        ValueError: it is of another.
+    """
+    if out is None or not out.exists():
+        return []
+    try:
+        told = json.loads(out.read_text("utf-8"))
+        if told["asked"] == asked:
+            return list(told["each"])
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise ValueError(f"{out} is no report of this evaluation: name another file, or remove it.")
+
+
+def _keep(out: Path | None, asked: dict[str, Any], report: dict[str, Any]) -> None:
+    from rem_engine.whole_files import written_whole
+
+    if out is None:
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(out) as temporary:
+        temporary.write_text(json.dumps({"asked": asked, **report}, indent=2) + "\n", "utf-8")
 
 
 def _rounds(text: str) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from moving_scenes import Scene, Surface, render
 
-from rem_engine.correct import ShotMotion, corrected, correction, suggest
+from rem_engine.correct import ShotMotion, corrected, correction, network, suggest
 from rem_engine.correct.carried import sources
 from rem_engine.correct.network import TakeNetwork, network_size
 from rem_engine.correct.parts import Part, enlarged, part_around, whole_part
@@ -112,7 +112,7 @@ def test_work_on_a_part_of_large_frames_gives_what_work_on_all_of_them_does(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Frames twice as large as those on which motion is found: elsewhere masks are 0 exactly."""
-    size, count = (192, 1296), 5
+    size, count = (192, 1296), 3
     plates = np.stack([cv2.resize(plate, size[::-1]) for plate in scene.plates[:count]])
     mask = np.zeros(size, np.float32)
     mask[30:90, 200:300] = cv2.GaussianBlur(np.pad(np.ones((40, 80), np.float32), 10), (0, 0), 3)
@@ -127,7 +127,8 @@ def test_work_on_a_part_of_large_frames_gives_what_work_on_all_of_them_does(
     nothing = torch.zeros(count, *size)
     with ShotMotion.of(ArrayFrames(plates)) as found:
         assert found.size != size
-        keys = {place: torch.from_numpy(mask) for place in (0, 4)}
+        keys = {place: torch.from_numpy(mask) for place in (0, 2)}
+        monkeypatch.setattr(network, "_STEPS", 2)
         monkeypatch.setattr(correction, "part_around", noted)
         parts = torch.stack([frame.soft for frame in corrected(nothing.__getitem__, keys, found)])
         monkeypatch.setattr(correction, "part_around", lambda there, size: whole_part(size))

@@ -43,5 +43,12 @@ def test_the_table_tells_what_a_mask_is_worth(tmp_path: Path, capsys: pytest.Cap
     assert found["sentences"] == len(found["each"]) >= 1
     assert figures["J_base"] < 0.5 < figures["J"]  # 0 but for frames of which the thing is out
     assert all(len(one["frames"]) == 1 for one in found["each"])
-    printed = capsys.readouterr().out
+    report.write_text(json.dumps({**found, "each": [{**one, "J": 0.125} for one in found["each"]]}))
+    again = ["interactive", "--data", str(shots), "--rounds", "1", "--out", str(report)]
+    assert main([*again, "--start", "nothing"]) == 0  # what is there is not measured again
+    assert json.loads(report.read_text())["rounds"]["1"]["all"]["J"] == 0.125
+    assert main(again) == 2
+    printed = capsys.readouterr()
+    assert "no report of this evaluation" in printed.err
+    printed = printed.out
     assert f"| 1 | all | {figures['J']:.3f} |" in printed
