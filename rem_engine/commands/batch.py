@@ -16,7 +16,7 @@ from ..run.naming import FIELDS
 from .command_line import EXIT_ERROR, a_path
 from .engine import COMMAND_LINE
 from .qc import EXIT_DEFECTS, looked_over
-from .segment import add_segmenting_options, segment_shot
+from .segment import add_segmenting_options, asked, segment_shot
 
 if TYPE_CHECKING:
     from ..run.batch import Outcome
@@ -95,6 +95,27 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     sys.stdout.flush()
     wait_for_others()
     return EXIT_ERROR if "failed" in states else EXIT_DEFECTS if "defects" in states else 0
+
+
+def trouble_of(shot: ListedShot, options: argparse.Namespace) -> str:
+    """Why a shot of a list will fail, as far as that can be told without its model; "" where nothing is seen."""
+    from ..media.reading import open_shot
+    from ..run.shot_list import frames_of
+    from .options import plate_settings
+
+    rows = options.parser_of_rows(prog="batch", add_help=False)
+    add_segmenting_options(rows)
+    try:
+        if shot.trouble:
+            raise ValueError(shot.trouble)
+        own = _own_options(shot, options, rows)
+        asked(own)
+        own.frames = frames_of(shot, options.handles, plate_settings(own)) or own.frames
+        with open_shot(shot.path, plate_settings(own)) as opened:
+            opened.read(0, 1)
+    except Exception as error:
+        return COMMAND_LINE.sentence(error, "looking at shots")[0].removeprefix("error: ")
+    return ""
 
 
 def _done(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..names import GIVEN_MODES
+from ..wording import number_of
 from . import batch, segment
 from .command_line import a_path
 from .options import plate_settings
@@ -39,6 +40,7 @@ has the same commands for OpenCue, Deadline 10 and Slurm.
 """
 _GIVEN = (*GIVEN_MODES, "keys")
 """Options that take a matte, after the name of a layer or not."""
+_MOST_TOLD = 8  # shots of a list that will fail
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -66,6 +68,8 @@ def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     said = _Said(options)
     job = _of_shot(said, options) if said.options.command == "segment" else _of_list(said, options)
     write_bundle(job, options.job)
+    for doubt in _doubts(said):
+        bar.say(f"warning: {doubt}")
     print(f"{options.job}: {len(job.tasks.values)} tasks" + (", and one that joins them." if job.last else "."))
     print(f"  deadline bundle submit {options.job}")
     given = " ".join(f'-p {path.name}="{path.path}"' for path in job.paths)
@@ -81,6 +85,7 @@ class _Said:
         options: parsed.
         arguments: the same said again; paths stand as parameters of a job.
         paths: these.
+        others: paths that stand in arguments as they are, of mattes that are given.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -99,6 +104,7 @@ class _Said:
             command.add_parser(below)
         self.options = parser.parse_args(options.of)
         self.paths: list[PathOfJob] = []
+        self.others: list[Path] = []
         self.arguments = [self.options.command]
         for action, texts in given:
             self.arguments += self._said(action, texts)
@@ -123,7 +129,10 @@ class _Said:
             name, equals, rest = text.partition("=")
             layer = "" if not equals or Path(text).exists() else f"{name}="
             matte = text.removeprefix(layer)
-            return layer + os.path.abspath(matte) if as_box(matte) is None else text
+            if as_box(matte) is not None:
+                return text
+            self.others.append(Path(os.path.abspath(matte)))
+            return f"{layer}{self.others[-1]}"
         return text
 
     def _parameter(self, dest: str, text: str) -> str:
@@ -169,6 +178,34 @@ def _of_list(said: _Said, options: argparse.Namespace) -> FarmJob:
     names = [shot.name for shot in read_list(own.list, media=own.media, fps=own.fps)]
     tasks = TaskStep("Shots", "Shot", names, [*said.arguments, "--only={{Task.Param.Shot}}"])
     return FarmJob(f"REM {own.list.name}", said.paths, tasks, gpus=options.gpus)
+
+
+def _doubts(said: _Said) -> list[str]:
+    """What tasks would fail of, as far as it is seen from here, a sentence each: workers may have other disks."""
+    from ..checkpoints.nested import chosen_part
+
+    own, doubts = said.options, list[str]()
+    models = [] if own.model == "mini" else [Path(own.model)]
+    for named in (*models, *(chosen_part(path)[0] for path in own.checkpoint or ()), *said.others):
+        path = named.expanduser().absolute()
+        if not path.exists():
+            doubts.append(
+                f"{path} is not on this machine, and no task goes without it: have it where the workers look."
+            )
+    out = own.out.expanduser().absolute()
+    if not os.access(next(place for place in (out, *out.parents) if place.exists()), os.W_OK):
+        doubts.append(f"{out} cannot be written from this machine, and all tasks write to it.")
+    return doubts + (_troubles(own) if own.command == "batch" else [])
+
+
+def _troubles(own: argparse.Namespace) -> list[str]:
+    """Shots of a list whose tasks will fail, a sentence each, and one for those beyond the first few."""
+    from ..run.shot_list import read_list
+
+    listed = ((shot.name, batch.trouble_of(shot, own)) for shot in read_list(own.list, media=own.media, fps=own.fps))
+    told = [f"{name} will fail as seen from this machine: {trouble}" for name, trouble in listed if trouble]
+    rest = len(told) - _MOST_TOLD
+    return [*told[:_MOST_TOLD], f"{number_of(rest, 'shot')} more will fail, too."] if rest > 0 else told
 
 
 def _count(text: str) -> int:

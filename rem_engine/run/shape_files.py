@@ -114,17 +114,15 @@ def _note(shapes: ShapeSet, left_out: int) -> str:
         )
     most = max(shape.vertices for shape in shapes.shapes)
     miss = max(shape.miss for shape in shapes.shapes)
-    count = f"{len(shapes.shapes)} shape{'' if len(shapes.shapes) == 1 else 's'}"
-    what = f"{shapes.layer}: {count}, {shapes.key_count} keys, at most {most} vertices, within {miss:.2g} pixels"
+    count, keys = number_of(len(shapes.shapes), "shape"), number_of(shapes.key_count, "key")
+    what = f"{shapes.layer}: {count}, {keys}, at most {most} vertices, within {miss:.2g} pixels"
     if shapes.soft:
-        wide = [shape.feather for shape in shapes.shapes]
-        what = (
-            f"{what} of feathers {min(wide):.0f} to {max(wide):.0f} wide; it has no edge, and its shapes are outlines "
-            "at three levels of the matte"
+        wide = sorted({round(shape.feather) for shape in shapes.shapes})
+        feathers = f"{wide[0]} to {wide[-1]}" if len(wide) > 1 else f"{wide[0]}"
+        what += (
+            f" of feathers {feathers} wide; it has no edge, and its shapes are outlines at three levels of the matte"
         )
     if left_out:
-        what = (
-            f"{what}; {number_of(left_out, 'region')} of a frame and level, the smallest, got none, since the "
-            "64 largest do: raise --shape-area"
-        )
+        regions = number_of(left_out, "region")
+        what += f"; {regions} of a frame and level, the smallest, got none, since the 64 largest do: raise --shape-area"
     return f"{what}."

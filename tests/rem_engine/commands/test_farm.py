@@ -144,6 +144,41 @@ def test_what_is_no_command_gets_a_sentence_and_no_job(
 
 
 @pytest.mark.usefixtures("plate")
+def test_what_tasks_would_fail_of_is_told_and_the_job_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = ["--model", "wan", "--checkpoint", "rem.pth:ema", "--include", "it=in.png", "--add", "0,0,5,5"]
+    monkeypatch.setattr(os, "access", lambda place, mode: place != tmp_path)
+    assert main(["farm", "--job", "job", "segment", "cut shot", "-p", "it: it", "-o", "new/out", *given]) == 0
+    said = capsys.readouterr().err
+    for name in ("wan", "rem.pth", "in.png"):
+        assert f"warning: {tmp_path}/{name} is not on this machine, and no task goes without it" in said
+    assert f"warning: {tmp_path}/new/out cannot be written from this machine" in said
+    assert said.count("warning: ") == 4
+    assert job_of(tmp_path / "job").steps
+    for name in ("wan", "rem.pth", "in.png"):
+        Path(name).write_text("")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert main(["farm", "--job", "job2", "segment", "cut shot", "-p", "it: it", "-o", "new/out", *given]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("plate")
+def test_shots_of_a_list_that_will_fail_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ["cut shot,,", "cut shot,9000-9001,", "cut shot,,much", *(f"gone/sh{number:03},," for number in range(8))]
+    Path("shots.csv").write_text("\n".join(["shot,frames,smooth", *rows]) + "\n")
+    assert main(["farm", "--job", "job", "batch", "shots.csv", "-p", "it", "-o", "out"]) == 0
+    said = capsys.readouterr().err
+    told = [line for line in said.splitlines() if line.startswith("warning: ")]
+    assert len(told) == 9
+    assert "cut_shot_2 will fail as seen from this machine: " in told[0] and "9000-9001" in told[0]
+    assert "In the line of cut_shot_3: argument --smooth" in told[1]
+    assert "sh000 will fail as seen from this machine: " in told[2] and "gone/sh000 does not exist" in told[2]
+    assert told[-1] == "warning: 2 shots more will fail, too."
+
+
+@pytest.mark.usefixtures("plate")
 def test_a_job_is_not_replaced_nor_larger_than_farms_take(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,23 @@ def test_a_window_of_other_noise_is_made_anew(tmp_path: Path) -> None:
     assert made.given and torch.equal(joined, with_cuts.segment(frames, PROMPTS).soft)
 
 
+def test_a_window_that_is_joined_is_read_from_disk_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, segmenter = ArrayFrames(edit(8, 1, 14)), Segmenter(RedBackbone())
+    embeds = segmenter.encode_prompts(PROMPTS)
+    made, _ = segmenter.make_windows(frames, embeds, range(23), WindowMasks(tmp_path))
+    read: list[Path] = []
+    index = rem_engine.segment.window_masks.read_index
+
+    def counted(file: Path) -> Any:
+        read.append(file)
+        return index(file)
+
+    monkeypatch.setattr(rem_engine.segment.window_masks, "read_index", counted)
+    masks = WindowMasks(tmp_path)
+    assert sum(chunk.soft.shape[1] for chunk in segmenter.stream(frames, embeds, made=masks)) == 23
+    assert masks.given == made == len(read) == len(set(read))
+
+
 def test_a_part_reads_no_more_than_it_needs_where_cuts_are_given(tmp_path: Path) -> None:
     class Counted(ArrayFrames):
         read_frames: set[int] = set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from drawn_shots import (
@@ -21,9 +23,14 @@ from drawn_shots import (
 from rem_engine.matte.motion import Motion
 from rem_engine.progress import Unit
 from rem_engine.shapes import ShapeMaker, ShapeSettings, rasterised
+from rem_engine.shapes.after_effects import after_effects_script
+from rem_engine.shapes.blender import blender_script
 from rem_engine.shapes.contours import contours_of, ramp_width
+from rem_engine.shapes.json_file import shapes_json
 from rem_engine.shapes.model import outline
+from rem_engine.shapes.nuke import nuke_script
 from rem_engine.shapes.rasterise import coverage
+from rem_engine.shapes.silhouette import silhouette_file
 from rem_engine.shapes.tracking import LevelTracker
 from rem_engine.shapes.vertices import Segments, nearest, no_more_than
 from tests.rem_engine.progress_log import ProgressLog
@@ -240,6 +247,32 @@ def test_making_shapes_tells_how_far_it_is_and_ends_where_it_is_told_to() -> Non
 
 def test_nothing_gives_no_shapes() -> None:
     assert shapes_of([np.zeros((HEIGHT, WIDTH), np.float32)] * 3).shapes == ()
+
+
+_FULL = np.ones((HEIGHT, WIDTH), np.float32)
+_DISC = matte_of(circle((80, 60), 30))
+
+
+@pytest.mark.parametrize(
+    ("mattes", "spans"),
+    [
+        ([_FULL] * 3, [(0, 2)]),
+        ([1.0 - _DISC] * 3, [(0, 2), (0, 2)]),
+        ([_DISC], [(0, 0)]),
+        ([0.0 * _DISC, 0.0 * _DISC, _DISC, 0.0 * _DISC], [(2, 2)]),
+        ([_FULL, 0.0 * _DISC, _FULL], [(0, 0), (2, 2)]),
+    ],
+    ids=["all of the frame", "all but a hole", "one frame", "there for one frame", "gone for one frame"],
+)
+def test_what_fills_frames_or_is_there_for_one_is_given_back(
+    mattes: list[np.ndarray], spans: list[tuple[int, int]]
+) -> None:
+    shapes = shapes_of(mattes)
+    assert [(shape.first, shape.last) for shape in shapes.shapes] == spans
+    for index, matte in enumerate(mattes):
+        assert np.abs(rasterised(shapes, index) - matte).mean() < 0.004
+    for writer in (shapes_json, nuke_script, silhouette_file, blender_script, after_effects_script):
+        assert not re.search(r"\b(nan|inf)\b", writer(shapes), re.IGNORECASE)
 
 
 def test_a_take_begins_with_shapes_of_its_own() -> None:
