@@ -84,7 +84,8 @@ python -m benchmarks.ablation --runs runs/ablation      # takes over the raw res
 ## How it is measured
 
 - Every run but those from scratch starts from REM-mini's text-to-video weights, and trains on batches of {batch} clips
-  of {frames} frames at {size} out of {train} rendered shots (AdamW, a warm-up and then one rate, a moving average;
+  of {frames} frames at {size}, smaller than REM-mini's own frames, so that all of it fits into hours of two cores. They
+  are of {train} rendered shots (AdamW, a warm-up and then one rate, a moving average;
   `trainer/presets/ablation_mini.yaml`). Runs of one seed see the same batches.
 - **Time** is the processor's, of one thread, of training alone: what else the machine does moves it little. A run is
   scored after {first:g} s of it and after each doubling. Steps that fill a mark are computed from what a step took
