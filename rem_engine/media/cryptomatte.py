@@ -45,6 +45,18 @@ def name_id(name: str) -> np.float32:
     return np.uint32(bits).view(np.float32)
 
 
+def check_apart(names: Sequence[str]) -> None:
+    """Raise ValueError where two names would be one in a Cryptomatte: of 32 bits, few pairs of names are."""
+    known: dict[int, str] = {}
+    for name in names:
+        other = known.setdefault(int(name_id(name).view(np.uint32)), name)
+        if other != name:
+            raise ValueError(
+                f"The names {other} and {name} have one and the same number in a Cryptomatte, and who picks one would "
+                "pick both: give one of them another name."
+            )
+
+
 def cryptomatte_header(names: Sequence[str]) -> dict[str, Any]:
     """Metadata of a file with these layers: the manifest has the hash of each name, as pixels have it."""
     key = f"cryptomatte/{name_hash(CRYPTOMATTE_NAME):08x}"[: len("cryptomatte/") + 7]

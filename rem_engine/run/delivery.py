@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from ..matte.frames import Frame, alpha_of, display_values
-from ..media.cryptomatte import cryptomatte_channels, cryptomatte_header
+from ..media.cryptomatte import check_apart, cryptomatte_channels, cryptomatte_header
 from ..media.exr_writing import (
     Channel,
     HeaderForm,
@@ -90,14 +90,16 @@ class Delivery:
             progress: told "shapes" while those are made, once all frames have come.
 
         Raises:
-            ValueError: no layers, one name twice, a name that is no folder's, or a timecode that the rate does not
-                have.
+            ValueError: no layers, one name twice, a name that is no folder's, two that a Cryptomatte does not tell
+                apart, or a timecode that the rate does not have.
         """
         for layer in (*layers, *derived):
             if not names_a_file(layer):
                 raise ValueError(f"The layer name {layer!r} cannot name a folder: use letters, digits, _, - and dots.")
         if not layers or len({*layers, *derived}) < len(layers) + len(derived):
             raise ValueError(f"A delivery needs layers of different names, not {', '.join(layers) or 'none'}.")
+        if "cryptomatte" in settings.kinds:
+            check_apart(layers)
         self._out, self._numbering, self._layers = out, numbering, tuple(layers)
         self._derived = tuple(derived)
         self._info, self._settings = info if settings.sound else replace(info, sound=None), settings

@@ -153,6 +153,13 @@ def test_blenders_cryptomatte_node_picks_a_layer_without_an_error(
     np.testing.assert_array_equal(picked, shot[0].alpha[place].astype(np.float16))
 
 
+def test_two_names_of_one_hash_are_refused(tmp_path: Path, shot: list[Frame]) -> None:
+    alike = ("car30104", "x", "car129990")  # both 0xe1353e80, by mmh3
+    with pytest.raises(ValueError, match="The names car30104 and car129990 have one and the same number"):
+        written(tmp_path, shot, alike)
+    deliver(tmp_path, shot, kinds=("alpha",), layers=alike)
+
+
 def test_an_empty_layer_is_in_the_manifest_and_nowhere_in_the_picture(tmp_path: Path, shot: list[Frame]) -> None:
     empty = [Frame(shot[0].linear, shot[0].display, np.zeros_like(shot[0].alpha), shot[0].foreground)]
     path = written(tmp_path, empty)
