@@ -10,8 +10,11 @@ from copy import copy
 from dataclasses import replace
 from fractions import Fraction
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..input_files import load_json
+from ..names import RUN_FILE
 from ..run.naming import FIELDS
 from .command_line import EXIT_ERROR, a_path
 from .engine import COMMAND_LINE
@@ -136,7 +139,7 @@ def _done(
         if frames := frames_of(shot, options.handles, plate_settings(own)):
             own.frames = frames
         result = segment_shot(shot.path, own, bar, models.segmenter)
-        outcome = replace(outcome, state="there" if result is None else "done", frames=_frames(result))
+        outcome = replace(outcome, state="there" if result is None else "done", frames=_frames(result, out))
         if own.qc and looked_over(out, bar):
             outcome = replace(outcome, state="defects", said=f"see {out / 'qc'}")
     except Exception as error:
@@ -146,8 +149,9 @@ def _done(
     return replace(outcome, seconds=round(time.perf_counter() - started, 1))
 
 
-def _frames(result: dict[str, Any] | None) -> int:
-    return 0 if result is None else int(result["shot"]["frames"])
+def _frames(result: dict[str, Any] | None, out: Path) -> int:
+    """Of a run, which where nothing was done is the one that is there already."""
+    return int((load_json(out / RUN_FILE) if result is None else result)["shot"]["frames"])
 
 
 def _own_options(shot: ListedShot, options: argparse.Namespace, rows: argparse.ArgumentParser) -> argparse.Namespace:

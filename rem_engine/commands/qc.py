@@ -86,5 +86,7 @@ def looked_over(out: Path, bar: ProgressBar, limits: object = None, *, movie: bo
         print(found.sentence)
     if report.is_clean:
         print("No defect was found.")
-    print(out / QC_FOLDER / PAGE)
+    movies = [f"{layer.name}.mp4" for layer in report.written.layers] if movie else []
+    for file in (PAGE, *movies):
+        print(out / QC_FOLDER / file)
     return 0 if report.is_clean else EXIT_DEFECTS

@@ -31,6 +31,8 @@ _TOLD: dict[Kind, str] = {
 }
 _NOTHING = 2e-6
 """Of the frame: a matte of less is empty."""
+_FAINT = 0.1
+"""What no frame goes beyond is nothing: of a model's mask grain and halo remain where nothing is, as runs say, too."""
 _EVERYTHING = 0.9995
 _BIG = 0.25
 """Of the layer's usual area: from that on a matte does not vanish between two frames."""
@@ -111,7 +113,7 @@ def of_layer(
     collect("holes", _shares({one.index: one.holes for one in there}, usual, limits.holes), limits.holes)
     collect("islands", _shares({one.index: one.islands for one in there}, usual, limits.islands), limits.islands)
     collect("softness", hard, limits.softness, min)
-    if not usual:
+    if not usual or max(one.highest for one in there) <= _FAINT:
         empty = {one.index: 0.0 for one in there}
     collect("empty", empty, None)
     collect("full", {one.index: 0.0 for one in there if one.area > _EVERYTHING}, None)

@@ -27,6 +27,7 @@ class Measures:
     Attributes:
         index: of the frame, from 0.
         area: mean of the matte, 0..1.
+        highest: its largest value.
         bad: values that are no finite numbers.
         at_border: whether anything of it is at the frame's border.
         edge: soft pixels for each pixel of outline, the width of its edges; None where there is no outline.
@@ -38,6 +39,7 @@ class Measures:
 
     index: int
     area: float
+    highest: float
     bad: int
     at_border: bool
     edge: float | None
@@ -119,7 +121,7 @@ def _measured(index: int, matte: np.ndarray) -> Measures:
     edge = soft / outline if outline > _LEAST_OUTLINE else None
     border = (matte[0], matte[-1], matte[:, 0], matte[:, -1])
     at_border = any(float(side.max()) > _INSIDE for side in border)
-    return Measures(index, float(matte.mean(dtype=np.float64)), bad, at_border, edge)
+    return Measures(index, float(matte.mean(dtype=np.float64)), float(matte.max()), bad, at_border, edge)
 
 
 def _outline(matte: np.ndarray) -> float:

@@ -211,7 +211,8 @@ class Delivery:
         for kind, count in self._next.items():
             if kind in SEQUENCES and count:
                 numbers = frame_range(self._numbering.numbers[:count], names.digits)
-                named = (*self._layers, *self._derived) if kind in OF_DERIVED else self._layers
+                own = (*self._layers, *self._derived) if kind in OF_DERIVED else self._layers
+                named = own if "{layer}" in KINDS[kind].file else ("",)
                 found += [self._path(kind, layer, names.around(numbers)) for layer in named]
         return sorted({path.relative_to(self._out).as_posix() for path in found})
 

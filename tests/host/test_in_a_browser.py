@@ -231,7 +231,9 @@ def test_a_templates_nodes_do_not_overlap_before_or_after_a_run(
             assert preview["spread"] > 5 and preview["height"] > 100, preview
     if name == "shapes_and_cryptomatte":
         comfy_page.page.screenshot(path="/root/tmp/P/shots/t8.png")
-        Path("/root/tmp/P/shots/outputs.json").write_text(__import__("json").dumps(comfy_page.page.evaluate("JSON.stringify(window.app.nodeOutputs)")))
+        Path("/root/tmp/P/shots/outputs.json").write_text(
+            __import__("json").dumps(comfy_page.page.evaluate("JSON.stringify(window.app.nodeOutputs)"))
+        )
         comfy_page.page.evaluate("window.app.extensionManager.sidebarTab.toggleSidebarTab('assets')")
         comfy_page.page.wait_for_timeout(4000)
         comfy_page.page.screenshot(path="/root/tmp/P/shots/t8_assets.png")

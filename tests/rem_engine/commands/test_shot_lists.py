@@ -87,6 +87,7 @@ def test_each_line_has_its_own_prompts_frames_and_settings_and_one_failure_stops
     capsys.readouterr()
     assert main(["batch", str(file), "-o", str(out), "-p", "the red thing", "--write", "soft"]) == 2
     assert [row["state"] for row in table_of(out).values()] == ["there", "failed", "there", "failed"]
+    assert [row["frames"] for row in table_of(out).values()] == ["10", "0", "8", "0"]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == before
 
 

@@ -234,6 +234,19 @@ def test_a_value_that_is_no_number_is_found_in_an_exr(out: Path) -> None:
     assert ("not finite", "fire", (1005,)) in found_in(out)
 
 
+def test_a_layer_that_is_nowhere_more_than_faint_is_empty() -> None:
+    """A model's halo where nothing is, of which runs say that the layer is empty; thin smoke is none."""
+    halo = np.full((HEIGHT, WIDTH), 0.02, np.float32)
+    smoke = halo.copy()
+    smoke[40:60, 40:60] = 0.2
+    for matte, kinds in ((halo, {"empty"}), (smoke, set())):
+        measurer, found = Measurer(), []
+        for index in range(FRAMES):
+            found += measurer.add(index, [matte], None)
+        found += measurer.finish()
+        assert kinds_found([frame[0] for frame in found]) == kinds
+
+
 def test_frames_of_which_the_model_was_unsure_are_found(out: Path) -> None:
     told(out, window_disagreement={"3": 0.31, "4": 0.81, "5": 0.37})
     assert found_in(out) == [("unsure", "", (1005, 1006))]
@@ -263,6 +276,7 @@ def test_the_command_says_what_was_found_and_ends_with_its_own_code(
     assert main(["qc", str(out), "--movie"]) == EXIT_DEFECTS
     said = capsys.readouterr().out
     assert "ring, 1007: nothing is in the matte." in said and str(out / "qc" / "index.html") in said
+    assert [str(out / "qc" / f"{layer}.mp4") in said for layer in ("ring", "fire")] == [True, True]
     with av.open(out / "qc" / "ring.mp4") as movie:
         pictures = [picture.to_ndarray(format="rgb24") for picture in movie.decode(video=0)]
     assert len(pictures) == FRAMES

@@ -45,6 +45,15 @@ def test_files_have_the_templates_names_and_each_new_run_the_next_version(
         "exr/AGM_104_sh010_mattes_v001.0993.exr",
     } <= first
     assert len(first) == 7 * 3 + 2
+    listed = json.loads((out / "run.json").read_text("utf-8"))["delivery"]["files"]
+    assert listed == [
+        "exr/AGM_104_sh010_mattes_v001.0987-0993.exr",
+        *(
+            f"{layer}/{file}"
+            for layer in ("the_red_thing", "the_smoke")
+            for file in (f"AGM_104_sh010_{layer}_v001.mov", f"alpha/AGM_104_sh010_{layer}_v001.0987-0993.png")
+        ),
+    ]
     assert segment(shot, out, *write) == 0
     assert "holds this run already" in capsys.readouterr().out and files_of(out) == first
     assert segment(shot, out, *write, "--grow", "1") == 0  # another run
