@@ -90,8 +90,8 @@ python -m benchmarks.ablation --runs runs/ablation      # takes over the raw res
 - **Time** is the processor's, of one thread, of training alone: what else the machine does moves it little. A run is
   scored after {first:g} s of it and after each doubling. Steps that fill a mark are computed from what a step took
   while rates were tried; the plots have what was measured.
-- **A learning rate for each variant**: {rates} are tried for {sweep:g} s by a seed of their own, and the best on
-  {tuning} shots that are scored for nothing else is taken.
+- **A learning rate for each variant**: {rates} are tried for {sweep:g} s by a seed of their own, and the one of the
+  lowest loss on {tuning} shots that are scored for nothing else is taken.
 - **Convergence**: a run stops when two doublings of its training together gain less than {plateau} of J on those
   shots, or at the last mark that was asked for; "→" is one that was still gaining then.
 - **Scored** is J (mean over frames) of one sentence of each of {seen} shots of seen and {unseen} of unseen combinations
@@ -108,7 +108,8 @@ Seeds at each mark of processor seconds, of {seeds} that are asked for:
 
 {done}
 
-Learning rates: J on the tuning shots at its best threshold after {sweep:g} s. The best is taken.
+Learning rates: the loss on the tuning shots after {sweep:g} s, by which they differ before any mask is found. Losses of
+one line are compared, those of different lines are of different things.
 
 {sweeps}
 
@@ -263,7 +264,7 @@ def _sweeps(results: Results) -> str:
         if sweep is None:
             rows.append([f"`{variant}`", *[NOT_RUN] * (len(results.protocol.rates) + 2)])
             continue
-        by_rate = {each.rate: f"{each.tuning:.3f}" for each in sweep.tried}
+        by_rate = {each.rate: f"{each.loss:.4f}" for each in sweep.tried}
         shown = (f"**{by_rate[rate]}**" if rate == sweep.rate else by_rate[rate] for rate in results.protocol.rates)
         rows.append([f"`{variant}`", *shown, str(sweep.tried[0].steps), f"{sweep.seconds_a_step:.2f}"])
     return _table(["", *(f"{rate:g}" for rate in results.protocol.rates), "steps", "processor s a step"], rows)

@@ -49,7 +49,7 @@ class Ablation:
     variants: tuple[str, ...] = tuple(VARIANTS)
     preset: str = "mini"
     seeds: int = 5
-    first: float = 40.0
+    first: float = 80.0
     seconds: float = 640.0
     rates: tuple[float, ...] = (7e-4, 2e-3, 6e-3)
     sweep_seconds: float = 30.0

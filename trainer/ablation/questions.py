@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +15,7 @@ from rem_engine.metrics import region_similarity
 
 from ..data.cache import cache_all
 from ..data.open import open_sources
-from ..model.objective import soft_masks
+from ..model.objective import Batch, loss, soft_masks
 from ..run.batch_encoder import BatchEncoder
 from ..synth.score import THRESHOLDS
 from ..synth.write import read_split
@@ -79,16 +80,26 @@ class Split:
         self._samples = [cached.read(index, data.frames, np.random.default_rng(0)) for index in asked]
 
     @torch.no_grad()
+    def loss(self, trainable: Trainable, settings: TrainSettings) -> float:
+        """The objective that a model is trained by, as the mean over all questions."""
+        batches = list(self._batches(trainable, settings))
+        losses = [loss(trainable, trainable.denoiser, batch, settings.objective).item() for batch in batches]
+        return float(np.average(losses, weights=[len(batch.masks) for batch in batches]))
+
+    @torch.no_grad()
     def similarities(self, trainable: Trainable, settings: TrainSettings) -> np.ndarray:
         """J of every question, the mean over its frames, with soft masks cut at each of `THRESHOLDS`: [Q,19]."""
-        encoder = BatchEncoder(trainable, settings.size, settings.seed, self._texts)
         found = []
-        for start in range(0, len(self._samples), _BATCH):
-            samples = self._samples[start : start + _BATCH]
-            batch = encoder.encode(samples, 0, range(start, start + len(samples)))
+        for batch in self._batches(trainable, settings):
             soft = soft_masks(trainable, trainable.denoiser, batch, settings.objective)
             found += [_at_thresholds(*each) for each in zip(soft, batch.masks)]
         return np.stack(found)
+
+    def _batches(self, trainable: Trainable, settings: TrainSettings) -> Iterator[Batch]:
+        encoder = BatchEncoder(trainable, settings.size, settings.seed, self._texts)
+        for start in range(0, len(self._samples), _BATCH):
+            samples = self._samples[start : start + _BATCH]
+            yield encoder.encode(samples, 0, range(start, start + len(samples)))
 
 
 def best_threshold(similarities: np.ndarray) -> tuple[int, float]:

@@ -17,7 +17,7 @@ from ..run.run_folder import START_FILE, read_settings
 from ..run.train import TrainingRun, train
 from ..settings import TrainSettings
 from .plan import Ablation
-from .questions import Split, best_threshold
+from .questions import Split
 
 SWEEP_SEED = 0
 """Of runs that rates are tried in; none of those that are reported has it."""
@@ -27,13 +27,16 @@ _ADVICE = "remove it, and the rate is tried anew"
 
 @dataclass(frozen=True)
 class Tried:
-    """A learning rate, after `steps` that took so many processor seconds: J of the tuning shots, at the threshold that
-    gives them the highest."""
+    """A learning rate, after `steps` that took so many processor seconds.
+
+    The loss is that on the tuning shots, by the variant's objective: it tells rates apart long before masks pass any
+    threshold.
+    """
 
     rate: float
     steps: int
     processor_seconds: float
-    tuning: float
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Sweep:
     @property
     def rate(self) -> float:
         """The best."""
-        return max(self.tried, key=lambda each: each.tuning).rate
+        return min(self.tried, key=lambda each: each.loss).rate
 
     @property
     def seconds_a_step(self) -> float:
@@ -88,8 +91,8 @@ class SweepTask:
             progress = train_to(self.ablation, settings, folder)
             trainable, settings = load_trained(folder, torch.device("cpu"))
             split = Split(self.ablation, "tuning", trainable, settings)
-            _, tuning = best_threshold(split.similarities(trainable, settings))
-            tried = Tried(rate, progress.step, round(progress.processor_seconds, 2), round(tuning, 4))
+            loss = split.loss(trainable, settings)
+            tried = Tried(rate, progress.step, round(progress.processor_seconds, 2), round(loss, 5))
             with written_whole(self._file(rate)) as path:
                 path.write_text(json.dumps(asdict(tried)) + "\n", encoding="utf-8")
 

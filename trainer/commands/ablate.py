@@ -37,7 +37,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         type=positive,
         default=640,
         metavar="S",
-        help="processor seconds of training of each run at most (640); it is scored after 40, 80, 160, ... of them",
+        help="processor seconds of training of each run at most (640); it is scored after 80, 160, 320, ... of them",
     )
     add("--jobs", type=whole_number(1, 1000), default=1, metavar="N", help="runs side by side, a thread each (1)")
     add("--model", default="mini", metavar="DIR", help="model folder that is trained from (mini)")

@@ -101,10 +101,10 @@ def ablation(tmp_path_factory: pytest.TempPathFactory, tiny_wan: Path) -> Ablati
     out = tmp_path_factory.mktemp("ablation")
     small = Ablation(out, ("rem",), seeds=1, first=0.2, seconds=0.4, rates=RATES, model=str(tiny_wan), shots=FEW)
     small = replace(small, checkpoint=None)
-    for rate, tuning in zip(RATES, (0.2, 0.1)):
+    for rate, loss in zip(RATES, (0.1, 0.2)):
         path = SweepTask(small, "rem").folder / f"{rate:g}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"rate": rate, "steps": 10, "processor_seconds": 1.0, "tuning": tuning}))
+        path.write_text(json.dumps({"rate": rate, "steps": 10, "processor_seconds": 1.0, "loss": loss}))
     prepare(small)
     return small
 
@@ -163,7 +163,7 @@ def test_results_are_read_back_as_they_were_written(ablation: Ablation, done: Re
     from trainer.ablation.report import write_report
 
     results = gather(ablation)
-    assert results.records == [done] and results.sweeps[0].tried[1].tuning == 0.1
+    assert results.records == [done] and results.sweeps[0].tried[1].loss == 0.2
     text = write_report(tmp_path, results)
     assert read_results(tmp_path / "results.json") == results
     assert (
