@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,21 @@ def cryptomatte_header(names: Sequence[str]) -> dict[str, Any]:
         # Letters as they are: Blender's reader of manifests does not know \\u escapes.
         f"{key}/manifest": json.dumps(manifest, ensure_ascii=False),
     }
+
+
+def coverage_of(channels: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:
+    """How much of each pixel a name covers, float32 [H,W], by the channels of a file; None of one without such."""
+    levels = [
+        [channels[f"{CRYPTOMATTE_NAME}{level:02}.{place}"] for place in "RGBA"]
+        for level in range(MOST_RANKS // _RANKS_A_LEVEL)
+        if all(f"{CRYPTOMATTE_NAME}{level:02}.{place}" in channels for place in "RGBA")
+    ]
+    wanted = name_id(name).view(np.uint32)
+    found: np.ndarray | None = None
+    for ids, covered in (rank for level in levels for rank in (level[:2], level[2:])):
+        own = np.where(ids.view(np.uint32) == wanted, covered, np.float32(0.0))
+        found = own if found is None else found + own
+    return found
 
 
 def shared_coverage(mattes: np.ndarray) -> np.ndarray:

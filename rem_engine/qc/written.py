@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ..input_files import told_as_damage
+from ..media.cryptomatte import coverage_of
 from ..media.masks import open_masks
 from ..media.plate_settings import PlateSettings
 from ..media.reading import open_shot
@@ -20,7 +21,7 @@ from ..run.account import NoAccount, Record, read_runs
 from ..run.layout import KINDS
 from ..setting import settings_of
 
-_LOOKED_AT = ("alpha", "alpha_exr", "exr", "png16", "prores", "webm", "soft", "npz", "masks")
+_LOOKED_AT = ("alpha", "alpha_exr", "exr", "png16", "prores", "webm", "cryptomatte", "soft", "npz", "masks")
 """Kinds that hold a layer's matte: what is delivered comes before what the model gave."""
 
 
@@ -164,7 +165,7 @@ def _names(run: Record) -> list[str]:
 def _layer(out: Path, run: Record, name: str) -> WrittenLayer | None:
     for kind in _LOOKED_AT:
         for files in run.files:
-            if files.kind == kind and (files.layer == name or (files.layer == "" and kind == "exr")):
+            if files.kind == kind and (files.layer == name or (files.layer == "" and kind in ("exr", "cryptomatte"))):
                 numbers = files.numbers or tuple(number for span in run.numbers for number in span)
                 paths = tuple(files.path_of(out, number) for number in numbers)
                 return WrittenLayer(name, kind, numbers, paths if KINDS[kind].is_sequence else paths[:1])
@@ -180,7 +181,8 @@ def _png_matte(file: Path) -> np.ndarray | None:
 
 
 def _exr_matte(file: Path, layer: str) -> np.ndarray | None:
-    """A layer's matte over the whole frame: by its name, by its place in a packed EXR, or the only one."""
+    """A layer's matte over the whole frame: by its name, by its place in a packed EXR, the only one, or picked out of a
+    Cryptomatte."""
     import OpenEXR
 
     with (
@@ -191,9 +193,12 @@ def _exr_matte(file: Path, layer: str) -> np.ndarray | None:
         places = [place.split(": ") for place in str(header.get("rem/packed", "")).split(", ")]
         packed = {place[1]: place[0] for place in places if len(place) == 2}
         name = packed.get(layer, f"{layer}.A" if f"{layer}.A" in channels else "A")
-        if name not in channels:
+        if name in channels:
+            pixels = channels[name].pixels.astype(np.float32)
+        elif (picked := coverage_of({place: channel.pixels for place, channel in channels.items()}, layer)) is not None:
+            pixels = picked
+        else:
             return None
-        pixels = channels[name].pixels.astype(np.float32)
         data, display = header["dataWindow"], header["displayWindow"]
     (left, top), (right, bottom) = (np.asarray(corner, int) for corner in data)
     (first, above), (last, below) = (np.asarray(corner, int) for corner in display)

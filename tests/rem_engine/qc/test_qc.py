@@ -219,6 +219,20 @@ def test_a_frame_that_is_missing_or_cut_off_is_found(out: Path) -> None:
     assert sorted(missing) == [("fire", (1004, 1006)), ("ring", (1009,))]
 
 
+def test_layers_are_looked_over_in_a_cryptomatte(run: Path, tmp_path: Path) -> None:
+    masks = [part for name in ("ring", "fire") for part in ("--masks", f"{name}={run / name}")]
+    arguments = ["matte", str(run / "plate"), *masks, "-o", str(tmp_path), "--refine", "0", "--write", "cryptomatte"]
+    assert main([*arguments, "--cuts", "none", "--qc"]) == 0
+    layers = json.loads((tmp_path / "qc" / "qc.json").read_text("utf-8"))["layers"]
+    assert [layers[name]["files"] for name in ("ring", "fire")] == ["cryptomatte"] * 2
+    files = [sorted((run / name).iterdir()) for name in ("ring", "fire")]
+    ring, fire = (
+        np.stack([cv2.imread(str(file), cv2.IMREAD_UNCHANGED) / 65535 for file in of_one]) for of_one in files
+    )
+    areas = (fire / np.maximum(ring + fire, 1.0)).mean(axis=(1, 2))  # what overlaps is shared
+    assert [frame["area"] for frame in layers["fire"]["frames"]] == pytest.approx([*areas], abs=1e-5)
+
+
 def test_a_value_that_is_no_number_is_found_in_an_exr(out: Path) -> None:
     for layer in ("fire", "ring"):
         for file in (out / layer / "alpha").iterdir():
