@@ -63,14 +63,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace, bar: ProgressBar) -> int:
     """Write a job; returns the exit code."""
+    from ..folder_lock import check_is_folder
     from ..run.farm import TEMPLATE, write_bundle
 
     said = _Said(options)
+    check_is_folder(said.options.out, "name a folder to write to")
     job = _of_shot(said, options) if said.options.command == "segment" else _of_list(said, options)
     write_bundle(job, options.job)
     for doubt in _doubts(said):
         bar.say(f"warning: {doubt}")
-    print(f"{options.job}: {len(job.tasks.values)} tasks" + (", and one that joins them." if job.last else "."))
+    print(
+        f"{options.job}: {number_of(len(job.tasks.values), 'task')}"
+        + (", and one that joins them." if job.last else ".")
+    )
     print(f"  deadline bundle submit {options.job}")
     given = " ".join(f'-p {path.name}="{path.path}"' for path in job.paths)
     step = "--step Files --run-dependencies" if job.last else f"--step {job.tasks.name}"
@@ -149,6 +154,7 @@ class _Said:
 def _of_shot(said: _Said, options: argparse.Namespace) -> FarmJob:
     from ..media.reading import open_shot
     from ..run.farm import FarmJob, TaskStep, found_cuts, parts_of
+    from ..run.layout import KINDS, check_apart
     from ..run.parts import check_settings
 
     own = said.options
@@ -158,6 +164,8 @@ def _of_shot(said: _Said, options: argparse.Namespace) -> FarmJob:
     with open_shot(own.shot, plate_settings(own)) as shot:
         shot.read(0, 1)
         check_settings(model, shot.frame_count)
+        written = [layer.name for layer in job.written_layers]
+        check_apart([own.shot], own.out, written, job.numbering(shot).names.title, KINDS)
         cuts, arguments = own.cuts, said.arguments
         if options.find_cuts and cuts == "auto" and own.protocol == "shot":
             cuts = found_cuts(shot)

@@ -45,7 +45,7 @@ def name_id(name: str) -> np.float32:
     return np.uint32(bits).view(np.float32)
 
 
-def check_apart(names: Sequence[str]) -> None:
+def check_distinct(names: Sequence[str]) -> None:
     """Raise ValueError where two names would be one in a Cryptomatte: of 32 bits, few pairs of names are."""
     known: dict[int, str] = {}
     for name in names:

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from ..matte.frames import Frame, alpha_of, display_values
-from ..media.cryptomatte import check_apart, cryptomatte_channels, cryptomatte_header
+from ..media.cryptomatte import check_distinct, cryptomatte_channels, cryptomatte_header
 from ..media.exr_writing import (
     Channel,
     HeaderForm,
@@ -99,7 +99,7 @@ class Delivery:
         if not layers or len({*layers, *derived}) < len(layers) + len(derived):
             raise ValueError(f"A delivery needs layers of different names, not {', '.join(layers) or 'none'}.")
         if "cryptomatte" in settings.kinds:
-            check_apart(layers)
+            check_distinct(layers)
         self._out, self._numbering, self._layers = out, numbering, tuple(layers)
         self._derived = tuple(derived)
         self._info, self._settings = info if settings.sound else replace(info, sound=None), settings

@@ -4,6 +4,7 @@ takes as a job bundle."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +144,8 @@ def _template(job: FarmJob) -> dict[str, Any]:
         steps.append({"name": "Files", "script": _script(job.last), **depends, **needs})
     return {
         "specificationVersion": "jobtemplate-2023-09",
-        "name": job.name[:_LONGEST_NAME],
+        # Two braces would be filled in.
+        "name": re.sub(r"([{}])(?=\1)", r"\1 ", job.name)[:_LONGEST_NAME],
         "parameterDefinitions": [python, *(path.definition for path in job.paths)],
         "steps": steps,
     }

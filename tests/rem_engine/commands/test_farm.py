@@ -132,6 +132,8 @@ def test_parts_are_all_frames_once_and_none_has_two_takes(plate: Path, most: int
         (["segment", "cut shot", "-p", "it {{x}}", "-o", "out"], "has two braces, which a farm would fill in"),
         (["segment", "nowhere", "-p", "it", "-o", "out"], "nowhere does not exist"),
         (["segment", "cut shot", "-p", "it", "-o", "out", "--cuts", "99"], "A take cannot begin at frame 99"),
+        (["segment", "cut shot", "-p", "it", "-o", "cut shot"], "cut shot lies where this run would write"),
+        (["segment", "cut shot", "-p", "it", "-o", "cut shot/cut.1001.png"], "is a file: name a folder to write to"),
         (["batch", "shots.csv", "-o", "out"], "shots.csv does not exist"),
     ],
     ids=str,
@@ -162,6 +164,14 @@ def test_what_tasks_would_fail_of_is_told_and_the_job_written(
     monkeypatch.chdir(tmp_path)
     assert main(["farm", "--job", "job2", "segment", "cut shot", "-p", "it: it", "-o", "new/out", *given]) == 0
     assert "warning" not in capsys.readouterr().err
+
+
+def test_a_job_is_called_as_its_shot_whatever_letters_that_has(plate: Path, tmp_path: Path) -> None:
+    (tmp_path / "煙{{x}}").mkdir()
+    (plate / "cut.1001.png").rename(tmp_path / "煙{{x}}" / "煙{{x}}.1001.png")
+    assert main(["farm", "--job", "job", "segment", "煙{{x}}", "-p", "é: it", "-o", "out"]) == 0
+    job = job_of(tmp_path / "job")
+    assert job.name == "REM 煙{ {x} }: é"
 
 
 @pytest.mark.usefixtures("plate")
