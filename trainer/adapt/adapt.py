@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from rem_engine import load_segmenter
+from rem_engine.content_hash import content_hash
 from rem_engine.progress import SILENT, Progress
+from rem_engine.run.parts import model_files
+from rem_engine.whole_files import written_whole
 
+from ..data.fingerprint import files_hash, value_hash
 from ..export import Export, export
+from ..run.records import read_record
 from ..run.train import TrainingRun, train
 from .plan import HELD_OUT, Form, Split, plan, split_shots
 from .score import score_shots
@@ -21,6 +27,24 @@ _log = logging.getLogger(__name__)
 
 GAIN = 0.01
 """Of J on the held-out shots; less is taken for none."""
+BEFORE_FILE = "before.json"
+"""In the folder of the training: the scores it began at, see `Before`."""
+
+Scores = dict[str, dict[str, int | float]]
+"""Of looks by name, see `score_shots`."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """Scores before the training.
+
+    Attributes:
+        of: hash of the weights, the shots and the settings they were taken with.
+        scores: by look.
+    """
+
+    of: str
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -57,7 +81,7 @@ class Adaptation:
 
 
 def adapt(asked: Adaptation, progress: Progress = SILENT) -> dict[str, Any]:
-    """Teach a model a look; a run that was stopped goes on from its last checkpoint.
+    """Teach a model a look; a run that was stopped goes on from its last checkpoint, with the scores it began at.
 
     Args:
         asked: what to do.
@@ -77,8 +101,8 @@ def adapt(asked: Adaptation, progress: Progress = SILENT) -> dict[str, Any]:
     looks = {"new": (asked.shots, split)}
     if asked.old is not None and old_split is not None:
         looks["old"] = (asked.old, old_split)
-    before = _scores(asked, asked.checkpoint, settings.size, looks, progress)
     work = asked.work or asked.out.with_name(f"{asked.out.stem}.run")
+    before = _scores_before(asked, work, settings.size, looks, progress)
     train(TrainingRun(settings, asked.model, work, checkpoint=asked.checkpoint, resume=True), progress)
     form: Literal["delta", "lora"] = "delta" if settings.lora is None else "lora"
     request = Export(work, asked.out, form, which="best", over="start", overwrite=asked.overwrite)
@@ -98,15 +122,38 @@ def adapt(asked: Adaptation, progress: Progress = SILENT) -> dict[str, Any]:
     return {"before": before, "after": after, "step": int(chosen.name), "steps": settings.steps, "gained": gained}
 
 
+def _scores_before(
+    asked: Adaptation, work: Path, size: tuple[int, int], looks: dict[str, tuple[Path, Split]], progress: Progress
+) -> Scores:
+    """The scores that a stopped run has in its folder, where they are of the same weights, shots and settings."""
+    weights = model_files({"model": asked.model, "checkpoint": asked.checkpoint})
+    shots = [files_hash(sorted((root / name).rglob("*"))) for root, split in looks.values() for name in split.held_out]
+    held = [content_hash([file]) for file in weights if file.is_file()]  # what is missing is told by who loads it
+    of = value_hash([held, [path.name for path in asked.checkpoint], shots, size, asked.device])
+    path = work / BEFORE_FILE
+    if path.is_file():
+        kept = read_record(path, Before, "remove it, and the model is scored again")
+        if kept.of == of:
+            _log.info("the scores before the training are those of %s", path)
+            return kept.scores
+    scores = _scores(asked, asked.checkpoint, size, looks, progress)
+    work.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as file:
+        file.write_text(json.dumps(asdict(Before(of, scores)), indent=2) + "\n", encoding="utf-8")
+    return scores
+
+
 def _scores(
     asked: Adaptation,
     checkpoint: Sequence[Path],
     size: tuple[int, int],
     looks: dict[str, tuple[Path, Split]],
     progress: Progress,
-) -> dict[str, dict[str, float]]:
+) -> Scores:
     segmenter = load_segmenter(asked.model, checkpoint=tuple(checkpoint), device=asked.device, size=size)
-    scores = {look: score_shots(segmenter, root, split.held_out, progress) for look, (root, split) in looks.items()}
+    scores: Scores = {
+        look: {**score_shots(segmenter, root, split.held_out, progress)} for look, (root, split) in looks.items()
+    }
     if "J" not in scores["new"]:
         raise ValueError(
             f"The held-out shots of {asked.shots} ({', '.join(looks['new'][1].held_out)}) have no sentence that names "

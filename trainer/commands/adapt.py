@@ -42,7 +42,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--steps", type=positive, metavar="N", help="steps of the optimizer, at most (what suits the model)")
     add("--held-out", type=_share, default=0.2, metavar="SHARE", help="share of the shots to judge by (0.2)")
     add_overrides(adapt, " of this training: optim.lr=2e-4 streams.0.sources.0.augment.flip=false")
-    add("--work", type=a_path, metavar="DIR", help="folder of the training, kept (FILE.run, removed at the end)")
+    add(
+        "--work",
+        type=a_path,
+        metavar="DIR",
+        help="folder of the training, kept (FILE's with the suffix .run, removed at the end)",
+    )
     add("--device", metavar="NAME", default="auto", help="where to score: cpu, cuda, mps, ... (auto)")
     add("--overwrite", action="store_true", help="replace FILE even where no export has written it")
     adapt.set_defaults(run=run, operation="adapting")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from rem_engine import Segmenter, SegmentSettings, load_segmenter
 from tests.trainer.benchmarks.test_predicting import Reddish
 from tests.trainer.miniatures import COLOURS, moving_squares, write_folder, write_refcoco
+from trainer.adapt import adapt as adapting
 from trainer.adapt.adapt import Adaptation, adapt
 from trainer.adapt.plan import plan, split_shots
 from trainer.adapt.score import score_shots
@@ -202,6 +204,42 @@ def test_a_look_is_written_over_the_rem_it_was_trained_from(
     assert moved > 1e-5
     with pytest.raises(ValueError, match="was made over .* and the model it is laid over is another"):
         load_segmenter(tiny_wan, checkpoint=out)
+
+
+@pytest.mark.parametrize("changed", [None, "weights", "shots"])
+def test_the_scores_before_are_taken_once_for_the_same_weights_and_shots(
+    changed: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a training that was stopped, and of one that weights or held-out shots were changed under."""
+    model, rem, shots = tmp_path / "model", tmp_path / "rem.safetensors", write_look(tmp_path / "look", 3, frames=1)
+    model.mkdir()
+    rem.write_bytes(b"one")
+    loaded: list[str] = []
+    monkeypatch.setattr(adapting, "plan", lambda *_: SimpleNamespace(size=(32, 32), lora=None, steps=1))
+    monkeypatch.setattr("rem_engine.backbones.load.find_model_folder", lambda _: model)
+    monkeypatch.setattr(adapting, "load_segmenter", lambda *_, **kw: loaded.append(kw["checkpoint"][-1].name))
+    monkeypatch.setattr(adapting, "score_shots", lambda *_: {"J": 0.1 * len(loaded), "shots": 1})
+    monkeypatch.setattr(adapting, "train", stopped)
+    asked = Adaptation(shots, tmp_path / "look.safetensors", str(model), (rem,))
+    with pytest.raises(KeyboardInterrupt):
+        adapt(asked)
+    if changed == "weights":
+        rem.write_bytes(b"two")
+    if changed == "shots":
+        (held_out,) = split_shots(shots).held_out
+        (shots / held_out / "prompts.txt").write_text("red: something else\n")
+    monkeypatch.setattr(adapting, "train", lambda *_: None)
+    monkeypatch.setattr(adapting, "export", lambda *_: Path("00000001"))
+    monkeypatch.setattr(adapting.shutil, "rmtree", lambda _: None)
+    before = adapt(asked)["before"]["new"]
+    again = changed is not None
+    assert loaded == ["rem.safetensors"] * (1 + again) + ["look.safetensors"]
+    assert before == {"J": 0.2 if again else 0.1, "shots": 1} and isinstance(before["shots"], int)
+    assert (tmp_path / "look.run" / "before.json").is_file()
+
+
+def stopped(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.slow
