@@ -18,11 +18,18 @@ from ..benchmarks.predict import whole_masks
 from ..data.folder import Folder
 
 _PROCESSES = re.compile(
-    r"\b(smok|steam|fog|mist|dust|cloud|fire|flame|burn|explo|spark|rain|snow|water|wave|ripple|splash|foam|bubble"
-    r"|shatter|break|crack|melt|pour|spill|lightning|light)",
-    re.IGNORECASE,
+    r"""(?<![\w-]) (?!light\s+(?:red|orange|yellow|green|blue|purple|pink|brown|gr[ae]y)\b) (?:
+    smok(?:es?|ed|ing|y) | steam(?:s|ed|ing|y)? | fog(?:s|ged|gy)? | mist(?:s|y)? | dust(?:s|y)? | cloud(?:s|ed|y)?
+    | fires? | fiery | flam(?:es?|ing) | burn(?:s|ed|t|ing)? | explod(?:es?|ed|ing) | explosions? | spark(?:s|ed|ing)?
+    | rain(?:s|ed|ing|y|drops?)? | snow(?:s|ed|ing|y|flakes?)? | water(?:s|y|falls?)? | waves? | rippl(?:es?|ed|ing)
+    | splash(?:es|ed|ing)? | foam(?:s|ed|ing|y)? | bubbl(?:es?|ed|ing|y) | shatter(?:s|ed|ing)? | break(?:s|ing)?
+    | broken? | crack(?:s|ed|ing)? | melt(?:s|ed|ing)? | molten | pour(?:s|ed|ing)? | spill(?:s|ed|ing)? | spilt
+    | lightning | light(?:s|ing)? | lit
+    ) (?![\w-])""",
+    re.IGNORECASE | re.VERBOSE,
 )
-"""Beginnings of words by which a sentence is taken to name a process, as Ref-VPS does, and no object."""
+"""Words, whole, by which a sentence is taken to name a process, as Ref-VPS does, and no object; parts of a compound
+("firefighter", "light-blue") are none, and no colour is."""
 
 
 def score_shots(

@@ -67,6 +67,30 @@ def test_scores_on_users_shots_are_those_that_can_be_worked_out(tmp_path: Path) 
     assert (one["shots"], one["sentences"]) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("text", "names_one"),
+    [
+        ("the firefighter on the left", False),
+        ("a watermelon, a snowman and a lighthouse", False),
+        ("the light-blue breakfast table", False),
+        ("the light blue car", False),
+        ("the light of the lamp", True),
+        ("the mister with the raincoat", False),
+        ("Smoke", True),
+        ("the candle's flames", True),
+        ("a glass that is breaking", True),
+        ("the ice melts", True),
+        ("burnt paper", True),
+        ("an explosion; sparks", True),
+    ],
+)
+def test_a_process_is_named_by_whole_words(text: str, names_one: bool, tmp_path: Path) -> None:
+    shot = write_look(tmp_path, 1, frames=1) / "sh0"
+    (shot / "prompts.txt").write_text(f"red: {text}\n")
+    scores = score_shots(Segmenter(Reddish(), SegmentSettings()), tmp_path)
+    assert scores["sentences"] == 1 and ("J_processes" in scores) is names_one
+
+
 def test_masks_of_some_frames_count_at_those(tmp_path: Path) -> None:
     truth = write_folder(tmp_path)
     folder = Folder(tmp_path)
