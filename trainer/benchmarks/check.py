@@ -62,19 +62,18 @@ def check_benchmark(
         if len(faults) > before:
             unusable += len(video.queries)
             continue
-        measured = Measured(video.name, len(video.frames), size, tuple(areas))
-        for query in video.queries:
-            statistics.add(measured, query.text)
+        for query, own in zip(video.queries, areas):
+            statistics.add(Measured(video.name, len(video.frames), size, tuple(own)), query.text)
     title = f"{benchmark.title} ({benchmark.split})" if benchmark.split else benchmark.title
     return Report(title, sentences, unusable, tuple(faults.values()), "be evaluated on", statistics)
 
 
 def _check_video(
     benchmark: Benchmark, video: Video, faults: dict[str, Exception]
-) -> tuple[tuple[int, ...], list[float]]:
-    """(height, width) of a video, and the areas of all its true masks."""
+) -> tuple[tuple[int, ...], list[list[float]]]:
+    """(height, width) of a video, and the areas of the true masks of each of its sentences."""
     size: tuple[int, ...] = ()
-    areas: list[float] = []
+    areas: list[list[float]] = [[] for _ in video.queries]
     for frame, path in enumerate(video.frames):
         try:
             shape = _size_of(path)
@@ -86,7 +85,8 @@ def _check_video(
                 height, width = truth.masks.shape[1:]
                 raise ValueError(f"{path} is {shape[1]}x{shape[0]} pixels, and its annotation {width}x{height}.")
             if truth is not None:
-                areas += truth.masks.mean(axis=(1, 2)).tolist()
+                for own, area in zip(areas, truth.masks.mean(axis=(1, 2)).tolist()):
+                    own.append(area)
         except (ValueError, FileNotFoundError) as error:
             faults.setdefault(str(error), error)
     return size, areas

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
@@ -49,26 +50,43 @@ KINDS: dict[DatasetKind, Kind] = {
 }
 
 
-def open_sources(data: DataSettings, size: tuple[int, int] | None = None, kept: Path | None = None) -> Joined[Sample]:
+def open_datasets(data: DataSettings) -> list[Dataset]:
+    """The datasets of a stream as they lie on disk, one for each of its sources; raises as `open_sources` does."""
+    on_broken = broken_policy(data.on_broken)
+    datasets = []
+    for settings in data.sources:
+        dataset = open_source(settings, on_broken)
+        if len(dataset) == 0:
+            raise ValueError(f"{dataset.name} at {settings.root} holds no sentence that can be trained on.")
+        datasets.append(dataset)
+    return datasets
+
+
+def open_sources(
+    data: DataSettings,
+    size: tuple[int, int] | None = None,
+    kept: Path | None = None,
+    datasets: Sequence[Dataset] | None = None,
+) -> Joined[Sample]:
     """The datasets of a stream, joined.
 
     Args:
         data: its settings; `on_broken` also says what is done about entries that cannot be read now.
         size: (height, width) that samples are resized to where they are read; None leaves them as they are.
         kept: folder of frames at that size, for sources that keep them; None keeps none.
+        datasets: from `open_datasets`, which stay as they are; None opens them.
 
     Raises:
         FileNotFoundError: a dataset is not where the settings say.
         ValueError: it holds no sample, or a setting does not go with its kind.
     """
-    on_broken = broken_policy(data.on_broken)
     parts = []
-    for settings in data.sources:
-        source: Source[Sample] = open_source(settings, on_broken)
-        if len(source) == 0:
-            raise ValueError(f"{source.name} at {settings.root} holds no sentence that can be trained on.")
-        if size is not None and kept is not None and _keeps_frames(source, settings, data.frames):
-            source.kept = FrameCache(kept, size)
+    for settings, dataset in zip(data.sources, open_datasets(data) if datasets is None else datasets):
+        source: Source[Sample] = dataset
+        if size is not None and kept is not None and _keeps_frames(dataset, settings, data.frames):
+            keeping = copy(dataset)
+            keeping.kept = FrameCache(kept, size)
+            source = keeping
         if settings.max_samples is not None:
             source = Subset(source, settings.max_samples)
         if settings.pseudo_video:

@@ -18,7 +18,7 @@ from rem_engine.progress import SILENT, Progress
 
 from ..data.cache import ReadyToTrain, Share, TextCache, cache_all
 from ..data.loader import LoadedBatch, Loader
-from ..data.open import open_sources
+from ..data.open import open_datasets, open_sources
 from ..data.order import SampleOrder
 from ..model.objective import loss
 from ..model.trainable import Trainable, freeze, load_trainable
@@ -93,7 +93,8 @@ def _train(run: TrainingRun, accelerator: Accelerator, progress: Progress) -> Pa
     accelerator.wait_for_everyone()
     read = settings.streams if settings.evaluation is None else (*settings.streams, settings.evaluation)
     kept = (run.cache or run.out / CACHE) / FRAMES if run.cached else None
-    plain = [open_sources(data, settings.size, kept) for data in read]
+    datasets = [open_datasets(data) for data in read]
+    plain = [open_sources(data, settings.size, kept, opened) for data, opened in zip(read, datasets)]
     if accelerator.is_main_process:
         check_samples(run.out, [len(part) for source in plain for part in source.parts], run.extend)
     sources: Sequence[ReadyToTrain] = plain
@@ -111,6 +112,9 @@ def _train(run: TrainingRun, accelerator: Accelerator, progress: Progress) -> Pa
     held_out = None if settings.evaluation is None else HeldOut(sources[-1], settings.evaluation)
     if held_out is not None:
         check_held_out(accelerator, held_out, settings.seed)
+    whole = None
+    if settings.evaluation is not None and settings.evaluate_videos:
+        whole = WholeVideos(settings.evaluation, datasets[-1])
     sources = sources[: len(settings.streams)]
     loop_settings = LoopSettings(
         total_steps(settings, sources, accelerator.num_processes),
@@ -123,7 +127,7 @@ def _train(run: TrainingRun, accelerator: Accelerator, progress: Progress) -> Pa
         config=settings.model_dump(mode="json"),
     )
     loop = TrainingLoop(accelerator, trainable.denoiser, loop_settings, run.out)
-    return loop.run(_task(settings, accelerator, trainable, loop.wrapped, sources, held_out, encoder, texts))
+    return loop.run(_task(settings, accelerator, trainable, loop.wrapped, sources, held_out, whole, encoder, texts))
 
 
 def _task(
@@ -133,6 +137,7 @@ def _task(
     denoiser: nn.Module,
     sources: Sequence[ReadyToTrain],
     held_out: HeldOut | None,
+    whole: WholeVideos | None,
     encoder: BatchEncoder,
     texts: TextCache | None,
 ) -> TrainingTask:
@@ -156,8 +161,7 @@ def _task(
     if held_out is None:
         return TrainingTask(batches, batch_loss, samples)
     picture = partial(held_out_picture, trainable, denoiser, held_out, encoder, settings)
-    if settings.evaluate_videos:
-        whole = WholeVideos(held_out.data)
+    if whole is not None:
         figures = partial(whole.score, accelerator, trainable, settings, texts)
         return TrainingTask(batches, batch_loss, samples, figures, picture)
 

@@ -16,8 +16,7 @@ from rem_engine.metrics import boundary_accuracy, region_similarity
 from ..benchmarks.predict import encoding_once, whole_masks
 from ..data.broken import broken_policy
 from ..data.join import Subset
-from ..data.open import open_source
-from ..data.sample import BrokenSample
+from ..data.sample import BrokenSample, Dataset
 from ..data.video import VideoSource
 
 if TYPE_CHECKING:
@@ -42,16 +41,16 @@ class WholeVideos:
 
     Args:
         data: of the evaluation.
+        datasets: of `data`, from `open_datasets`.
 
     Raises:
         ValueError: one of its sources holds no videos.
     """
 
-    def __init__(self, data: DataSettings) -> None:
+    def __init__(self, data: DataSettings, datasets: Sequence[Dataset]) -> None:
         self._on_broken = broken_policy(data.on_broken)
         self._asked: list[_Asked] = []
-        for settings in data.sources:
-            source = open_source(settings, self._on_broken)
+        for settings, source in zip(data.sources, datasets):
             if not isinstance(source, VideoSource):
                 raise ValueError(f"evaluate_videos needs videos, and {source.name} holds still images; leave it out.")
             chosen: Sequence[int] = range(len(source))

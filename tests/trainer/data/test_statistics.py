@@ -71,3 +71,17 @@ def test_published_layouts_have_their_figures_too(
     assert main(["check-data", str(tmp_path), "--kind", *options]) == 0
     _, lengths, masks, sentences = capsys.readouterr().out.splitlines()
     assert clips in lengths and "% of the picture" in masks and " words " in sentences
+
+
+def test_each_sentence_of_a_benchmark_has_the_areas_of_its_own_masks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "val.txt").write_text("video\n")
+    for folder in ("origin", "mask"):
+        (tmp_path / "data/video" / folder).mkdir(parents=True)
+    Image.new("RGB", (100, 40)).save(tmp_path / "data/video/origin/0000.jpg")
+    ids = np.full((40, 100), 1, np.uint8)  # wall
+    ids[0, :2] = 29  # sky, 0.05 % of the picture
+    Image.fromarray(ids).save(tmp_path / "data/video/mask/0000.png")
+    assert main(["check-data", str(tmp_path), "--kind", "vspw"]) == 0
+    assert "50% of the sentences name something below 0.1%" in capsys.readouterr().out

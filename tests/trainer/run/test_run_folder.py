@@ -48,8 +48,10 @@ def test_checkpoints_are_laid_over_as_many_as_are_given(
         raise Reached
 
     monkeypatch.setattr(training, "load_trainable", load)
+    monkeypatch.setattr(training, "open_datasets", lambda *_: ())
     monkeypatch.setattr(training, "open_sources", lambda *_: SimpleNamespace(parts=()))
     options = [option for path in given for option in ("--checkpoint", path)]
+    options += ["--set", "precision=float32"]  # of a process it is chosen once
     assert main(["train", "mini", "--model", "mini", "--out", str(tmp_path / "run"), *options]) == 1
     assert seen == [tuple(map(Path, given))]
     assert read_start(tmp_path / "run").checkpoint == taken

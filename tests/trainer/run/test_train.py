@@ -23,7 +23,7 @@ from rem_engine.metrics import boundary_accuracy, region_similarity
 from trainer.commands.cli import main
 from trainer.data.fingerprint import tensor_hash
 from trainer.data.loader import Loader
-from trainer.data.open import open_sources
+from trainer.data.open import KINDS, Kind, open_datasets, open_sources
 from trainer.data.sample import BrokenSample
 from trainer.model.trainable import load_trainable
 from trainer.run.checkpoint import AVERAGE_FILE, DENOISER_FILE, Checkpoints, read_progress
@@ -326,7 +326,7 @@ def test_the_evaluation_is_the_mean_j_of_the_engine_s_masks(tiny_wan: Path, shot
 
 
 def test_whole_videos_are_scored_as_the_engine_segments_them_and_held_out_samples_are_shown(
-    tiny_wan: Path, shots: Path, tmp_path: Path
+    tiny_wan: Path, shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """J and F of all frames of longer videos than the clips, at their own size, by the protocol `paper`."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -335,7 +335,13 @@ def test_whole_videos_are_scored_as_the_engine_segments_them_and_held_out_sample
     held_out = {"sources": [{"kind": "synth", "root": str(tmp_path / "held"), "max_samples": 3}], "frames": FRAMES}
     changes = {"steps": 1, "evaluate_every": 1, "evaluation": {**held_out, "batch": 2}, "evaluate_videos": True}
     settings = write_settings(tmp_path / "s.yaml", shots, **changes)
+    opened: list[Path] = []
+    open_ = KINDS["synth"].open
+    counting = Kind(lambda of, broken: (opened.append(of.root), open_(of, broken))[1], has_splits=False)
+    monkeypatch.setitem(KINDS, "synth", counting)
     run(tiny_wan, settings, tmp_path / "run")
+    assert len(opened) == len(set(opened)) == 2  # to train on, and held out: each is opened once
+    monkeypatch.undo()
 
     last = Checkpoints(tmp_path / "run" / "checkpoints", 1).latest()
     segmenter = load_segmenter(tiny_wan, size=(SIZE, SIZE), protocol="paper")
@@ -367,7 +373,7 @@ def test_a_window_of_a_whole_video_is_encoded_once_for_all_sentences_about_it(
     monkeypatch.setattr(
         trainable.backbone, "encode_video", lambda frames: (encoded.append(tensor_hash(frames)), encode(frames))[1]
     )
-    whole = WholeVideos(settings.evaluation)
+    whole = WholeVideos(settings.evaluation, open_datasets(settings.evaluation))
     whole.score(new_accelerator(settings), trainable, settings, None)
     assert len(open_sources(settings.evaluation)) > 2  # sentences about two videos
     assert len(encoded) == len(set(encoded)) > 1
