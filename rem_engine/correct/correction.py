@@ -16,6 +16,7 @@ from torch import Tensor
 from ..matte.motion import warped
 from ..progress import SILENT, Progress
 from .carried import Source, carried, sources, trust_of
+from .edges import with_edges_of
 from .network import TakeNetwork, network_size
 from .parts import Part, enlarged, part_around, united, whole_part
 from .shot_motion import ShotMotion
@@ -54,7 +55,8 @@ def corrected(
 
     Each take is corrected from its own given frames, and left as it is where it has none. Given frames come as they
     were given, to the bit; on all others the masks of the nearest given frames are carried along the motion, and where
-    trust in it ends, those that a network draws stand in, which was trained on the given frames of the take.
+    trust in it ends, those that a network draws stand in, which was trained on the given frames of the take. Hard masks
+    of small things are carried with the edges that the plate has (`edges`).
 
     Args:
         base: gives the mask of a frame that a model made, float32 [H,W], nominally 0..1; asked for in any order, by
@@ -112,7 +114,7 @@ def check_keys(keys: Mapping[int, Tensor], frame_count: int) -> None:
 
 @dataclass(frozen=True)
 class _GivenMask:
-    """A mask that was given, float32 [H,W], and the same at the size at which motion is measured."""
+    """A mask that was given, float32 [H,W], as it is carried; and the same at the size at which motion is measured."""
 
     mask: np.ndarray
     small: np.ndarray
@@ -137,7 +139,7 @@ class _Take:
         first = self._key(given[0])
         self._size = (first.shape[0], first.shape[1])
         self._network = TakeNetwork(network_size(motion.size), device)
-        masks = [self._network.reduced(self._key(index)) for index in given]
+        masks = [self._network.reduced(self._at_edges(index)) for index in given]
         pictures = [motion.picture(index) for index in given]
         bases = [self._network.reduced(_as_array(base(index))) for index in given]
         self._network.train(pictures, bases, masks)
@@ -157,7 +159,7 @@ class _Take:
         index, near = item
         base = self._base(index)
         if not near:
-            return CorrectedFrame(index, torch.from_numpy(self._near[index].mask).to(base), True)
+            return CorrectedFrame(index, torch.from_numpy(self._key(index)).to(base), True)
         drawn = self._network.mask(self._motion.picture(index), _as_array(base))
         soft = np.zeros(self._size, np.float32)
         if (part := united(self._carried_part(near), part_around(drawn > 0.0, self._size))) is not None:
@@ -179,8 +181,13 @@ class _Take:
         return part_around(np.maximum.reduce(small) > 0.0, self._size)
 
     def _given_mask(self, index: int) -> _GivenMask:
-        mask = self._key(index)
+        mask = self._at_edges(index)
         return _GivenMask(mask, cv2.resize(mask, self._motion.size[::-1], interpolation=cv2.INTER_AREA))
+
+    def _at_edges(self, index: int) -> np.ndarray:
+        """The mask of a given frame as other frames are made from it."""
+        mask = self._key(index)
+        return with_edges_of(self._motion.picture(index), mask) if mask.shape == self._motion.size else mask
 
     def _key(self, index: int) -> np.ndarray:
         mask = self._keys[index]

@@ -13,11 +13,12 @@ from moving_scenes import Scene, Surface, render
 
 from rem_engine.correct import ShotMotion, corrected, correction, network, suggest
 from rem_engine.correct.carried import sources
+from rem_engine.correct.edges import with_edges_of
 from rem_engine.correct.network import TakeNetwork, network_size
 from rem_engine.correct.parts import Part, enlarged, part_around, whole_part
 from rem_engine.correct.shot_motion import MOST_BYTES, motion_size
 from rem_engine.frames import ArrayFrames
-from rem_engine.matte.motion import chained
+from rem_engine.matte.motion import Picture, chained
 from rem_engine.metrics import region_similarity
 
 HEIGHT, WIDTH, FRAMES, CUT = 64, 96, 44, 40
@@ -157,6 +158,45 @@ def test_the_part_around_something_holds_it() -> None:
     assert (rows.start, rows.stop, columns.start, columns.stop) == (15, 27, 93, 97)
     rows, columns = part_around(there, (60, 100), margin=3)
     assert (rows.start, rows.stop, columns.start, columns.stop) == (6, 36, 83, 100)
+
+
+def square_on_noise(shift: int) -> tuple[Picture, np.ndarray]:
+    plate = np.random.default_rng(0).normal(0.3, 0.01, (60, 80, 3)).astype(np.float32)
+    plate[20:40, 30 + shift : 54 + shift] += 0.3
+    mask = np.zeros((60, 80), np.float32)
+    mask[20:40, 30:54] = 1.0
+    return Picture.of(plate), mask
+
+
+@pytest.mark.parametrize("shift", [-2, 0, 2])
+def test_edges_of_a_hard_mask_go_where_the_plate_has_some_and_small_holes_are_filled(shift: int) -> None:
+    picture, mask = square_on_noise(shift)
+    truth = np.roll(mask, shift, axis=1)
+    mask[30:32, 40:42] = 0.0
+    found = with_edges_of(picture, mask)
+    assert region_similarity(found[None] > 0.5, truth[None] > 0.5)[0] > 0.98
+    assert region_similarity(mask[None] > 0.5, truth[None] > 0.5)[0] < 0.995
+
+
+def test_masks_that_are_soft_empty_or_of_large_things_are_carried_as_they_were_given() -> None:
+    picture, mask = square_on_noise(2)
+    for one in (mask * 0.9, np.zeros_like(mask), np.ones_like(mask)):
+        np.testing.assert_array_equal(with_edges_of(picture, one), one)
+    large = np.zeros((400, 400), np.float32)
+    large[50:350, 50:350] = 1.0
+    assert with_edges_of(Picture.of(np.zeros((400, 400, 3), np.float32)), large) is large
+
+
+def test_wires_and_slits_thinner_than_what_hands_are_off_by_stay_as_they_were_given() -> None:
+    plate = np.full((60, 60, 3), 0.2, np.float32)
+    mask = np.zeros((60, 60), np.float32)
+    mask[4:6, 10:50] = 1.0
+    mask[20:50, 10:50] = 1.0
+    mask[33:36, 20:40] = 0.0
+    plate[mask > 0] = 0.8
+    found = with_edges_of(Picture.of(plate), mask)
+    np.testing.assert_array_equal(found[:10], mask[:10])
+    np.testing.assert_array_equal(found[32:37, 20:40], mask[32:37, 20:40])
 
 
 def test_an_empty_mask_says_that_nothing_is_there(motion: ShotMotion, base: torch.Tensor) -> None:

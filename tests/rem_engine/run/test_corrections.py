@@ -60,7 +60,7 @@ def out(shot: Path, tmp_path: Path) -> Path:
 
 def test_the_take_follows_one_mask_and_all_else_keeps_every_byte(out: Path, tmp_path: Path) -> None:
     before = shown(out)
-    paint(tmp_path / "fixed" / "plate.1005.png", disc(1005, grow=2.0))
+    paint(tmp_path / "fixed" / "plate.1005.png", disc(1005, grow=4.0))
     assert correct(out, "--keys", str(tmp_path / "fixed")) == 0
     after = shown(out)
     assert after.keys() == before.keys()
@@ -71,8 +71,8 @@ def test_the_take_follows_one_mask_and_all_else_keeps_every_byte(out: Path, tmp_
     assert changed <= expected
     assert len(changed) > 0.8 * len(expected)  # black and white masks may come out the same
     soft = soft_of(out)
-    np.testing.assert_array_equal(soft[4], disc(1005, grow=2.0))
-    truth = np.stack([disc(1001 + place, grow=2.0) for place in range(10)])
+    np.testing.assert_array_equal(soft[4], disc(1005, grow=4.0))
+    truth = np.stack([disc(1001 + place, grow=4.0) for place in range(10)])
     assert region_similarity(soft[:10] > 0.5, truth).mean() > 0.85
     masks = np.asarray(Image.open(out / "disc/masks/plate.1003.png")) > 0
     np.testing.assert_array_equal(masks, soft[2] > 0.5)
