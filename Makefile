@@ -1,9 +1,10 @@
-# make demo         segment the shipped shot with REM-mini: mattes and an overlay in demo/
+# make demo         segment the shipped shot with REM-mini: mattes and an overlay in demo/, and their J
 # make test         run the tests, those of the nodes in the newest ComfyUI found
 # make test-fast    only those that take no ComfyUI and a moment each
 # make test-all     all of them, in every ComfyUI found, and files damaged in twenty times as many ways
 # make lint         ruff, and mypy: whether the classes are what the functions they are given to expect
 # make mini-decoder distil REM-mini's mask decoder anew, for a VAE that has changed; CLIPS as in make mini
+# make mini-pages   after new weights of REM-mini: score them, and make its card, its page and all its pictures anew
 # make docs         bring the nodes' help pages and REM-mini's card up to date, and draw docs/how-it-works.md's pictures
 #
 # All set up a virtual environment in .venv first. With PYTHON=/path/to/python they use that interpreter instead, its
@@ -24,10 +25,13 @@ comma := ,
 # Two files at a time, each on one thread: several pools of threads on the same cores wait for one another.
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast test-all lint docs mini mini-decoder clean
+.PHONY: demo test test-fast test-all lint docs mini mini-decoder mini-pages clean
 
 demo: $(READY)
-	$(RUN) -m rem_engine segment $(SHOT) -p "the smoke" -p "the red star" -p "the orange circle" -o demo
+	$(RUN) -m rem_engine segment $(SHOT) -p "the smoke" -p "the steam" -p "the red star" -p "the cyan star" \
+		-p "the orange circle" -o demo
+	@echo "J of the masks against the exact mattes:"
+	@$(RUN) -m trainer score --run demo
 	@echo "mattes: demo/<prompt>/masks and demo/<prompt>/soft; overlay: demo/overlay.mp4"
 
 test: $(READY)
@@ -65,6 +69,11 @@ mini-decoder: $(READY)
 	$(RUN) -m trainer distill-decoder mini --model mini --work build/decoder/work \
 		--out rem_engine/mini/mask_decoder.safetensors --set size=[$(subst x,$(comma),$(MINI_SIZE))] \
 		streams.0.sources.0.root=$(CURDIR)/build/decoder/shots
+
+mini-pages: $(READY)
+	$(RUN) -m trainer sample --out $(SHOT)
+	$(RUN) -m benchmarks.mini --write
+	$(RUN) -m benchmarks.pictures
 
 clean:
 	rm -rf .venv build demo

@@ -22,8 +22,7 @@ from rem_engine.matte import Frame, MatteSettings, matte_frames
 from rem_engine.matte.frames import alpha_of, plate_of
 from rem_engine.pixels import to_uint8
 from rem_engine.segment.resize import masks_to_shot
-from trainer.synth.sample import THINGS
-from trainer.synth.scene import render
+from trainer.synth.sample import composition, exact_mattes, target_matte
 
 _SAMPLE = Path(__file__).resolve().parents[1] / "assets" / "sample_shot.mp4"
 _FRAMES = 9
@@ -37,10 +36,14 @@ _CROPS = {"hair": (0.36, 0.1, 0.2), "wires": (0.3, 0.1, 0.2), "star": (0.4, 0.0,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs/images/edges.jpg"))
-    arguments = parser.parse_args()
+    draw(parser.parse_args().out)
+
+
+def draw(out: Path) -> None:
+    """Draw the picture into a file."""
     rows = [_row(*parts) for parts in (*_scenes(), *_sample())]
     picture = np.concatenate(rows)[_GAP:, ..., ::-1]
-    cv2.imwrite(str(arguments.out), picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
+    cv2.imwrite(str(out), picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 Parts = tuple[str, np.ndarray, torch.Tensor, torch.Tensor, np.ndarray]
@@ -60,15 +63,16 @@ def _scenes() -> Iterator[Parts]:
 def _sample() -> Iterator[Parts]:
     with open_shot(_SAMPLE) as shot:
         plates = shot.read(0, _FRAMES)
-        exact = render(THINGS, np.zeros((shot.frame_count, *plates.shape[1:]), np.float32)).mattes
+    exact, asked = exact_mattes(frames=_FRAMES), {e.text: e for e in composition().expressions}
     segmenter = load_segmenter("mini")
-    soft = segmenter.segment(plates, ["the red star", "the smoke"]).soft
+    prompts = {"star": "the red star", "smoke": "the smoke"}
+    soft = segmenter.segment(plates, [*prompts.values()]).soft
     cells = (segmenter.plan.size_for(*plates.shape[1:3]),) * 2
     frames = (Frame(t, soft[:, t], torch.from_numpy(plate), cells=cells) for t, plate in enumerate(plates))
     *_, last = matte_frames(frames, MatteSettings())
-    for layer, (name, thing) in enumerate((("star", 1), ("smoke", 0))):
-        plate = plate_of(last).numpy()
-        yield name, plate, soft[layer, last.index], alpha_of(last)[layer], exact[thing][last.index]
+    for layer, (name, prompt) in enumerate(prompts.items()):
+        matte = target_matte(exact, asked[prompt])[last.index]
+        yield name, plate_of(last).numpy(), soft[layer, last.index], alpha_of(last)[layer], matte
 
 
 def _row(name: str, plate: np.ndarray, soft: torch.Tensor, matte: torch.Tensor, exact: np.ndarray) -> np.ndarray:

@@ -54,6 +54,7 @@ def main() -> None:
     figures = measured(arguments.model, arguments.shots, arguments.seed, arguments.work)
     print(json.dumps(figures, indent=1))
     if arguments.write:
+        DATA.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(DATA) as temporary:
             temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         write_pages()

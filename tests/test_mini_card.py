@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from docs.make_mini_card import PAGES, with_parts
+from docs.make_mini_card import DATA, PAGES, weights_hash, with_parts
 from rem_engine.backbones.load import MINI_FOLDER
 
 TELLS_A_FILE = re.compile(r"\| (?P<count>[\d.]+) M \| `(?P<file>[\w/.]+)` \| (?P<size>[\d.]+) MiB \|")
@@ -34,3 +34,11 @@ def test_it_says_the_size_that_it_works_at() -> None:
     settings = json.loads((MINI_FOLDER / "rem.json").read_text())
     height, width = settings["size"]
     assert f"{height}x{width} pixels, in windows of {settings['window']} frames" in PAGES[0].read_text("utf-8")
+
+
+def test_its_figures_are_those_of_the_weights_that_are_shipped() -> None:
+    """And of whole samples: sixty shots a split, each with something that is not there."""
+    figures = json.loads(DATA.read_text("utf-8"))
+    assert figures["weights"] == weights_hash(MINI_FOLDER), "run python -m benchmarks.mini --write"
+    assert len(figures["splits"]) == 4
+    assert all(split["shots"] == split["absent"] == 60 for split in figures["splits"].values())

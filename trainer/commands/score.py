@@ -11,8 +11,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add `score` to the command line."""
     score = commands.add_parser(
         "score",
-        help="score a model on shots of 'synth'",
-        description="Print J, referring accuracy and the area predicted for absent things, as JSON.",
+        help="score a model on shots of 'synth', or masks of the shipped shot",
+        description="Print J, referring accuracy and the area predicted for absent things, or J of each prompt of a "
+        "run over the shipped shot, as JSON.",
     )
     score.add_argument("--model", default="mini", help="'mini' or a model folder (default mini)")
     score.add_argument(
@@ -24,7 +25,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     score.add_argument(
         "--decoder", choices=("vae", "mask"), default="vae", help="what draws the masks; see rem-segment (default vae)"
     )
-    score.add_argument("--data", type=a_path, required=True, help="folder that 'synth' wrote")
+    what = score.add_mutually_exclusive_group(required=True)
+    what.add_argument("--data", type=a_path, help="folder that 'synth' wrote, whose shots are segmented")
+    what.add_argument(
+        "--run",
+        type=a_path,
+        dest="folder",
+        metavar="OUT",
+        help="folder of a rem-segment run over assets/sample_shot.mp4, whose masks are compared with the exact mattes",
+    )
     score.set_defaults(run=run, operation="scoring the model")
 
 
@@ -34,7 +43,11 @@ def run(arguments: argparse.Namespace) -> None:
 
     from rem_engine import load_segmenter
 
+    from ..synth.sample_score import score_run
     from ..synth.score import score
 
+    if arguments.folder is not None:
+        print(json.dumps({prompt: round(value, 3) for prompt, value in score_run(arguments.folder).items()}, indent=2))
+        return
     segmenter = load_segmenter(arguments.model, checkpoint=arguments.checkpoint, decoder=arguments.decoder)
     print(json.dumps({name: round(value, 4) for name, value in score(segmenter, arguments.data).items()}, indent=2))

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pytest
 from safetensors import safe_open
 
@@ -21,7 +20,7 @@ from rem_engine.pixels import to_uint8
 from trainer.mini.settings import MiniSettings
 from trainer.mini.text import corpus
 from trainer.synth.backgrounds import procedural
-from trainer.synth.sample import THINGS
+from trainer.synth.sample import composition, exact_mattes
 from trainer.synth.score import score
 from trainer.synth.write import write_split
 
@@ -115,16 +114,16 @@ def test_it_finds_what_sentences_name_in_new_shots(scores: Scores, world: str, u
 
 
 @pytest.mark.slow
-def test_it_finds_the_things_of_the_shipped_shot() -> None:
-    """Against where they were rendered: most of a prompt's mask lies within its thing's reach, and vice versa."""
+def test_it_finds_what_the_prompts_of_the_shipped_shot_name() -> None:
+    """Against the exact mattes: each mask is over its own thing, and over no other."""
+    listed = json.loads(SHOT.with_suffix(".json").read_text("utf-8"))["prompts"]
+    assert {"the smoke", "the steam", "the red star", "the orange circle"} <= listed.keys()
     with open_shot(SHOT) as shot:
         frames = to_uint8(shot.read(0, 9))
-    result = load_segmenter("mini").segment(frames, ["the smoke", "the red star", "the orange circle"])
-    height, width = frames.shape[1:3]
-    y, x = np.mgrid[:height, :width] + 0.5
-    for masks, thing in zip(result.masks().numpy(), THINGS):
-        along = -0.19 if thing.motion == "right" else 0.0  # at the start of its path, in frame heights
-        centre = (thing.centre[0] * width + along * 0.8 * height, thing.centre[1] * height)
-        near = np.hypot(x - centre[0], y - centre[1]) < 1.6 * thing.radius * height
-        assert masks.mean() > 0.005, thing.kind
-        assert (masks & near).sum() > 0.7 * masks.sum(), thing.kind
+    asked = [e for e in composition().expressions if e.text in listed]
+    mattes = exact_mattes(frames=9) > 0.5
+    for expression, mask in zip(asked, load_segmenter("mini").segment(frames, [e.text for e in asked]).masks().numpy()):
+        similarity = {index: region_similarity(mask, matte).mean() for index, matte in enumerate(mattes)}
+        own = region_similarity(mask, mattes[[*expression.targets]].any(axis=0)).mean()
+        assert own >= 0.5, expression.text
+        assert max(similarity, key=similarity.__getitem__) in expression.targets, expression.text
