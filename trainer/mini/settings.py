@@ -25,8 +25,8 @@ class MiniSettings:
         precision: of both, float32, or bf16: float32 weights, computed under bfloat16 autocast.
     """
 
-    world: str = "plain"
-    size: int = 96
+    world: str = "rich"
+    size: int = 160
     frames: int = 9
     clips: int = 6000
     heldout_clips: int = 64
