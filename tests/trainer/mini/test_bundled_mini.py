@@ -76,7 +76,7 @@ Scores = Callable[[str, bool, Literal["vae", "mask"]], dict[str, float]]
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory: pytest.TempPathFactory) -> Scores:
-    """Figures on twelve shots that nothing was tuned on, each rendered and scored once."""
+    """Figures on eight shots that nothing was tuned on, each rendered and scored once."""
     folder = tmp_path_factory.mktemp("shots")
 
     @cache
@@ -84,7 +84,7 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> Scores:
         segmenter, root = load_segmenter("mini", device="cpu", decoder=decoder), folder / f"{world}{unseen}"
         if not root.exists():
             height, width = segmenter.backbone.default_size
-            write_split(root, 12, 4242, procedural, frames=9, height=height, width=width, unseen=unseen, world=world)
+            write_split(root, 8, 4242, procedural, frames=9, height=height, width=width, unseen=unseen, world=world)
         return score(segmenter, root)
 
     return scored
@@ -103,7 +103,7 @@ BOUNDS = {
     ("plain", True): {"J": 0.55, "J_processes": 0.65, "referring_accuracy": 0.75, "absent_area": 0.035},
     ("rich", False): {"J": 0.35, "J_processes": 0.55, "referring_accuracy": 0.5, "absent_area": 0.03},
 }
-"""The least of J and the like, the most of absent area; looser than what its card reports, twelve shots being few."""
+"""The least of J and the like, the most of absent area; looser than what its card reports, eight shots being few."""
 
 
 @pytest.mark.slow
