@@ -21,6 +21,7 @@ TORCH ?= torch
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 SHOT := assets/sample_shot.mp4
 CLIPS ?=
+START ?=
 comma := ,
 # Two files at a time, each on one thread: several pools of threads on the same cores wait for one another.
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -58,14 +59,15 @@ docs: $(READY)
 	$(RUN) -m docs.images.diagrams
 
 # A day at most on two CPU cores; run it again to go on after a stop. CLIPS=folder adds real footage as backgrounds.
+# START=folder begins with the REM-mini there in place of nothing.
 mini: $(READY)
-	$(RUN) -m trainer mini --work build/mini --out rem_engine/mini $(if $(CLIPS),--clips $(CLIPS))
+	$(RUN) -m trainer mini --work build/mini --out rem_engine/mini $(if $(CLIPS),--clips $(CLIPS)) $(if $(START),--start $(START))
 
 # From shots of REM-mini's own size; under an hour on one CPU core, and run again it goes on after a stop.
 MINI_SIZE = $(shell $(RUN) -c "import json; print('{}x{}'.format(*json.load(open('rem_engine/mini/rem.json'))['size']))")
 mini-decoder: $(READY)
 	test -d build/decoder/shots || $(RUN) -m trainer synth --out build/decoder/shots --count 400 --seed 9001 \
-		--size $(MINI_SIZE) $(if $(CLIPS),--clips $(CLIPS))
+		--world rich --size $(MINI_SIZE) $(if $(CLIPS),--clips $(CLIPS))
 	$(RUN) -m trainer distill-decoder mini --model mini --work build/decoder/work \
 		--out rem_engine/mini/mask_decoder.safetensors --set size=[$(subst x,$(comma),$(MINI_SIZE))] \
 		streams.0.sources.0.root=$(CURDIR)/build/decoder/shots
