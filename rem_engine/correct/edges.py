@@ -13,8 +13,8 @@ from ..matte.solve.system import System
 _OFF = 2.5  # pixels by which an edge may be off
 _AROUND = 6  # pixels beyond, which show what both sides look like
 _HOLE = 16  # pixels of the largest one that is filled
-_MOST_PIXELS = 2**16
-"""Of the part around a thing: it takes up to a second or two, and two pixels matter less at larger ones."""
+_MOST_PIXELS = 2**14
+"""Of the part around a thing: of more it takes seconds, and two pixels matter less at larger ones."""
 
 
 def is_hard(mask: np.ndarray) -> bool:
