@@ -2,8 +2,9 @@
 
 Values are stored as they are used, so that training from a cache gives the weights that training without one gives:
 latents in float32; text embeddings without their zero rows and columns, in bfloat16 where that loses nothing, as with a
-text encoder that computes in it. Float16 latents would halve the disk and move REM-mini's loss by 4e-5 of itself, four
-times what an exact step may differ; reading in float32 takes about a hundredth of a step (benchmarks/training.py).
+text encoder that computes in it. Float16 latents would halve the disk and move REM-mini's loss by 1e-5 to 4e-5 of
+itself, where an exact step may differ by 1e-5; reading in float32 takes less than a hundredth of a step
+(benchmarks/training.py).
 
 What a cache was made from, code, weights, sizes and sentences, names its folder; the files of its samples are noted in
 each shard. One that was made from anything else is never read.
