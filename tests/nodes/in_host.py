@@ -207,7 +207,7 @@ def _segment(nodes: dict[str, Any]) -> dict[str, Any]:
     from_four_channels = run(_random(7, 40, 50, 4), 2)
     without = nodes["EncodeText"].execute(clip, f"a: {PROMPTS[0]} | -{PROMPTS[1]}\nb: {PROMPTS[1]}").args[0]
     subtracted = run(frames, -1, without)
-    level = reference.amax(dim=0).median().item()  # so that half of the pixels belong to a layer
+    level = reference.amax(dim=0).quantile(0.75).item()  # above 0, and a quarter of the pixels belong to a layer
     exclusive = run(frames, -1, threshold=level, combine="exclusive")
     return {
         "shapes": [list(value.shape) for value in union.args[:3]],

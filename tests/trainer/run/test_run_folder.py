@@ -113,11 +113,11 @@ def test_more_steps_and_another_schedule_are_asked_for_by_extend(
 ) -> None:
     begun(tmp_path)
     longer = {"steps": 9000, "optim.schedule": {"kind": "constant"}}
-    with pytest.raises(ValueError, match="begun with steps = 6000 and this command gives 9000; --extend goes on so"):
+    with pytest.raises(ValueError, match="begun with steps = 3200 and this command gives 9000; --extend goes on so"):
         go_on(tmp_path, **longer)
-    assert read_settings(tmp_path).steps == 6000
+    assert read_settings(tmp_path).steps == 3200
     go_on(tmp_path, extend=True, **longer)
-    assert "steps was 6000 and is 9000 from here on." in caplog.messages
+    assert "steps was 3200 and is 9000 from here on." in caplog.messages
     assert "optim.schedule.kind was cosine and is constant from here on." in caplog.messages
     assert read_settings(tmp_path).steps == 9000
     with pytest.raises(ValueError, match="is extended to more steps, and 10 are fewer than 9000"):
