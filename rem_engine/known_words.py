@@ -44,7 +44,17 @@ def unknown_words(layers: Sequence[Layer], model: str, known: Collection[str]) -
                 f"its rem.json, and what it makes of others is chance. Layer: {layer.name}."
             )
             found.append({"layer": layer.name, "what": "words", "state": "unknown", "sentence": sentence})
+        capital = [f"'{word.lower()}'" for word in _capitalised(" ".join((layer.text, *layer.without)), known)]
+        if capital:
+            sentence = f"{model} was trained with small letters: write {_enumerated(capital)}. Layer: {layer.name}."
+            found.append({"layer": layer.name, "what": "words", "state": "unknown", "sentence": sentence})
     return found
+
+
+def _capitalised(text: str, known: Collection[str]) -> list[str]:
+    """Known words of a text that have capitals, but for a determiner, with which sentences of the training begin."""
+    words = dict.fromkeys(_WORD.findall(text))
+    return [w for w in words if w != w.lower() and w.lower() in known and w not in ("The", "A", "An", "All", "Both")]
 
 
 def _enumerated(words: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .exr_writing import Channel
+from .exr_writing import FAINTEST, Channel
 
 CRYPTOMATTE_NAME = "CryptoObject"
 """Of the Cryptomatte in a file: its channels are CryptoObject00.R and so on, as renderers call that of objects."""
@@ -100,9 +100,9 @@ def cryptomatte_channels(names: Sequence[str], mattes: np.ndarray) -> dict[str, 
 
     Args:
         names: L names.
-        mattes: float32 [L,H,W] in 0..1.
+        mattes: float32 [L,H,W] in 0..1; what is no more than `FAINTEST` has no name.
     """
-    coverage = shared_coverage(mattes)
+    coverage = shared_coverage(np.where(mattes > FAINTEST, mattes, np.float32(0)))
     ids = np.array([name_id(name) for name in names], np.float32)
     order = np.argsort(-coverage, axis=0, kind="stable")[:MOST_RANKS]
     ranked = np.take_along_axis(coverage, order, axis=0)

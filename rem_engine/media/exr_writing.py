@@ -42,6 +42,8 @@ _TOLD: dict[HeaderForm, str] = {
     "cryptomatte": "Cryptomatte 1.2. Layers that overlap share a pixel, which has no more than 1 of them together.",
 }
 _MATTES_ALONE: tuple[HeaderForm, ...] = ("matte", "alpha", "packed", "cryptomatte")
+FAINTEST = 1 / 2048
+"""Alpha up to which a pixel holds nothing: half a step of ten bits. Masks have tails of 1e-8 all over."""
 _BAND = 64  # rows, so that what is made of them fits into the cache
 _TYPES = {"half": np.float16, "float": np.float32}
 _COMPRESSIONS = {
@@ -144,13 +146,13 @@ def matte_channels(names: Sequence[str], mattes: np.ndarray) -> dict[str, Channe
 
 
 def matte_box(mattes: Iterable[np.ndarray]) -> Box:
-    """What of a frame any of its mattes [H,W] holds: the smallest box, of one pixel where all are empty."""
+    """Where any of a frame's mattes [H,W] is above `FAINTEST`: the smallest box, of one pixel where none is."""
     found = [box for matte in mattes if (box := _box_of(matte))]
     return reduce(Box.union, found) if found else Box(0, 0, 1, 1)
 
 
 def _box_of(matte: np.ndarray) -> Box | None:
-    rows, columns = (np.flatnonzero(matte.max(axis=axis) > 0) for axis in (1, 0))
+    rows, columns = (np.flatnonzero(matte.max(axis=axis) > FAINTEST) for axis in (1, 0))
     if not rows.size:
         return None
     return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)

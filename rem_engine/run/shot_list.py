@@ -310,8 +310,9 @@ def _source_of(clip: Any, where: str, folder: Path, media: Path | None) -> tuple
         url = comments[0]
     if url:
         path = folder / Path(unquote(urlsplit(url).path) if url.startswith("file:") else url)
-        is_there = path.exists() or ("#" in path.name and path.parent.is_dir())
-        if is_there or media is None:
+        if not _is_there(path) and _is_there(folder / unquote(url)):  # a relative URL, in which %20 is a space
+            path = folder / unquote(url)
+        if _is_there(path) or media is None:
             return path, ""
     called = [Path(text).stem for text in (url, clip.name, edl.get("reel", "")) if text and Path(text).stem]
     if media is None or not called:
@@ -323,6 +324,11 @@ def _source_of(clip: Any, where: str, folder: Path, media: Path | None) -> tuple
         several = ", ".join(place.name for place in matching)
         return None, f"{where} may be any of {several} in {media}: name its source in the edit."
     return matching[0], ""
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file, a folder, or where a pattern's pictures would lie."""
+    return path.exists() or ("#" in path.name and path.parent.is_dir())
 
 
 def _url_of(reference: Any) -> str:

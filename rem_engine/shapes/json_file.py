@@ -40,7 +40,7 @@ def described_shapes(shapes: ShapeSet) -> dict[str, Any]:
     }
 
 
-def read_shapes(path: Path) -> ShapeSet:
+def read_shapes(path: Path | str) -> ShapeSet:
     """Shapes of a file.
 
     Raises:
@@ -48,7 +48,7 @@ def read_shapes(path: Path) -> ShapeSet:
         ValueError: it is none, or damaged.
     """
     try:
-        content = load_json(path)
+        content = load_json(Path(path))
     except NotJson as error:
         raise ValueError(f"{path} is not JSON: a file of shapes is expected, as --write shapes makes them.") from error
     try:

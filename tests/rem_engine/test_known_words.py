@@ -19,7 +19,7 @@ KNOWN = frozenset({"the", "red", "star", "smoke", "on", "left"})
 @pytest.mark.parametrize(
     ("prompts", "told"),
     [
-        (["the red star", "The Red Star!"], []),
+        (["the red star", "The red star!"], []),
         (["the person"], ["'person'"]),
         (["the star on the car's roof"], ["'car's' and 'roof'"]),
         (["fog: the smoke | -the steam", "the star"], ["'steam'"]),
@@ -54,3 +54,11 @@ def test_the_command_line_says_it_once_and_run_json_keeps_it(
     assert [(warning["layer"], warning["what"]) for warning in warnings if warning["what"] == "words"] == [
         ("the_person", "words")
     ]
+
+
+def test_words_with_capitals_are_told_of_which_the_model_knows_the_small_ones() -> None:
+    """Its tokens are those of small letters; a sentence may begin with a determiner's capital, as in its training."""
+    known = {"the", "orange", "circle"}
+    (told,) = unknown_words(parse_layers(["a: Orange Circle"]), "REM-mini", known)
+    assert told["sentence"] == "REM-mini was trained with small letters: write 'orange' and 'circle'. Layer: a."
+    assert unknown_words(parse_layers(["a: The orange circle"]), "REM-mini", known) == []

@@ -19,7 +19,7 @@ from rem_engine.media.plate_settings import PlateSettings
 from rem_engine.pixels import unit_values
 
 PROMPTS = ("the smoke", "the red star", "the orange circle")
-FRAMES = 17
+FRAMES = 9
 AP0 = (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767)
 AP1 = (0.713, 0.293, 0.165, 0.83, 0.128, 0.044, 0.32168, 0.33767)
 

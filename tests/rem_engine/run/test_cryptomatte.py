@@ -13,6 +13,8 @@ import pytest
 from delivered import Frame, deliver, frames, openexr_channels, openexr_header
 
 from rem_engine.media.cryptomatte import MOST_RANKS, cryptomatte_channels, name_hash, name_id, shared_coverage
+from rem_engine.media.exr_writing import matte_box
+from rem_engine.media.windows import Box
 
 READER = importlib.util.find_spec("cryptomatte_api") is not None
 BLENDER = importlib.util.find_spec("bpy") is not None
@@ -165,3 +167,12 @@ def test_an_empty_layer_is_in_the_manifest_and_nowhere_in_the_picture(tmp_path: 
     path = written(tmp_path, empty)
     assert all(not channel.any() for channel in openexr_channels(path).values())
     assert any("rök" in str(value) for name, value in openexr_header(path).items() if name.endswith("/manifest"))
+
+
+def test_tails_of_masks_are_in_no_pixel_and_in_no_window() -> None:
+    """A model's masks are 1e-8 and the like nearly everywhere, which no picker is to find and no window to hold."""
+    matte = np.full((1, 6, 8), 1e-8, np.float32)
+    matte[0, 2, 3:5] = 0.5, 1e-3
+    ids = cryptomatte_channels(["star"], matte)["CryptoObject00.R"].values
+    assert np.argwhere(ids != 0).tolist() == [[2, 3], [2, 4]]
+    assert matte_box(matte) == Box(3, 2, 5, 3)

@@ -46,6 +46,7 @@ def test_its_weights_stand_under_the_hosts_names_and_wans_constants() -> None:
     assert config["z_dim"] == 16 and config["num_res_blocks"] == 2 and config["dim_mult"] == [1, 2, 4, 4]
 
 
+@pytest.mark.thorough
 def test_its_card_lists_the_words_it_was_trained_with() -> None:
     """All that is said of new shots, and no word more than are said of many; the page lists them for people."""
     known = load_segmenter("mini", device="cpu").backbone.known_words

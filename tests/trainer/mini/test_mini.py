@@ -264,6 +264,7 @@ def changed(work: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_a_training_begins_with_another_model_of_other_words_and_size(changed: Path, tmp_path: Path) -> None:
     """A step at the beginning of a warm-up moves no weight by a hundredth."""
     settings = replace(SMALLEST, world="rich", size=48, vae_decoder_steps=1, t2v_steps=1, rem_steps=1)
