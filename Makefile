@@ -29,8 +29,8 @@ PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-
 .PHONY: demo test test-fast test-all lint docs mini mini-decoder mini-pages clean
 
 demo: $(READY)
-	$(RUN) -m rem_engine segment $(SHOT) -p "the smoke" -p "the steam" -p "the red star" -p "the cyan star" \
-		-p "the orange circle" -o demo
+	$(RUN) -m rem_engine segment $(SHOT) --decoder mask -p "the smoke" -p "the steam" -p "the red star" \
+		-p "the cyan star" -p "the orange circle" -o demo
 	@echo "J of the masks against the exact mattes:"
 	@$(RUN) -m trainer score --run demo
 	@echo "mattes: demo/<prompt>/masks and demo/<prompt>/soft; overlay: demo/overlay.mp4"
