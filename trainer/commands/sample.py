@@ -41,14 +41,21 @@ def run(arguments: argparse.Namespace) -> None:
     from ..synth.sample_score import write_listing
 
     clip: Path | None = arguments.clip
+    if clip is not None and not clip.is_file():
+        raise FileNotFoundError(f"{clip} is not there: name a video of at least 112 frames.")
+    if clip is None and arguments.seed is not None:
+        raise ValueError("--seed says how a shot is rendered: give --clip, too.")
     if arguments.rank is not None:
         if clip is None:
             raise ValueError("--rank renders over a clip: give --clip.")
         _rank(arguments.model, clip, list(parse_range(arguments.rank)))
         return
     out: Path = arguments.out
-    if clip is not None and out.exists() and not arguments.overwrite:
-        raise ValueError(f"{out} is there already: name another --out, or give --overwrite.")
+    if out.suffix.lower() == ".json":
+        raise ValueError(f"{out} is where the list goes: name a video by --out, such as assets/sample_shot.mp4.")
+    there = next((file for file in (out, out.with_suffix(".json")) if file.exists()), None)
+    if clip is not None and there and not arguments.overwrite:
+        raise ValueError(f"{there} is there already: name another --out, or give --overwrite.")
     if clip is None and not out.is_file():
         raise FileNotFoundError(f"{out} is not there: give --clip, of which it is made.")
     seed = SEED if arguments.seed is None else arguments.seed

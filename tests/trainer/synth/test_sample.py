@@ -102,3 +102,24 @@ def test_what_cannot_be_scored_is_told(tmp_path: Path, capsys: pytest.CaptureFix
     assert "give --clip" in capsys.readouterr().err
     assert main(["sample", "--out", str(tmp_path / "none.mp4")]) != 0
     assert "give --clip" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--seed", "5", "--out", "shot.mp4"], "--seed says how a shot is rendered: give --clip, too."),
+        (["--out", "shot.json"], "shot.json is where the list goes: name a video by --out"),
+        (["--clip", "nowhere.mp4", "--out", "new.mp4"], "nowhere.mp4 is not there"),
+        (["--clip", "shot.mp4", "--out", "shot.mov"], "shot.json is there already: name another --out"),
+    ],
+)
+def test_nothing_is_rendered_or_replaced_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("shot.mp4", "shot.json"):
+        Path(name).write_text("kept")
+    assert main(["sample", *given]) == 2
+    assert told in capsys.readouterr().err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["shot.json", "shot.mp4"]
+    assert {Path(name).read_text() for name in ("shot.mp4", "shot.json")} == {"kept"}
